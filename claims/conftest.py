@@ -1,0 +1,8 @@
+"""The one Hypothesis profile for the claims, wherever they are run from."""
+
+from hypothesis import settings
+
+from pytest_interp.strategies import PROFILE
+
+settings.register_profile("interp", PROFILE)
+settings.load_profile("interp")

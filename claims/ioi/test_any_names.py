@@ -1,0 +1,24 @@
+"""Findings about IOI hold whatever the names: Hypothesis looks for a pair that breaks them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_interp import assert_copy_score, assert_logit_diff
+from pytest_interp.strategies import name_pairs, name_sets
+
+pytestmark = pytest.mark.claim(source="Wang et al. 2022, section 2", role="name_mover")
+
+
+@given(data=st.data())
+def test_any_pair_of_names(ioi_of, names, data):
+    """For any two single-token names the answer beats the distractor on average over templates and orders."""
+    pair = data.draw(name_pairs(names), label="IO, S")
+    assert_logit_diff(ioi_of(pair), at_least=0)
+
+
+@given(data=st.data())
+def test_a_mover_copies_any_names(checkpoint, head, names, data):
+    """The copy score of a name mover holds for any twenty names that it was not found on."""
+    chosen = data.draw(name_sets(names, min_size=20), label="names")
+    assert_copy_score(checkpoint, head, names=chosen, k=5, controls=0, at_least=0.7)

@@ -1,0 +1,373 @@
+"""A loaded checkpoint: the one module that talks to TransformerLens's bridge.
+
+The bridge is put into compatibility mode once, at load, then frozen. Everything else in the project asks this
+class for a forward pass, a weight or a hook name, and never touches the bridge.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from pytest_interp.checkpoints import planted
+from pytest_interp.checkpoints.sources import load_transformers
+from pytest_interp.checkpoints.spec import CheckpointSpec
+from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.heads import Head, KVHead
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor
+
+    from pytest_interp.circuit import Circuit
+
+Edit = Callable[["Tensor"], "Tensor"]
+"""What replaces an activation: gets it, returns another of the same shape."""
+
+_HOOKS = {
+    "resid_pre": "blocks.{}.hook_resid_pre",
+    "resid_mid": "blocks.{}.hook_resid_mid",
+    "resid_post": "blocks.{}.hook_resid_post",
+    "attn_out": "blocks.{}.hook_attn_out",
+    "mlp_out": "blocks.{}.hook_mlp_out",
+    "q": "blocks.{}.attn.hook_q",
+    "k": "blocks.{}.attn.hook_k",
+    "v": "blocks.{}.attn.hook_v",
+    "z": "blocks.{}.attn.hook_z",
+    "pattern": "blocks.{}.attn.hook_pattern",
+}
+
+
+class Pass(NamedTuple):
+    """One forward pass: logits at END, shape ``(row, vocab)``, and the activations asked for, by hook name."""
+
+    logits: Tensor
+    kept: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How many of what a checkpoint has."""
+
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_head: int
+    d_model: int
+    d_vocab: int
+
+
+class Checkpoint:
+    """A frozen model in eval mode, with the circuit that is claimed of it.
+
+    Attributes:
+        name: as in ids and snapshots.
+        spec: where it came from.
+        circuit: the roles asserted on it, or None.
+        fingerprint: hash of its weights as loaded.
+        parity: largest difference of logits (up to a constant) between the raw model, the bridge, and the bridge
+            in compatibility mode; None where there is no raw model to compare with.
+        memo: measured activations; emptied when the weights change.
+    """
+
+    def __init__(
+        self, spec: CheckpointSpec, circuit: Circuit | None = None, *, device: str = "auto", dtype: str = "float32"
+    ) -> None:
+        self.spec, self.name, self.circuit = spec, spec.name, circuit
+        self.device, self.dtype = _device(device), dtype
+        self.memo: dict[Any, Any] = {}
+        self.parity: float | None = None
+        self.fingerprint = ""
+        self.load()
+
+    def __repr__(self) -> str:
+        return f"<Checkpoint {self.name} {self.fingerprint}>"
+
+    def load(self) -> None:
+        """Boots the model from its source; called again when a claim has damaged it."""
+        self.memo.clear()
+        self._bridge: Any = None
+        gc.collect()
+        bridge, raw = self._boot()
+        self._bridge = bridge
+        probe = _probe(bridge, self.device)
+        booted = _relative_logits(bridge, probe)
+        if not bridge.compatibility_mode:
+            bridge.enable_compatibility_mode(disable_warnings=True)
+        bridge.eval()
+        for parameter in bridge.parameters():
+            parameter.requires_grad_(False)
+        processed = _relative_logits(bridge, probe)
+        stages = [booted, processed] if raw is None else [_relative(raw(probe)), booted, processed]
+        self.parity = max(float((a - b).abs().max()) for a, b in pairwise(stages))
+        cfg = bridge.cfg
+        n_kv = cfg.n_key_value_heads or cfg.n_heads
+        self.shape = Shape(cfg.n_layers, cfg.n_heads, n_kv, cfg.d_head, cfg.d_model, cfg.d_vocab)
+        self.tokenizer = bridge.tokenizer
+        self._weights = self._weight_sum()
+        self._hooks = self._hook_count()
+
+    def _boot(self) -> tuple[Any, Callable[[Tensor], Tensor] | None]:
+        """The bridge, and the raw model's logits on a probe where there is a raw model."""
+        from transformer_lens.model_bridge import TransformerBridge
+
+        dtype = _dtype(self.dtype)
+        if self.spec.kind == "planted":
+            with tempfile.TemporaryDirectory() as directory:
+                bridge = planted.build_planted(planted.VARIANTS[self.spec.source], Path(directory))
+            if self.device != "cpu" or dtype != torch.float32:
+                bridge = bridge.to(self.device).to(dtype)
+            self.fingerprint = _fingerprint(bridge.original_model)
+            return bridge, None
+        if self.spec.loader is not None:
+            loaded = self.spec.loader()
+            if isinstance(loaded, TransformerBridge):
+                self.fingerprint = _fingerprint(loaded.original_model)
+                return loaded, None
+            if not (isinstance(loaded, tuple) and len(loaded) == 2):
+                raise UsageError(
+                    f"the loader of {self.name} returned {type(loaded).__name__}; return a TransformerBridge, "
+                    "or a transformers model and its tokenizer as a pair"
+                )
+            model, tokenizer = loaded
+            if hasattr(model, "set_attn_implementation"):
+                model.set_attn_implementation("eager")
+        else:
+            model, tokenizer = load_transformers(self.spec, dtype)
+        model = model.to(self.device).to(dtype).eval()
+        self.fingerprint = _fingerprint(model)
+        # The bridge wraps the model's parts in place, so the raw logits are taken before it is built.
+        probe = _probe_ids(model.config.vocab_size, self.device)
+        with torch.inference_mode():
+            raw = model(probe).logits.float()
+        bridge = TransformerBridge.boot_transformers(
+            self.spec.source or self.name, hf_model=model, tokenizer=tokenizer, device=self.device, dtype=dtype
+        )
+        return bridge, lambda _: raw
+
+    # ---- forward passes
+
+    def run(self, tokens: Int[Tensor, "row pos"], *, edits: Mapping[str, Edit] = {}, keep: Sequence[str] = ()) -> Pass:
+        """One forward pass with activations replaced and others kept; only END is unembedded.
+
+        Args:
+            tokens: shape ``(row, pos)``; END is the last column.
+            edits: hook name -> what replaces that activation.
+            keep: hook names; each is kept as it is after its edit.
+
+        Raises:
+            NotApplicable: the architecture has no such site.
+            UsageError: the logits are not finite.
+        """
+        bridge, kept = self._bridge, {}
+
+        def editing(edit: Edit) -> Callable[[Tensor, Any], Tensor]:
+            return lambda value, hook: edit(value)  # noqa: ARG005 - TransformerLens calls it with hook=
+
+        def keeping(name: str) -> Callable[[Tensor, Any], None]:
+            def store(value: Tensor, hook: Any) -> None:  # noqa: ARG001
+                kept[name] = value.detach()
+
+            return store
+
+        def only_end(value: Tensor, hook: Any) -> Tensor:  # noqa: ARG001
+            return value[:, -1:]
+
+        for name in (*edits, *keep):
+            if name not in bridge.hook_dict:
+                raise NotApplicable(f"{self.name} has no activation {name}")
+        hooks: list[tuple[str, Callable[[Tensor, Any], Tensor | None]]]
+        hooks = [(name, editing(edit)) for name, edit in edits.items()]
+        hooks += [(name, keeping(name)) for name in keep]
+        hooks.append(("unembed.hook_in", only_end))
+        with torch.inference_mode(), bridge.hooks(fwd_hooks=hooks):
+            logits = bridge(tokens.to(self.device), return_type="logits")[:, -1]
+        if not bool(torch.isfinite(logits).all()):
+            raise UsageError(
+                f"{self.name} gives NaN or infinite logits on {logits.isfinite().all(-1).logical_not().sum()} of "
+                f"{len(logits)} prompts; check its weights, or run it with --interp-dtype float32"
+            )
+        return Pass(logits.float(), kept)
+
+    def hook(self, site: str, layer: int) -> str:
+        """The hook name of a site such as ``z`` at a layer.
+
+        Raises:
+            UsageError: no such site; NotApplicable: this architecture lacks it.
+        """
+        if site not in _HOOKS:
+            raise UsageError(f"{site!r} is not a site; allowed: {', '.join(_HOOKS)}")
+        name = _HOOKS[site].format(layer)
+        if name not in self._bridge.hook_dict:
+            raise NotApplicable(f"{self.name} has no {site} at layer {layer}")
+        return name
+
+    @property
+    def scale_hook(self) -> str | None:
+        """The hook of the final norm's scale, or None where the model has no final norm."""
+        name = "ln_final.hook_scale"
+        return name if name in self._bridge.hook_dict and self._bridge.cfg.normalization_type else None
+
+    # ---- weights, as compatibility mode leaves them
+
+    def w_v(self, layer: int) -> Float[Tensor, "head d_model d_head"]:
+        """Value weights by query head; grouped key-value heads are repeated for the query heads that share them."""
+        weights: Tensor = self._bridge.blocks[layer].attn.W_V
+        return weights.repeat_interleave(self.shape.n_heads // len(weights), dim=0)
+
+    def w_o(self, layer: int) -> Float[Tensor, "head d_head d_model"]:
+        """Output weights by head."""
+        weights: Tensor = self._bridge.blocks[layer].attn.W_O
+        return weights
+
+    def w_u(self) -> Float[Tensor, "d_model d_vocab"]:
+        """The unembedding."""
+        weights: Tensor = self._bridge.W_U
+        return weights
+
+    def embed_through_mlp0(self, tokens: Int[Tensor, " name"]) -> Float[Tensor, "name d_model"]:
+        """Token embeddings after the first MLP, without attention or positions: ``W_E + MLP0(ln2(W_E))``."""
+        with torch.inference_mode():
+            embedded: Tensor = self._bridge.W_E[tokens.to(self.device)].unsqueeze(1)
+            block = self._bridge.blocks[0]
+            if getattr(block, "mlp", None) is not None:
+                embedded = embedded + block.mlp(block.ln2(embedded) if hasattr(block, "ln2") else embedded)
+            return embedded.squeeze(1)
+
+    def ln1(self, layer: int, residual: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
+        """The residual as the attention of a layer reads it (its gain is folded into the weights)."""
+        block = self._bridge.blocks[layer]
+        if not hasattr(block, "ln1"):
+            return residual
+        with torch.inference_mode():
+            normed: Tensor = block.ln1(residual.unsqueeze(1))
+            return normed.squeeze(1)
+
+    # ---- heads
+
+    def check_head(self, head: Head) -> Head:
+        """The head, if the model has it.
+
+        Raises:
+            UsageError: it does not.
+        """
+        layers, heads = self.shape.n_layers, self.shape.n_heads
+        if head.layer >= layers or head.head >= heads:
+            raise UsageError(
+                f"{self.name} has no head {head}: its layers are 0 to {layers - 1}, the heads of each 0 to {heads - 1}"
+            )
+        return head
+
+    def kv_head(self, head: Head) -> KVHead:
+        """The key-value head that a query head reads."""
+        return KVHead(head.layer, head.head // (self.shape.n_heads // self.shape.n_kv_heads))
+
+    def sharers(self, kv_head: KVHead) -> tuple[Head, ...]:
+        """The query heads that read a key-value head."""
+        group = self.shape.n_heads // self.shape.n_kv_heads
+        return tuple(Head(kv_head.layer, kv_head.head * group + i) for i in range(group))
+
+    # ---- the guard
+
+    def disturbed(self) -> list[str]:
+        """What was left behind since loading: hooks, changed weights, train mode. Takes 0.1 s for 163M weights."""
+        found = []
+        if (extra := self._hook_count() - self._hooks) != 0:
+            found.append(f"{extra} hook{'s' if extra != 1 else ''} attached")
+        if self._weight_sum() != self._weights:
+            found.append("changed weights")
+        if self._bridge.training:
+            found.append("the model in train mode")
+        return found
+
+    def _weight_sum(self) -> int:
+        """An integer sum over the bits of all parameters: equal weights give equal sums, fast."""
+        kinds = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+        return sum(
+            int(p.detach().contiguous().view(kinds[p.element_size()]).sum(dtype=torch.int64))
+            for p in self._bridge.original_model.parameters()
+        )
+
+    def _hook_count(self) -> int:
+        return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in self._bridge.modules())
+
+    @contextmanager
+    def weights(self, layer: int, what: str) -> Iterator[Tensor]:
+        """The stored weight ``q``, ``k``, ``v`` or ``o`` of a layer, to be changed in place; restored bit for bit."""
+        weight: Tensor = getattr(self._bridge.blocks[layer].attn, what).weight
+        saved, memo = weight.detach().clone(), dict(self.memo)
+        self.memo.clear()
+        try:
+            with torch.no_grad():
+                yield weight.data
+        finally:
+            weight.data.copy_(saved)
+            self.memo.clear()
+            self.memo.update(memo)
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--interp-device {name} cannot be used ({reason}); pass auto, cuda, mps or cpu") from None
+    return name
+
+
+def _dtype(name: str) -> torch.dtype:
+    dtype = getattr(torch, name, None)
+    if name not in ("float64", "float32", "bfloat16", "float16") or not isinstance(dtype, torch.dtype):
+        raise UsageError(f"--interp-dtype is {name!r}; allowed: float64, float32, bfloat16, float16")
+    return dtype
+
+
+def _fingerprint(model: torch.nn.Module) -> str:
+    """Hash over the names, shapes and bits of all weights."""
+    digest = hashlib.sha256()
+    seen = set()
+    for name, parameter in sorted(model.named_parameters(remove_duplicate=False)):
+        if parameter.data_ptr() in seen:
+            continue
+        seen.add(parameter.data_ptr())
+        bits = parameter.detach().contiguous().cpu().flatten().view(torch.uint8).numpy()
+        digest.update(f"{name.replace('_original_component.', '')} {tuple(parameter.shape)} {parameter.dtype}".encode())
+        digest.update(bits.tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _probe_ids(d_vocab: int, device: str) -> Tensor:
+    """Two rows of eight token ids, the same for every model of this vocabulary."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, d_vocab, (2, 8), generator=generator).to(device)
+
+
+def _probe(bridge: Any, device: str) -> Tensor:
+    return _probe_ids(bridge.cfg.d_vocab, device)
+
+
+def _relative(logits: Tensor) -> Tensor:
+    """Logits up to the constant for each position in which processed and raw weights differ."""
+    return logits - logits.mean(-1, keepdim=True)
+
+
+def _relative_logits(bridge: Any, probe: Tensor) -> Tensor:
+    training = bridge.training
+    bridge.eval()
+    with torch.inference_mode():
+        logits = _relative(bridge(probe, return_type="logits").float())
+    bridge.train(training)
+    return logits

@@ -1,0 +1,50 @@
+"""Checks on a loaded checkpoint before anything is claimed of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from pytest_interp.errors import UsageError
+from pytest_interp.measurement import FLOAT_NOISE, quote
+
+if TYPE_CHECKING:
+    from pytest_interp.checkpoints.checkpoint import Checkpoint
+
+_SITES = ("q", "k", "v", "z", "pattern", "resid_pre", "attn_out")
+
+
+def preflight(checkpoint: Checkpoint) -> None:
+    """Logits finite and equal to the raw model's; hooks of claims live; a patch with itself changes nothing.
+
+    Raises:
+        UsageError: one of these does not hold; the message says which and by how much.
+    """
+    noise = FLOAT_NOISE[checkpoint.dtype]
+    if checkpoint.disturbed():
+        raise UsageError(f"{checkpoint.name} comes with {', '.join(checkpoint.disturbed())}; remove them first")
+    if checkpoint.parity is not None and not checkpoint.parity <= noise:
+        raise UsageError(
+            f"{checkpoint.name}: logits differ by up to {quote(checkpoint.parity)} between the raw model and bridge, "
+            f"float noise is {quote(noise)}; this architecture is not bridged faithfully, do not trust claims on it"
+        )
+    tokens = torch.randint(0, checkpoint.shape.d_vocab, (2, 6), generator=torch.Generator().manual_seed(1))
+    clean = checkpoint.run(tokens).logits
+    for layer in sorted({0, checkpoint.shape.n_layers // 2}):
+        z = checkpoint.hook("z", layer)
+        same = checkpoint.run(tokens, edits={z: torch.Tensor.clone}).logits
+        if float((same - clean).abs().max()) > noise:
+            raise UsageError(
+                f"{checkpoint.name}: patching {z} with itself changes the logits; its hooks are not to be trusted"
+            )
+    for site in _SITES:
+        name = checkpoint.hook(site, 0)
+        moved = float((checkpoint.run(tokens, edits={name: torch.zeros_like}).logits - clean).abs().max())
+        if moved == 0 and not _silent(checkpoint, tokens, name):
+            raise UsageError(f"{checkpoint.name}: zeroing {name} changes nothing; edits there are ignored by the model")
+
+
+def _silent(checkpoint: Checkpoint, tokens: torch.Tensor, name: str) -> bool:
+    """Whether the activation is zero already, so that zeroing it proves nothing."""
+    return bool((checkpoint.run(tokens, keep=[name]).kept[name] == 0).all())

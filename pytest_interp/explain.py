@@ -1,0 +1,64 @@
+"""What a failing claim says: value, interval and count; bound and shortfall; worst cases; controls; siblings."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from pytest_interp.judge import Control, Verdict, worst
+from pytest_interp.measurement import quote
+
+WIDTH = 78
+_INDENT = 14
+
+
+def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) -> str:
+    """The text of a failing claim, in lines of at most 78 columns."""
+    measurement, interval = verdict.measurement, verdict.interval
+    lines = [textwrap.fill(f"{verdict.outcome}: {subject}", WIDTH, subsequent_indent="  ")]
+    value = f"{quote(measurement.value)} {measurement.unit}"
+    count = f"{len(measurement.values)} {'names' if measurement.quantity.endswith('copy_score') else 'prompts'}"
+    if measurement.unit == "share":
+        count = f"{round(sum(measurement.values))} of {count}"
+    if interval is None:
+        lines += _row("measured", f"{value} ({count}; a fixed population: the value decides)")
+    else:
+        lines += _row("measured", f"{value} ({count} of {interval.clusters} templates)")
+        ends = f"{quote(interval.low)} to {quote(interval.high)}"
+        lines += _row("interval", f"{ends} ({100 * interval.level:.4g} %, {interval.method})")
+    lines += _row("required", f"{verdict.bound.text}; {_gap(verdict)}")
+    for i, (label, number) in enumerate(worst(verdict)):
+        room = WIDTH - _INDENT - 9
+        short = label if len(label) <= room else f"...{label[3 - room :]}"
+        lines += _row("worst" if i == 0 else "", f"{quote(number):>7}  {short}")
+    if verdict.controls:
+        lines += _row("controls", "; ".join(map(str, verdict.controls)))
+    if siblings:
+        lines += _row("siblings", "; ".join(map(str, siblings)))
+    for key, detail in verdict.details.items():
+        lines += _row(key, detail if isinstance(detail, str) else str(detail))
+    for note in verdict.notes:
+        lines += _row("note", note)
+    return "\n".join(lines)
+
+
+def _gap(verdict: Verdict) -> str:
+    measurement, interval, bound = verdict.measurement, verdict.interval, verdict.bound
+    short = bound.shortfall(measurement.value)
+    if verdict.outcome == "refuted" and short > 0:
+        return f"off by {quote(short)}"
+    if interval is not None and verdict.outcome == "inconclusive":
+        over = max(bound.low - interval.low, interval.high - bound.high)
+        return f"the interval reaches {quote(over)} beyond it"
+    return "not met"
+
+
+def _row(label: str, text: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=f"  {label:<{_INDENT - 2}}",
+        subsequent_indent=" " * _INDENT,
+        break_long_words=False,
+        drop_whitespace=True,
+    )

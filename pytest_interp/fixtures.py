@@ -1,0 +1,198 @@
+"""The plugin's fixtures. All that is heavy is imported inside the bodies and computed on first use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_interp.errors import Unavailable, UsageError
+from pytest_interp.options import Options, read_options
+from pytest_interp.selection import NOT_CHECKED, Target, claim_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pytest_interp.checkpoints.checkpoint import Checkpoint
+    from pytest_interp.circuit import Circuit
+    from pytest_interp.engine import Experiment
+    from pytest_interp.heads import Head
+    from pytest_interp.tasks.ioi import Half
+
+_loaded = pytest.StashKey[dict[str, Any]]()
+_options = pytest.StashKey[Options]()
+
+
+def options_of(config: pytest.Config) -> Options:
+    """The options, read once for a session."""
+    if _options not in config.stash:
+        config.stash[_options] = read_options(config)
+    return config.stash[_options]
+
+
+@pytest.fixture(scope="session")
+def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
+    """The model with weights that a claim is judged on: loaded once, frozen, in eval mode, preflighted.
+
+    Claims get one after the other every checkpoint that has a circuit file and whose weights are here, or those
+    that --interp-model names. ``checkpoint.circuit`` has its roles and heads.
+    """
+    target = getattr(request, "param", None)
+    if not isinstance(target, Target):
+        raise UsageError("the fixture `checkpoint` is for claims: mark the test with @pytest.mark.claim(source=...)")
+    return _load(request.config, target)
+
+
+def _load(config: pytest.Config, target: Target) -> Checkpoint:
+    from pytest_interp.checkpoints.checkpoint import Checkpoint
+    from pytest_interp.checkpoints.preflight import preflight
+
+    loaded = config.stash.setdefault(_loaded, {})
+    name = target.spec.name
+    if name not in loaded:
+        # One large model at a time; the planted ones are small.
+        for other in [other for other, model in loaded.items() if model.spec.kind != "planted"]:
+            del loaded[other]
+        options = options_of(config)
+        _share_threads()
+        try:
+            model = Checkpoint(target.spec, device=options.interp_device, dtype=options.interp_dtype)
+        except Unavailable as error:
+            if options.interp_strict:
+                raise
+            pytest.skip(f"{NOT_CHECKED}{name}: {error}")
+        preflight(model)
+        loaded[name] = model
+    checkpoint: Checkpoint = loaded[name]
+    checkpoint.circuit = target.circuit
+    for head in sorted(target.circuit.heads) if target.circuit else ():
+        checkpoint.check_head(head)
+    return checkpoint
+
+
+def _share_threads() -> None:
+    """Under pytest-xdist every worker has a model: the cores are shared out among them."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        import torch
+
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+
+
+@pytest.fixture(scope="session")
+def circuit(checkpoint: Checkpoint) -> Circuit | None:
+    """The roles and heads asserted on the checkpoint, from its circuit file or --interp-circuit; None if none."""
+    return checkpoint.circuit
+
+
+@pytest.fixture
+def head() -> Head:
+    """One head of the claim's role; a claim that asks for it runs once for each head of the circuit."""
+    raise UsageError("`head` is for claims with a role: @pytest.mark.claim(source=..., role='name_mover')")
+
+
+@pytest.fixture
+def heads() -> tuple[Head, ...]:
+    """All heads of the claim's role in the checkpoint's circuit."""
+    raise UsageError("`heads` is for claims with a role: @pytest.mark.claim(source=..., role='name_mover')")
+
+
+@pytest.fixture
+def bound(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Callable[..., Mapping[str, Any]]:
+    """``**bound("copy_score", at_least=0.8)``: the circuit file's bound for this head or role, else this default."""
+    claim = claim_of(request.node)
+    params = getattr(request.node, "callspec", None)
+    this_head = params.params.get("head") if params is not None else None
+
+    def choose(quantity: str, **default: Any) -> Mapping[str, Any]:
+        circuit = checkpoint.circuit
+        if circuit is None or claim is None or claim.role is None or claim.role not in circuit.roles:
+            return default
+        return circuit.roles[claim.role].bound(quantity, this_head) or default
+
+    return choose
+
+
+def _experiment(request: pytest.FixtureRequest, checkpoint: Checkpoint, half: Half) -> Experiment:
+    from pytest_interp.engine import Experiment
+    from pytest_interp.tasks import ioi as ioi_data
+
+    options = options_of(request.config)
+    # The two halves share no template, no name and no seed.
+    seed = 2 * options.interp_seed + (half == "confirm")
+    data = ioi_data(checkpoint.tokenizer, half=half, n=options.interp_prompts, seed=seed, bos=checkpoint.spec.bos)
+    return Experiment(checkpoint, data, seed=options.interp_seed)
+
+
+@pytest.fixture(scope="session")
+def ioi(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Experiment:
+    """The checkpoint on IOI prompts of the confirming half: what claims are judged on.
+
+    Corruptions: ``s2-exchanged``, ``names-exchanged``, ``abc``, ``random-names``. Positions: IO, S1, S1+1, S2, END.
+    """
+    return _experiment(request, checkpoint, "confirm")
+
+
+@pytest.fixture(scope="session")
+def ioi_find(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Experiment:
+    """The checkpoint on IOI prompts of the finding half: other templates, names and seed, to look for heads on."""
+    return _experiment(request, checkpoint, "find")
+
+
+@pytest.fixture(scope="session")
+def ioi_of(checkpoint: Checkpoint) -> Callable[..., Experiment]:
+    """``ioi_of(("Mary", "John"), ...)``: given (IO, S) pairs over all templates of the confirming half, both orders."""
+    from pytest_interp.engine import Experiment
+    from pytest_interp.tasks import ioi_grid
+
+    def build(*pairs: tuple[str, str]) -> Experiment:
+        return Experiment(checkpoint, ioi_grid(checkpoint.tokenizer, pairs, half="confirm", bos=checkpoint.spec.bos))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def p8(checkpoint: Checkpoint) -> Experiment:
+    """The checkpoint on the eight prompts of the published GPT-2 figures: a fixed population."""
+    from pytest_interp.engine import Experiment
+    from pytest_interp.tasks import p8 as p8_data
+
+    return Experiment(checkpoint, p8_data(checkpoint.tokenizer, bos=checkpoint.spec.bos))
+
+
+@pytest.fixture(scope="session")
+def ioi_cache(ioi: Experiment) -> Callable[..., list[Tensor]]:
+    """``ioi_cache("z", layer=9, run="clean")``: activations of the confirming half, one tensor for each token length.
+
+    Computed on first use and kept; only what was asked for is held.
+    """
+
+    def activations(site: str, *, layer: int, run: str = "clean") -> list[Tensor]:
+        return ioi.activation(ioi.checkpoint.hook(site, layer), run)
+
+    return activations
+
+
+@pytest.fixture(scope="session")
+def names(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """First names of the confirming half that are single tokens here; no head was found on them."""
+    from pytest_interp.tasks import single_token_names
+
+    return single_token_names(checkpoint.tokenizer, "confirm")
+
+
+@pytest.fixture(scope="session")
+def top_heads(ioi_find: Experiment) -> tuple[Head, ...]:
+    """The three heads that write most of the answer, found on the finding half: no circuit file needed."""
+    from pytest_interp.measure import head_attributions
+
+    table = head_attributions(ioi_find)
+    return tuple(sorted(table, key=lambda head: -table[head].value)[:3])
+
+
+@pytest.fixture(scope="session")
+def interp_seed(request: pytest.FixtureRequest) -> int:
+    """The seed of --interp-seed, for a claim's own draws (``random.Random(interp_seed)``, never the global one)."""
+    return options_of(request.config).interp_seed

@@ -1,0 +1,258 @@
+"""From a measurement and a bound to a verdict: the bound grammar, intervals, outcomes.
+
+A fixed population is decided by its value within numeric tolerance. A sampled one is decided by a two-sided
+t interval over template means: supported if the interval lies inside the accepted region, refuted if wholly
+outside, else inconclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil, inf, isfinite, sqrt
+from typing import Any, Literal, TypeAlias
+
+from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.measurement import Measurement, mean, quote
+
+Outcome: TypeAlias = Literal["supported", "refuted", "inconclusive"]
+MIN_CLUSTERS = 8
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The accepted region, a closed interval of the measured unit."""
+
+    low: float
+    high: float
+    text: str
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        at_least: float | None = None,
+        at_most: float | None = None,
+        between: Sequence[float] | None = None,
+        near: Sequence[float] | None = None,
+    ) -> Bound:
+        """Exactly one of ``at_least=x``, ``at_most=x``, ``between=(low, high)``, ``near=(value, tolerance)``.
+
+        Raises:
+            UsageError: none or several of them, numbers that are not finite, an empty region.
+        """
+        given = {
+            key: value
+            for key, value in (("at_least", at_least), ("at_most", at_most), ("between", between), ("near", near))
+            if value is not None
+        }
+        if len(given) != 1:
+            raise UsageError(
+                f"a bound is one of at_least=x, at_most=x, between=(low, high), near=(value, tolerance); "
+                f"got {', '.join(given) or 'none'}"
+            )
+        key, value = next(iter(given.items()))
+        numbers = value if isinstance(value, Sequence) else (value,)
+        if len(numbers) != (1 if key in ("at_least", "at_most") else 2):
+            raise UsageError(f"{key}={value!r}: pass {'one number' if key[:2] == 'at' else 'a pair of numbers'}")
+        if not all(isinstance(number, int | float) and isfinite(number) for number in numbers):
+            raise UsageError(f"{key}={value!r} is not a finite number")
+        if key == "at_least":
+            return cls(numbers[0], inf, f"at least {numbers[0]:g}")
+        if key == "at_most":
+            return cls(-inf, numbers[0], f"at most {numbers[0]:g}")
+        if key == "between":
+            low, high = numbers
+            text = f"between {low:g} and {high:g}"
+        else:
+            low, high = numbers[0] - numbers[1], numbers[0] + numbers[1]
+            text = f"within {numbers[1]:g} of {numbers[0]:g}"
+        if low > high:
+            raise UsageError(f"{key}={value!r} accepts nothing; the lower end is above the upper one")
+        return cls(low, high, text)
+
+    def accepts(self, value: float, tolerance: float = 0.0) -> bool:
+        """Whether a value lies in the region, widened by a numeric tolerance."""
+        return self.low - tolerance <= value <= self.high + tolerance
+
+    def shortfall(self, value: float) -> float:
+        """How far a value lies outside the region; 0 inside."""
+        return max(self.low - value, value - self.high, 0.0)
+
+    def slack(self, value: float) -> float:
+        """How far a value lies inside the region; negative outside."""
+        return min(value - self.low, self.high - value)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A two-sided interval of a mean or ratio.
+
+    Attributes:
+        low, high: its ends.
+        method: how it was made, for a reader.
+        clusters: the number of templates it rests on.
+        level: confidence.
+    """
+
+    low: float
+    high: float
+    method: str
+    clusters: int
+    level: float = 0.95
+
+
+@dataclass(frozen=True)
+class Control:
+    """The same measurement where the claim should not hold: its label, and its value or why there is none."""
+
+    label: str
+    value: float | None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.label} {self.reason or 'none' if self.value is None else quote(self.value)}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was claimed, what was seen, and what follows.
+
+    Attributes:
+        outcome: supported, refuted or inconclusive.
+        measurement: what was measured.
+        bound: the accepted region.
+        interval: for a sampled population.
+        notes: what a reader must know, a sentence each.
+        controls: the same measurement on control heads.
+        details: further numbers of the same assertion, by name.
+    """
+
+    outcome: Outcome
+    measurement: Measurement
+    bound: Bound
+    interval: Interval | None
+    notes: tuple[str, ...] = ()
+    controls: tuple[Control, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Verdict:
+    """The verdict of a bound on a measurement.
+
+    Args:
+        measurement: what was measured.
+        bound: the accepted region.
+        level: confidence of the interval; higher where a claim is one of a family.
+
+    Raises:
+        NotApplicable: a ratio whose denominator's interval contains 0.
+        UsageError: a sampled population of one template.
+    """
+    if measurement.population == "fixed":
+        if measurement.scale and mean(measurement.scale) == 0:
+            raise NotApplicable(f"{measurement.quantity} is undefined: clean and corrupted do not differ")
+        outcome: Outcome = "supported" if bound.accepts(measurement.value, measurement.tolerance) else "refuted"
+        return Verdict(outcome, measurement, bound, None)
+    _check_denominator(measurement)
+    interval = interval_of(measurement, level)
+    notes = []
+    if interval.clusters < MIN_CLUSTERS:
+        notes.append(f"only {interval.clusters} templates: with fewer than {MIN_CLUSTERS} the interval is rough")
+    if interval.low == interval.high:
+        notes.append("all templates have the same mean: the interval has no width")
+    slack = measurement.tolerance if measurement.unit != "share" else 0.0
+    if bound.accepts(interval.low, slack) and bound.accepts(interval.high, slack):
+        return Verdict("supported", measurement, bound, interval, tuple(notes))
+    if interval.high < bound.low or interval.low > bound.high:
+        return Verdict("refuted", measurement, bound, interval, tuple(notes))
+    notes.append(_what_would_settle(measurement, bound, interval))
+    return Verdict("inconclusive", measurement, bound, interval, tuple(notes))
+
+
+def interval_of(measurement: Measurement, level: float = 0.95) -> Interval:
+    """The t interval over template means; for a ratio of means, over linearised template means.
+
+    A ratio ``r`` of means has the template values ``r + (numerator - r * denominator) / mean denominator``. A
+    share's interval is widened to the exact binomial one, since templates that are all right have no spread.
+
+    Raises:
+        UsageError: one template only.
+    """
+    by_cluster: dict[str, list[int]] = {}
+    for row, cluster in enumerate(measurement.clusters):
+        by_cluster.setdefault(cluster, []).append(row)
+    if len(by_cluster) < 2:
+        raise UsageError(
+            f"{measurement.quantity}: a sampled population needs prompts of at least 2 templates for an interval, "
+            f"got {len(by_cluster)}; draw more prompts, or call the population fixed"
+        )
+    values: Sequence[float] = measurement.values
+    center = measurement.value
+    if measurement.scale:
+        bottom = mean(measurement.scale)
+        pairs = zip(values, measurement.scale, strict=True)
+        values = [center + (top - center * scale) / bottom for top, scale in pairs]
+    means = [mean([values[row] for row in rows]) for rows in by_cluster.values()]
+    middle = mean(means)
+    half = _t(len(means) - 1, level) * sqrt(sum((m - middle) ** 2 for m in means) / (len(means) - 1) / len(means))
+    low, high, method = center - half, center + half, "t over template means"
+    if measurement.unit == "share":
+        exact = _clopper_pearson(round(sum(measurement.values)), len(measurement.values), level)
+        low, high = max(0.0, min(low, exact[0])), min(1.0, max(high, exact[1]))
+        method += ", at least the exact binomial interval"
+    return Interval(low, high, method, len(means), level)
+
+
+def _check_denominator(measurement: Measurement) -> None:
+    if not measurement.scale:
+        return
+    bottom = Measurement(
+        "clean - corrupted", "logits", measurement.scale, measurement.labels, measurement.clusters, "sampled"
+    )
+    interval = interval_of(bottom)
+    if interval.low <= 0 <= interval.high:
+        raise NotApplicable(
+            f"{measurement.quantity} is undefined: the interval of clean - corrupted contains 0 "
+            f"({quote(interval.low)} to {quote(interval.high)} logits); the model does not tell the two runs apart"
+        )
+
+
+def _what_would_settle(measurement: Measurement, bound: Bound, interval: Interval) -> str:
+    edges = [edge for edge in (bound.low, bound.high) if isfinite(edge)]
+    margin = min(abs(measurement.value - edge) for edge in edges)
+    half = (interval.high - interval.low) / 2
+    if margin <= measurement.tolerance:
+        return "the value lies on the bound: no number of prompts would settle it"
+    needed = ceil(interval.clusters * (half / margin) ** 2) + 1
+    per_template = max(1, round(len(measurement.values) / interval.clusters))
+    return f"about {needed} templates ({needed * per_template} prompts) would settle it, if the value stays"
+
+
+def _t(df: int, level: float) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(df, 0.5 + level / 2))
+
+
+def _clopper_pearson(successes: int, n: int, level: float) -> tuple[float, float]:
+    from scipy.special import betaincinv
+
+    tail = (1 - level) / 2
+    low = 0.0 if successes == 0 else float(betaincinv(successes, n - successes + 1, tail))
+    high = 1.0 if successes == n else float(betaincinv(successes + 1, n - successes, 1 - tail))
+    return low, high
+
+
+def worst(verdict: Verdict, count: int = 3) -> list[tuple[str, float]]:
+    """The labels whose values speak most against the claim, with their values; a ratio's by its numerator's share."""
+    measurement, bound = verdict.measurement, verdict.bound
+    values: Sequence[float] = measurement.values
+    if measurement.scale:
+        bottom = mean(measurement.scale)
+        values = [value / bottom for value in values]
+    ranked = sorted(
+        zip(measurement.labels, values, strict=True),
+        key=lambda pair: (-bound.shortfall(pair[1]), pair[1] if bound.high == inf else -pair[1]),
+    )
+    return ranked[:count]

@@ -1,0 +1,73 @@
+"""What was claimed and what was seen: one record for each verdict, in builtin types.
+
+An assertion writes to the sink of its own context, which the plugin opens around each claim; outside of a
+claim there is none, and nothing is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeAlias
+
+from pytest_interp.judge import Verdict
+
+Record: TypeAlias = dict[str, Any]
+
+_sink: ContextVar[list[Record] | None] = ContextVar("pytest_interp_sink", default=None)
+
+
+@contextmanager
+def collecting() -> Iterator[list[Record]]:
+    """The list that records of this context go to."""
+    records: list[Record] = []
+    token = _sink.set(records)
+    try:
+        yield records
+    finally:
+        _sink.reset(token)
+
+
+def write(record: Record) -> None:
+    """Adds a record to the sink of this context, if there is one."""
+    sink = _sink.get()
+    if sink is not None:
+        sink.append(record)
+
+
+def record_of(verdict: Verdict, subject: str) -> Record:
+    """A verdict in builtin types: what goes to reports and, in part, to snapshots."""
+    measurement, interval = verdict.measurement, verdict.interval
+    return {
+        "subject": subject,
+        "quantity": measurement.quantity,
+        "outcome": verdict.outcome,
+        "value": measurement.value,
+        "unit": measurement.unit,
+        "tolerance": measurement.tolerance,
+        "population": measurement.population,
+        "n": len(measurement.values),
+        "bound": verdict.bound.text,
+        "slack": verdict.bound.slack(measurement.value),
+        "interval": None if interval is None else [interval.low, interval.high],
+        "method": "value" if interval is None else f"{interval.level:.6g} {interval.method}",
+        "templates": None if interval is None else interval.clusters,
+        "controls": [[control.label, control.value] for control in verdict.controls],
+        "notes": list(verdict.notes),
+        "details": dict(verdict.details),
+        "about": dict(measurement.about),
+    }
+
+
+def worst_of(records: list[Record]) -> list[Record]:
+    """Of the many records of a claim under ``@given``, for each quantity the one that came nearest to failing."""
+    worst: dict[str, Record] = {}
+    rank = {"refuted": 0, "inconclusive": 1, "supported": 2}
+    for record in records:
+        key = record["quantity"]
+        kept = worst.get(key)
+        if kept is None or (rank[record["outcome"]], record["slack"]) < (rank[kept["outcome"]], kept["slack"]):
+            worst[key] = record
+    counts = {key: sum(record["quantity"] == key for record in records) for key in worst}
+    return [{**record, "examples": counts[key]} for key, record in worst.items()]

@@ -1,0 +1,218 @@
+"""Backup heads: what other heads write when given heads are knocked out at END."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+import torch
+
+from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.heads import Head, HeadLike, as_heads, names_of
+from pytest_interp.measure._per_prompt import per_prompt
+from pytest_interp.measure.dla import attribute, attributions, final_scale
+from pytest_interp.measurement import Json, Measurement
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pytest_interp.checkpoints.checkpoint import Edit
+    from pytest_interp.engine import Experiment
+    from pytest_interp.tasks import Group
+
+Ablation: TypeAlias = Literal["mean", "zero"]
+
+
+@dataclass(frozen=True)
+class BackupEffect:
+    """Direct logit attribution of heads before and after others are knocked out at END.
+
+    Attributes:
+        before: by head, in the clean run.
+        after: by head, in the knocked-out run, the final norm's scale frozen at the clean run's.
+        after_live: the same with the knocked-out run's own scale.
+        rise: of all the heads together, scale frozen.
+        rise_live: of all the heads together, scale live.
+        rises: by head, scale frozen.
+        total_before: the logit difference of the clean run.
+        total_after: the logit difference of the knocked-out run.
+        naive: what the logit difference would be if nothing reacted: before, minus what the knocked-out heads wrote
+            and plus what their ablated output writes.
+    """
+
+    before: Mapping[Head, Measurement]
+    after: Mapping[Head, Measurement]
+    after_live: Mapping[Head, Measurement]
+    rise: Measurement
+    rise_live: Measurement
+    rises: Mapping[Head, Measurement]
+    total_before: Measurement
+    total_after: Measurement
+    naive: Measurement
+
+
+def backup_effect(
+    experiment: Experiment,
+    knocked_out: HeadLike | Iterable[HeadLike],
+    backups: HeadLike | Iterable[HeadLike],
+    *,
+    ablation: Ablation = "mean",
+) -> BackupEffect:
+    """The rise of heads' direct logit attribution when other heads are knocked out at END.
+
+    Args:
+        experiment: checkpoint and data set.
+        knocked_out: the heads whose z at END is replaced.
+        backups: the heads that are watched; part of their rise is the final norm's rescaling, so both are given.
+        ablation: ``mean``: by the mean over the data set's reference prompts of the same template (for IOI: three
+            different names, at least 16 prompts); ``zero``: by zero.
+
+    Raises:
+        UsageError: a head in both sets; mean ablation without a reference or with a template that it lacks.
+        NotApplicable: no watched head is after a knocked-out one, so that nothing could react.
+
+    Wang et al. 2022, section 3.4; McGrath et al. 2023 ("Hydra") on self-repair.
+    """
+    checkpoint = experiment.checkpoint
+    out = [checkpoint.check_head(head) for head in as_heads(knocked_out)]
+    watched = [checkpoint.check_head(head) for head in as_heads(backups)]
+    if both := sorted(set(out) & set(watched)):
+        raise UsageError(f"{names_of(both)} would be knocked out and watched at once; name it in one set")
+    if max(head.layer for head in watched) <= min(head.layer for head in out):
+        raise NotApplicable(f"none of {names_of(watched)} comes after {names_of(out)}, so none can react")
+    ablated = _ablated_pass(experiment, out, ablation, watched)
+    before = attributions(experiment, watched)
+    after = attribute(experiment, watched, ablated.kept, ablated.frozen)
+    after_live = attribute(experiment, watched, ablated.kept, ablated.live)
+    total = experiment.logit_diffs()
+
+    about: dict[str, Json] = {
+        "knocked_out": [str(head) for head in out],
+        "heads": [str(head) for head in watched],
+        "ablation": ablation,
+        "at": "END",
+    }
+
+    def measured(quantity: str, values: Tensor, **more: Json) -> Measurement:
+        return per_prompt(experiment, quantity, values, about={**about, **more})
+
+    def by_head(quantity: str, values: Tensor, **more: Json) -> dict[Head, Measurement]:
+        return {head: measured(quantity, values[:, i], heads=[str(head)], **more) for i, head in enumerate(watched)}
+
+    return BackupEffect(
+        before=by_head("direct_logit_attribution", before),
+        after=by_head("direct_logit_attribution", after, norm="frozen"),
+        after_live=by_head("direct_logit_attribution", after_live, norm="live"),
+        rise=measured("backup_rise", (after - before).sum(1), norm="frozen"),
+        rise_live=measured("backup_rise", (after_live - before).sum(1), norm="live"),
+        rises=by_head("backup_rise", after - before, norm="frozen"),
+        total_before=measured("logit_diff", total),
+        total_after=measured("logit_diff", ablated.logit_diffs),
+        naive=measured("logit_diff", total - ablated.removed, naive=True),
+    )
+
+
+class _Ablated(NamedTuple):
+    """A knocked-out run: logit differences, kept activations, scales by group, and the direct effect taken away."""
+
+    logit_diffs: Tensor
+    kept: Mapping[str, list[Tensor]]
+    frozen: list[Tensor]
+    live: list[Tensor]
+    removed: Tensor
+
+
+def _ablated_pass(
+    experiment: Experiment, out: list[Head], ablation: Ablation, watched: Sequence[Head] = ()
+) -> _Ablated:
+    if ablation not in ("mean", "zero"):
+        raise UsageError(f"ablation is {ablation!r}; allowed: 'mean', 'zero'")
+    checkpoint = experiment.checkpoint
+    layers = sorted({head.layer for head in (*watched, *out)})
+    keep = [checkpoint.hook("z", layer) for layer in layers]
+    if checkpoint.scale_hook:
+        keep.append(checkpoint.scale_hook)
+    replacement = _replacements(experiment, out, ablation)
+    logits, kept = experiment.answer_logits(edits=_knock_out(experiment, out, replacement), keep=keep)
+    frozen = final_scale(experiment, experiment.activations(keep, experiment.data.clean))
+    removed = attributions(experiment, out) - attribute(experiment, out, kept, frozen)
+    return _Ablated(logits[:, 0] - logits[:, 1], kept, frozen, final_scale(experiment, kept), removed.sum(1))
+
+
+def _replacements(experiment: Experiment, heads: list[Head], ablation: Ablation) -> Mapping[Head, Mapping[str, Tensor]]:
+    """For each head, by template, the vector that its z at END becomes."""
+    checkpoint, data = experiment.checkpoint, experiment.data
+    templates = {prompt.template for prompt in data.clean.prompts}
+    if ablation == "zero":
+        zero = torch.zeros(checkpoint.shape.d_head, device=checkpoint.device)
+        return {head: dict.fromkeys(templates, zero) for head in heads}
+    if data.reference is None:
+        raise UsageError(
+            f"data set {data.name} has no reference prompts to take means over; pass ablation='zero' or use the IOI set"
+        )
+    missing = templates - {prompt.template for prompt in data.reference.prompts}
+    if missing:
+        raise UsageError(f"the reference of {data.name} has no prompts of the template {sorted(missing)[0]!r}")
+    hooks = {head.layer: checkpoint.hook("z", head.layer) for head in heads}
+    kept = experiment.activations(list(hooks.values()), data.reference)
+    means: dict[Head, dict[str, Tensor]] = {head: {} for head in heads}
+    for head in heads:
+        rows: dict[str, list[Tensor]] = {template: [] for template in templates}
+        for group, z in zip(data.reference.groups, kept[hooks[head.layer]], strict=True):
+            for i, row in enumerate(group.rows):
+                template = data.reference.prompts[row].template
+                if template in rows:
+                    rows[template].append(z[i, -1, head.head])
+        means[head] = {template: torch.stack(vectors).mean(0) for template, vectors in rows.items()}
+    return means
+
+
+def _knock_out(
+    experiment: Experiment, heads: list[Head], replacement: Mapping[Head, Mapping[str, Tensor]]
+) -> Callable[[int, Group], Mapping[str, Edit]]:
+    checkpoint, prompts = experiment.checkpoint, experiment.data.clean.prompts
+
+    def edits(_: int, group: Group) -> Mapping[str, Edit]:
+        def edit(layer: int) -> Edit:
+            new = {
+                head.head: torch.stack([replacement[head][prompts[row].template] for row in group.rows])
+                for head in heads
+                if head.layer == layer
+            }
+
+            def replace(value: Tensor) -> Tensor:
+                value = value.clone()
+                for index, vectors in new.items():
+                    value[:, -1, index] = vectors.to(value.dtype)
+                return value
+
+            return replace
+
+        return {checkpoint.hook("z", layer): edit(layer) for layer in {head.layer for head in heads}}
+
+    return edits
+
+
+def self_repair(
+    experiment: Experiment, knocked_out: HeadLike | Iterable[HeadLike], *, ablation: Ablation = "mean"
+) -> Measurement:
+    """The share of knocked-out heads' direct effect that the rest of the model makes up for.
+
+    ``(mean after - mean naive) / (mean before - mean naive)`` of the logit difference, a ratio of means: 0 if
+    nothing reacts, 1 if the loss is made good.
+
+    Rushing and Nanda 2024 on self-repair; Wang et al. 2022, section 3.4.
+    """
+    checkpoint = experiment.checkpoint
+    out = [checkpoint.check_head(head) for head in as_heads(knocked_out)]
+    passes = _ablated_pass(experiment, out, ablation)
+    total = experiment.logit_diffs()
+    return per_prompt(
+        experiment,
+        "self_repair",
+        passes.logit_diffs - (total - passes.removed),
+        unit="recovered",
+        scale=passes.removed,
+        about={"knocked_out": [str(head) for head in out], "ablation": ablation, "at": "END"},
+    )

@@ -1,0 +1,41 @@
+"""How well a model does a two-way task: logit difference and share of prompts right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_interp.measure._per_prompt import per_prompt
+from pytest_interp.measurement import Measurement
+
+if TYPE_CHECKING:
+    from pytest_interp.engine import Experiment
+
+
+def logit_diff(experiment: Experiment, *, run: str = "clean") -> Measurement:
+    """The logit difference: logit(answer) - logit(distractor) at END, per prompt first, mean last.
+
+    Args:
+        experiment: checkpoint and data set.
+        run: ``clean`` or a corruption; always scored with the clean run's answers.
+
+    Returns:
+        One value for each prompt, in logits; any real number, 0 where the model does not distinguish.
+
+    Wang et al. 2022, section 2.
+    """
+    return per_prompt(experiment, "logit_diff", experiment.logit_diffs(run), about={"run": run})
+
+
+def accuracy(experiment: Experiment, *, run: str = "clean") -> Measurement:
+    """The share of prompts on which the answer's logit is above the distractor's at END; a tie is wrong.
+
+    Returns:
+        0 or 1 for each prompt; the mean is in [0, 1]. The tolerance counts the prompts that float noise could flip.
+
+    Wang et al. 2022, section 2 ("IO is predicted over S").
+    """
+    difference = experiment.logit_diffs(run)
+    close = float((difference.abs() <= experiment.noise).float().mean())
+    return per_prompt(
+        experiment, "accuracy", (difference > 0).float(), unit="share", tolerance=close + 1e-9, about={"run": run}
+    )

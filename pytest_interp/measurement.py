@@ -1,0 +1,82 @@
+"""A measurement: floats per prompt in data-set order, and what was measured on what.
+
+Plain values, standard library only: a measurement knows nothing of bounds, intervals or pytest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import fsum, isfinite
+from typing import Literal, TypeAlias
+
+from pytest_interp.errors import NotApplicable, UsageError
+
+Population: TypeAlias = Literal["fixed", "sampled"]
+Json: TypeAlias = str | int | float | bool | Sequence["Json"] | Mapping[str, "Json"] | None
+
+FLOAT_NOISE = {"float64": 1e-8, "float32": 2e-4, "bfloat16": 0.2, "float16": 0.02}
+"""How far a logit may move between machines, batch sizes and kernels, by dtype."""
+
+
+def mean(values: Sequence[float]) -> float:
+    """The arithmetic mean, summed without rounding error."""
+    return fsum(values) / len(values)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A quantity measured once for each prompt (or name) of a population.
+
+    Attributes:
+        quantity: its name, such as ``logit_diff``.
+        unit: ``logits``, ``share``, ``probability``, ``recovered`` ...
+        values: one float for each prompt, in data-set order.
+        labels: what each value belongs to, for a reader.
+        clusters: the template of each prompt; prompts of one template are not independent.
+        population: ``fixed`` (these prompts, or a property of the weights) or ``sampled``.
+        scale: where the quantity is a ratio of means, its denominators; else empty.
+        tolerance: how far float noise alone may move ``value``.
+        about: checkpoint, heads, sites, direction, corruption, data set ... (builtin types only).
+    """
+
+    quantity: str
+    unit: str
+    values: tuple[float, ...]
+    labels: tuple[str, ...]
+    clusters: tuple[str, ...]
+    population: Population
+    scale: tuple[float, ...] = ()
+    tolerance: float = FLOAT_NOISE["float32"]
+    about: Mapping[str, Json] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = len(self.values)
+        if n == 0:
+            raise UsageError(f"{self.quantity}: there are no values; pass at least one prompt")
+        if len(self.labels) != n or len(self.clusters) != n or len(self.scale) not in (0, n):
+            raise UsageError(
+                f"{self.quantity}: {n} values, {len(self.labels)} labels, {len(self.clusters)} clusters; "
+                "pass one label and one cluster for each value"
+            )
+        bad = [label for label, value in zip(self.labels, self.values, strict=True) if not isfinite(value)]
+        if bad:
+            raise UsageError(
+                f"{self.quantity}: {len(bad)} of {n} values are not finite (first: {bad[0]!r}); "
+                "look for NaN in the weights or the logits, or use float32"
+            )
+
+    @property
+    def value(self) -> float:
+        """The mean over prompts; for a ratio, mean numerator over mean denominator."""
+        if not self.scale:
+            return mean(self.values)
+        bottom = mean(self.scale)
+        if bottom == 0:
+            raise NotApplicable(f"{self.quantity} is undefined: its denominator has mean 0")
+        return mean(self.values) / bottom
+
+
+def quote(value: float) -> str:
+    """A number for a reader: three decimals, scientific where those would show nothing."""
+    return f"{value:.1e}" if value != 0 and abs(value) < 5e-4 else f"{value:.3f}"

@@ -1,0 +1,111 @@
+"""Command-line options and their ini twins: the command line wins, then the ini file, then the default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class _Option:
+    name: str
+    help: str
+    default: Any = None
+    kind: str = "string"  # string, int, bool, list
+    metavar: str | None = None
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name.replace('_', '-')}"
+
+
+_OPTIONS = (
+    _Option(
+        "interp_model",
+        "checkpoint to judge: a registered name, owner/name of the hub, a directory or a .gguf file; repeatable. "
+        "Default: every checkpoint with a circuit file whose weights are here",
+        kind="list",
+        metavar="MODEL",
+    ),
+    _Option("interp_revision", "revision or training-step label of the hub models that are named", metavar="REVISION"),
+    _Option("interp_circuit", "assert this circuit on every checkpoint that is judged", metavar="NAME"),
+    _Option("interp_device", "auto, cuda, mps or cpu (default: auto)", "auto", metavar="DEVICE"),
+    _Option("interp_dtype", f"one of {', '.join(DTYPES)} (default: float32)", "float32", metavar="DTYPE"),
+    _Option("interp_seed", "seed of the IOI prompts and of control heads (default: 0)", 0, "int", "SEED"),
+    _Option("interp_prompts", "IOI prompts in each half, find and confirm (default: 96)", 96, "int", "N"),
+    _Option("interp_strict", "weights that cannot be had are an error, not a skip", False, "bool"),
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user chose."""
+
+    interp_model: tuple[str, ...]
+    interp_revision: str | None
+    interp_circuit: str | None
+    interp_device: str
+    interp_dtype: str
+    interp_seed: int
+    interp_prompts: int
+    interp_strict: bool
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declares every option and its ini twin with one help text."""
+    group = parser.getgroup("interp", "findings about language models (pytest-interp)")
+    for option in _OPTIONS:
+        extra: dict[str, Any] = {"dest": option.name, "default": None, "help": option.help}
+        if option.kind == "bool":
+            extra["action"] = "store_true"
+        else:
+            extra["metavar"] = option.metavar
+            if option.kind == "list":
+                extra["action"] = "append"
+            elif option.kind == "int":
+                extra["type"] = int
+        group.addoption(option.flag, **extra)
+        kind: Any = {"list": "linelist", "bool": "bool"}.get(option.kind, "string")
+        parser.addini(option.name, f"ini twin of {option.flag}: {option.help}", type=kind, default=None)
+    parser.addini(
+        "interp_circuits",
+        "directories with circuit files, relative to the rootdir (default: the nearest folder `circuits` at or above a "
+        "claim's file)",
+        type="linelist",
+        default=[],
+    )
+
+
+def read_options(config: pytest.Config) -> Options:
+    """The chosen value of every option.
+
+    Raises:
+        pytest.UsageError: a value that is not allowed.
+    """
+    values: dict[str, Any] = {}
+    for option in _OPTIONS:
+        value = config.getoption(option.name)
+        if value is None:
+            value = config.getini(option.name)
+        if value is None or value in ("", []):
+            value = option.default
+        if option.kind == "list":
+            value = tuple(value or ())
+        if option.kind == "int" and not isinstance(value, int):
+            try:
+                value = int(value)
+            except ValueError:
+                raise pytest.UsageError(
+                    f"{option.name} is {value!r} in the ini file; it must be a whole number"
+                ) from None
+        values[option.name] = value
+    options = Options(**values)
+    if options.interp_dtype not in DTYPES:
+        raise pytest.UsageError(f"--interp-dtype is {options.interp_dtype!r}; allowed: {', '.join(DTYPES)}")
+    if options.interp_prompts < 2:
+        raise pytest.UsageError(f"--interp-prompts is {options.interp_prompts}; pass at least 2")
+    return options

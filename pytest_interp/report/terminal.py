@@ -1,0 +1,106 @@
+"""The closing table of a run, for a terminal of 80 columns.
+
+Everything comes from the tests' reports, so that it is the same under pytest-xdist. Only *supported* counts as
+support; not applicable, not checked and errors are counted apart.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_interp.measurement import quote
+from pytest_interp.selection import NOT_APPLICABLE, NOT_CHECKED
+
+PROPERTY = "interp"
+WIDTH = 79
+_ORDER = ("supported", "refuted", "inconclusive", "snapshot differs", "expected failure", "not applicable", "error")
+_MARKUP: dict[str, dict[str, bool]] = {
+    "supported": {"green": True},
+    "refuted": {"red": True},
+    "inconclusive": {"red": True},
+    "error": {"red": True},
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of text and how the terminal shows it."""
+
+    text: str
+    markup: dict[str, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Row:
+    checkpoint: str
+    claim: str
+    outcome: str
+    records: tuple[dict[str, Any], ...]
+    snapshot: str | None
+    reason: str = ""
+
+
+def summarise(reports: Iterable[Any], *, verbose: bool) -> list[Line]:
+    """The lines of the table: a line for each checkpoint, each claim's numbers where verbose."""
+    rows = [row for report in reports for row in _rows(report)]
+    lines: list[Line] = []
+    for checkpoint in dict.fromkeys(row.checkpoint for row in rows):
+        mine = [row for row in rows if row.checkpoint == checkpoint]
+        unchecked = [row for row in mine if row.outcome == "not checked"]
+        if unchecked:
+            text = f"{checkpoint}: {len(unchecked)} not checked: {unchecked[0].reason}"
+            lines += [Line(part) for part in textwrap.wrap(text, WIDTH, subsequent_indent="  ")]
+            continue
+        counts = Counter(row.outcome for row in mine)
+        parts = [f"{counts[outcome]} {outcome}" for outcome in _ORDER if counts[outcome]]
+        snapshots = Counter(row.snapshot for row in mine)
+        parts += [f"{snapshots[s]} {s}" for s in ("new number", "other prompts", "updated") if snapshots[s]]
+        good = set(counts) <= {"supported", "expected failure", "not applicable"}
+        lines.append(Line(f"{checkpoint}: {', '.join(parts)}", {"green": good, "red": not good, "bold": True}))
+        for row in mine:
+            if verbose or row.outcome not in ("supported", "not applicable"):
+                lines += _detail(row)
+    return lines
+
+
+def _rows(report: Any) -> Iterator[_Row]:
+    reason = report.longrepr[2] if report.skipped and isinstance(report.longrepr, tuple) else ""
+    reason = reason.removeprefix("Skipped: ")
+    claim = report.nodeid.rpartition("/")[2]
+    if reason.startswith(NOT_CHECKED):
+        checkpoint, _, why = reason.removeprefix(NOT_CHECKED).partition(": ")
+        yield _Row(checkpoint, claim, "not checked", (), None, why)
+        return
+    found = [value for key, value in report.user_properties if key == PROPERTY]
+    if report.when != "call" or not found:
+        return
+    outcome = found[-1]
+    records = tuple(outcome["records"])
+    verdicts = [record["outcome"] for record in records if record["outcome"] != "supported"]
+    if hasattr(report, "wasxfail"):
+        kind, reason = ("expected failure", report.wasxfail) if report.skipped else ("error", "passed unexpectedly")
+    elif report.skipped:
+        kind = "not applicable" if reason.startswith(NOT_APPLICABLE) else "skipped"
+    elif report.passed:
+        kind = "supported" if records else "error"
+        reason = "" if records else "the claim asserted nothing"
+    else:
+        kind = verdicts[-1] if verdicts else "snapshot differs" if outcome["snapshot"] == "differs" else "error"
+    yield _Row(outcome["checkpoint"], claim, kind, records, outcome["snapshot"], reason)
+
+
+def _detail(row: _Row) -> list[Line]:
+    markup = _MARKUP.get(row.outcome, {})
+    lines = [Line(f"  {row.outcome:<16} {row.claim}"[: WIDTH + 40], markup)]
+    for record in row.records:
+        seen = f"{record['quantity']} {quote(record['value'])}"
+        if record["interval"]:
+            seen += f" [{quote(record['interval'][0])}, {quote(record['interval'][1])}]"
+        lines.append(Line(f"{'':19}{seen}, {record['bound']}"))
+    if row.outcome in ("expected failure", "not applicable", "error") and row.reason:
+        lines += [Line(f"{'':19}{part}") for part in textwrap.wrap(row.reason, WIDTH - 19)]
+    return lines

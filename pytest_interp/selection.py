@@ -1,0 +1,210 @@
+"""Which checkpoints, roles and heads a claim runs on: from options, circuit files and the claim's marker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_interp.checkpoints.spec import CheckpointSpec, known_specs, resolve
+from pytest_interp.circuit import Circuit, load_circuit
+from pytest_interp.errors import UsageError, nearest
+from pytest_interp.heads import Head
+from pytest_interp.options import Options
+
+MARKER_KEYS = ("source", "role", "checkpoints", "cls")
+NOT_CHECKED = "not checked: "
+NOT_APPLICABLE = "not applicable: "
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A checkpoint that a claim runs on, with the circuit asserted there, and why it does not run if so."""
+
+    spec: CheckpointSpec
+    circuit: Circuit | None
+    skip: str | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The keywords of the ``claim`` marker.
+
+    Attributes:
+        source: the paper and section, or the notebook, whose finding it is.
+        role: the role whose heads ``head`` and ``heads`` are.
+        checkpoints: the only checkpoints it is about; by default every one.
+        cls: the class of a published figure: A exact, B regenerable, C band, D sign or rank.
+    """
+
+    source: str
+    role: str | None = None
+    checkpoints: tuple[str, ...] = ()
+    cls: str | None = None
+
+
+def claim_of(node: Any) -> Claim | None:
+    """The claim marker of a test, keywords of the function's over the module's; None for an ordinary test.
+
+    Raises:
+        UsageError: positional arguments, an unknown keyword, no source.
+    """
+    marks = list(node.iter_markers("claim"))
+    if not marks:
+        return None
+    keywords: dict[str, Any] = {}
+    for mark in reversed(marks):
+        if mark.args:
+            raise UsageError(f"claim marker takes keywords only ({', '.join(MARKER_KEYS)}); got {mark.args!r}")
+        for key in mark.kwargs:
+            if key not in MARKER_KEYS:
+                raise UsageError(
+                    f"claim marker has no keyword {key!r}; allowed: {', '.join(MARKER_KEYS)}{nearest(key, MARKER_KEYS)}"
+                )
+        keywords.update(mark.kwargs)
+    if not isinstance(keywords.get("source"), str) or not keywords["source"]:
+        raise UsageError('claim marker needs its source, e.g. claim(source="Wang et al. 2022, 3.1")')
+    only = keywords.get("checkpoints", ())
+    keywords["checkpoints"] = (only,) if isinstance(only, str) else tuple(only)
+    if keywords.get("cls") not in (None, "A", "B", "C", "D"):
+        raise UsageError(f"claim marker: cls is {keywords['cls']!r}; allowed: 'A', 'B', 'C', 'D'")
+    return Claim(**keywords)
+
+
+class Selection:
+    """Targets by folder of circuit files; one object for a session, so that targets are identical across claims."""
+
+    def __init__(self, config: pytest.Config, options: Options) -> None:
+        self.options, self.config = options, config
+        brought = [spec for specs in config.hook.pytest_interp_checkpoints(config=config) for spec in specs]
+        self.brought = tuple(spec.name for spec in brought)
+        self.known = known_specs(brought)
+        self.requested = [resolve(text, self.known, options.interp_revision) for text in options.interp_model]
+        names = [spec.name for spec in self.requested]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise UsageError(f"two checkpoints are named {twice[0]!r}; rename a directory or leave one out")
+        self._circuits: dict[tuple[Path, ...], dict[str, Circuit]] = {}
+        self._targets: dict[tuple[Path, ...], tuple[Target, ...]] = {}
+
+    def circuits(self, path: Path) -> dict[str, Circuit]:
+        """The circuits that apply to claims in a file, by checkpoint."""
+        return self._load(self._folders(path))
+
+    def targets(self, path: Path) -> tuple[Target, ...]:
+        """Every checkpoint that claims in a file are about, those that do not run included."""
+        folders = self._folders(path)
+        if folders not in self._targets:
+            circuits = self._load(folders)
+            names = dict.fromkeys([*(spec.name for spec in self.requested), *circuits, *self.brought])
+            by_name = {**self.known, **{spec.name: spec for spec in self.requested}}
+            self._targets[folders] = tuple(self._target(by_name, name, circuits) for name in names)
+        return self._targets[folders]
+
+    def _target(self, specs: dict[str, CheckpointSpec], name: str, circuits: dict[str, Circuit]) -> Target:
+        if name not in specs:
+            raise UsageError(f"{circuits[name].path}: checkpoint {name!r} is not registered{nearest(name, specs)}")
+        spec = specs[name]
+        wanted = self.options.interp_circuit or spec.circuit
+        if wanted and wanted not in circuits:
+            raise UsageError(
+                f"there is no circuit file for {wanted!r}; there are {', '.join(circuits) or 'none'}"
+                f"{nearest(wanted, circuits)}"
+            )
+        circuit = circuits.get(wanted or name) or circuits.get(name.partition("@")[0])
+        if self.requested:
+            if spec.name in {other.name for other in self.requested}:
+                return Target(spec, circuit)
+            return Target(spec, circuit, skip="not selected by --interp-model")
+        missing = spec.missing()
+        return Target(spec, circuit, skip=f"{NOT_CHECKED}{name}: {missing}" if missing else None)
+
+    def _folders(self, path: Path) -> tuple[Path, ...]:
+        if listed := self.config.getini("interp_circuits"):
+            return tuple(self.config.rootpath / item for item in listed)
+        for folder in (path.parent, *path.parent.parents):
+            if (folder / "circuits").is_dir():
+                return (folder / "circuits",)
+            if folder == self.config.rootpath:
+                break
+        return ()
+
+    def _load(self, folders: tuple[Path, ...]) -> dict[str, Circuit]:
+        if folders not in self._circuits:
+            found: dict[str, Circuit] = {}
+            for file in (file for folder in folders for file in sorted(folder.glob("*.toml"))):
+                circuit = load_circuit(file)
+                if circuit.checkpoint in found:
+                    first = found[circuit.checkpoint].path
+                    raise UsageError(f"{file} and {first} are both circuits of {circuit.checkpoint!r}; keep one")
+                found[circuit.checkpoint] = circuit
+            self._circuits[folders] = found
+        return self._circuits[folders]
+
+
+def parametrize(metafunc: pytest.Metafunc, claim: Claim, selection: Selection) -> None:
+    """Gives a claim its checkpoints, and its role's ``head`` or ``heads`` where it asks for them."""
+    path = metafunc.definition.path
+    by_head, by_role = "head" in metafunc.fixturenames, "heads" in metafunc.fixturenames
+    if (by_head or by_role) and claim.role is None:
+        raise UsageError(f"{metafunc.function.__name__} asks for head(s), but its claim marker names no role")
+    circuits = selection.circuits(path)
+    if claim.role and circuits and not any(claim.role in circuit.roles for circuit in circuits.values()):
+        roles = sorted({role for circuit in circuits.values() for role in circuit.roles})
+        raise UsageError(
+            f"{metafunc.function.__name__}: no circuit has the role {claim.role!r}; "
+            f"they have {', '.join(roles)}{nearest(claim.role, roles)}"
+        )
+    rows = []
+    for target in selection.targets(path):
+        if claim.checkpoints and target.spec.name.partition("@")[0] not in claim.checkpoints:
+            continue
+        rows += _rows(target, claim, by_head=by_head, by_role=by_role, function=metafunc.function.__name__)
+    names = ["checkpoint", *(["head"] if by_head else []), *(["heads"] if by_role else [])]
+    metafunc.parametrize(names, rows, indirect=["checkpoint"], scope="session")
+
+
+def _rows(target: Target, claim: Claim, *, by_head: bool, by_role: bool, function: str) -> list[Any]:
+    name, reason = target.spec.name, target.skip
+    heads: tuple[Head, ...] = ()
+    if claim.role and (by_head or by_role):
+        if target.circuit is None:
+            reason = (
+                reason
+                or f"{NOT_APPLICABLE}{name} has no circuit file; --interp-circuit NAME asserts another checkpoint's"
+            )
+        elif claim.role not in target.circuit.roles:
+            reason = reason or f"{NOT_APPLICABLE}the circuit of {name} has no role {claim.role}"
+        else:
+            heads = target.circuit.roles[claim.role].heads
+    marks = [pytest.mark.skip(reason=reason)] if reason else []
+    if not by_head:
+        return [
+            pytest.param(
+                *([target, heads] if by_role else [target]), id=name, marks=[*marks, *_xfails(target, function, None)]
+            )
+        ]
+    if not heads:
+        return [pytest.param(*([target, None, ()] if by_role else [target, None]), id=f"{name}-no-heads", marks=marks)]
+    return [
+        pytest.param(
+            *([target, head, heads] if by_role else [target, head]),
+            id=f"{name}-{head}",
+            marks=[*marks, *_xfails(target, function, head)],
+        )
+        for head in heads
+    ]
+
+
+def _xfails(target: Target, function: str, head: Head | None) -> Sequence[pytest.MarkDecorator]:
+    """Strict xfail for what the circuit file says does not hold on its own checkpoint."""
+    circuit = target.circuit
+    if circuit is None or circuit.checkpoint != target.spec.name:
+        return ()
+    return [
+        pytest.mark.xfail(reason=failure.reason, strict=True)
+        for failure in circuit.expected_failures
+        if failure.claim == function and (not failure.heads or head is None or str(head) in failure.heads)
+    ]

@@ -1,0 +1,167 @@
+"""Snapshots of measurements: decisions match exactly, floats within the tolerance stored beside them.
+
+One JSON file for each claims file, ``__snapshots__/test_x.json``; an entry for each test id, with the
+fingerprint of the checkpoint it was measured on. Never raw tensors, never hashes of floats.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from syrupy.data import Snapshot, SnapshotCollection
+from syrupy.extensions.base import AbstractSyrupyExtension
+
+from pytest_interp.errors import UsageError
+from pytest_interp.ledger import Record
+from pytest_interp.measurement import quote
+
+DECISIONS = ("found", "confirmed")
+EXACT = ("quantity", "outcome", "n", "bound", "heads", "decisions")
+
+
+def entry_of(records: list[Record], fingerprint: str, *, drawn: bool) -> dict[str, Any]:
+    """What is kept of a claim's records.
+
+    Args:
+        records: of one claim.
+        fingerprint: of the checkpoint.
+        drawn: the prompts were drawn by Hypothesis, so that only decisions are kept.
+    """
+    kept = []
+    for record in records:
+        row = {"quantity": record["quantity"], "outcome": record["outcome"], "bound": record["bound"]}
+        row["heads"] = record["about"].get("heads", [])
+        decided = {key: record["details"][key] for key in DECISIONS if key in record["details"]}
+        if decided:
+            row["decisions"] = decided
+        if not drawn:
+            row |= {"n": record["n"], "value": record["value"], "tolerance": record["tolerance"]}
+            row["data_hash"] = record["about"].get("data_hash", "")
+        kept.append(row)
+    return {"fingerprint": fingerprint, "records": kept}
+
+
+def same_data(entry: dict[str, Any], stored: dict[str, Any]) -> bool:
+    """Whether both were measured on the same prompts, so that their numbers can be compared."""
+    hashes = [[row.get("data_hash") for row in one["records"]] for one in (entry, stored)]
+    return hashes[0] == hashes[1]
+
+
+class MeasurementSnapshotExtension(AbstractSyrupyExtension):
+    """A syrupy extension for measurements; ``snapshot.use_extension(MeasurementSnapshotExtension)``."""
+
+    file_extension = "json"
+
+    def serialize(self, data: Any, **_: Any) -> str:
+        """The entry as JSON text."""
+        return json.dumps(data, indent=1, sort_keys=True)
+
+    def matches(self, *, serialized_data: Any, snapshot_data: Any) -> bool:
+        """Decisions equal, floats within the stored tolerance."""
+        return not differences(json.loads(serialized_data), json.loads(snapshot_data))
+
+    def diff_lines(self, serialized_data: Any, snapshot_data: Any) -> Any:
+        """One line for each row that differs, the furthest moved first."""
+        if not snapshot_data:
+            return iter(["no snapshot"])
+        return iter(differences(json.loads(serialized_data), json.loads(snapshot_data)))
+
+    def read_snapshot_collection(self, *, snapshot_location: str) -> SnapshotCollection:
+        """All entries of a file."""
+        collection = SnapshotCollection(location=snapshot_location)
+        for name, entry in read_file(Path(snapshot_location)).items():
+            collection.add(Snapshot(name=name, data=self.serialize(entry)))
+        return collection
+
+    def read_snapshot_data_from_location(
+        self,
+        *,
+        snapshot_location: str,
+        snapshot_name: str,
+        session_id: str,  # noqa: ARG002
+    ) -> str | None:
+        """One entry, or None."""
+        entry = read_file(Path(snapshot_location)).get(snapshot_name)
+        return None if entry is None else self.serialize(entry)
+
+    @classmethod
+    def write_snapshot_collection(cls, *, snapshot_collection: SnapshotCollection, name_order: Any = None) -> None:  # noqa: ARG003
+        """Adds entries to a file, whole or not at all."""
+        path = Path(snapshot_collection.location)
+        entries = read_file(path)
+        entries.update({snapshot.name: json.loads(str(snapshot.data)) for snapshot in snapshot_collection})
+        write_file(path, entries)
+
+    def delete_snapshots(self, *, snapshot_location: str, snapshot_names: set[str]) -> None:
+        """Takes entries out; a file without any goes."""
+        path = Path(snapshot_location)
+        left = {name: entry for name, entry in read_file(path).items() if name not in snapshot_names}
+        if left:
+            write_file(path, left)
+        else:
+            path.unlink()
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The entries of a snapshot file; none where there is no file.
+
+    Raises:
+        UsageError: it is not one.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path} is not a valid snapshot file ({error}); restore it, or delete it and run --snapshot-update"
+        ) from None
+    valid = isinstance(data, dict) and all(
+        isinstance(entry, dict) and isinstance(entry.get("records"), list) and "fingerprint" in entry
+        for entry in data.values()
+    )
+    if not valid:
+        raise UsageError(
+            f"{path} is not a snapshot file of pytest-interp; restore it, or delete it and run --snapshot-update"
+        )
+    return dict(data)
+
+
+def write_file(path: Path, entries: dict[str, Any]) -> None:
+    """Writes a snapshot file to a temporary one first, then renames it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(dict(sorted(entries.items())), file, indent=1, sort_keys=True)
+            file.write("\n")
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def differences(now: dict[str, Any], stored: dict[str, Any]) -> list[str]:
+    """What moved beyond its tolerance, a line each, the furthest first."""
+    if len(now["records"]) != len(stored["records"]):
+        return [f"{len(now['records'])} verdicts now, {len(stored['records'])} in the snapshot"]
+    moved: list[tuple[float, str]] = []
+    for row, old in zip(now["records"], stored["records"], strict=True):
+        what = " ".join([row["quantity"], *row.get("heads", [])])
+        moved += [
+            (float("inf"), f"{what}: {key} was {old.get(key)!r}, is {row.get(key)!r}")
+            for key in EXACT
+            if row.get(key) != old.get(key)
+        ]
+        if "value" in row and "value" in old:
+            delta, allowed = row["value"] - old["value"], max(row["tolerance"], old["tolerance"])
+            if not abs(delta) <= allowed:
+                step = f"{quote(old['value'])} -> {quote(row['value'])}"
+                line = f"{what}: {step} (moved {delta:+.2g}, up to {allowed:.2g} allowed)"
+                moved.append((abs(delta) / allowed, line))
+    return [line for _, line in sorted(moved, key=lambda pair: -pair[0])]

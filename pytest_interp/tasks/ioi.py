@@ -1,0 +1,209 @@
+"""Indirect object identification (Wang et al. 2022, section 2): "When Mary and John ..., John gave ... to".
+
+Each prompt names IO and S, then S again; the answer is IO. ABBA has IO first, BABA has S first. The corruptions:
+
+- ``s2-exchanged``: the second S becomes IO, so the answer flips;
+- ``names-exchanged``: IO and S change places everywhere, so the answer flips and the order of names too;
+- ``abc``: three other names, none repeated, so the question has no answer;
+- ``random-names``: two other names in the same pattern.
+
+Templates and names fall into two halves, one to find heads on and one to confirm them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, TypeAlias
+
+from pytest_interp.errors import UsageError
+from pytest_interp.positions import IO, S1, S1_NEXT, S2
+from pytest_interp.tasks._ioi_words import NAMES, OBJECTS, PLACES, TEMPLATES
+from pytest_interp.tasks.prompts import DataSet, Prompt, build, encode, is_single_token
+
+Half: TypeAlias = Literal["find", "confirm", "all"]
+Order: TypeAlias = Literal["ABBA", "BABA"]
+ORDERS: tuple[Order, Order] = ("ABBA", "BABA")
+REFERENCE_PER_TEMPLATE = 16
+
+
+def single_token_names(tokenizer: Any, half: Half = "all") -> tuple[str, ...]:
+    """The first names that are one token with their leading space, of one half of the list.
+
+    Raises:
+        UsageError: fewer than four are left, too few for the ABC corruption.
+    """
+    names = tuple(name for name in _half(NAMES, half) if is_single_token(tokenizer, f" {name}"))
+    if len(names) < 4:
+        raise UsageError(
+            f"only {len(names)} of {len(NAMES)} first names are single tokens of this tokenizer; "
+            "the IOI prompts need four: build a task of your own with from_strings"
+        )
+    return names
+
+
+def ioi(
+    tokenizer: Any,
+    *,
+    half: Half,
+    n: int,
+    seed: int,
+    bos: bool,
+) -> DataSet:
+    """A seeded sample of IOI prompts: every template in both orders in turn, names without repetition.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        half: the half of templates and names to draw from; ``find`` and ``confirm`` share neither.
+        n: how many prompts; best a multiple of twice the number of templates.
+        seed: for this object's own generator.
+        bos: whether BOS stands before each prompt.
+
+    Raises:
+        UsageError: n < 2, or too few single-token names.
+    """
+    if n < 2:
+        raise UsageError(f"--interp-prompts is {n}; pass at least 2")
+    rng = random.Random(f"{half} {seed}")
+    names = single_token_names(tokenizer, half)
+    templates = _half(TEMPLATES, half)
+    places, objects = _single(tokenizer, PLACES), _single(tokenizer, OBJECTS)
+    cells = [(template, order) for template in templates for order in ORDERS]
+    # A sample smaller than the grid still takes different templates first.
+    cells = [cells[(2 * i) % len(cells) + (2 * i) // len(cells)] for i in range(len(cells))]
+    bag = _Bag(names, rng)
+    clean: list[Prompt] = []
+    corrupted: dict[str, list[Prompt]] = {key: [] for key in ("s2-exchanged", "names-exchanged", "abc", "random-names")}
+    for i in range(n):
+        template, order = cells[i % len(cells)]
+        io, s = bag.draw(2)
+        place, thing = rng.choice(places), rng.choice(objects)
+        others = rng.sample([name for name in names if name not in (io, s)], 3 if len(names) > 4 else 2)
+        others = others if len(others) == 3 else [*others, io]
+        fill = _Filler(template, order, place, thing, answer=io, distractor=s)
+        clean.append(fill(io, s, s))
+        corrupted["s2-exchanged"].append(fill(io, s, io))
+        corrupted["names-exchanged"].append(fill(s, io, io))
+        corrupted["abc"].append(fill(others[0], others[1], others[2]))
+        corrupted["random-names"].append(fill(others[0], others[1], others[1]))
+    reference = _reference(rng, templates, names, places, objects)
+    data = build(tokenizer, clean, corrupted, reference, bos=bos, name=f"ioi/{half}", population="sampled", seed=seed)
+    _check_answers(tokenizer, data)
+    return data
+
+
+def ioi_grid(tokenizer: Any, pairs: Iterable[tuple[str, str]], *, half: Half, bos: bool) -> DataSet:
+    """Given (IO, S) pairs over every template of a half, in both orders: no draw at all.
+
+    Raises:
+        UsageError: a name of several tokens, or a pair of one name.
+    """
+    place, thing = _single(tokenizer, PLACES)[0], _single(tokenizer, OBJECTS)[0]
+    clean = [
+        _Filler(template, order, place, thing, answer=io, distractor=s)(io, s, s)
+        for io, s in pairs
+        for template in _half(TEMPLATES, half)
+        for order in ORDERS
+    ]
+    return build(tokenizer, clean, {}, None, bos=bos, name=f"ioi-grid/{half}", population="fixed", seed=None)
+
+
+class _Filler:
+    """A template with everything but the names filled in; answers stay those of the clean prompt."""
+
+    def __init__(self, template: str, order: Order, place: str, thing: str, *, answer: str, distractor: str) -> None:
+        self.template, self.order = template, order
+        self.text = template.replace("{place}", place).replace("{object}", thing)
+        self.answer, self.distractor = answer, distractor
+        self.tags = {"place": place, "object": thing}
+
+    def __call__(self, io: str, s1: str, s2: str) -> Prompt:
+        first, second = (io, s1) if self.order == "ABBA" else (s1, io)
+        before, rest = self.text.split("{A}")
+        between, rest = rest.split("{B}")
+        middle, after = rest.split("{S}")
+        ends = {}
+        text = before + first
+        ends[IO if self.order == "ABBA" else S1] = len(text)
+        text += between + second
+        ends[S1 if self.order == "ABBA" else IO] = len(text)
+        text += middle + s2
+        ends[S2] = len(text)
+        text += after
+        ends[S1_NEXT] = ends[S1] + _next_word(text[ends[S1] :])
+        tags = {"order": self.order, "IO": io, "S": s2, **self.tags}
+        return Prompt(text, f" {self.answer}", f" {self.distractor}", ends, self.template, tags)
+
+
+def _next_word(text: str) -> int:
+    """Characters up to the end of the next word or punctuation mark."""
+    at = 1 if text.startswith(" ") else 0
+    if not text[at].isalnum():
+        return at + 1
+    stop = at
+    while stop < len(text) and text[stop].isalnum():
+        stop += 1
+    return stop
+
+
+class _Bag:
+    """Draws names without repetition until all were used, then begins again."""
+
+    def __init__(self, names: Sequence[str], rng: random.Random) -> None:
+        self.names, self.rng = names, rng
+        self.left: list[str] = []
+
+    def draw(self, count: int) -> tuple[str, ...]:
+        drawn: list[str] = []
+        while len(drawn) < count:
+            if not self.left:
+                self.left = self.rng.sample(self.names, len(self.names))
+            name = self.left.pop()
+            if name not in drawn:
+                drawn.append(name)
+        return tuple(drawn)
+
+
+def _reference(
+    rng: random.Random, templates: Sequence[str], names: Sequence[str], places: Sequence[str], objects: Sequence[str]
+) -> list[Prompt]:
+    """At least 16 ABC prompts of each template: the population that mean ablation averages over."""
+    prompts = []
+    for template in templates:
+        for _ in range(REFERENCE_PER_TEMPLATE):
+            a, b, c = rng.sample(names, 3)
+            fill = _Filler(template, "ABBA", rng.choice(places), rng.choice(objects), answer=a, distractor=b)
+            prompts.append(fill(a, b, c))
+    return prompts
+
+
+def _single(tokenizer: Any, words: Sequence[str]) -> tuple[str, ...]:
+    """The words of one token, so that all prompts of a template have one length."""
+    kept = tuple(word for word in words if is_single_token(tokenizer, f" {word}"))
+    if not kept:
+        raise UsageError(f"none of {', '.join(words)} is a single token of this tokenizer")
+    return kept
+
+
+def _half(words: Sequence[str], half: Half) -> tuple[str, ...]:
+    if half not in ("find", "confirm", "all"):
+        raise UsageError(f"half is {half!r}; allowed: 'find', 'confirm', 'all'")
+    return tuple(words) if half == "all" else tuple(words[half == "confirm" :: 2])
+
+
+def _check_answers(tokenizer: Any, data: DataSet) -> None:
+    """Every name occurs where its position says it does, and the sample is diverse."""
+    for group in data.clean.groups:
+        for i, row in enumerate(group.rows):
+            prompt = data.clean.prompts[row]
+            tokens = group.tokens[i].tolist()
+            for position, name in ((IO, prompt.answer), (S1, prompt.distractor), (S2, prompt.distractor)):
+                if encode(tokenizer, name) != [tokens[int(group.positions[position][i])]]:
+                    raise UsageError(
+                        f"{position} of {prompt.text!r} is not the token of {name!r}: a fault of this tool"
+                    )
+    texts = {prompt.text for prompt in data.clean.prompts}
+    if len(texts) < len(data.clean):
+        raise UsageError(
+            f"{len(data.clean)} IOI prompts were asked for, only {len(texts)} of those drawn differ; ask for fewer"
+        )

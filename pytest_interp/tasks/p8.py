@@ -1,0 +1,41 @@
+"""The eight prompts on which the documented figures of GPT-2 small rest.
+
+Stimulus of TransformerLens's demos (Exploratory_Analysis_Demo, Activation_Patching_in_TL_Demo), quoted because
+the figures depend on them: four templates, each with the two names exchanged; the subject is the wrong name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_interp.positions import S2
+from pytest_interp.tasks.prompts import DataSet, Prompt, build
+
+_P8 = (
+    ("When John and Mary went to the shops,{S} gave the bag to", " Mary", " John"),
+    ("When Tom and James went to the park,{S} gave the ball to", " Tom", " James"),
+    ("When Dan and Sid went to the shops,{S} gave an apple to", " Dan", " Sid"),
+    ("After Martin and Amy went to the park,{S} gave a drink to", " Martin", " Amy"),
+)
+
+
+def p8(tokenizer: Any, *, bos: bool = True) -> DataSet:
+    """The eight prompts in their published order; corruption ``s2-exchanged``; a fixed population.
+
+    The published figures have BOS, 15 tokens, S2 at position 10 and END at 14 under GPT-2's tokenizer.
+    """
+    clean, exchanged = [], []
+    for template, first, second in _P8:
+        for answer, subject in ((first, second), (second, first)):
+            before, after = template.split("{S}")
+
+            def fill(
+                name: str, before: str = before, after: str = after, pair: tuple[str, str] = (answer, subject)
+            ) -> Prompt:
+                text = before + name + after
+                marks = {S2: len(before + name)}
+                return Prompt(text, pair[0], pair[1], marks, before, {"IO": pair[0].strip(), "S": pair[1].strip()})
+
+            clean.append(fill(subject))
+            exchanged.append(fill(answer))
+    return build(tokenizer, clean, {"s2-exchanged": exchanged}, None, bos=bos, name="p8", population="fixed", seed=None)
