@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_interp.heads import Head, KVHead
     from pytest_interp.judge import Bound, Verdict, judge
     from pytest_interp.measurement import Measurement
-    from pytest_interp.tasks.prompts import DataSet, from_strings
+    from pytest_interp.tasks.dataset import DataSet, from_strings
 
 _HOMES = {
     "assertions": (
@@ -51,7 +51,7 @@ _HOMES = {
     "heads": ("Head", "KVHead"),
     "judge": ("Bound", "Verdict", "judge"),
     "measurement": ("Measurement",),
-    "tasks.prompts": ("DataSet", "from_strings"),
+    "tasks.dataset": ("DataSet", "from_strings"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

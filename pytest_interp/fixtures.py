@@ -115,30 +115,37 @@ def bound(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Callable[..
     return choose
 
 
-def _experiment(request: pytest.FixtureRequest, checkpoint: Checkpoint, half: Half) -> Experiment:
+@pytest.fixture(scope="session")
+def ioi_with(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Callable[..., Experiment]:
+    """``ioi_with(half="confirm", bos=False)``: a sample of IOI prompts with other choices than the fixture ``ioi``."""
     from pytest_interp.engine import Experiment
     from pytest_interp.tasks import ioi as ioi_data
 
     options = options_of(request.config)
-    # The two halves share no template, no name and no seed.
-    seed = 2 * options.interp_seed + (half == "confirm")
-    data = ioi_data(checkpoint.tokenizer, half=half, n=options.interp_prompts, seed=seed, bos=checkpoint.spec.bos)
-    return Experiment(checkpoint, data, seed=options.interp_seed)
+
+    def build(*, half: Half = "confirm", bos: bool | None = None) -> Experiment:
+        # The two halves share no template, no name and no seed.
+        seed = 2 * options.interp_seed + (half == "confirm")
+        bos = checkpoint.spec.bos if bos is None else bos
+        data = ioi_data(checkpoint.tokenizer, half=half, n=options.interp_prompts, seed=seed, bos=bos)
+        return Experiment(checkpoint, data, seed=options.interp_seed)
+
+    return build
 
 
 @pytest.fixture(scope="session")
-def ioi(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Experiment:
+def ioi(ioi_with: Callable[..., Experiment]) -> Experiment:
     """The checkpoint on IOI prompts of the confirming half: what claims are judged on.
 
     Corruptions: ``s2-exchanged``, ``names-exchanged``, ``abc``, ``random-names``. Positions: IO, S1, S1+1, S2, END.
     """
-    return _experiment(request, checkpoint, "confirm")
+    return ioi_with(half="confirm")
 
 
 @pytest.fixture(scope="session")
-def ioi_find(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Experiment:
+def ioi_find(ioi_with: Callable[..., Experiment]) -> Experiment:
     """The checkpoint on IOI prompts of the finding half: other templates, names and seed, to look for heads on."""
-    return _experiment(request, checkpoint, "find")
+    return ioi_with(half="find")
 
 
 @pytest.fixture(scope="session")

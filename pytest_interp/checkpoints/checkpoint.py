@@ -7,19 +7,14 @@ class for a forward pass, a weight or a hook name, and never touches the bridge.
 from __future__ import annotations
 
 import gc
-import hashlib
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from pytest_interp.checkpoints import planted
-from pytest_interp.checkpoints.sources import load_transformers
+from pytest_interp.checkpoints.boot import boot, device_of
 from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, KVHead
@@ -74,8 +69,8 @@ class Checkpoint:
         spec: where it came from.
         circuit: the roles asserted on it, or None.
         fingerprint: hash of its weights as loaded.
-        parity: largest difference of logits (up to a constant) between the raw model, the bridge, and the bridge
-            in compatibility mode; None where there is no raw model to compare with.
+        parity: largest difference of logits (up to a constant) between the raw model where there is one, the bridge,
+            and the bridge in compatibility mode.
         memo: measured activations; emptied when the weights change.
     """
 
@@ -83,10 +78,8 @@ class Checkpoint:
         self, spec: CheckpointSpec, circuit: Circuit | None = None, *, device: str = "auto", dtype: str = "float32"
     ) -> None:
         self.spec, self.name, self.circuit = spec, spec.name, circuit
-        self.device, self.dtype = _device(device), dtype
+        self.device, self.dtype = device_of(device), dtype
         self.memo: dict[Any, Any] = {}
-        self.parity: float | None = None
-        self.fingerprint = ""
         self.load()
 
     def __repr__(self) -> str:
@@ -97,62 +90,17 @@ class Checkpoint:
         self.memo.clear()
         self._bridge: Any = None
         gc.collect()
-        bridge, raw = self._boot()
-        self._bridge = bridge
-        probe = _probe(bridge, self.device)
-        booted = _relative_logits(bridge, probe)
-        if not bridge.compatibility_mode:
-            bridge.enable_compatibility_mode(disable_warnings=True)
-        bridge.eval()
-        for parameter in bridge.parameters():
-            parameter.requires_grad_(False)
-        processed = _relative_logits(bridge, probe)
-        stages = [booted, processed] if raw is None else [_relative(raw(probe)), booted, processed]
-        self.parity = max(float((a - b).abs().max()) for a, b in pairwise(stages))
-        cfg = bridge.cfg
+        booted = boot(self.spec, self.device, self.dtype)
+        self._bridge, self.fingerprint, self.parity = booted
+        cfg = self._bridge.cfg
         n_kv = cfg.n_key_value_heads or cfg.n_heads
         self.shape = Shape(cfg.n_layers, cfg.n_heads, n_kv, cfg.d_head, cfg.d_model, cfg.d_vocab)
-        self.tokenizer = bridge.tokenizer
+        self.tokenizer = self._bridge.tokenizer
+        # A bridge that the user built has its own place and precision.
+        some = next(self._bridge.parameters())
+        self.device, self.dtype = str(some.device), str(some.dtype).removeprefix("torch.")
         self._weights = self._weight_sum()
         self._hooks = self._hook_count()
-
-    def _boot(self) -> tuple[Any, Callable[[Tensor], Tensor] | None]:
-        """The bridge, and the raw model's logits on a probe where there is a raw model."""
-        from transformer_lens.model_bridge import TransformerBridge
-
-        dtype = _dtype(self.dtype)
-        if self.spec.kind == "planted":
-            with tempfile.TemporaryDirectory() as directory:
-                bridge = planted.build_planted(planted.VARIANTS[self.spec.source], Path(directory))
-            if self.device != "cpu" or dtype != torch.float32:
-                bridge = bridge.to(self.device).to(dtype)
-            self.fingerprint = _fingerprint(bridge.original_model)
-            return bridge, None
-        if self.spec.loader is not None:
-            loaded = self.spec.loader()
-            if isinstance(loaded, TransformerBridge):
-                self.fingerprint = _fingerprint(loaded.original_model)
-                return loaded, None
-            if not (isinstance(loaded, tuple) and len(loaded) == 2):
-                raise UsageError(
-                    f"the loader of {self.name} returned {type(loaded).__name__}; return a TransformerBridge, "
-                    "or a transformers model and its tokenizer as a pair"
-                )
-            model, tokenizer = loaded
-            if hasattr(model, "set_attn_implementation"):
-                model.set_attn_implementation("eager")
-        else:
-            model, tokenizer = load_transformers(self.spec, dtype)
-        model = model.to(self.device).to(dtype).eval()
-        self.fingerprint = _fingerprint(model)
-        # The bridge wraps the model's parts in place, so the raw logits are taken before it is built.
-        probe = _probe_ids(model.config.vocab_size, self.device)
-        with torch.inference_mode():
-            raw = model(probe).logits.float()
-        bridge = TransformerBridge.boot_transformers(
-            self.spec.source or self.name, hf_model=model, tokenizer=tokenizer, device=self.device, dtype=dtype
-        )
-        return bridge, lambda _: raw
 
     # ---- forward passes
 
@@ -313,61 +261,3 @@ class Checkpoint:
             weight.data.copy_(saved)
             self.memo.clear()
             self.memo.update(memo)
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"--interp-device {name} cannot be used ({reason}); pass auto, cuda, mps or cpu") from None
-    return name
-
-
-def _dtype(name: str) -> torch.dtype:
-    dtype = getattr(torch, name, None)
-    if name not in ("float64", "float32", "bfloat16", "float16") or not isinstance(dtype, torch.dtype):
-        raise UsageError(f"--interp-dtype is {name!r}; allowed: float64, float32, bfloat16, float16")
-    return dtype
-
-
-def _fingerprint(model: torch.nn.Module) -> str:
-    """Hash over the names, shapes and bits of all weights."""
-    digest = hashlib.sha256()
-    seen = set()
-    for name, parameter in sorted(model.named_parameters(remove_duplicate=False)):
-        if parameter.data_ptr() in seen:
-            continue
-        seen.add(parameter.data_ptr())
-        bits = parameter.detach().contiguous().cpu().flatten().view(torch.uint8).numpy()
-        digest.update(f"{name.replace('_original_component.', '')} {tuple(parameter.shape)} {parameter.dtype}".encode())
-        digest.update(bits.tobytes())
-    return digest.hexdigest()[:12]
-
-
-def _probe_ids(d_vocab: int, device: str) -> Tensor:
-    """Two rows of eight token ids, the same for every model of this vocabulary."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, d_vocab, (2, 8), generator=generator).to(device)
-
-
-def _probe(bridge: Any, device: str) -> Tensor:
-    return _probe_ids(bridge.cfg.d_vocab, device)
-
-
-def _relative(logits: Tensor) -> Tensor:
-    """Logits up to the constant for each position in which processed and raw weights differ."""
-    return logits - logits.mean(-1, keepdim=True)
-
-
-def _relative_logits(bridge: Any, probe: Tensor) -> Tensor:
-    training = bridge.training
-    bridge.eval()
-    with torch.inference_mode():
-        logits = _relative(bridge(probe, return_type="logits").float())
-    bridge.train(training)
-    return logits

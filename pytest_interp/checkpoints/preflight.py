@@ -24,7 +24,7 @@ def preflight(checkpoint: Checkpoint) -> None:
     noise = FLOAT_NOISE[checkpoint.dtype]
     if checkpoint.disturbed():
         raise UsageError(f"{checkpoint.name} comes with {', '.join(checkpoint.disturbed())}; remove them first")
-    if checkpoint.parity is not None and not checkpoint.parity <= noise:
+    if not checkpoint.parity <= noise:
         raise UsageError(
             f"{checkpoint.name}: logits differ by up to {quote(checkpoint.parity)} between the raw model and bridge, "
             f"float noise is {quote(noise)}; this architecture is not bridged faithfully, do not trust claims on it"

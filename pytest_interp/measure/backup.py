@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import fsum
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import torch
@@ -32,9 +33,6 @@ class BackupEffect:
         before: by head, in the clean run.
         after: by head, in the knocked-out run, the final norm's scale frozen at the clean run's.
         after_live: the same with the knocked-out run's own scale.
-        rise: of all the heads together, scale frozen.
-        rise_live: of all the heads together, scale live.
-        rises: by head, scale frozen.
         total_before: the logit difference of the clean run.
         total_after: the logit difference of the knocked-out run.
         naive: what the logit difference would be if nothing reacted: before, minus what the knocked-out heads wrote
@@ -44,12 +42,21 @@ class BackupEffect:
     before: Mapping[Head, Measurement]
     after: Mapping[Head, Measurement]
     after_live: Mapping[Head, Measurement]
-    rise: Measurement
-    rise_live: Measurement
-    rises: Mapping[Head, Measurement]
     total_before: Measurement
     total_after: Measurement
     naive: Measurement
+
+    def rise(self, heads: Iterable[Head], norm: Literal["frozen", "live"] = "frozen") -> Measurement:
+        """How much more the heads together write after than before, in logits; a sum over the heads per prompt."""
+        chosen = tuple(heads)
+        later = self.after if norm == "frozen" else self.after_live
+        moves = [
+            [new - old for new, old in zip(later[head].values, self.before[head].values, strict=True)]
+            for head in chosen
+        ]
+        first = later[chosen[0]]
+        about = {**first.about, "heads": [str(head) for head in chosen], "norm": norm}
+        return replace(first, quantity="backup_rise", values=tuple(map(fsum, zip(*moves, strict=True))), about=about)
 
 
 def backup_effect(
@@ -81,7 +88,7 @@ def backup_effect(
         raise UsageError(f"{names_of(both)} would be knocked out and watched at once; name it in one set")
     if max(head.layer for head in watched) <= min(head.layer for head in out):
         raise NotApplicable(f"none of {names_of(watched)} comes after {names_of(out)}, so none can react")
-    ablated = _ablated_pass(experiment, out, ablation, watched)
+    ablated = ablated_pass(experiment, out, ablation, watched)
     before = attributions(experiment, watched)
     after = attribute(experiment, watched, ablated.kept, ablated.frozen)
     after_live = attribute(experiment, watched, ablated.kept, ablated.live)
@@ -97,23 +104,23 @@ def backup_effect(
     def measured(quantity: str, values: Tensor, **more: Json) -> Measurement:
         return per_prompt(experiment, quantity, values, about={**about, **more})
 
-    def by_head(quantity: str, values: Tensor, **more: Json) -> dict[Head, Measurement]:
-        return {head: measured(quantity, values[:, i], heads=[str(head)], **more) for i, head in enumerate(watched)}
+    def by_head(values: Tensor, **more: Json) -> dict[Head, Measurement]:
+        return {
+            head: measured("direct_logit_attribution", values[:, i], heads=[str(head)], **more)
+            for i, head in enumerate(watched)
+        }
 
     return BackupEffect(
-        before=by_head("direct_logit_attribution", before),
-        after=by_head("direct_logit_attribution", after, norm="frozen"),
-        after_live=by_head("direct_logit_attribution", after_live, norm="live"),
-        rise=measured("backup_rise", (after - before).sum(1), norm="frozen"),
-        rise_live=measured("backup_rise", (after_live - before).sum(1), norm="live"),
-        rises=by_head("backup_rise", after - before, norm="frozen"),
+        before=by_head(before),
+        after=by_head(after, norm="frozen"),
+        after_live=by_head(after_live, norm="live"),
         total_before=measured("logit_diff", total),
         total_after=measured("logit_diff", ablated.logit_diffs),
         naive=measured("logit_diff", total - ablated.removed, naive=True),
     )
 
 
-class _Ablated(NamedTuple):
+class Ablated(NamedTuple):
     """A knocked-out run: logit differences, kept activations, scales by group, and the direct effect taken away."""
 
     logit_diffs: Tensor
@@ -123,9 +130,12 @@ class _Ablated(NamedTuple):
     removed: Tensor
 
 
-def _ablated_pass(
-    experiment: Experiment, out: list[Head], ablation: Ablation, watched: Sequence[Head] = ()
-) -> _Ablated:
+def ablated_pass(experiment: Experiment, out: list[Head], ablation: Ablation, watched: Sequence[Head] = ()) -> Ablated:
+    """The clean prompts with heads knocked out at END.
+
+    Raises:
+        UsageError: an unknown ablation; mean ablation without a reference or with a template that it lacks.
+    """
     if ablation not in ("mean", "zero"):
         raise UsageError(f"ablation is {ablation!r}; allowed: 'mean', 'zero'")
     checkpoint = experiment.checkpoint
@@ -206,7 +216,7 @@ def self_repair(
     """
     checkpoint = experiment.checkpoint
     out = [checkpoint.check_head(head) for head in as_heads(knocked_out)]
-    passes = _ablated_pass(experiment, out, ablation)
+    passes = ablated_pass(experiment, out, ablation)
     total = experiment.logit_diffs()
     return per_prompt(
         experiment,

@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from pytest_interp.errors import UsageError
+from pytest_interp.heads import HeadLike, as_heads
 from pytest_interp.measure._per_prompt import per_prompt
-from pytest_interp.measurement import Measurement
+from pytest_interp.measure.backup import Ablation, ablated_pass
+from pytest_interp.measurement import Json, Measurement
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
 
 
-def logit_diff(experiment: Experiment, *, run: str = "clean") -> Measurement:
+def logit_diff(
+    experiment: Experiment,
+    *,
+    run: str = "clean",
+    without: HeadLike | Iterable[HeadLike] = (),
+    ablation: Ablation = "mean",
+) -> Measurement:
     """The logit difference: logit(answer) - logit(distractor) at END, per prompt first, mean last.
 
     Args:
         experiment: checkpoint and data set.
         run: ``clean`` or a corruption; always scored with the clean run's answers.
+        without: heads that are knocked out at END in the clean run; none by default.
+        ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
 
     Returns:
         One value for each prompt, in logits; any real number, 0 where the model does not distinguish.
 
     Wang et al. 2022, section 2.
     """
+    if without:
+        if run != "clean":
+            raise UsageError(f"heads are knocked out in the clean run only; run is {run!r}")
+        heads = [experiment.checkpoint.check_head(head) for head in as_heads(without)]
+        values = ablated_pass(experiment, heads, ablation).logit_diffs
+        about: dict[str, Json] = {"run": run, "knocked_out": [str(head) for head in heads], "ablation": ablation}
+        return per_prompt(experiment, "logit_diff", values, about=about)
     return per_prompt(experiment, "logit_diff", experiment.logit_diffs(run), about={"run": run})
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_interp.positions import S2
-from pytest_interp.tasks.prompts import DataSet, Prompt, build
+from pytest_interp.tasks.dataset import DataSet, build
+from pytest_interp.tasks.prompts import Prompt
 
 _P8 = (
     ("When John and Mary went to the shops,{S} gave the bag to", " Mary", " John"),

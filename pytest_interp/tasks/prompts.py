@@ -1,19 +1,18 @@
-"""A data set as a tuple of groups of equal token length, with named positions for each prompt.
+"""Prompts as groups of equal token length, with named positions for each prompt.
 
 There is no padding anywhere: END is the last token of every row, and a position is an index that was
-checked against the word it stands for. What identifies a data set (texts, answers, tokens, BOS) is hashed.
+checked against the word it stands for.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_interp.errors import UsageError, nearest
-from pytest_interp.measurement import Population
+from pytest_interp.errors import UsageError
 from pytest_interp.positions import END
 
 if TYPE_CHECKING:
@@ -77,165 +76,6 @@ class PromptSet:
     def position_names(self) -> tuple[str, ...]:
         """The positions that every prompt has."""
         return tuple(self.groups[0].positions)
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A task's prompts: the clean run, its corruptions, and the reference for mean ablation.
-
-    Attributes:
-        name: for records, such as ``ioi/confirm``.
-        clean: the clean run.
-        corrupted: by name; each aligned with ``clean`` prompt by prompt and token by token. Scored with
-            the clean run's answers.
-        reference: prompts over which mean ablation averages, by template; None where there are none.
-        population: ``sampled`` from templates and names, or ``fixed``.
-        seed: what it was drawn with.
-    """
-
-    name: str
-    clean: PromptSet
-    corrupted: Mapping[str, PromptSet]
-    reference: PromptSet | None
-    population: Population
-    seed: int | None
-    rebuild: Callable[[Sequence[int]], DataSet] = field(repr=False, compare=False)
-
-    @property
-    def digest(self) -> str:
-        """The hash that identifies the data set: prompts, answers, tokens, BOS, corruptions."""
-        parts = [self.clean.digest, *(f"{name}:{run.digest}" for name, run in sorted(self.corrupted.items()))]
-        return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
-
-    def run(self, name: str) -> PromptSet:
-        """The run of that name: ``clean`` or a corruption.
-
-        Raises:
-            UsageError: the data set has no such corruption.
-        """
-        if name == "clean":
-            return self.clean
-        if name not in self.corrupted:
-            known = ", ".join(self.corrupted) or "none"
-            raise UsageError(
-                f"data set {self.name} has no corruption {name!r}; it has {known}{nearest(name, self.corrupted)}"
-            )
-        return self.corrupted[name]
-
-    def where(self, **tags: str) -> DataSet:
-        """The prompts that carry these tags, such as ``order="ABBA"``.
-
-        Raises:
-            UsageError: no prompt carries them.
-        """
-        keep = [
-            row
-            for row, prompt in enumerate(self.clean.prompts)
-            if all(prompt.tags.get(key) == value for key, value in tags.items())
-        ]
-        if not keep:
-            seen = {key: sorted({prompt.tags.get(key, "") for prompt in self.clean.prompts}) for key in tags}
-            raise UsageError(f"no prompt of {self.name} has {tags}; its values are {seen}")
-        return self.rebuild(keep)
-
-
-def from_strings(
-    tokenizer: Any,
-    *,
-    clean: Sequence[str],
-    answers: Sequence[str],
-    distractors: Sequence[str],
-    corrupted: Mapping[str, Sequence[str]] | None = None,
-    positions: Mapping[str, Sequence[str]] | None = None,
-    templates: Sequence[str] | None = None,
-    bos: bool,
-    name: str = "task",
-    population: Population = "fixed",
-) -> DataSet:
-    """A data set from lists of strings.
-
-    Args:
-        tokenizer: a Hugging Face tokenizer.
-        clean: prompts without their answers.
-        answers: the right next token of each, with its leading space.
-        distractors: the token each is compared with.
-        corrupted: corruption name -> prompts, aligned with ``clean``.
-        positions: position name -> for each prompt the word at whose last token it stands (its last
-            occurrence in the clean text). END is always there.
-        templates: the stratum of each prompt; by default each prompt is its own.
-        bos: whether the tokenizer's BOS is put before each prompt.
-        name: for records.
-        population: ``fixed`` for a listed set, ``sampled`` where the prompts stand for more of their kind.
-
-    Raises:
-        UsageError: lists of different length, a word that is not in its prompt, an answer of several
-            tokens or equal to the distractor, runs that do not align.
-    """
-    n = len(clean)
-    for what, column in (
-        ("answers", answers),
-        ("distractors", distractors),
-        *(("templates", column) for column in [templates] if column is not None),
-        *((f"corrupted[{key!r}]", column) for key, column in (corrupted or {}).items()),
-        *((f"positions[{key!r}]", column) for key, column in (positions or {}).items()),
-    ):
-        if len(column) != n:
-            raise UsageError(f"{what} has {len(column)} entries for {n} prompts; pass one for each prompt")
-    prompts = []
-    for row, text in enumerate(clean):
-        marks = {}
-        for position, words in (positions or {}).items():
-            at = text.rfind(words[row])
-            if at < 0:
-                raise UsageError(f"position {position}: {words[row]!r} is not in the prompt {text!r}")
-            marks[position] = at + len(words[row])
-        template = templates[row] if templates else f"prompt {row}"
-        prompts.append(Prompt(text, answers[row], distractors[row], marks, template))
-    runs = {
-        key: [Prompt(text, p.answer, p.distractor, {}, p.template) for text, p in zip(texts, prompts, strict=True)]
-        for key, texts in (corrupted or {}).items()
-    }
-    return build(tokenizer, prompts, runs, None, bos=bos, name=name, population=population, seed=None)
-
-
-def build(
-    tokenizer: Any,
-    clean: Sequence[Prompt],
-    corrupted: Mapping[str, Sequence[Prompt]],
-    reference: Sequence[Prompt] | None,
-    *,
-    bos: bool,
-    name: str,
-    population: Population,
-    seed: int | None,
-) -> DataSet:
-    """Tokenises, groups and checks a data set."""
-    clean_set = tokenize(tokenizer, clean, bos=bos)
-    runs = {key: tokenize(tokenizer, prompts, bos=bos) for key, prompts in corrupted.items()}
-    for key, run in runs.items():
-        _check_aligned(key, clean_set, run)
-
-    def rebuild(rows: Sequence[int]) -> DataSet:
-        return build(
-            tokenizer,
-            [clean[row] for row in rows],
-            {key: [prompts[row] for row in rows] for key, prompts in corrupted.items()},
-            reference,
-            bos=bos,
-            name=name,
-            population=population,
-            seed=seed,
-        )
-
-    return DataSet(
-        name=name,
-        clean=clean_set,
-        corrupted=runs,
-        reference=tokenize(tokenizer, reference, bos=bos) if reference else None,
-        population=population,
-        seed=seed,
-        rebuild=rebuild,
-    )
 
 
 def tokenize(tokenizer: Any, prompts: Sequence[Prompt], *, bos: bool) -> PromptSet:
@@ -324,20 +164,3 @@ def _positions(tokenizer: Any, prompt: Prompt, offset: int, ids: Sequence[int]) 
         raise UsageError(f"{END} is always the last token; do not mark it")
     positions[END] = len(ids) - 1
     return positions
-
-
-def _check_aligned(name: str, clean: PromptSet, run: PromptSet) -> None:
-    if len(run) != len(clean):
-        raise UsageError(f"corruption {name!r} has {len(run)} prompts for {len(clean)} clean ones; pass one for each")
-    lengths = [_lengths(clean), _lengths(run)]
-    for row, (ours, theirs) in enumerate(zip(*lengths, strict=True)):
-        if ours != theirs:
-            raise UsageError(
-                f"corruption {name!r}: {run.prompts[row].text!r} has {theirs} tokens, its clean prompt "
-                f"{clean.prompts[row].text!r} has {ours}; patching needs the same length"
-            )
-
-
-def _lengths(run: PromptSet) -> Iterable[int]:
-    length = {row: group.tokens.shape[1] for group in run.groups for row in group.rows}
-    return [length[row] for row in range(len(run))]

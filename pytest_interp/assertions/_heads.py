@@ -1,0 +1,170 @@
+"""Assertions that name heads: patching, copying, attention, attribution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Unpack
+
+from pytest_interp.assertions._core import (
+    CONTROLS,
+    BoundArgs,
+    head_claim,
+    require_capability,
+    where,
+)
+from pytest_interp.heads import Head, HeadLike, as_head, as_heads, names_of
+from pytest_interp.judge import Bound, Verdict
+from pytest_interp.measurement import Measurement
+
+if TYPE_CHECKING:
+    from pytest_interp.checkpoints.checkpoint import Checkpoint
+    from pytest_interp.engine import Experiment
+    from pytest_interp.measure.patching import Activation, Direction, Metric
+
+
+def assert_head_patch_effect(
+    experiment: Experiment,
+    heads: HeadLike | Iterable[HeadLike],
+    *,
+    activation: Activation = "z",
+    at: str | None = None,
+    direction: Direction = "denoise",
+    corruption: str = "s2-exchanged",
+    metric: Metric = "recovered",
+    controls: int = CONTROLS,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts the effect of exchanging an activation of heads between clean and corrupted run.
+
+    Args:
+        experiment: checkpoint and data set.
+        heads: one head or several; several are exchanged at once.
+        activation: ``z``, ``q``, ``k``, ``v`` or ``pattern``.
+        at: a named position, or None for all.
+        direction: ``denoise`` (clean into corrupted) or ``noise``.
+        corruption: the corrupted run.
+        metric: ``recovered`` (0 corrupted, 1 clean) or ``logit_diff`` (patched minus unpatched, in logits).
+        controls: how many random sets of heads of the same layers to measure beside it.
+        **bound: in the unit of the metric.
+
+    Raises:
+        NotApplicable: the model does not do the task on these prompts.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import head_patch_effect
+
+    accepted = Bound.of(**bound)
+    require_capability(experiment)
+
+    def measure(some: Sequence[Head]) -> Measurement:
+        return head_patch_effect(
+            experiment, some, activation=activation, at=at, direction=direction, corruption=corruption, metric=metric
+        )
+
+    named = as_heads(heads)
+    way = f"{direction} {activation} at {at or 'all positions'}, {corruption}"
+    subject = f"patch effect of {names_of(named)} ({way}) on {where(experiment)}"
+    return head_claim(experiment.checkpoint, named, measure, accepted, subject, controls, experiment.seed)
+
+
+def assert_copy_score(
+    checkpoint: Checkpoint,
+    head: HeadLike,
+    *,
+    names: Sequence[str],
+    k: int = 5,
+    negative: bool = False,
+    controls: int = CONTROLS,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts the copy score of a head: the share of names its OV circuit ranks among its own top k.
+
+    Args:
+        checkpoint: the loaded model.
+        head: a query head.
+        names: single-token words, without the leading space.
+        k: how many of the top logits count.
+        negative: of the OV circuit with its sign turned, as for negative name movers.
+        controls: how many random heads of the same layer to measure beside it.
+        **bound: a share in [0, 1].
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import copy_score
+
+    accepted = Bound.of(**bound)
+
+    def measure(some: Sequence[Head]) -> Measurement:
+        return copy_score(checkpoint, some[0], names=names, k=k, sign=-1 if negative else 1)
+
+    subject = f"{'negative ' if negative else ''}copy score of {as_head(head)} (top {k}) on {checkpoint.name}"
+    return head_claim(checkpoint, as_heads(head), measure, accepted, subject, controls, seed=0)
+
+
+def assert_attention(
+    experiment: Experiment,
+    head: HeadLike,
+    *,
+    at: str,
+    to: str,
+    more_than: Sequence[str] = (),
+    run: str = "clean",
+    controls: int = CONTROLS,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts how much a head attends from one named position to another, or by how much more than to others.
+
+    Args:
+        experiment: checkpoint and data set.
+        head: a query head.
+        at: the position that attends.
+        to: the position attended to.
+        more_than: positions whose attention is taken off; without a bound the rest must be at least 0.
+        run: ``clean`` or a corruption.
+        controls: how many random heads of the same layer to measure beside it.
+        **bound: a probability, or a difference of probabilities.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import attention
+
+    if more_than and not bound:
+        bound = {"at_least": 0.0}
+    accepted = Bound.of(**bound)
+
+    def measure(some: Sequence[Head]) -> Measurement:
+        return attention(experiment, some[0], at=at, to=to, more_than=more_than, run=run)
+
+    less = f" minus {', '.join(more_than)}" if more_than else ""
+    subject = f"attention of {as_head(head)} from {at} to {to}{less} on {where(experiment)}"
+    return head_claim(experiment.checkpoint, as_heads(head), measure, accepted, subject, controls, experiment.seed)
+
+
+def assert_direct_logit_attribution(
+    experiment: Experiment,
+    heads: HeadLike | Iterable[HeadLike],
+    *,
+    run: str = "clean",
+    controls: int = CONTROLS,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts what heads write into the answer's direction at END, summed over the heads.
+
+    Attribution alone does not make a name mover: look at where the head reads and at its copy score too.
+
+    Args:
+        experiment: checkpoint and data set.
+        heads: one head or several.
+        run: ``clean`` or a corruption.
+        controls: how many random sets of heads of the same layers to measure beside it.
+        **bound: in logits.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import direct_logit_attribution
+
+    accepted = Bound.of(**bound)
+    named = as_heads(heads)
+
+    def measure(some: Sequence[Head]) -> Measurement:
+        return direct_logit_attribution(experiment, some, run=run)
+
+    subject = f"direct logit attribution of {names_of(named)} on {where(experiment)}"
+    return head_claim(experiment.checkpoint, named, measure, accepted, subject, controls, experiment.seed)

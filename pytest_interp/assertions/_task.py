@@ -1,0 +1,118 @@
+"""Assertions about a task as a whole, and about a user's own numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Unpack
+
+from pytest_interp.assertions._core import (
+    BoundArgs,
+    conclude,
+    where,
+)
+from pytest_interp.errors import UsageError
+from pytest_interp.heads import HeadLike, as_heads, names_of
+from pytest_interp.judge import Bound, Control, Verdict, judge
+from pytest_interp.measurement import Measurement, Population
+
+if TYPE_CHECKING:
+    from pytest_interp.engine import Experiment
+    from pytest_interp.measure.backup import Ablation
+
+
+def assert_logit_diff(
+    experiment: Experiment,
+    *,
+    run: str = "clean",
+    without: HeadLike | Iterable[HeadLike] = (),
+    ablation: Ablation = "mean",
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts the mean logit difference, logit(answer) - logit(distractor) at END.
+
+    Args:
+        experiment: checkpoint and data set; ``ioi.where(order="ABBA")`` for one order of names.
+        run: ``clean`` or a corruption.
+        without: heads that are knocked out at END; none by default.
+        ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
+        **bound: in logits.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import logit_diff
+
+    accepted = Bound.of(**bound)
+    measurement = logit_diff(experiment, run=run, without=without, ablation=ablation)
+    less = f" without {names_of(as_heads(without))} ({ablation})" if without else ""
+    return conclude(judge(measurement, accepted), f"logit difference{less} on {where(experiment)}")
+
+
+def assert_accuracy(experiment: Experiment, *, run: str = "clean", **bound: Unpack[BoundArgs]) -> Verdict:
+    """Asserts the share of prompts on which the answer's logit is above the distractor's.
+
+    Args:
+        experiment: checkpoint and data set.
+        run: ``clean`` or a corruption.
+        **bound: a share in [0, 1].
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import accuracy
+
+    accepted = Bound.of(**bound)
+    return conclude(judge(accuracy(experiment, run=run), accepted), f"share right on {where(experiment)}")
+
+
+def assert_measurement(
+    values: Iterable[float],
+    *,
+    unit: str,
+    name: str = "measurement",
+    clusters: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    population: Population = "sampled",
+    control: Iterable[float] | None = None,
+    tolerance: float = 1e-6,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts a bound on a user's own numbers (a probe, an SAE latent, a steering direction).
+
+    Args:
+        values: one number for each prompt; a list, an array or a one-dimensional tensor.
+        unit: what they are measured in.
+        name: what they measure; part of the snapshot's key.
+        clusters: the template or source of each; values of one cluster are not independent. By default each
+            value is its own cluster.
+        labels: what each value belongs to.
+        population: ``sampled`` (the mean with its interval decides) or ``fixed`` (the mean decides).
+        control: the same quantity where the claim should not hold; shown by its mean.
+        tolerance: how far float noise alone may move the mean.
+        **bound: in ``unit``.
+    """
+    __tracebackhide__ = True
+    accepted = Bound.of(**bound)
+    numbers = _floats(values, "values")
+    rows = [f"value {i}" for i in range(len(numbers))]
+    measurement = Measurement(
+        quantity=name,
+        unit=unit,
+        values=numbers,
+        labels=tuple(labels) if labels is not None else tuple(rows),
+        clusters=tuple(clusters) if clusters is not None else tuple(rows),
+        population=population,
+        tolerance=tolerance,
+        about={"n": len(numbers)},
+    )
+    checks: tuple[Control, ...] = ()
+    if control is not None:
+        other = _floats(control, "control")
+        checks = (Control("control", sum(other) / len(other)),)
+    return conclude(replace(judge(measurement, accepted), controls=checks), name)
+
+
+def _floats(values: Iterable[float], what: str) -> tuple[float, ...]:
+    numbers: Any = values.tolist() if hasattr(values, "tolist") else list(values)
+    if not isinstance(numbers, list) or not all(isinstance(number, int | float) for number in numbers):
+        raise UsageError(f"{what} must be one-dimensional: one number for each prompt; got {type(values).__name__}")
+    if not numbers:
+        raise UsageError(f"{what} is empty; pass one number for each prompt")
+    return tuple(float(number) for number in numbers)

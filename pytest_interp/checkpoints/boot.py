@@ -1,0 +1,145 @@
+"""From a spec to a frozen bridge in compatibility mode, with the hash of its weights and the parity of its logits."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from pytest_interp.checkpoints import planted
+from pytest_interp.checkpoints.sources import load_transformers
+from pytest_interp.checkpoints.spec import CheckpointSpec
+from pytest_interp.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Booted(NamedTuple):
+    """A bridge, the fingerprint of its weights as loaded, and the largest difference of logits on the way."""
+
+    bridge: Any
+    fingerprint: str
+    parity: float
+
+
+class _Source(NamedTuple):
+    bridge: Any
+    fingerprint: str
+    raw: Tensor | None
+
+
+def boot(spec: CheckpointSpec, device: str, dtype: str) -> Booted:
+    """Loads, bridges, processes and freezes a model, comparing its logits at each step.
+
+    Raises:
+        Unavailable: its weights cannot be had.
+        UsageError: a loader that returns something else than a model.
+    """
+    bridge, fingerprint, raw = _bridge_of(spec, device, _dtype(dtype))
+    probe = _probe(bridge.cfg.d_vocab, device)
+    stages = [] if raw is None else [raw]
+    stages.append(_logits(bridge, probe))
+    if not bridge.compatibility_mode:
+        bridge.enable_compatibility_mode(disable_warnings=True)
+    bridge.eval()
+    for parameter in bridge.parameters():
+        parameter.requires_grad_(False)
+    stages.append(_logits(bridge, probe))
+    return Booted(bridge, fingerprint, max(float((a - b).abs().max()) for a, b in pairwise(stages)))
+
+
+def _bridge_of(spec: CheckpointSpec, device: str, dtype: torch.dtype) -> _Source:
+    """The bridge before processing, and the raw model's logits on the probe where there is a raw model."""
+    from transformer_lens.model_bridge import TransformerBridge
+
+    if spec.kind == "planted":
+        with tempfile.TemporaryDirectory() as directory:
+            bridge = planted.build_planted(planted.VARIANTS[spec.source], Path(directory))
+        if device != "cpu" or dtype != torch.float32:
+            bridge = bridge.to(device).to(dtype)
+        return _Source(bridge, _fingerprint(bridge.original_model), None)
+    if spec.loader is None:
+        model, tokenizer = load_transformers(spec, dtype)
+    else:
+        loaded = spec.loader()
+        if isinstance(loaded, TransformerBridge):
+            return _Source(loaded, _fingerprint(loaded.original_model), None)
+        if not (isinstance(loaded, tuple) and len(loaded) == 2):
+            raise UsageError(
+                f"the loader of {spec.name} returned {type(loaded).__name__}; return a TransformerBridge, "
+                "or a transformers model and its tokenizer as a pair"
+            )
+        model, tokenizer = loaded
+        model.set_attn_implementation("eager")
+    model = model.to(device).to(dtype).eval()
+    fingerprint = _fingerprint(model)
+    # The bridge wraps the model's parts in place, so the raw logits are taken before it is built.
+    with torch.inference_mode():
+        raw = _relative(model(_probe(model.config.vocab_size, device)).logits.float())
+    bridge = TransformerBridge.boot_transformers(
+        spec.source or spec.name, hf_model=model, tokenizer=tokenizer, device=device, dtype=dtype
+    )
+    return _Source(bridge, fingerprint, raw)
+
+
+def device_of(name: str) -> str:
+    """The device that ``auto`` or a name stands for.
+
+    Raises:
+        UsageError: it cannot be used here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--interp-device {name} cannot be used ({reason}); pass auto, cuda, mps or cpu") from None
+    return name
+
+
+def _dtype(name: str) -> torch.dtype:
+    dtype = getattr(torch, name, None)
+    if name not in ("float64", "float32", "bfloat16", "float16") or not isinstance(dtype, torch.dtype):
+        raise UsageError(f"--interp-dtype is {name!r}; allowed: float64, float32, bfloat16, float16")
+    return dtype
+
+
+def _fingerprint(model: torch.nn.Module) -> str:
+    """Hash over the names, shapes and bits of all weights."""
+    digest = hashlib.sha256()
+    seen = set()
+    for name, parameter in sorted(model.named_parameters(remove_duplicate=False)):
+        if parameter.data_ptr() in seen:
+            continue
+        seen.add(parameter.data_ptr())
+        bits = parameter.detach().contiguous().cpu().flatten().view(torch.uint8).numpy()
+        digest.update(f"{name.replace('_original_component.', '')} {tuple(parameter.shape)} {parameter.dtype}".encode())
+        digest.update(bits.tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _probe(d_vocab: int, device: str) -> Tensor:
+    """Two rows of eight token ids, the same for every model of this vocabulary."""
+    return torch.randint(0, d_vocab, (2, 8), generator=torch.Generator().manual_seed(0)).to(device)
+
+
+def _relative(logits: Tensor) -> Tensor:
+    """Logits up to the constant for each position in which processed and raw weights differ."""
+    return logits - logits.mean(-1, keepdim=True)
+
+
+def _logits(bridge: Any, probe: Tensor) -> Tensor:
+    training = bridge.training
+    bridge.eval()
+    with torch.inference_mode():
+        logits = _relative(bridge(probe, return_type="logits").float())
+    bridge.train(training)
+    return logits
