@@ -15,8 +15,9 @@ from pytest_interp.errors import NotApplicable, UsageError
 Population: TypeAlias = Literal["fixed", "sampled"]
 Json: TypeAlias = str | int | float | bool | Sequence["Json"] | Mapping[str, "Json"] | None
 
-FLOAT_NOISE = {"float64": 1e-8, "float32": 2e-4, "bfloat16": 0.2, "float16": 0.02}
-"""How far a logit may move between machines, batch sizes and kernels, by dtype."""
+FLOAT_NOISE = {"float64": 1e-5, "float32": 2e-4, "bfloat16": 0.2, "float16": 0.02}
+"""How far a logit may move between machines, batch sizes and kernels, by dtype; in float64 too parts of the bridge
+(its softmax, for one) compute in float32."""
 
 
 def mean(values: Sequence[float]) -> float:

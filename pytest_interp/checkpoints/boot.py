@@ -81,10 +81,25 @@ def _bridge_of(spec: CheckpointSpec, device: str, dtype: torch.dtype) -> _Source
     # The bridge wraps the model's parts in place, so the raw logits are taken before it is built.
     with torch.inference_mode():
         raw = _relative(model(_probe(model.config.vocab_size, device)).logits.float())
-    bridge = TransformerBridge.boot_transformers(
-        spec.source or spec.name, hf_model=model, tokenizer=tokenizer, device=device, dtype=dtype
-    )
+    with tempfile.TemporaryDirectory() as directory:
+        bridge = TransformerBridge.boot_transformers(
+            spec.source or spec.name,
+            hf_model=model,
+            tokenizer=_saved(tokenizer, directory),
+            device=device,
+            dtype=dtype,
+        )
     return _Source(bridge, fingerprint, raw)
+
+
+def _saved(tokenizer: Any, directory: str) -> Any:
+    """A tokenizer with a directory behind it: TransformerLens loads it once more and refuses one made in memory."""
+    from transformers import AutoTokenizer
+
+    if tokenizer.init_kwargs.get("name_or_path"):
+        return tokenizer
+    tokenizer.save_pretrained(directory)
+    return AutoTokenizer.from_pretrained(directory)
 
 
 def device_of(name: str) -> str:

@@ -147,7 +147,7 @@ def ablated_pass(experiment: Experiment, out: list[Head], ablation: Ablation, wa
     logits, kept = experiment.answer_logits(edits=_knock_out(experiment, out, replacement), keep=keep)
     frozen = final_scale(experiment, experiment.activations(keep, experiment.data.clean))
     removed = attributions(experiment, out) - attribute(experiment, out, kept, frozen)
-    return _Ablated(logits[:, 0] - logits[:, 1], kept, frozen, final_scale(experiment, kept), removed.sum(1))
+    return Ablated(logits[:, 0] - logits[:, 1], kept, frozen, final_scale(experiment, kept), removed.sum(1))
 
 
 def _replacements(experiment: Experiment, heads: list[Head], ablation: Ablation) -> Mapping[Head, Mapping[str, Tensor]]:

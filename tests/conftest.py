@@ -1,0 +1,129 @@
+"""Models for the tool's own tests: planted, small random ones of two architectures, SmolLM2 where it is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_interp import Checkpoint, CheckpointSpec, Experiment
+from pytest_interp.checkpoints import known_specs
+from pytest_interp.checkpoints.planted import vocabulary
+from pytest_interp.tasks import ioi as ioi_data
+
+P8_WORDS = (
+    "Tom",
+    "Dan",
+    "Sid",
+    "Martin",
+    "Amy",
+    "shops",
+    "park",
+    "bag",
+    "ball",
+    "an",
+    "apple",
+    "drink",
+    "went",
+    "gave",
+)
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """A word-level tokenizer that knows the IOI words and those of P8."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = dict.fromkeys([*vocabulary(), *P8_WORDS])
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<bos>", unk_token="<unk>", eos_token="<bos>", pad_token="<bos>"
+    )
+
+
+def random_gpt2(tokenizer, n_layer=3, n_head=4, n_embd=64):
+    """A GPT-2-shaped model with random weights, biases among them."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        n_layer=n_layer, n_head=n_head, n_embd=n_embd, vocab_size=len(tokenizer), n_positions=64,
+        bos_token_id=0, eos_token_id=0, attn_implementation="eager",
+    )  # fmt: skip
+    return _randomised(GPT2LMHeadModel(config), torch)
+
+
+def random_llama(tokenizer):
+    """A Llama-shaped model with random weights: RMSNorm, rotary positions, three query heads to a key-value head."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2, hidden_size=48, intermediate_size=96,
+        vocab_size=len(tokenizer), max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
+        attn_implementation="eager",
+    )  # fmt: skip
+    return _randomised(LlamaForCausalLM(config), torch)
+
+
+def _randomised(model, torch):
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            # Large enough for effects far above float noise; norms stay near one.
+            norm = "norm" in name or ("ln_" in name and "weight" in name)
+            parameter.copy_(1 + 0.2 * noise if norm else 0.2 * noise)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def planted() -> Checkpoint:
+    return Checkpoint(known_specs()["planted-ioi"])
+
+
+@pytest.fixture(scope="session")
+def gpt2_like(tokenizer) -> Checkpoint:
+    return Checkpoint(CheckpointSpec("gpt2-like", loader=lambda: (random_gpt2(tokenizer), tokenizer), bos=True))
+
+
+@pytest.fixture(scope="session")
+def llama_like(tokenizer) -> Checkpoint:
+    return Checkpoint(CheckpointSpec("llama-like", loader=lambda: (random_llama(tokenizer), tokenizer), bos=True))
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Checkpoint:
+    spec = known_specs()["smollm2-135m-instruct"]
+    if reason := spec.missing():
+        pytest.skip(reason)
+    return Checkpoint(spec)
+
+
+def experiment_on(checkpoint: Checkpoint, n: int = 24, half: str = "confirm") -> Experiment:
+    return Experiment(checkpoint, ioi_data(checkpoint.tokenizer, half=half, n=n, seed=1, bos=checkpoint.spec.bos))
+
+
+@pytest.fixture(scope="session")
+def planted_ioi(planted) -> Experiment:
+    return experiment_on(planted)
+
+
+@pytest.fixture(scope="session", params=["planted", "gpt2_like", "llama_like"])
+def small(request) -> Checkpoint:
+    """Each of the small models in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def claims_project(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A project with the planted circuit and nothing else."""
+    circuits = Path(__file__).parents[1] / "claims" / "circuits"
+    (pytester.path / "circuits").mkdir()
+    text = (circuits / "planted-ioi.toml").read_text()
+    # A project of one's own has no snapshots yet, so its circuit file does not vouch for the weights.
+    text = "\n".join(line for line in text.splitlines() if not line.startswith("fingerprint"))
+    (pytester.path / "circuits" / "planted-ioi.toml").write_text(text)
+    return pytester

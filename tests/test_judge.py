@@ -1,0 +1,165 @@
+from dataclasses import replace
+from math import inf, sqrt
+
+import pytest
+
+from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.judge import Bound, interval_of, judge, worst
+from pytest_interp.measurement import Measurement
+
+
+def measured(values, clusters=None, population="sampled", unit="logits", scale=(), tolerance=0.0):
+    rows = [str(i) for i in range(len(values))]
+    return Measurement(
+        "q", unit, tuple(values), tuple(rows), tuple(clusters or rows), population, tuple(scale), tolerance
+    )
+
+
+# ---- the bound grammar
+
+
+@pytest.mark.parametrize(
+    ("given", "low", "high"),
+    [
+        ({"at_least": 1}, 1, inf),
+        ({"at_most": 1}, -inf, 1),
+        ({"between": (1, 2)}, 1, 2),
+        ({"near": (3, 0.5)}, 2.5, 3.5),
+    ],
+)
+def test_each_bound(given, low, high):
+    bound = Bound.of(**given)
+    assert (bound.low, bound.high) == (low, high)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "got none"),
+        ({"at_least": 1, "at_most": 2}, "got at_least, at_most"),
+        ({"between": (2, 1)}, "accepts nothing"),
+        ({"near": (1, -0.1)}, "accepts nothing"),
+        ({"near": 3}, "pass a pair"),
+        ({"between": (1, 2, 3)}, "pass a pair"),
+        ({"at_least": float("nan")}, "not a finite number"),
+        ({"at_least": "2"}, "pass one number|not a finite number"),
+    ],
+)
+def test_what_is_not_a_bound(given, message):
+    with pytest.raises(UsageError, match=message):
+        Bound.of(**given)
+
+
+# ---- fixed populations
+
+
+def test_a_fixed_population_is_decided_by_its_value_within_tolerance():
+    one = measured([1.0, 2.0], population="fixed", tolerance=0.01)
+    assert judge(one, Bound.of(at_least=1.505)).outcome == "supported"
+    assert judge(one, Bound.of(at_least=1.52)).outcome == "refuted"
+    assert judge(one, Bound.of(at_least=1)).interval is None
+
+
+# ---- sampled populations
+
+
+def test_the_interval_is_a_t_interval_over_template_means():
+    # Template means 1, 2, 3, 6; t quantile of 3 degrees of freedom at 97.5 % is 3.182446 (tables).
+    one = measured([0, 2, 1, 3, 2, 4, 5, 7], clusters="aabbccdd")
+    spread = sqrt(((1 - 3) ** 2 + (2 - 3) ** 2 + 0 + (6 - 3) ** 2) / 3 / 4)
+    interval = interval_of(one)
+    assert interval.low == pytest.approx(3 - 3.182446 * spread, abs=1e-5)
+    assert interval.high == pytest.approx(3 + 3.182446 * spread, abs=1e-5)
+    assert interval.clusters == 4
+
+
+def test_prompts_of_one_template_are_not_independent():
+    # The same values, dealt to templates that differ and to templates that do not.
+    values = [0, 0, 0, 0, 4, 4, 4, 4]
+    apart, mixed = (interval_of(measured(values, clusters=c)) for c in ("aaaabbbb", "abababab"))
+    assert apart.high - apart.low > 10 * (mixed.high - mixed.low)
+
+
+@pytest.mark.parametrize(
+    ("bound", "outcome"),
+    [({"at_least": 1}, "supported"), ({"at_least": 3.9}, "inconclusive"), ({"at_least": 9}, "refuted")],
+)
+def test_three_outcomes(bound, outcome):
+    one = measured([3.0, 4.0, 5.0, 4.0, 4.0, 3.5, 4.5, 4.0])
+    assert judge(one, Bound.of(**bound)).outcome == outcome
+
+
+def test_inconclusive_says_how_many_templates_would_settle_it():
+    one = measured([3.0, 4.0, 5.0, 4.0, 4.0, 3.5, 4.5, 4.0])
+    (note,) = judge(one, Bound.of(at_least=3.9)).notes
+    assert note.startswith("about ")
+    assert "templates" in note
+    many = measured([3.0, 4.0, 5.0, 4.0, 4.0, 3.5, 4.5, 4.0] * 40)
+    assert judge(many, Bound.of(at_least=3.9)).outcome == "supported"
+
+
+def test_few_templates_are_said():
+    (note,) = judge(measured([3.0, 4.0, 5.0]), Bound.of(at_least=-9)).notes
+    assert "only 3 templates" in note
+
+
+def test_one_template_has_no_interval():
+    with pytest.raises(UsageError, match="at least 2 templates"):
+        judge(measured([1.0, 2.0], clusters="aa"), Bound.of(at_least=0))
+
+
+def test_equal_values_have_an_interval_without_width_and_say_so():
+    verdict = judge(measured([2.0] * 9), Bound.of(at_least=1))
+    assert verdict.outcome == "supported"
+    assert "no width" in verdict.notes[0]
+
+
+def test_a_share_that_is_all_right_still_has_an_interval():
+    # Clopper-Pearson for 20 of 20: lower end 0.025 ** (1 / 20).
+    interval = interval_of(measured([1.0] * 20, unit="share"))
+    assert interval.low == pytest.approx(0.025 ** (1 / 20), abs=1e-9)
+    assert interval.high == 1.0
+
+
+# ---- ratios
+
+
+def test_a_ratio_is_a_ratio_of_means_not_a_mean_of_ratios():
+    one = measured([1.0, 1.0, 4.0], scale=[1.0, 2.0, 3.0])
+    assert one.value == pytest.approx(1.0)
+    assert interval_of(one).low < 1 < interval_of(one).high
+
+
+def test_a_constant_ratio_has_no_spread_whatever_the_scale():
+    one = measured([0.5, 1.0, 2.0, 4.0], scale=[1.0, 2.0, 4.0, 8.0])
+    interval = interval_of(one)
+    assert interval.low == pytest.approx(0.5)
+    assert interval.high == pytest.approx(0.5)
+
+
+def test_a_ratio_whose_denominator_may_be_zero_is_undefined():
+    one = measured([1.0, 1.0, 1.0, 1.0], scale=[1.0, -1.0, 2.0, -1.5])
+    with pytest.raises(NotApplicable, match="contains 0"):
+        judge(one, Bound.of(at_least=0))
+    with pytest.raises(NotApplicable, match="undefined"):
+        judge(replace(one, population="fixed", scale=(1.0, -1.0, 1.0, -1.0)), Bound.of(at_least=0))
+
+
+# ---- the measurement itself
+
+
+def test_values_that_are_not_finite_are_refused():
+    with pytest.raises(UsageError, match=r"1 of 2 values are not finite \(first: '1'\)"):
+        measured([1.0, float("nan")])
+
+
+def test_an_empty_measurement_is_refused():
+    with pytest.raises(UsageError, match="no values"):
+        measured([])
+
+
+def test_the_worst_prompts_come_first():
+    verdict = judge(measured([3.0, -1.0, 2.0, 0.5], population="fixed"), Bound.of(at_least=2))
+    assert worst(verdict, 2) == [("1", -1.0), ("3", 0.5)]
+    upper = judge(measured([3.0, -1.0, 2.0, 0.5], population="fixed"), Bound.of(at_most=0))
+    assert worst(upper, 1) == [("0", 3.0)]

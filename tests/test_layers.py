@@ -1,0 +1,110 @@
+"""The house: imports go down only, public names are declared, and the package stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pytest_interp
+
+ROOT = Path(pytest_interp.__file__).parent
+LEVELS = [
+    {"errors", "heads", "positions", "measurement", "circuit"},
+    {"tasks"},
+    {"checkpoints"},
+    {"engine"},
+    {"measure"},
+    {"judge"},
+    {"ledger", "explain"},
+    {"assertions"},
+    {"strategies", "snapshots", "options", "hookspecs"},
+    {"selection"},
+    {"report", "comparison", "fixtures"},
+    {"plugin"},
+]
+RANK = {name: rank for rank, names in enumerate(LEVELS) for name in names}
+# Plain values know nothing above them; the judge knows measurements, not models.
+NEVER = {"judge": {"tasks", "checkpoints", "engine", "measure"}, "strategies": {"plugin", "fixtures"}}
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def imports(path: Path, *, everywhere: bool = True):
+    """The modules of the package that a file imports; type-checking imports left out."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            node.body = []
+    nodes = ast.walk(tree) if everywhere else iter(tree.body)
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+FILES = [path for path in sorted(ROOT.rglob("*.py")) if path != ROOT / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down_only(path):
+    mine = part_of(path)
+    for module in imports(path):
+        if not module.startswith("pytest_interp."):
+            continue
+        theirs = module.split(".")[1]
+        assert RANK[theirs] <= RANK[mine], f"{mine} imports {theirs}"
+        assert theirs not in NEVER.get(mine, ())
+        if mine != theirs and RANK[mine] == RANK[theirs] and mine != "circuit":
+            assert {mine, theirs} <= LEVELS[0] | {"report", "comparison", "fixtures", "ledger", "explain"}
+
+
+def test_the_walk_can_fail(tmp_path):
+    bad = tmp_path / "heads.py"
+    bad.write_text("def f():\n    from pytest_interp.plugin import pytest_configure\n")
+    assert list(imports(bad)) == ["pytest_interp.plugin"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_are_small(path):
+    assert len(path.read_text().splitlines()) <= 300
+
+
+def test_only_the_checkpoint_touches_the_bridge():
+    for path in FILES:
+        if part_of(path) != "checkpoints":
+            assert "_bridge" not in path.read_text(), path
+
+
+@pytest.mark.parametrize(
+    "name", ["__init__", "plugin", "options", "errors", "heads", "hookspecs", "fixtures", "selection"]
+)
+def test_what_every_project_imports_is_pytest_and_the_standard_library(name):
+    allowed = {"pytest", "pytest_interp", *sys.stdlib_module_names}
+    for module in imports(ROOT / f"{name}.py", everywhere=False):
+        assert module.split(".")[0] in allowed, f"{name} imports {module}"
+
+
+@pytest.mark.parametrize("part", ["assertions", "judge", "snapshots", "circuit"])
+def test_collecting_claims_imports_no_torch(part):
+    """In a process of its own, with a control that the check can fail."""
+
+    def heavy(statement):
+        code = f"import sys; {statement}; print([m for m in ('torch', 'transformer_lens') if m in sys.modules])"
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+    assert heavy(f"import pytest_interp.{part}") == "[]"
+    if part == "assertions":
+        assert heavy("import pytest_interp.engine.experiment") == "['torch']"
+
+
+def test_every_public_name_is_there():
+    for name in pytest_interp.__all__:
+        assert getattr(pytest_interp, name).__doc__
+    assert sorted(pytest_interp.__all__) == pytest_interp.__dir__() == sorted(pytest_interp._HOME_OF)
+    with pytest.raises(AttributeError, match="no attribute 'assert_nothing'"):
+        pytest_interp.assert_nothing  # noqa: B018
