@@ -29,8 +29,9 @@ def heads_of(experiment):
 
 
 def stock(experiment, group, corrupted, function, index):
-    """A stock sweep restricted to the heads that are compared, per prompt: the change of logit difference."""
+    """The stock function restricted to some rows of its sweep, per prompt: the logit difference of each patched run."""
     import pandas as pd
+    from transformer_lens.patching import generic_activation_patch
 
     bridge = experiment.checkpoint._bridge
     rows = torch.arange(len(group.rows))
@@ -38,16 +39,15 @@ def stock(experiment, group, corrupted, function, index):
     def metric(logits):
         return logits[rows, -1, group.answers] - logits[rows, -1, group.distractors]
 
+    columns = ["layer", "head"] if len(index[0]) == 2 else ["layer", "pos", "head"]
+    # The stock sweeps are this function with a setter and a site; only a call of one's own takes an index.
+    own = {key: function.keywords[key] for key in ("patch_setter", "activation_name")}
     with torch.inference_mode():
         _, cache = bridge.run_with_cache(group.tokens, names_filter=lambda name: name.endswith(SITES))
-        frame = pd.DataFrame(
-            index, columns=["layer", "head_index"] if len(index[0]) == 2 else ["layer", "pos", "head_index"]
+        result = generic_activation_patch(
+            bridge, corrupted.tokens, cache, metric, index_df=pd.DataFrame(index, columns=columns), reduce="none", **own
         )
-        if len(index[0]) == 2:
-            frame.columns = ["layer", "head"]
-        else:
-            frame.columns = ["layer", "pos", "head"]
-        return function(bridge, corrupted.tokens, cache, metric, index_df=frame, reduce="none").values
+    return result.values
 
 
 def largest_difference(experiment, activation, at, function):
@@ -63,6 +63,7 @@ def largest_difference(experiment, activation, at, function):
         head: head_patch_effect(experiment, head, activation=activation, at=at, metric="logit_diff").values
         for head in heads
     }
+    assert max(abs(value) for values in ours.values() for value in values) > 1e-2, "no effect to compare"
     base = experiment.logit_diffs("s2-exchanged")
     worst = 0.0
     groups = zip(experiment.data.clean.groups, experiment.data.run("s2-exchanged").groups, strict=True)

@@ -1,0 +1,225 @@
+"""What a user reads when a claim fails, word for word; one broken claim for each assertion."""
+
+import pytest
+
+HEAD = """
+import pytest
+from pytest_interp import *
+
+pytestmark = pytest.mark.claim(source="a paper, section 1")
+"""
+
+
+def failure(project, body, *arguments):
+    """The lines of the assertion's text."""
+    project.makepyfile(test_it=HEAD + body)
+    result = project.runpytest("--interp-prompts", "48", *arguments)
+    result.assert_outcomes(failed=1)
+    return [line.removeprefix("E   ").rstrip() for line in result.outlines if line.startswith("E  ")], result
+
+
+BROKEN = {
+    "logit_diff": (
+        "def test_it(ioi):\n    assert_logit_diff(ioi, at_least=9)\n",
+        [
+            "pytest_interp.errors.ClaimFailed: refuted: logit difference on planted-ioi, ioi/confirm",
+            "  measured    8.854 logits (48 prompts of 12 templates)",
+            "  interval    8.854 to 8.854 (95 %, t over template means)",
+            "  required    at least 9; off by 0.146",
+            "  worst         8.854  ...",
+        ],
+    ),
+    "accuracy": (
+        "def test_it(ioi):\n    assert_accuracy(ioi, run='s2-exchanged', at_least=0.9)\n",
+        [
+            "pytest_interp.errors.ClaimFailed: refuted: share right on planted-ioi, ioi/confirm",
+            "  measured    0.000 share (0 of 48 prompts of 12 templates)",
+            "  required    at least 0.9; off by 0.900",
+        ],
+    ),
+    "head_patch_effect": (
+        "def test_it(ioi):\n"
+        "    assert_head_patch_effect(ioi, '4.0', activation='z', at='END', direction='denoise', at_least=0.1)\n",
+        [
+            "pytest_interp.errors.ClaimFailed: refuted: patch effect of 4.0 (denoise z at END, s2-exchanged) on planted-ioi,",
+            "  measured    -0.452 recovered (48 prompts of 12 templates)",
+            "  required    at least 0.1; off by 0.552",
+            "  controls    4.2 0.000; 4.3 0.000",
+        ],
+    ),
+    "copy_score": (
+        "def test_it(checkpoint, names):\n    assert_copy_score(checkpoint, '4.0', names=names, at_least=0.8)\n",
+        [
+            "pytest_interp.errors.ClaimFailed: refuted: copy score of 4.0 (top 5) on planted-ioi",
+            "  measured    0.000 share (0 of 20 names; a fixed population: the value decides)",
+            "  required    at least 0.8; off by 0.800",
+            "  worst         0.000  * (rank *)",
+            "  controls    4.* no score; 4.* no score",
+        ],
+    ),
+    "attention": (
+        "def test_it(ioi):\n    assert_attention(ioi, '2.0', at='END', to='IO', more_than=('S1', 'S2'))\n",
+        [
+            "pytest_interp.errors.ClaimFailed: refuted: attention of 2.0 from END to IO minus S1, S2 on planted-ioi,",
+            "  measured    -1.000 probability (48 prompts of 12 templates)",
+            "  required    at least 0; off by 1.000",
+            "  siblings    2.1 -1.000",
+        ],
+    ),
+    "direct_logit_attribution": (
+        "def test_it(ioi):\n    assert_direct_logit_attribution(ioi, '3.2', at_least=3.5)\n",
+        [
+            "pytest_interp.errors.ClaimFailed: refuted: direct logit attribution of 3.2 on planted-ioi, ioi/confirm",
+            "  measured    2.970 logits (48 prompts of 12 templates)",
+            "  controls    3.3 0.000",
+            "  siblings    3.0 5.941; 3.1 3.960",
+        ],
+    ),
+    "backup_heads": (
+        "def test_it(ioi):\n"
+        "    assert_backup_heads(ioi, ['3.0', '3.1', '3.2'], ['4.0'], ablation='zero', at_least=0.1)\n",
+        [
+            "pytest_interp.errors.ClaimFailed: refuted: rise of 4.0 without 3.0, 3.1, 3.2 (zero) on planted-ioi,",
+            "  measured    4.000 logits (48 prompts of 12 templates)",
+            "  one by one  4.0 -4.000 to 0.000 (live 0.000)",
+            "  logit diff  8.854 before, 4.988 after, -4.017 if nothing reacted",
+            "  note        4.0 lowered the answer before: released, not a backup",
+        ],
+    ),
+    "self_repair": (
+        "def test_it(ioi):\n    assert_self_repair(ioi, ['3.0', '3.1', '3.2'], ablation='zero', at_most=0.5)\n",
+        [
+            "pytest_interp.errors.ClaimFailed: refuted: self-repair without 3.0, 3.1, 3.2 (zero) on planted-ioi, ioi/confirm",
+            "  measured    0.700 recovered (48 prompts of 12 templates)",
+            "  required    at most 0.5; off by 0.200",
+        ],
+    ),
+    "some_head": (
+        "def test_it(ioi, ioi_find, names):\n"
+        "    assert_some_head(ioi, found_on=ioi_find, reads='S2', more_than=('IO',), names=names)\n",
+        [
+            "pytest_interp.errors.ClaimFailed: refuted: some head is a name mover (3.0: END to S2) on planted-ioi,",
+            "  measured    -0.988 probability (48 prompts of 12 templates)",
+            "  found       no head",
+            "  confirmed   no head",
+        ],
+    ),
+    "measurement": (
+        "def test_it(checkpoint):\n"
+        "    assert_measurement([0.1, 0.2, 0.9], unit='share of probes', name='probe', clusters=['a', 'b', 'c'],\n"
+        "                       control=[0.3, 0.3], at_least=0.8)\n",
+        [
+            "pytest_interp.errors.ClaimFailed: inconclusive: probe",
+            "  measured    0.400 share of probes (3 prompts of 3 templates)",
+            "  required    at least 0.8; the interval reaches 1.* beyond it",
+            "  worst         0.100  value 0",
+            "  controls    control 0.300",
+            "  note        only 3 templates: with fewer than 8 the interval is rough",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_each_assertion_says_what_it_saw(claims_project, name):
+    body, expected = BROKEN[name]
+    lines, result = failure(claims_project, body)
+    from _pytest.pytester import LineMatcher
+
+    LineMatcher(lines).fnmatch_lines([f"{line}*" for line in expected])
+    assert max(map(len, lines[1:])) <= 78
+    result.stdout.fnmatch_lines(["*Captured claim call*", "*statement: *", "source: a paper, section 1"])
+
+
+def test_the_whole_text_of_one_failure(claims_project):
+    lines, _ = failure(claims_project, BROKEN["direct_logit_attribution"][0])
+    assert lines[0] == (
+        "pytest_interp.errors.ClaimFailed: refuted: direct logit attribution of 3.2 on planted-ioi, ioi/confirm"
+    )
+    assert [line[:14].strip() for line in lines[1:]] == [
+        "measured", "interval", "required", "worst", "", "", "controls", "siblings",
+    ]  # fmt: skip
+
+
+def test_all_assertions_have_a_broken_claim():
+    import pytest_interp
+
+    assert {f"assert_{name}" for name in BROKEN} == {n for n in pytest_interp.__all__ if n.startswith("assert_")}
+
+
+def test_a_model_that_cannot_do_the_task_is_not_applicable(claims_project):
+    body = """
+def test_it(ioi):
+    from dataclasses import replace
+    wrong = replace(ioi, data=replace(ioi.data, clean=ioi.data.run("s2-exchanged")))
+    assert_head_patch_effect(wrong, "3.0", at="END", at_most=9)
+"""
+    claims_project.makepyfile(test_it=HEAD + body)
+    result = claims_project.runpytest("-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(
+        ["planted-ioi: 1 not applicable", "SKIPPED*not applicable: planted-ioi does not do the task on ioi/confirm: *"]
+    )
+
+
+def test_runs_that_do_not_differ_are_not_applicable(claims_project):
+    body = """
+def test_it(ioi):
+    from dataclasses import replace
+    same = replace(ioi, data=replace(ioi.data, corrupted={"same": ioi.data.clean}))
+    assert_head_patch_effect(same, "3.0", at="END", corruption="same", at_most=9)
+"""
+    claims_project.makepyfile(test_it=HEAD + body)
+    result = claims_project.runpytest("-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED*not applicable: head_patch_effect is undefined*"])
+
+
+def test_a_head_that_is_not_there(claims_project):
+    lines, _ = failure(
+        claims_project, "def test_it(ioi):\n    assert_attention(ioi, '9.9', at='END', to='IO', at_least=0)\n"
+    )
+    assert any("planted-ioi has no head 9.9: its layers are 0 to 4" in line for line in lines)
+
+
+def test_an_expected_failure_is_strict(claims_project):
+    path = claims_project.path / "circuits" / "planted-ioi.toml"
+    claim = '[[expected_failures]]\nclaim = "test_it"\nreason = "measured 8.854"\n'
+    path.write_text(path.read_text() + claim)
+    claims_project.makepyfile(test_it=HEAD + "def test_it(ioi):\n    assert_logit_diff(ioi, at_least=9)\n")
+    result = claims_project.runpytest()
+    result.assert_outcomes(xfailed=1)
+    result.stdout.fnmatch_lines(["planted-ioi: 1 expected failure", "  expected failure*", "*measured 8.854*"])
+    claims_project.makepyfile(test_it=HEAD + "def test_it(ioi):\n    assert_logit_diff(ioi, at_least=8)\n")
+    claims_project.runpytest().assert_outcomes(failed=1)
+
+
+def test_hypothesis_shrinks_to_a_smallest_pair(claims_project):
+    body = """
+from hypothesis import given, settings, strategies as st
+from pytest_interp.strategies import PROFILE, name_pairs
+
+@settings(PROFILE)
+@given(data=st.data())
+def test_it(ioi_of, names, data):
+    pair = data.draw(name_pairs(names), label="IO, S")
+    assert_logit_diff(ioi_of(pair), at_least=9)
+"""
+    _, result = failure(claims_project, body)
+    result.stdout.fnmatch_lines(["*Draw 1 (IO, S): ('John', 'Robert')*"])
+
+
+def test_hypothesis_keeps_the_worst_of_its_examples(claims_project):
+    body = """
+from hypothesis import given, settings, strategies as st
+from pytest_interp.strategies import PROFILE, name_sets
+
+@settings(PROFILE)
+@given(data=st.data())
+def test_it(checkpoint, names, data):
+    assert_copy_score(checkpoint, "3.0", names=data.draw(name_sets(names, min_size=3)), controls=0, at_least=0.5)
+"""
+    claims_project.makepyfile(test_it=HEAD + body)
+    result = claims_project.runpytest("-v")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["planted-ioi: 1 supported*", "*copy_score 1.000, at least 0.5"])

@@ -1,0 +1,54 @@
+"""A claim that leaves hooks or changed weights behind fails, and the next one finds the model as it was."""
+
+CLAIMS = """
+import pytest
+from pytest_interp import assert_logit_diff
+
+pytestmark = pytest.mark.claim(source="a paper")
+
+def test_1_leaves_a_hook(checkpoint, ioi):
+    checkpoint._bridge.add_hook("blocks.3.attn.hook_z", lambda value, hook: value * 0)
+
+def test_2_sees_a_clean_model(ioi):
+    assert_logit_diff(ioi, near=(8.854, 0.01))
+
+def test_3_changes_weights(checkpoint, ioi):
+    checkpoint._bridge.blocks[3].attn.o.weight.data.zero_()
+    assert_logit_diff(ioi, near=(8.854, 9))
+
+def test_4_sees_a_clean_model(ioi):
+    assert_logit_diff(ioi, near=(8.854, 0.01))
+
+def test_5_fails_and_leaves_a_hook(checkpoint, ioi):
+    checkpoint._bridge.add_hook("blocks.3.attn.hook_z", lambda value, hook: value)
+    assert_logit_diff(ioi, at_least=99)
+
+def test_6_sees_a_clean_model(checkpoint, ioi):
+    assert checkpoint.disturbed() == []
+    assert_logit_diff(ioi, near=(8.854, 0.01))
+
+def test_7_weights_in_a_context_are_restored(checkpoint, ioi):
+    with checkpoint.weights(3, "o") as weight:
+        weight.zero_()
+        assert_logit_diff(ioi, at_most=6)
+"""
+
+
+def test_the_guard(claims_project):
+    claims_project.makepyfile(test_it=CLAIMS)
+    result = claims_project.runpytest("-v")
+    result.assert_outcomes(passed=4, failed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "*test_1_leaves_a_hook?planted-ioi? FAILED*",
+            "*test_2_sees_a_clean_model?planted-ioi? PASSED*",
+            "*test_3_changes_weights?planted-ioi? FAILED*",
+            "*test_4_sees_a_clean_model?planted-ioi? PASSED*",
+            "*test_5_fails_and_leaves_a_hook?planted-ioi? FAILED*",
+            "*test_6_sees_a_clean_model?planted-ioi? PASSED*",
+            "*test_7_weights_in_a_context_are_restored?planted-ioi? PASSED*",
+        ]
+    )
+    result.stdout.fnmatch_lines(["*the claim left 1 hook attached on planted-ioi; the model was loaded anew*"])
+    result.stdout.fnmatch_lines(["*the claim left changed weights on planted-ioi; the model was loaded anew*"])
+    assert "refuted: logit difference" in result.stdout.str()

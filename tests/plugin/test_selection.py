@@ -1,0 +1,231 @@
+"""Which claims are collected on which checkpoints, with which ids, and what is said about the rest."""
+
+import pytest
+
+CLAIM = """
+import pytest
+from pytest_interp import assert_attention, assert_copy_score, assert_logit_diff
+
+pytestmark = pytest.mark.claim(source="a paper", role="name_mover")
+
+def test_copies(checkpoint, head, names):
+    assert_copy_score(checkpoint, head, names=names, at_least=0.8)
+
+def test_together(ioi, heads):
+    assert len(heads) == 3
+
+def test_task(ioi):
+    assert_logit_diff(ioi, at_least=2)
+"""
+
+
+def test_a_role_claim_runs_once_for_each_head(claims_project):
+    claims_project.makepyfile(test_it=CLAIM)
+    result = claims_project.runpytest("-v")
+    result.assert_outcomes(passed=5)
+    result.stdout.fnmatch_lines(
+        [
+            "interp: planted-ioi (5 claims)",
+            "interp: float32 on auto, seed 0, 96 prompts; transformer-lens *",
+            "*test_copies?planted-ioi-3.0? PASSED*",
+            "*test_copies?planted-ioi-3.1? PASSED*",
+            "*test_copies?planted-ioi-3.2? PASSED*",
+            "*test_together?planted-ioi? PASSED*",
+            "*test_task?planted-ioi? PASSED*",
+            "planted-ioi: 4 supported, 1 error, 4 new number",
+        ]
+    )
+
+
+def test_a_claim_that_asserts_nothing_is_no_support(claims_project):
+    claims_project.makepyfile(test_it=CLAIM)
+    result = claims_project.runpytest("-k", "together")
+    result.stdout.fnmatch_lines(["planted-ioi: 1 error", "*the claim asserted nothing*"])
+
+
+def test_weights_that_are_not_here_are_not_checked_and_said(claims_project, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
+    text = (claims_project.path / "circuits" / "planted-ioi.toml").read_text()
+    (claims_project.path / "circuits" / "gpt2.toml").write_text(text.replace('"planted-ioi"', '"gpt2"'))
+    claims_project.makepyfile(test_it=CLAIM)
+    result = claims_project.runpytest()
+    result.assert_outcomes(passed=5, skipped=5)
+    result.stdout.fnmatch_lines(
+        [
+            "gpt2: 5 not checked: its weights are not in the Hugging Face cache; `pytest",
+            "  --interp-model gpt2` fetches them",
+        ]
+    )
+    assert "gpt2: 5 supported" not in result.stdout.str()
+
+
+def test_what_is_not_selected_is_collected_and_skipped(claims_project):
+    text = (claims_project.path / "circuits" / "planted-ioi.toml").read_text()
+    (claims_project.path / "circuits" / "gpt2.toml").write_text(text.replace('"planted-ioi"', '"gpt2"'))
+    claims_project.makepyfile(test_it=CLAIM)
+    result = claims_project.runpytest("--interp-model", "planted-ioi", "-rs")
+    result.assert_outcomes(passed=5, skipped=5)
+    result.stdout.fnmatch_lines(["SKIPPED*not selected by --interp-model"])
+
+
+def test_a_checkpoint_brought_in_by_the_project(claims_project):
+    claims_project.makeconftest(
+        """
+        import tempfile
+        from pathlib import Path
+        from pytest_interp import CheckpointSpec
+
+        def load():
+            from pytest_interp.checkpoints.planted import RULES, build_planted
+            with tempfile.TemporaryDirectory() as directory:
+                return build_planted(RULES, Path(directory))
+
+        def pytest_interp_checkpoints(config):
+            return [CheckpointSpec("my-bridge", loader=load, bos=True, circuit="planted-ioi")]
+        """
+    )
+    claims_project.makepyfile(test_it=CLAIM)
+    result = claims_project.runpytest("-v", "--interp-model", "my-bridge")
+    result.assert_outcomes(passed=5, skipped=5)
+    result.stdout.fnmatch_lines(["*test_copies?my-bridge-3.0? PASSED*", "my-bridge: 4 supported*"])
+
+
+def test_without_a_circuit_only_claims_without_heads_run(claims_project):
+    claims_project.makeconftest(
+        """
+        from pytest_interp import CheckpointSpec
+
+        def pytest_interp_checkpoints(config):
+            return [CheckpointSpec("bare", kind="planted", source="planted-ioi", bos=True)]
+        """
+    )
+    claims_project.makepyfile(test_it=CLAIM)
+    result = claims_project.runpytest("--interp-model", "bare", "-rs", "-k", "bare")
+    result.assert_outcomes(passed=1, skipped=2)
+    result.stdout.fnmatch_lines(["SKIPPED*bare has no circuit file; --interp-circuit NAME asserts another*"])
+    named = claims_project.runpytest("--interp-model", "bare", "--interp-circuit", "planted-ioi", "-k", "bare")
+    named.assert_outcomes(passed=5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--interp-model", "gtp2"], "*unknown checkpoint 'gtp2': *nearest: gpt2*"),
+        (["--interp-circuit", "gtp2"], "*there is no circuit file for 'gtp2'; there are planted-ioi*"),
+        (
+            ["--interp-model", "planted-ioi", "--interp-model", "planted-ioi"],
+            "*two checkpoints are named 'planted-ioi'*",
+        ),
+        (["--interp-dtype", "float8"], "*--interp-dtype is 'float8'; allowed: float64, float32, bfloat16, float16*"),
+        (["--interp-prompts", "1"], "*--interp-prompts is 1; pass at least 2*"),
+        (["--interp-model", "planted-ioi", "--interp-revision", "x"], "*--interp-revision is for models of the hub*"),
+    ],
+)
+def test_bad_options_get_a_sentence(claims_project, arguments, message):
+    claims_project.makepyfile(test_it=CLAIM)
+    result = claims_project.runpytest(*arguments)
+    assert result.ret != 0
+    (result.stderr if "dtype" in message or "prompts is" in message else result.stdout).fnmatch_lines([message])
+    assert "Traceback" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ("claim", "*claim marker needs its source*"),
+        ("claim('a paper')", "*claim marker takes keywords only*got ('a paper',)*"),
+        ("claim(source='a', rôle='x')", "*claim marker has no keyword 'rôle'*nearest: role*"),
+        ("claim(source='a', role='name_movers')", "*no circuit has the role 'name_movers'*nearest: *name_mover*"),
+        ("claim(source='a')", "*asks for head(s), but its claim marker names no role*"),
+        ("claim(source='a', role='name_mover', cls='E')", "*cls is 'E'; allowed: 'A', 'B', 'C', 'D'*"),
+    ],
+)
+def test_bad_markers_get_a_sentence(claims_project, marker, message):
+    claims_project.makepyfile(test_it=f"import pytest\n@pytest.mark.{marker}\ndef test_it(checkpoint, head): pass\n")
+    result = claims_project.runpytest()
+    assert result.ret != 0
+    result.stdout.fnmatch_lines([message])
+
+
+def test_a_typo_in_a_circuit_file_names_file_and_key(claims_project):
+    path = claims_project.path / "circuits" / "planted-ioi.toml"
+    path.write_text(path.read_text().replace("reads =", "read =", 1))
+    claims_project.makepyfile(test_it=CLAIM)
+    result = claims_project.runpytest()
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(["*planted-ioi.toml: roles.name_mover has the unknown key 'read'*nearest: reads*"])
+
+
+def test_a_circuit_with_a_head_outside_the_model(claims_project):
+    path = claims_project.path / "circuits" / "planted-ioi.toml"
+    path.write_text(path.read_text().replace('"3.2"]', '"7.2"]', 1))
+    claims_project.makepyfile(test_it=CLAIM)
+    result = claims_project.runpytest()
+    result.stdout.fnmatch_lines(["*planted-ioi has no head 7.2: its layers are 0 to 4, the heads of each 0 to 3*"])
+
+
+def test_ini_twins(claims_project):
+    claims_project.makeini("[pytest]\ninterp_model = planted-ioi\ninterp_prompts = 24\ninterp_seed = 3\n")
+    claims_project.makepyfile(test_it=CLAIM)
+    result = claims_project.runpytest("-k", "task")
+    result.stdout.fnmatch_lines(["interp: float32 on auto, seed 3, 24 prompts; *"])
+    over = claims_project.runpytest("-k", "task", "--interp-prompts", "48")
+    over.stdout.fnmatch_lines(["interp: float32 on auto, seed 3, 48 prompts; *"])
+
+
+def test_strict_makes_missing_weights_an_error(claims_project, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", refuse)
+    claims_project.makepyfile(test_it=CLAIM)
+    lax = claims_project.runpytest("--interp-model", "someone/model", "-k", "task and someone")
+    lax.assert_outcomes(skipped=1)
+    lax.stdout.fnmatch_lines(["someone--model: 1 not checked: the hub did not give someone/model (no network)*"])
+    strict = claims_project.runpytest("--interp-model", "someone/model", "--interp-strict", "-k", "task and someone")
+    strict.assert_outcomes(errors=1)
+    strict.stdout.fnmatch_lines(["*Unavailable: the hub did not give someone/model (no network)*"])
+
+
+def test_silent_where_there_are_no_claims(pytester):
+    pytester.makepyfile("def test_nothing(): pass")
+    result = pytester.runpytest("-v")
+    result.assert_outcomes(passed=1)
+    assert "interp:" not in result.stdout.str()
+    assert "findings" not in result.stdout.str()
+
+
+def test_help_markers_and_fixtures_read_like_a_manual(pytester):
+    shown = pytester.runpytest("--help").stdout.str()
+    assert "findings about language models (pytest-interp)" in shown
+    assert "--interp-model=MODEL" in shown
+    assert "interp_circuits (linelist)" in shown
+    fixtures = pytester.runpytest("--fixtures").stdout.str()
+    for name in ("checkpoint", "ioi", "ioi_find", "ioi_cache", "p8", "names", "head", "heads", "circuit", "bound"):
+        assert f"\n{name} " in fixtures, name
+    assert "The checkpoint on IOI prompts of the confirming half" in fixtures
+    pytester.runpytest("--markers").stdout.fnmatch_lines(
+        ["@pytest.mark.claim(source, role=None, checkpoints=(), cls=None)*"]
+    )
+
+
+def test_head_and_checkpoint_outside_of_a_claim(pytester):
+    pytester.makepyfile("def test_a(checkpoint): pass\ndef test_b(head): pass\n")
+    result = pytester.runpytest()
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["*the fixture `checkpoint` is for claims: mark the test with*"])
+
+
+def test_the_plugin_can_be_switched_off(pytester):
+    pytester.makepyfile("def test_nothing(): pass")
+    result = pytester.runpytest_subprocess("-p", "no:pytest_interp", "--help")
+    assert "--interp-model" not in result.stdout.str()
+
+
+def test_workers_give_the_same_table(claims_project):
+    claims_project.makepyfile(test_it=CLAIM)
+    plain = claims_project.runpytest("-p", "no:randomly")
+    spread = claims_project.runpytest_subprocess("-n2", "--dist=loadfile")
+    spread.assert_outcomes(passed=5)
+    line = next(line for line in plain.outlines if line.startswith("planted-ioi:"))
+    spread.stdout.fnmatch_lines([line])
