@@ -36,7 +36,7 @@ class Comparison:
 
     def keep(self) -> None:
         """Marks the stored entry as used, so that syrupy neither reports nor deletes it."""
-        if self.stored is not None and not self.update:
+        if self.stored is not None:
             _ = self.assertion == self.stored
 
     def compare(self, records: list[Record], fingerprint: str, *, known: bool) -> Status:
@@ -62,8 +62,8 @@ class Comparison:
             return "new number"
         if self.stored is None:
             raise ClaimFailed(
-                f"no snapshot of {self.name}, though its checkpoint is known ({fingerprint}); "
-                "`--snapshot-update` accepts the number as measured now"
+                f"{self.name} holds, but has no snapshot, though its weights are known\n"
+                f"  (fingerprint {fingerprint}); `--snapshot-update` accepts what was measured now"
             )
         if not same_data(entry, self.stored):
             self.keep()

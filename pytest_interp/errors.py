@@ -28,6 +28,8 @@ class NotApplicable(InterpError):
 class ClaimFailed(InterpError, AssertionError):
     """A claim that was refuted or could not be decided; the message says what was seen."""
 
+    __module__ = "pytest_interp"  # as users import it, and short enough for a terminal
+
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The clause that names what may have been meant, e.g. ``"; nearest: gpt2"``, or an empty string."""

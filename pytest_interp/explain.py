@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from pytest_interp.judge import Control, Verdict, worst
 from pytest_interp.measurement import quote
 
-WIDTH = 78
+WIDTH = 72  # pytest puts eight columns before it
 _INDENT = 14
 
 
 def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) -> str:
-    """The text of a failing claim, in lines of at most 78 columns."""
+    """The text of a failing claim, in lines of at most 72 columns."""
     measurement, interval = verdict.measurement, verdict.interval
-    lines = [textwrap.fill(f"{verdict.outcome}: {subject}", WIDTH, subsequent_indent="  ")]
+    lines = [verdict.outcome, *textwrap.wrap(subject, WIDTH, initial_indent="  ", subsequent_indent="  ")]
     value = f"{quote(measurement.value)} {measurement.unit}"
     count = f"{len(measurement.values)} {'names' if measurement.quantity.endswith('copy_score') else 'prompts'}"
     if measurement.unit == "share":
         count = f"{round(sum(measurement.values))} of {count}"
     if interval is None:
-        lines += _row("measured", f"{value} ({count}; a fixed population: the value decides)")
+        lines += _row("measured", f"{value} ({count}; a fixed population)")
     else:
         lines += _row("measured", f"{value} ({count} of {interval.clusters} templates)")
         ends = f"{quote(interval.low)} to {quote(interval.high)}"
@@ -50,7 +50,7 @@ def _gap(verdict: Verdict) -> str:
     if interval is not None and verdict.outcome == "inconclusive":
         over = max(bound.low - interval.low, interval.high - bound.high)
         return f"the interval reaches {quote(over)} beyond it"
-    return "not met"
+    return "met, but see the note" if short == 0 else "not met"
 
 
 def _row(label: str, text: str) -> list[str]:

@@ -79,5 +79,5 @@ class Measurement:
 
 
 def quote(value: float) -> str:
-    """A number for a reader: three decimals, scientific where those would show nothing."""
-    return f"{value:.1e}" if value != 0 and abs(value) < 5e-4 else f"{value:.3f}"
+    """A number for a reader: three decimals, scientific where those would show nothing but there is something."""
+    return f"{value:.1e}" if 1e-5 <= abs(value) < 5e-4 else f"{value + 0.0:.3f}".replace("-0.000", "0.000")

@@ -6,7 +6,6 @@ only; torch and the rest come in inside fixtures, on first use.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Generator
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -123,58 +122,60 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     __tracebackhide__ = True
     from pytest_interp import ledger
     from pytest_interp.comparison import Comparison
-    from pytest_interp.errors import ClaimFailed, NotApplicable
+    from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError
     from pytest_interp.selection import NOT_APPLICABLE
 
     checkpoint: Any = pyfuncitem.funcargs.get("checkpoint")
-    comparison = Comparison(pyfuncitem)
+    try:
+        comparison = Comparison(pyfuncitem)
+    except UsageError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     outcome: dict[str, Any] = {"checkpoint": getattr(checkpoint, "name", "no checkpoint"), "snapshot": None}
+    pyfuncitem.user_properties.append((PROPERTY, outcome))
     with ledger.collecting() as records:
         try:
             result = yield
-        except NotApplicable as error:
+        except BaseException as error:
             comparison.keep()
-            pytest.skip(f"{NOT_APPLICABLE}{error}")
-        except BaseException:
-            comparison.keep()
+            if left := _restore(checkpoint):
+                error.add_note(left)
+            if isinstance(error, NotApplicable):
+                pytest.skip(f"{NOT_APPLICABLE}{error}")
             raise
         finally:
             outcome["records"] = ledger.worst_of(records) if comparison.drawn else records
-            pyfuncitem.user_properties.append((PROPERTY, outcome))
             _describe(pyfuncitem, outcome["records"])
-            _guard(checkpoint)
-    if outcome["records"] and checkpoint is not None:
-        fingerprint = checkpoint.fingerprint
+    complaint = _restore(checkpoint)
+    if complaint:
+        comparison.keep()
+    elif outcome["records"] and checkpoint is not None:
+        known = checkpoint.circuit is not None and checkpoint.circuit.fingerprint == checkpoint.fingerprint
         outcome["snapshot"] = "differs"
-        known = checkpoint.circuit is not None and checkpoint.circuit.fingerprint == fingerprint
         try:
-            outcome["snapshot"] = comparison.compare(outcome["records"], fingerprint, known=known)
+            outcome["snapshot"] = comparison.compare(outcome["records"], checkpoint.fingerprint, known=known)
         except ClaimFailed as error:
-            pytest.fail(str(error), pytrace=False)
+            complaint = str(error)
+    if complaint:
+        pytest.fail(complaint, pytrace=False)
     return result
 
 
-def _guard(checkpoint: Any) -> None:
-    """Fails a claim that leaves hooks or changed weights behind, and loads the model anew for the next one."""
-    __tracebackhide__ = True
+def _restore(checkpoint: Any) -> str:
+    """Loads the model anew where a claim left hooks or changed weights behind, and says so; empty where it did not."""
     if checkpoint is None or not (left := checkpoint.disturbed()):
-        return
+        return ""
     checkpoint.load()
-    pytest.fail(f"the claim left {' and '.join(left)} on {checkpoint.name}; the model was loaded anew", pytrace=False)
+    return f"the claim left {' and '.join(left)} on {checkpoint.name}; the model was loaded anew"
 
 
 def _describe(item: pytest.Function, records: list[dict[str, Any]]) -> None:
-    """A report section with what the numbers were measured on."""
-    for record in records:
-        about = ", ".join(f"{key} {value}" for key, value in record["about"].items())
-        item.add_report_section("call", "claim", f"{record['subject']}: {about}\n")
-    if (claim := item.get_closest_marker("claim")) is not None:
-        statement = (item.obj.__doc__ or "").strip().split("\n\n")[0]
-        source = claim.kwargs.get("source", "")
-        if not source and (marks := list(item.iter_markers("claim"))):
-            source = next((mark.kwargs["source"] for mark in marks if "source" in mark.kwargs), "")
-        line = f"statement: {statement}\nsource: {source}\npython {platform.python_version()}\n"
-        item.add_report_section("call", "claim", line)
+    """A report section with the statement, its source, and what the numbers were measured on."""
+    from pytest_interp.report.terminal import describe
+    from pytest_interp.selection import claim_of
+
+    claim = claim_of(item)
+    if claim is not None:
+        item.add_report_section("call", "claim", describe(item.obj.__doc__, claim.source, records))
 
 
 def _is_claim(report: Any) -> bool:

@@ -6,13 +6,14 @@ fingerprint of the checkpoint it was measured on. Never raw tensors, never hashe
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from syrupy.data import Snapshot, SnapshotCollection
+from syrupy.data import Snapshot, SnapshotCollection, SnapshotCollections
 from syrupy.extensions.base import AbstractSyrupyExtension
 
 from pytest_interp.errors import UsageError
@@ -69,6 +70,14 @@ class MeasurementSnapshotExtension(AbstractSyrupyExtension):
         if not snapshot_data:
             return iter(["no snapshot"])
         return iter(differences(json.loads(serialized_data), json.loads(snapshot_data)))
+
+    def discover_snapshots(self, *, test_location: Any, ignore_extensions: Any = None) -> SnapshotCollections:  # noqa: ARG002
+        """The files of this extension beside a test; one that is not valid is left alone, whoever it belongs to."""
+        discovered = SnapshotCollections()
+        for path in sorted(Path(self.dirname(test_location=test_location)).glob(f"*.{self.file_extension}")):
+            with contextlib.suppress(UsageError):
+                discovered.add(self.read_snapshot_collection(snapshot_location=str(path)))
+        return discovered
 
     def read_snapshot_collection(self, *, snapshot_location: str) -> SnapshotCollection:
         """All entries of a file."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_interp.errors import UsageError
-from pytest_interp.measurement import FLOAT_NOISE, quote
+from pytest_interp.measurement import FLOAT_NOISE
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
@@ -26,8 +26,8 @@ def preflight(checkpoint: Checkpoint) -> None:
         raise UsageError(f"{checkpoint.name} comes with {', '.join(checkpoint.disturbed())}; remove them first")
     if not checkpoint.parity <= noise:
         raise UsageError(
-            f"{checkpoint.name}: logits differ by up to {quote(checkpoint.parity)} between the raw model and bridge, "
-            f"float noise is {quote(noise)}; this architecture is not bridged faithfully, do not trust claims on it"
+            f"{checkpoint.name}: logits differ by up to {checkpoint.parity:.2g} between the raw model and bridge, "
+            f"float noise is {noise:.2g}; this architecture is not bridged faithfully, do not trust claims on it"
         )
     tokens = torch.randint(0, checkpoint.shape.d_vocab, (2, 6), generator=torch.Generator().manual_seed(1))
     clean = checkpoint.run(tokens).logits

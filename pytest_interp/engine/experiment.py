@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_interp.tasks import DataSet, Group, PromptSet
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Experiment:
     """A checkpoint and a data set; the fixture ``ioi`` is one.
 
@@ -37,6 +37,9 @@ class Experiment:
     checkpoint: Checkpoint
     data: DataSet
     seed: int = 0
+
+    def __repr__(self) -> str:
+        return f"<Experiment {self.checkpoint.name} on {self.data.name}, {len(self.data.clean)} prompts>"
 
     @property
     def circuit(self) -> Circuit | None:

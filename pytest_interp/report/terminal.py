@@ -6,10 +6,12 @@ support; not applicable, not checked and errors are counted apart.
 
 from __future__ import annotations
 
+import platform
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
 
 from pytest_interp.measurement import quote
@@ -70,10 +72,10 @@ def summarise(reports: Iterable[Any], *, verbose: bool) -> list[Line]:
 def _rows(report: Any) -> Iterator[_Row]:
     reason = report.longrepr[2] if report.skipped and isinstance(report.longrepr, tuple) else ""
     reason = reason.removeprefix("Skipped: ")
-    claim = report.nodeid.rpartition("/")[2]
+    name = report.nodeid.rpartition("::")[2]
     if reason.startswith(NOT_CHECKED):
         checkpoint, _, why = reason.removeprefix(NOT_CHECKED).partition(": ")
-        yield _Row(checkpoint, claim, "not checked", (), None, why)
+        yield _Row(checkpoint, name, "not checked", (), None, why)
         return
     found = [value for key, value in report.user_properties if key == PROPERTY]
     if report.when != "call" or not found:
@@ -90,12 +92,15 @@ def _rows(report: Any) -> Iterator[_Row]:
         reason = "" if records else "the claim asserted nothing"
     else:
         kind = verdicts[-1] if verdicts else "snapshot differs" if outcome["snapshot"] == "differs" else "error"
-    yield _Row(outcome["checkpoint"], claim, kind, records, outcome["snapshot"], reason)
+    yield _Row(outcome["checkpoint"], name, kind, records, outcome["snapshot"], reason)
 
 
 def _detail(row: _Row) -> list[Line]:
     markup = _MARKUP.get(row.outcome, {})
-    lines = [Line(f"  {row.outcome:<16} {row.claim}"[: WIDTH + 40], markup)]
+    # The table is by checkpoint already: of the id, its heads and parameters are left.
+    function, _, rest = row.claim.partition("[")
+    which = rest.removesuffix("]").replace(row.checkpoint, "").strip("-")
+    lines = [Line(f"  {row.outcome:<16} {function} {which}".rstrip(), markup)]
     for record in row.records:
         seen = f"{record['quantity']} {quote(record['value'])}"
         if record["interval"]:
@@ -104,3 +109,18 @@ def _detail(row: _Row) -> list[Line]:
     if row.outcome in ("expected failure", "not applicable", "error") and row.reason:
         lines += [Line(f"{'':19}{part}") for part in textwrap.wrap(row.reason, WIDTH - 19)]
     return lines
+
+
+def describe(statement: str | None, source: str, records: Iterable[dict[str, Any]]) -> str:
+    """The section of a failing claim: its statement and source, and what each number was measured on."""
+    lines = [f"statement  {(statement or 'none').strip().split(chr(10) * 2)[0]}", f"source     {source}"]
+    for record in records:
+        about = ", ".join(f"{key} {_plain(value)}" for key, value in record["about"].items())
+        lines += [f"measured   {record['quantity']}: {about}"]
+    versions = ", ".join(f"{name} {version(name)}" for name in ("transformer-lens", "transformers", "torch", "pytest"))
+    lines.append(f"with       {versions}, python {platform.python_version()}")
+    return "\n".join(part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent=" " * 11)) + "\n"
+
+
+def _plain(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

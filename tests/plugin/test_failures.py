@@ -15,14 +15,15 @@ def failure(project, body, *arguments):
     project.makepyfile(test_it=HEAD + body)
     result = project.runpytest("--interp-prompts", "48", *arguments)
     result.assert_outcomes(failed=1)
-    return [line.removeprefix("E   ").rstrip() for line in result.outlines if line.startswith("E  ")], result
+    return [line.removeprefix("E       ").rstrip() for line in result.outlines if line.startswith("E  ")], result
 
 
 BROKEN = {
     "logit_diff": (
         "def test_it(ioi):\n    assert_logit_diff(ioi, at_least=9)\n",
         [
-            "pytest_interp.errors.ClaimFailed: refuted: logit difference on planted-ioi, ioi/confirm",
+            "pytest_interp.ClaimFailed: refuted",
+            "  logit difference on planted-ioi, ioi/confirm",
             "  measured    8.854 logits (48 prompts of 12 templates)",
             "  interval    8.854 to 8.854 (95 %, t over template means)",
             "  required    at least 9; off by 0.146",
@@ -32,7 +33,8 @@ BROKEN = {
     "accuracy": (
         "def test_it(ioi):\n    assert_accuracy(ioi, run='s2-exchanged', at_least=0.9)\n",
         [
-            "pytest_interp.errors.ClaimFailed: refuted: share right on planted-ioi, ioi/confirm",
+            "pytest_interp.ClaimFailed: refuted",
+            "  share right on planted-ioi, ioi/confirm",
             "  measured    0.000 share (0 of 48 prompts of 12 templates)",
             "  required    at least 0.9; off by 0.900",
         ],
@@ -41,7 +43,8 @@ BROKEN = {
         "def test_it(ioi):\n"
         "    assert_head_patch_effect(ioi, '4.0', activation='z', at='END', direction='denoise', at_least=0.1)\n",
         [
-            "pytest_interp.errors.ClaimFailed: refuted: patch effect of 4.0 (denoise z at END, s2-exchanged) on planted-ioi,",
+            "pytest_interp.ClaimFailed: refuted",
+            "  patch effect of 4.0 (denoise z at END, s2-exchanged) on",
             "  measured    -0.452 recovered (48 prompts of 12 templates)",
             "  required    at least 0.1; off by 0.552",
             "  controls    4.2 0.000; 4.3 0.000",
@@ -50,8 +53,9 @@ BROKEN = {
     "copy_score": (
         "def test_it(checkpoint, names):\n    assert_copy_score(checkpoint, '4.0', names=names, at_least=0.8)\n",
         [
-            "pytest_interp.errors.ClaimFailed: refuted: copy score of 4.0 (top 5) on planted-ioi",
-            "  measured    0.000 share (0 of 20 names; a fixed population: the value decides)",
+            "pytest_interp.ClaimFailed: refuted",
+            "  copy score of 4.0 (top 5) on planted-ioi",
+            "  measured    0.000 share (0 of 20 names; a fixed population)",
             "  required    at least 0.8; off by 0.800",
             "  worst         0.000  * (rank *)",
             "  controls    4.* no score; 4.* no score",
@@ -60,7 +64,8 @@ BROKEN = {
     "attention": (
         "def test_it(ioi):\n    assert_attention(ioi, '2.0', at='END', to='IO', more_than=('S1', 'S2'))\n",
         [
-            "pytest_interp.errors.ClaimFailed: refuted: attention of 2.0 from END to IO minus S1, S2 on planted-ioi,",
+            "pytest_interp.ClaimFailed: refuted",
+            "  attention of 2.0 from END to IO minus S1, S2 on planted-ioi,",
             "  measured    -1.000 probability (48 prompts of 12 templates)",
             "  required    at least 0; off by 1.000",
             "  siblings    2.1 -1.000",
@@ -69,7 +74,8 @@ BROKEN = {
     "direct_logit_attribution": (
         "def test_it(ioi):\n    assert_direct_logit_attribution(ioi, '3.2', at_least=3.5)\n",
         [
-            "pytest_interp.errors.ClaimFailed: refuted: direct logit attribution of 3.2 on planted-ioi, ioi/confirm",
+            "pytest_interp.ClaimFailed: refuted",
+            "  direct logit attribution of 3.2 on planted-ioi, ioi/confirm",
             "  measured    2.970 logits (48 prompts of 12 templates)",
             "  controls    3.3 0.000",
             "  siblings    3.0 5.941; 3.1 3.960",
@@ -79,8 +85,10 @@ BROKEN = {
         "def test_it(ioi):\n"
         "    assert_backup_heads(ioi, ['3.0', '3.1', '3.2'], ['4.0'], ablation='zero', at_least=0.1)\n",
         [
-            "pytest_interp.errors.ClaimFailed: refuted: rise of 4.0 without 3.0, 3.1, 3.2 (zero) on planted-ioi,",
+            "pytest_interp.ClaimFailed: refuted",
+            "  rise of 4.0 without 3.0, 3.1, 3.2 (zero) on planted-ioi,",
             "  measured    4.000 logits (48 prompts of 12 templates)",
+            "  required    at least 0.1; met, but see the note",
             "  one by one  4.0 -4.000 to 0.000 (live 0.000)",
             "  logit diff  8.854 before, 4.988 after, -4.017 if nothing reacted",
             "  note        4.0 lowered the answer before: released, not a backup",
@@ -89,7 +97,8 @@ BROKEN = {
     "self_repair": (
         "def test_it(ioi):\n    assert_self_repair(ioi, ['3.0', '3.1', '3.2'], ablation='zero', at_most=0.5)\n",
         [
-            "pytest_interp.errors.ClaimFailed: refuted: self-repair without 3.0, 3.1, 3.2 (zero) on planted-ioi, ioi/confirm",
+            "pytest_interp.ClaimFailed: refuted",
+            "  self-repair without 3.0, 3.1, 3.2 (zero) on planted-ioi,",
             "  measured    0.700 recovered (48 prompts of 12 templates)",
             "  required    at most 0.5; off by 0.200",
         ],
@@ -98,8 +107,9 @@ BROKEN = {
         "def test_it(ioi, ioi_find, names):\n"
         "    assert_some_head(ioi, found_on=ioi_find, reads='S2', more_than=('IO',), names=names)\n",
         [
-            "pytest_interp.errors.ClaimFailed: refuted: some head is a name mover (3.0: END to S2) on planted-ioi,",
-            "  measured    -0.988 probability (48 prompts of 12 templates)",
+            "pytest_interp.ClaimFailed: refuted",
+            "  some head is a name mover (3.0: END to S2) on planted-ioi,",
+            "  measured    -0.993 probability (48 prompts of 12 templates)",
             "  found       no head",
             "  confirmed   no head",
         ],
@@ -109,7 +119,8 @@ BROKEN = {
         "    assert_measurement([0.1, 0.2, 0.9], unit='share of probes', name='probe', clusters=['a', 'b', 'c'],\n"
         "                       control=[0.3, 0.3], at_least=0.8)\n",
         [
-            "pytest_interp.errors.ClaimFailed: inconclusive: probe",
+            "pytest_interp.ClaimFailed: inconclusive",
+            "  probe",
             "  measured    0.400 share of probes (3 prompts of 3 templates)",
             "  required    at least 0.8; the interval reaches 1.* beyond it",
             "  worst         0.100  value 0",
@@ -127,18 +138,28 @@ def test_each_assertion_says_what_it_saw(claims_project, name):
     from _pytest.pytester import LineMatcher
 
     LineMatcher(lines).fnmatch_lines([f"{line}*" for line in expected])
-    assert max(map(len, lines[1:])) <= 78
-    result.stdout.fnmatch_lines(["*Captured claim call*", "*statement: *", "source: a paper, section 1"])
+    assert max(map(len, lines[1:])) <= 72
+    result.stdout.fnmatch_lines(
+        ["*Captured claim call*", "statement  none", "source     a paper, section 1", "measured *"]
+    )
 
 
 def test_the_whole_text_of_one_failure(claims_project):
     lines, _ = failure(claims_project, BROKEN["direct_logit_attribution"][0])
-    assert lines[0] == (
-        "pytest_interp.errors.ClaimFailed: refuted: direct logit attribution of 3.2 on planted-ioi, ioi/confirm"
-    )
-    assert [line[:14].strip() for line in lines[1:]] == [
-        "measured", "interval", "required", "worst", "", "", "controls", "siblings",
-    ]  # fmt: skip
+    assert lines == [
+        "pytest_interp.ClaimFailed: refuted",
+        "  direct logit attribution of 3.2 on planted-ioi, ioi/confirm",
+        "  measured    2.970 logits (48 prompts of 12 templates)",
+        "  interval    2.970 to 2.970 (95 %, t over template means)",
+        "  required    at least 3.5; off by 0.530",
+        "  worst         2.970  ...ear the beach, David passed a knife to -> John",
+        "                2.970  ...the market, and Steven lent a map to -> Robert",
+        "                2.970  ...ibrary. Then Martin showed a basket to -> Paul",
+        "  controls    3.3 0.000",
+        "  siblings    3.0 5.941; 3.1 3.960",
+        "  note        all templates have the same mean: the interval has no",
+        "              width",
+    ]
 
 
 def test_all_assertions_have_a_broken_claim():
@@ -185,7 +206,7 @@ def test_a_head_that_is_not_there(claims_project):
 def test_an_expected_failure_is_strict(claims_project):
     path = claims_project.path / "circuits" / "planted-ioi.toml"
     claim = '[[expected_failures]]\nclaim = "test_it"\nreason = "measured 8.854"\n'
-    path.write_text(path.read_text() + claim)
+    path.write_text(f"{path.read_text()}\n{claim}")
     claims_project.makepyfile(test_it=HEAD + "def test_it(ioi):\n    assert_logit_diff(ioi, at_least=9)\n")
     result = claims_project.runpytest()
     result.assert_outcomes(xfailed=1)

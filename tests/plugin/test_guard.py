@@ -51,4 +51,4 @@ def test_the_guard(claims_project):
     )
     result.stdout.fnmatch_lines(["*the claim left 1 hook attached on planted-ioi; the model was loaded anew*"])
     result.stdout.fnmatch_lines(["*the claim left changed weights on planted-ioi; the model was loaded anew*"])
-    assert "refuted: logit difference" in result.stdout.str()
+    assert "ClaimFailed: refuted" in result.stdout.str()

@@ -92,7 +92,7 @@ def test_a_snapshot_that_was_deleted_fails_and_is_named(accepted):
     snapshot_file(accepted).write_text(json.dumps(entries))
     result = accepted.runpytest()
     result.assert_outcomes(passed=3, failed=1)
-    result.stdout.fnmatch_lines(["*no snapshot of test_task?planted-ioi?, though its checkpoint is known*"])
+    result.stdout.fnmatch_lines(["test_task?planted-ioi? holds, but has no snapshot, though its weights are known"])
 
 
 def test_a_whole_file_that_was_deleted_fails_where_the_circuit_knows_the_weights(accepted):
