@@ -10,7 +10,6 @@ import pytest
 
 from pytest_interp.errors import Unavailable, UsageError
 from pytest_interp.options import Options, read_options
-from pytest_interp.selection import NOT_CHECKED, Target, claim_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_interp.circuit import Circuit
     from pytest_interp.engine import Experiment
     from pytest_interp.heads import Head
+    from pytest_interp.selection import Target
     from pytest_interp.tasks.ioi import Half
 
 _loaded = pytest.StashKey[dict[str, Any]]()
@@ -39,6 +39,8 @@ def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
     Claims get one after the other every checkpoint that has a circuit file and whose weights are here, or those
     that --interp-model names. ``checkpoint.circuit`` has its roles and heads.
     """
+    from pytest_interp.selection import Target
+
     target = getattr(request, "param", None)
     if not isinstance(target, Target):
         raise UsageError("the fixture `checkpoint` is for claims: mark the test with @pytest.mark.claim(source=...)")
@@ -48,6 +50,7 @@ def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
 def _load(config: pytest.Config, target: Target) -> Checkpoint:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.checkpoints.preflight import preflight
+    from pytest_interp.selection import NOT_CHECKED
 
     loaded = config.stash.setdefault(_loaded, {})
     name = target.spec.name
@@ -102,6 +105,8 @@ def heads() -> tuple[Head, ...]:
 @pytest.fixture
 def bound(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Callable[..., Mapping[str, Any]]:
     """``**bound("copy_score", at_least=0.8)``: the circuit file's bound for this head or role, else this default."""
+    from pytest_interp.selection import claim_of
+
     claim = claim_of(request.node)
     params = getattr(request.node, "callspec", None)
     this_head = params.params.get("head") if params is not None else None

@@ -7,7 +7,6 @@ only; torch and the rest come in inside fixtures, on first use.
 from __future__ import annotations
 
 from collections.abc import Generator
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -102,6 +101,8 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
             counts[name] = counts.get(name, 0) + 1
     if not any(_target_name(item) for item in items):
         return []
+    from importlib.metadata import version
+
     from pytest_interp.fixtures import options_of
 
     options = options_of(config)

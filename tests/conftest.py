@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+# pytester takes modules that an inner run imported out again; these cannot be imported twice in one process.
+import hypothesis.strategies
 import pytest
+import scipy.special
+import transformer_lens.model_bridge
+import transformers
 
+import pytest_interp.assertions
+import pytest_interp.comparison
+import pytest_interp.measure
+import pytest_interp.report.terminal
 from pytest_interp import Checkpoint, CheckpointSpec, Experiment
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.planted import vocabulary

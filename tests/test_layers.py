@@ -108,3 +108,25 @@ def test_every_public_name_is_there():
     assert sorted(pytest_interp.__all__) == pytest_interp.__dir__() == sorted(pytest_interp._HOME_OF)
     with pytest.raises(AttributeError, match="no attribute 'assert_nothing'"):
         pytest_interp.assert_nothing  # noqa: B018
+
+
+def test_where_there_are_no_claims_the_plugin_adds_nothing_heavy(tmp_path):
+    """Collecting an ordinary project, with the plugin and without: only the plugin's own surface is imported more."""
+    (tmp_path / "test_a.py").write_text("def test_a(): pass\n")
+    code = (
+        "import sys, pytest\n"
+        "class P:\n"
+        "    def pytest_unconfigure(self): print('MODULES', *sorted(sys.modules))\n"
+        "pytest.main(['--collect-only', '-q', '-p', 'no:cacheprovider', *sys.argv[1:]], plugins=[P()])\n"
+    )
+
+    def loaded(*arguments):
+        run = subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, cwd=tmp_path
+        )
+        line = next(line for line in run.stdout.splitlines() if line.startswith("MODULES"))
+        return set(line.split()[1:])
+
+    more = loaded() - loaded("-p", "no:pytest_interp")
+    assert "pytest_interp.plugin" in more
+    assert {name.split(".")[0] for name in more} <= {"pytest_interp", *sys.stdlib_module_names}

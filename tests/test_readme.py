@@ -1,0 +1,46 @@
+"""The README's code blocks run: each block of claims on the checkpoint that the comment before it names."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+BLOCK = re.compile(r"<!-- run on ([\w-]+): (.*?) -->\n```python\n(.*?)```", re.S)
+BLOCKS = BLOCK.findall(README)
+
+
+def test_there_are_blocks():
+    assert len(BLOCKS) >= 4
+    assert len(re.findall(r"```python", README)) == len(BLOCKS) + 1, "only the conftest.py block does not run"
+
+
+@pytest.mark.parametrize(("checkpoint", "outcome", "code"), BLOCKS, ids=range(len(BLOCKS)))
+def test_block(claims_project, checkpoint, outcome, code, request):
+    if checkpoint == "smollm2-135m-instruct":
+        request.getfixturevalue("smollm2")
+    claims_project.makepyfile(test_block=code)
+    result = claims_project.runpytest("--interp-model", checkpoint, "--interp-prompts", "48", "-k", checkpoint)
+    counts = dict.fromkeys(("passed", "failed"), 0) | result.parseoutcomes()
+    if outcome == "all pass":
+        assert counts["passed"] > 0
+        assert counts["failed"] == 0
+    else:
+        passed, failed = map(int, re.findall(r"\d+", outcome))
+        assert (counts["passed"], counts["failed"]) == (passed, failed)
+
+
+def test_every_assertion_option_and_fixture_is_in_the_manual():
+    import pytest_interp
+    from pytest_interp.options import _OPTIONS
+
+    for name in pytest_interp.__all__:
+        if name.startswith("assert_"):
+            assert f"| `{name}` |" in README
+    assert all(option.flag in README for option in _OPTIONS)
+
+
+def test_the_figures_of_the_opening_are_those_of_the_circuit_file():
+    circuit = (Path(__file__).parents[1] / "claims" / "circuits" / "smollm2-135m-instruct.toml").read_text()
+    assert re.search(r"#   23\.3 +1\.986", circuit)
+    assert "23.0, 23.1 and 23.2" in README
