@@ -50,6 +50,7 @@ def summarise(reports: Iterable[Any], *, verbose: bool) -> list[Line]:
     """The lines of the table: a line for each checkpoint, each claim's numbers where verbose."""
     rows = [row for report in reports for row in _rows(report)]
     lines: list[Line] = []
+    rows.sort(key=lambda row: row.outcome == "not checked")
     for checkpoint in dict.fromkeys(row.checkpoint for row in rows):
         mine = [row for row in rows if row.checkpoint == checkpoint]
         unchecked = [row for row in mine if row.outcome == "not checked"]
