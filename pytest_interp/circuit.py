@@ -11,7 +11,7 @@ from typing import Any
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.heads import Head, as_head
 
-_FILE_KEYS = {"checkpoint", "task", "fingerprint", "found", "roles", "expected_failures"}
+_FILE_KEYS = {"checkpoint", "task", "bos", "fingerprint", "found", "roles", "expected_failures"}
 _ROLE_KEYS = {"heads", "at", "source", "reads", "writes", "sign", "bounds"}
 _FAILURE_KEYS = {"claim", "heads", "reason"}
 _BOUND_KEYS = {"at_least", "at_most", "between", "near"}
@@ -58,11 +58,23 @@ class ExpectedFailure:
 
 @dataclass(frozen=True)
 class Circuit:
-    """The roles of one checkpoint."""
+    """The roles of one checkpoint.
+
+    Attributes:
+        checkpoint: whose heads they are.
+        task: on which they were found.
+        roles: by name.
+        bos: whether they were found with BOS before each prompt; None where the file does not say.
+        fingerprint: of the weights they were measured on.
+        found: half, seed and prompts on which they were found.
+        expected_failures: claims that do not hold here, as measured.
+        path: of the file.
+    """
 
     checkpoint: str
     task: str
     roles: Mapping[str, Role]
+    bos: bool | None = None
     fingerprint: str = ""
     found: Mapping[str, Any] = field(default_factory=dict)
     expected_failures: tuple[ExpectedFailure, ...] = ()
@@ -112,6 +124,7 @@ def load_circuit(path: Path) -> Circuit:
         checkpoint=data["checkpoint"],
         task=data.get("task", "ioi"),
         roles=roles,
+        bos=data.get("bos"),
         fingerprint=data.get("fingerprint", ""),
         found=data.get("found", {}),
         expected_failures=tuple(failures),

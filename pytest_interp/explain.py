@@ -17,7 +17,8 @@ def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) ->
     measurement, interval = verdict.measurement, verdict.interval
     lines = [verdict.outcome, *textwrap.wrap(subject, WIDTH, initial_indent="  ", subsequent_indent="  ")]
     value = f"{quote(measurement.value)} {measurement.unit}"
-    count = f"{len(measurement.values)} {'names' if measurement.quantity.endswith('copy_score') else 'prompts'}"
+    what = "name" if measurement.quantity.endswith("copy_score") else "prompt"
+    count = f"{len(measurement.values)} {what}{'s' if len(measurement.values) != 1 else ''}"
     if measurement.unit == "share":
         count = f"{round(sum(measurement.values))} of {count}"
     if interval is None:

@@ -70,9 +70,19 @@ def _load(config: pytest.Config, target: Target) -> Checkpoint:
         loaded[name] = model
     checkpoint: Checkpoint = loaded[name]
     checkpoint.circuit = target.circuit
+    checkpoint.bos = _bos(options_of(config), target)
     for head in sorted(target.circuit.heads) if target.circuit else ():
         checkpoint.check_head(head)
     return checkpoint
+
+
+def _bos(options: Options, target: Target) -> bool:
+    """Heads are claimed with the BOS choice that they were found with, unless the user says otherwise."""
+    if options.interp_bos is not None:
+        return options.interp_bos == "yes"
+    if target.circuit is not None and target.circuit.bos is not None:
+        return target.circuit.bos
+    return target.spec.bos
 
 
 def _share_threads() -> None:
@@ -131,7 +141,7 @@ def ioi_with(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Callable
     def build(*, half: Half = "confirm", bos: bool | None = None) -> Experiment:
         # The two halves share no template, no name and no seed.
         seed = 2 * options.interp_seed + (half == "confirm")
-        bos = checkpoint.spec.bos if bos is None else bos
+        bos = checkpoint.bos if bos is None else bos
         data = ioi_data(checkpoint.tokenizer, half=half, n=options.interp_prompts, seed=seed, bos=bos)
         return Experiment(checkpoint, data, seed=options.interp_seed)
 
@@ -160,18 +170,18 @@ def ioi_of(checkpoint: Checkpoint) -> Callable[..., Experiment]:
     from pytest_interp.tasks import ioi_grid
 
     def build(*pairs: tuple[str, str]) -> Experiment:
-        return Experiment(checkpoint, ioi_grid(checkpoint.tokenizer, pairs, half="confirm", bos=checkpoint.spec.bos))
+        return Experiment(checkpoint, ioi_grid(checkpoint.tokenizer, pairs, half="confirm", bos=checkpoint.bos))
 
     return build
 
 
 @pytest.fixture(scope="session")
 def p8(checkpoint: Checkpoint) -> Experiment:
-    """The checkpoint on the eight prompts of the published GPT-2 figures: a fixed population."""
+    """The checkpoint on the eight prompts of the published GPT-2 figures, with BOS as there: a fixed population."""
     from pytest_interp.engine import Experiment
     from pytest_interp.tasks import p8 as p8_data
 
-    return Experiment(checkpoint, p8_data(checkpoint.tokenizer, bos=checkpoint.spec.bos))
+    return Experiment(checkpoint, p8_data(checkpoint.tokenizer, bos=True))
 
 
 @pytest.fixture(scope="session")

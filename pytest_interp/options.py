@@ -37,6 +37,11 @@ _OPTIONS = (
     _Option("interp_dtype", f"one of {', '.join(DTYPES)} (default: float32)", "float32", metavar="DTYPE"),
     _Option("interp_seed", "seed of the IOI prompts and of control heads (default: 0)", 0, "int", "SEED"),
     _Option("interp_prompts", "IOI prompts in each half, find and confirm (default: 96)", 96, "int", "N"),
+    _Option(
+        "interp_bos",
+        "yes or no: whether BOS stands before each prompt (default: as the circuit's heads were found)",
+        metavar="YES_NO",
+    ),
     _Option("interp_strict", "weights that cannot be had are an error, not a skip", False, "bool"),
 )
 
@@ -52,6 +57,7 @@ class Options:
     interp_dtype: str
     interp_seed: int
     interp_prompts: int
+    interp_bos: str | None
     interp_strict: bool
 
 
@@ -106,6 +112,8 @@ def read_options(config: pytest.Config) -> Options:
     options = Options(**values)
     if options.interp_dtype not in DTYPES:
         raise pytest.UsageError(f"--interp-dtype is {options.interp_dtype!r}; allowed: {', '.join(DTYPES)}")
+    if options.interp_bos not in (None, "yes", "no"):
+        raise pytest.UsageError(f"--interp-bos is {options.interp_bos!r}; allowed: yes, no")
     if options.interp_prompts < 2:
         raise pytest.UsageError(f"--interp-prompts is {options.interp_prompts}; pass at least 2")
     return options

@@ -68,6 +68,7 @@ class Checkpoint:
         name: as in ids and snapshots.
         spec: where it came from.
         circuit: the roles asserted on it, or None.
+        bos: whether BOS stands before each prompt on it; part of every data set's identity.
         fingerprint: hash of its weights as loaded.
         parity: largest difference of logits (up to a constant) between the raw model where there is one, the bridge,
             and the bridge in compatibility mode.
@@ -78,6 +79,7 @@ class Checkpoint:
         self, spec: CheckpointSpec, circuit: Circuit | None = None, *, device: str = "auto", dtype: str = "float32"
     ) -> None:
         self.spec, self.name, self.circuit = spec, spec.name, circuit
+        self.bos = spec.bos
         self.device, self.dtype = device_of(device), dtype
         self.memo: dict[Any, Any] = {}
         self.load()

@@ -23,7 +23,7 @@ class CheckpointSpec:
         name: what ids, records and snapshots call it.
         kind: where its weights come from.
         source: hub name, path, or planted variant.
-        bos: whether the tokenizer's BOS stands before each prompt; part of every data set's identity.
+        bos: whether the tokenizer's BOS stands before each prompt, where no circuit file says it.
         revision: of the hub, where the source is one; a training step's label is a revision.
         loader: for ``user``: returns a TransformerBridge, or a transformers model and its tokenizer.
         circuit: for ``user``: the name of the circuit file to assert, if not the checkpoint's own name.
