@@ -268,6 +268,12 @@ def test_an_edit_that_raises_leaves_no_hook(small):
     assert small.disturbed() == []
 
 
+def test_transformer_lens_own_functions_leave_nothing_that_counts(small):
+    with torch.inference_mode():
+        small._bridge.run_with_cache(torch.arange(2, 8)[None])
+    assert small.disturbed() == []
+
+
 def test_sites_that_are_not_there(small):
     with pytest.raises(UsageError, match="'zz' is not a site"):
         small.hook("zz", 0)

@@ -248,7 +248,12 @@ class Checkpoint:
         )
 
     def _hook_count(self) -> int:
-        return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in self._bridge.modules())
+        # transformers installs hooks of its own, once and for good, when outputs are first captured.
+        return sum(
+            not str(getattr(hook, "__module__", "")).startswith("transformers.")
+            for module in self._bridge.modules()
+            for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+        )
 
     @contextmanager
     def weights(self, layer: int, what: str) -> Iterator[Tensor]:
