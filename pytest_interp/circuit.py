@@ -117,6 +117,8 @@ def load_circuit(path: Path) -> Circuit:
     _check_type(path, "roles", data["roles"], dict)
     roles = {name: _role(path, name, table) for name, table in data["roles"].items()}
     failures = []
+    if not isinstance(data.get("expected_failures", []), list):
+        raise UsageError(f"{path}: expected_failures must be a list of tables: [[expected_failures]]")
     for table in data.get("expected_failures", []):
         _check_keys(path, "expected_failures", table, _FAILURE_KEYS, {"claim", "reason"})
         failures.append(ExpectedFailure(table["claim"], tuple(table.get("heads", ())), table["reason"]))
@@ -136,6 +138,10 @@ def _role(path: Path, name: str, table: Any) -> Role:
     where = f"roles.{name}"
     _check_type(path, where, table, dict)
     _check_keys(path, where, table, _ROLE_KEYS, {"heads", "at", "source"})
+    if not isinstance(table["heads"], list) or not table["heads"]:
+        raise UsageError(f'{path}: {where}.heads is {table["heads"]!r}; it must be a list such as ["9.9", "9.6"]')
+    if table.get("sign", 1) not in (1, -1):
+        raise UsageError(f"{path}: {where}.sign is {table['sign']!r}; allowed: 1, -1")
     try:
         heads = tuple(as_head(item) for item in table["heads"])
     except UsageError as error:
@@ -143,9 +149,13 @@ def _role(path: Path, name: str, table: Any) -> Role:
     if len(set(heads)) != len(heads):
         raise UsageError(f"{path}: {where}.heads lists a head twice: {table['heads']}")
     bounds = table.get("bounds", {})
+    _check_type(path, f"{where}.bounds", bounds, dict)
     for quantity, by_head in bounds.items():
+        _check_type(path, f"{where}.bounds.{quantity}", by_head, dict)
         for who, bound in by_head.items():
             _check_keys(path, f"{where}.bounds.{quantity}.{who}", bound, _BOUND_KEYS, set())
+            if len(bound) != 1:
+                raise UsageError(f"{path}: {where}.bounds.{quantity}.{who} has {len(bound)} bounds; give exactly one")
             if who != "default" and who not in table["heads"]:
                 raise UsageError(f"{path}: {where}.bounds.{quantity} names {who}, which is not in {where}.heads")
     return Role(

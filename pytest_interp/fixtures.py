@@ -54,6 +54,8 @@ def _load(config: pytest.Config, target: Target) -> Checkpoint:
 
     loaded = config.stash.setdefault(_loaded, {})
     name = target.spec.name
+    if name not in loaded and target.missing:
+        raise Unavailable(f"{name}: {target.missing}")  # with --interp-strict; else the claim is skipped
     if name not in loaded:
         # One large model at a time; the planted ones are small.
         for other in [other for other, model in loaded.items() if model.spec.kind != "planted"]:

@@ -1,8 +1,8 @@
 """From a measurement and a bound to a verdict: the bound grammar, intervals, outcomes.
 
 A fixed population is decided by its value within numeric tolerance. A sampled one is decided by a two-sided
-t interval over template means: supported if the interval lies inside the accepted region, refuted if wholly
-outside, else inconclusive.
+t interval over template means: supported if the interval lies inside the accepted region by more than float
+noise, refuted if wholly outside, else inconclusive.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf, isfinite, sqrt
+from numbers import Real
 from typing import Any, Literal, TypeAlias
 
 from pytest_interp.errors import NotApplicable, UsageError
@@ -26,6 +27,12 @@ class Bound:
     low: float
     high: float
     text: str
+    strict: bool = False
+
+    @classmethod
+    def positive(cls, sign: int = 1) -> Bound:
+        """More than 0 (or less, for sign -1), by more than float noise."""
+        return cls(0, inf, "more than 0", strict=True) if sign > 0 else cls(-inf, 0, "less than 0", strict=True)
 
     @classmethod
     def of(
@@ -52,11 +59,13 @@ class Bound:
                 f"got {', '.join(given) or 'none'}"
             )
         key, value = next(iter(given.items()))
-        numbers = value if isinstance(value, Sequence) else (value,)
+        numbers: Any = value if isinstance(value, Sequence) else (value,)
         if len(numbers) != (1 if key in ("at_least", "at_most") else 2):
             raise UsageError(f"{key}={value!r}: pass {'one number' if key[:2] == 'at' else 'a pair of numbers'}")
-        if not all(isinstance(number, int | float) and isfinite(number) for number in numbers):
+        if not all(isinstance(number, Real) and isfinite(number) for number in numbers):
             raise UsageError(f"{key}={value!r} is not a finite number")
+        # Numbers of numpy would not travel between the processes of pytest-xdist.
+        numbers = tuple(float(number) for number in numbers)
         if key == "at_least":
             return cls(numbers[0], inf, f"at least {numbers[0]:g}")
         if key == "at_most":
@@ -149,11 +158,13 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
         NotApplicable: a ratio whose denominator's interval contains 0.
         UsageError: a sampled population of one template.
     """
+    # Of a share the tolerance says how much noise could flip; what counts against a claim counts against it.
+    noise = 0.0 if measurement.unit == "share" else measurement.tolerance
+    if measurement.scale and (measurement.tolerance >= 1 or mean(measurement.scale) == 0):
+        raise NotApplicable(f"{measurement.quantity} is undefined: its denominator is within float noise of 0")
     if measurement.population == "fixed":
-        if measurement.scale and mean(measurement.scale) == 0:
-            raise NotApplicable(f"{measurement.quantity} is undefined: clean and corrupted do not differ")
-        outcome: Outcome = "supported" if bound.accepts(measurement.value, measurement.tolerance) else "refuted"
-        return Verdict(outcome, measurement, bound, None)
+        accepted = bound.accepts(measurement.value, -noise if bound.strict else noise)
+        return Verdict("supported" if accepted else "refuted", measurement, bound, None)
     _check_denominator(measurement)
     interval = interval_of(measurement, level)
     notes = []
@@ -161,8 +172,7 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
         notes.append(f"only {interval.clusters} templates: with fewer than {MIN_CLUSTERS} the interval is rough")
     if interval.low == interval.high:
         notes.append("all templates have the same mean: the interval has no width")
-    slack = measurement.tolerance if measurement.unit != "share" else 0.0
-    if bound.accepts(interval.low, slack) and bound.accepts(interval.high, slack):
+    if bound.accepts(interval.low, -noise) and bound.accepts(interval.high, -noise):
         return Verdict("supported", measurement, bound, interval, tuple(notes))
     if interval.high < bound.low or interval.low > bound.high:
         return Verdict("refuted", measurement, bound, interval, tuple(notes))
@@ -193,11 +203,13 @@ def interval_of(measurement: Measurement, level: float = 0.95) -> Interval:
         bottom = mean(measurement.scale)
         pairs = zip(values, measurement.scale, strict=True)
         values = [center + (top - center * scale) / bottom for top, scale in pairs]
-    means = [mean([values[row] for row in rows]) for rows in by_cluster.values()]
+    # The mean over prompts is a ratio too, of template sums to template sizes: with equal sizes these are the means.
+    size = len(values) / len(by_cluster)
+    means = [center + sum(values[row] - center for row in rows) / size for rows in by_cluster.values()]
     middle = mean(means)
     half = _t(len(means) - 1, level) * sqrt(sum((m - middle) ** 2 for m in means) / (len(means) - 1) / len(means))
     low, high, method = center - half, center + half, "t over template means"
-    if measurement.unit == "share":
+    if measurement.unit == "share" and set(measurement.values) <= {0.0, 1.0}:
         exact = _clopper_pearson(round(sum(measurement.values)), len(measurement.values), level)
         low, high = max(0.0, min(low, exact[0])), min(1.0, max(high, exact[1]))
         method += ", at least the exact binomial interval"

@@ -15,9 +15,12 @@ from pytest_interp.errors import NotApplicable, UsageError
 Population: TypeAlias = Literal["fixed", "sampled"]
 Json: TypeAlias = str | int | float | bool | Sequence["Json"] | Mapping[str, "Json"] | None
 
-FLOAT_NOISE = {"float64": 1e-5, "float32": 2e-4, "bfloat16": 0.2, "float16": 0.02}
+FLOAT_NOISE: Mapping[str, float] = {"float64": 1e-5, "float32": 2e-4, "bfloat16": 0.2, "float16": 0.02}
 """How far a logit may move between machines, batch sizes and kernels, by dtype; in float64 too parts of the bridge
 (its softmax, for one) compute in float32."""
+
+PROBABILITY_NOISE: Mapping[str, float] = {"float64": 1e-6, "float32": 1e-5, "bfloat16": 1e-2, "float16": 1e-3}
+"""The same for a probability such as an attention weight."""
 
 
 def mean(values: Sequence[float]) -> float:
@@ -37,7 +40,7 @@ class Measurement:
         clusters: the template of each prompt; prompts of one template are not independent.
         population: ``fixed`` (these prompts, or a property of the weights) or ``sampled``.
         scale: where the quantity is a ratio of means, its denominators; else empty.
-        tolerance: how far float noise alone may move ``value``.
+        tolerance: how far float noise alone may move ``value``; for a share, how much of it noise could flip.
         about: checkpoint, heads, sites, direction, corruption, data set ... (builtin types only).
     """
 
@@ -60,6 +63,8 @@ class Measurement:
                 f"{self.quantity}: {n} values, {len(self.labels)} labels, {len(self.clusters)} clusters; "
                 "pass one label and one cluster for each value"
             )
+        if self.unit == "share" and any(value < 0 or value > 1 for value in self.values):
+            raise UsageError(f"{self.quantity}: a share has values between 0 and 1; use another unit")
         bad = [label for label, value in zip(self.labels, self.values, strict=True) if not isfinite(value)]
         if bad:
             raise UsageError(

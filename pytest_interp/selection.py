@@ -11,7 +11,7 @@ import pytest
 
 from pytest_interp.checkpoints.spec import CheckpointSpec, known_specs, resolve
 from pytest_interp.circuit import Circuit, load_circuit
-from pytest_interp.errors import UsageError, nearest
+from pytest_interp.errors import ClaimFailed, UsageError, nearest
 from pytest_interp.heads import Head
 from pytest_interp.options import Options
 
@@ -27,6 +27,7 @@ class Target:
     spec: CheckpointSpec
     circuit: Circuit | None
     skip: str | None = None
+    missing: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,22 @@ def claim_of(node: Any) -> Claim | None:
     return Claim(**keywords)
 
 
+def _listed(specs: Any) -> Sequence[CheckpointSpec]:
+    if not isinstance(specs, list | tuple) or not all(isinstance(spec, CheckpointSpec) for spec in specs):
+        raise UsageError(f"pytest_interp_checkpoints returned {specs!r}; return a list of CheckpointSpec")
+    return specs
+
+
 class Selection:
     """Targets by folder of circuit files; one object for a session, so that targets are identical across claims."""
 
     def __init__(self, config: pytest.Config, options: Options) -> None:
         self.options, self.config = options, config
-        brought = [spec for specs in config.hook.pytest_interp_checkpoints(config=config) for spec in specs]
+        brought = [spec for specs in config.hook.pytest_interp_checkpoints(config=config) for spec in _listed(specs)]
         self.brought = tuple(spec.name for spec in brought)
         self.known = known_specs(brought)
+        if options.interp_revision and not options.interp_model:
+            raise UsageError("--interp-revision needs --interp-model: name the model of the hub it is a revision of")
         self.requested = [resolve(text, self.known, options.interp_revision) for text in options.interp_model]
         names = [spec.name for spec in self.requested]
         if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -119,7 +128,8 @@ class Selection:
                 return Target(spec, circuit)
             return Target(spec, circuit, skip="not selected by --interp-model")
         missing = spec.missing()
-        return Target(spec, circuit, skip=f"{NOT_CHECKED}{name}: {missing}" if missing else None)
+        skip = f"{NOT_CHECKED}{name}: {missing}" if missing and not self.options.interp_strict else None
+        return Target(spec, circuit, skip=skip, missing=missing)
 
     def _folders(self, path: Path) -> tuple[Path, ...]:
         if listed := self.config.getini("interp_circuits"):
@@ -147,7 +157,7 @@ class Selection:
 def parametrize(metafunc: pytest.Metafunc, claim: Claim, selection: Selection) -> None:
     """Gives a claim its checkpoints, and its role's ``head`` or ``heads`` where it asks for them."""
     path = metafunc.definition.path
-    by_head, by_role = "head" in metafunc.fixturenames, "heads" in metafunc.fixturenames
+    by_head, by_role = (_asks(metafunc, name) for name in ("head", "heads"))
     if (by_head or by_role) and claim.role is None:
         raise UsageError(f"{metafunc.function.__name__} asks for head(s), but its claim marker names no role")
     circuits = selection.circuits(path)
@@ -161,12 +171,26 @@ def parametrize(metafunc: pytest.Metafunc, claim: Claim, selection: Selection) -
     for target in selection.targets(path):
         if claim.checkpoints and target.spec.name.partition("@")[0] not in claim.checkpoints:
             continue
-        rows += _rows(target, claim, by_head=by_head, by_role=by_role, function=metafunc.function.__name__)
+        rows += _rows(
+            target, claim, by_head=by_head, by_role=by_role, file=path.name, function=metafunc.function.__name__
+        )
     names = ["checkpoint", *(["head"] if by_head else []), *(["heads"] if by_role else [])]
     metafunc.parametrize(names, rows, indirect=["checkpoint"], scope="session")
 
 
-def _rows(target: Target, claim: Claim, *, by_head: bool, by_role: bool, function: str) -> list[Any]:
+def _asks(metafunc: pytest.Metafunc, name: str) -> bool:
+    """Whether a claim asks for the plugin's ``head`` or ``heads``, not for a parameter or fixture of its own."""
+    if name not in metafunc.fixturenames:
+        return False
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        names = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
+        if name in (names.replace(" ", "").split(",") if isinstance(names, str) else names):
+            return False
+    definitions = metafunc.definition._fixtureinfo.name2fixturedefs.get(name, ())
+    return bool(definitions) and definitions[-1].func.__module__ == "pytest_interp.fixtures"
+
+
+def _rows(target: Target, claim: Claim, *, by_head: bool, by_role: bool, file: str, function: str) -> list[Any]:
     name, reason = target.spec.name, target.skip
     heads: tuple[Head, ...] = ()
     if claim.role and (by_head or by_role):
@@ -183,7 +207,9 @@ def _rows(target: Target, claim: Claim, *, by_head: bool, by_role: bool, functio
     if not by_head:
         return [
             pytest.param(
-                *([target, heads] if by_role else [target]), id=name, marks=[*marks, *_xfails(target, function, None)]
+                *([target, heads] if by_role else [target]),
+                id=name,
+                marks=[*marks, *_xfails(target, file, function, None)],
             )
         ]
     if not heads:
@@ -192,19 +218,20 @@ def _rows(target: Target, claim: Claim, *, by_head: bool, by_role: bool, functio
         pytest.param(
             *([target, head, heads] if by_role else [target, head]),
             id=f"{name}-{head}",
-            marks=[*marks, *_xfails(target, function, head)],
+            marks=[*marks, *_xfails(target, file, function, head)],
         )
         for head in heads
     ]
 
 
-def _xfails(target: Target, function: str, head: Head | None) -> Sequence[pytest.MarkDecorator]:
+def _xfails(target: Target, file: str, function: str, head: Head | None) -> Sequence[pytest.MarkDecorator]:
     """Strict xfail for what the circuit file says does not hold on its own checkpoint."""
     circuit = target.circuit
     if circuit is None or circuit.checkpoint != target.spec.name:
         return ()
     return [
-        pytest.mark.xfail(reason=failure.reason, strict=True)
+        pytest.mark.xfail(reason=failure.reason, strict=True, raises=ClaimFailed)
         for failure in circuit.expected_failures
-        if failure.claim == function and (not failure.heads or head is None or str(head) in failure.heads)
+        if failure.claim in (function, f"{file}::{function}")
+        and (not failure.heads or head is None or str(head) in failure.heads)
     ]

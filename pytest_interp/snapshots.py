@@ -21,7 +21,8 @@ from pytest_interp.ledger import Record
 from pytest_interp.measurement import quote
 
 DECISIONS = ("found", "confirmed")
-EXACT = ("quantity", "outcome", "n", "bound", "heads", "decisions")
+DRAW = ("data_hash", "data_seed", "bos")
+EXACT = ("quantity", "outcome", "n", "bound", "heads", "decisions", "data_hash")
 
 
 def entry_of(records: list[Record], fingerprint: str, *, drawn: bool) -> dict[str, Any]:
@@ -41,15 +42,20 @@ def entry_of(records: list[Record], fingerprint: str, *, drawn: bool) -> dict[st
             row["decisions"] = decided
         if not drawn:
             row |= {"n": record["n"], "value": record["value"], "tolerance": record["tolerance"]}
-            row["data_hash"] = record["about"].get("data_hash", "")
+            row |= {key: record["about"].get(key) for key in DRAW}
         kept.append(row)
     return {"fingerprint": fingerprint, "records": kept}
 
 
 def same_data(entry: dict[str, Any], stored: dict[str, Any]) -> bool:
-    """Whether both were measured on the same prompts, so that their numbers can be compared."""
-    hashes = [[row.get("data_hash") for row in one["records"]] for one in (entry, stored)]
-    return hashes[0] == hashes[1]
+    """Whether both were drawn with the same choices, so that their numbers should agree.
+
+    The same seed, number and BOS with another hash is a change of templates or names: that is a difference.
+    """
+    choices = [
+        [(row.get("n"), row.get("data_seed"), row.get("bos")) for row in one["records"]] for one in (entry, stored)
+    ]
+    return choices[0] == choices[1]
 
 
 class MeasurementSnapshotExtension(AbstractSyrupyExtension):

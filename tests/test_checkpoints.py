@@ -283,15 +283,62 @@ def test_sites_that_are_not_there(small):
         small.run(torch.arange(2, 8)[None], keep=["nowhere"])
 
 
-def test_what_a_claim_left_behind_is_seen(tmp_path):
-    checkpoint = Checkpoint(CheckpointSpec("mine", loader=lambda: build_planted(RULES, tmp_path), bos=True))
-    assert checkpoint.disturbed() == []
-    checkpoint._bridge.add_hook("blocks.0.attn.hook_z", lambda value, hook: value)
-    checkpoint._bridge.blocks[3].attn.o.weight.data[0, 0] += 1e-6
-    checkpoint._bridge.train()
-    assert checkpoint.disturbed() == ["1 hook attached", "changed weights", "the model in train mode"]
-    checkpoint.load()
-    assert checkpoint.disturbed() == []
+@pytest.fixture
+def fresh(tmp_path):
+    return Checkpoint(CheckpointSpec("mine", loader=lambda: build_planted(RULES, tmp_path), bos=True))
+
+
+def test_what_a_claim_left_behind_is_seen(fresh):
+    assert fresh.disturbed() == []
+    before = fresh.state()
+    fresh._bridge.add_hook("blocks.0.attn.hook_z", lambda value, hook: value)
+    fresh._bridge.blocks[3].attn.o.weight.data[0, 0] += 1e-6
+    fresh._bridge.train()
+    assert fresh.disturbed() == ["1 hook attached", "changed weights", "the model in train mode"]
+    assert fresh.disturbed(before) == fresh.disturbed()
+    assert fresh.disturbed(fresh.state()) == []
+    fresh.load()
+    assert fresh.disturbed() == []
+
+
+@pytest.mark.parametrize("what", ["q", "o"])
+def test_two_heads_that_were_exchanged_are_seen(fresh, what):
+    weight = getattr(fresh._bridge.blocks[3].attn, what).weight.data
+    heads = [slice(0, 144), slice(432, 576)]
+    one, other = (weight[rows] if what == "q" else weight[:, rows] for rows in heads)
+    kept = one.clone()
+    one.copy_(other)
+    other.copy_(kept)
+    assert fresh.disturbed() == ["changed weights"]
+
+
+def test_nothing_is_remembered_from_under_a_hook(fresh):
+    experiment = experiment_on(fresh)
+    with fresh._bridge.hooks(fwd_hooks=[("blocks.3.attn.hook_z", lambda value, hook: value * 0)]):
+        assert logit_diff(experiment).value == pytest.approx(4.99, abs=0.02)
+    assert logit_diff(experiment).value == pytest.approx(8.854, abs=1e-3)
+    with torch.no_grad():
+        fresh._bridge.blocks[3].attn.o.weight.mul_(0)
+    assert logit_diff(experiment).value == pytest.approx(4.99, abs=0.02)
+
+
+def test_a_bridge_that_comes_with_hooks_is_refused(tmp_path):
+    def hooked():
+        bridge = build_planted(RULES, tmp_path)
+        bridge.enable_compatibility_mode(disable_warnings=True)
+        bridge.add_hook("blocks.3.attn.hook_z", lambda value, hook: value * 0)
+        return bridge
+
+    with pytest.raises(UsageError, match=r"comes with hooks attached \(blocks.3.attn.hook_z"):
+        preflight(Checkpoint(CheckpointSpec("mine", loader=hooked, bos=True)))
+
+
+def test_a_loader_that_returns_the_damaged_model_again_is_refused(tmp_path):
+    bridge = build_planted(RULES, tmp_path)
+    checkpoint = Checkpoint(CheckpointSpec("mine", loader=lambda: bridge, bos=True))
+    checkpoint._bridge.blocks[3].attn.o.weight.data.zero_()
+    with pytest.raises(UsageError, match="return a new model each time"):
+        checkpoint.load()
 
 
 def test_the_registered_names_are_in_the_circuit_files():

@@ -44,6 +44,11 @@ def test_roles_heads_and_bounds(tmp_path):
         ("at_least = 0.5", "atleast = 0.5", "unknown key 'atleast'.*nearest: at_least"),
         ('"9.6" = {', '"9.7" = {', "names 9.7, which is not in"),
         ("[roles.name_mover]", "[roles.name_mover", "not valid TOML"),
+        ('["9.9", "9.6"]', "3", "heads is 3; it must be a list"),
+        ('["9.9", "9.6"]', "[]", "heads is \\[\\]; it must be a list"),
+        ('at = "END"', 'at = "END"\nsign = "up"', "sign is 'up'; allowed: 1, -1"),
+        ("{ at_least = 0.8 }", "{ at_least = 0.8, at_most = 1 }", "has 2 bounds; give exactly one"),
+        ("[roles.name_mover]", "expected_failures = 3\n[roles.name_mover]", "expected_failures must be a list"),
     ],
 )
 def test_a_typo_is_named(tmp_path, old, new, message):

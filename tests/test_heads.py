@@ -20,9 +20,9 @@ def test_a_key_value_head_is_not_a_query_head():
         as_head(KVHead(9, 1))
 
 
-@pytest.mark.parametrize("value", ["L9H6", "9", "9.-1", 9.6, None])
+@pytest.mark.parametrize("value", ["L9H6", "9", "9.-1", (3, -4), 9.6, None])
 def test_what_is_not_a_head(value):
-    with pytest.raises(UsageError, match=r"is not a head; .*9\.9"):
+    with pytest.raises(UsageError, match="is not a head; "):
         as_head(value)
 
 

@@ -163,3 +163,50 @@ def test_the_worst_prompts_come_first():
     assert worst(verdict, 2) == [("1", -1.0), ("3", 0.5)]
     upper = judge(measured([3.0, -1.0, 2.0, 0.5], population="fixed"), Bound.of(at_most=0))
     assert worst(upper, 1) == [("0", 3.0)]
+
+
+# ---- float noise is on nobody's side
+
+
+def test_zero_is_not_more_than_zero():
+    for population in ("fixed", "sampled"):
+        one = measured([0.0] * 9, population=population, tolerance=1e-4)
+        assert judge(one, Bound.positive()).outcome != "supported"
+        assert judge(one, Bound.positive(-1)).outcome != "supported"
+    assert judge(measured([1e-3] * 9, tolerance=1e-4), Bound.positive()).outcome == "supported"
+
+
+def test_an_interval_within_noise_of_the_bound_is_inconclusive():
+    assert judge(measured([2.0] * 9, tolerance=1e-3), Bound.of(at_least=2)).outcome == "inconclusive"
+    assert judge(measured([2.0] * 9, tolerance=0.2), Bound.of(at_least=2.1)).outcome == "refuted"
+
+
+def test_ties_that_noise_could_flip_do_not_make_a_share_right():
+    one = measured([0.0] * 9, population="fixed", unit="share", tolerance=1.0)
+    assert judge(one, Bound.of(at_least=0.8)).outcome == "refuted"
+
+
+def test_a_denominator_within_noise_is_undefined():
+    one = measured([1.0] * 8, population="fixed", scale=[1e-9] * 8, tolerance=2e5)
+    with pytest.raises(NotApplicable, match="within float noise of 0"):
+        judge(one, Bound.of(at_least=0.5))
+
+
+def test_templates_of_different_size_have_one_estimand():
+    # One template of 60 prompts and nine of one: the mean over prompts is near the large one's, and so is the interval.
+    one = measured([0.0] * 60 + [3.0] * 9, clusters=["a"] * 60 + list("bcdefghij"))
+    interval = interval_of(one)
+    assert (interval.low + interval.high) / 2 == pytest.approx(one.value)
+    assert interval.low < 0 < interval.high
+
+
+def test_shares_are_shares():
+    with pytest.raises(UsageError, match="a share has values between 0 and 1"):
+        measured([55.0, 56.0], unit="share")
+
+
+def test_numbers_of_numpy_become_floats():
+    np = pytest.importorskip("numpy")
+    bound = Bound.of(at_least=np.float32(0.5))
+    assert type(bound.low) is float
+    assert type(bound.slack(1.0)) is float

@@ -22,6 +22,7 @@ LEVELS = [
     {"strategies", "snapshots", "options", "hookspecs"},
     {"selection"},
     {"report", "comparison", "fixtures"},
+    {"around"},
     {"plugin"},
 ]
 RANK = {name: rank for rank, names in enumerate(LEVELS) for name in names}
@@ -81,7 +82,7 @@ def test_only_the_checkpoint_touches_the_bridge():
 
 
 @pytest.mark.parametrize(
-    "name", ["__init__", "plugin", "options", "errors", "heads", "hookspecs", "fixtures", "selection"]
+    "name", ["__init__", "plugin", "around", "options", "errors", "heads", "hookspecs", "fixtures", "selection"]
 )
 def test_what_every_project_imports_is_pytest_and_the_standard_library(name):
     allowed = {"pytest", "pytest_interp", *sys.stdlib_module_names}

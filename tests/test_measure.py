@@ -141,6 +141,24 @@ def test_a_tie_counts_against_the_name(planted, names, monkeypatch):
     assert score.value == 0.0
 
 
+def test_nan_weights_have_no_copy_score(planted, names):
+    with planted.weights(3, "v") as weight:
+        weight.fill_(float("nan"))
+        with pytest.raises(UsageError, match="writes NaN or infinite logits"):
+            copy_score(planted, "3.0", names=names)
+
+
+@pytest.mark.parametrize("k", [0, 500])
+def test_a_k_outside_the_vocabulary(planted, names, k):
+    with pytest.raises(UsageError, match=f"k is {k} and sign is 1; allowed: k from 1 to 178"):
+        copy_score(planted, "3.0", names=names, k=k)
+
+
+def test_a_name_of_several_tokens(planted):
+    with pytest.raises(UsageError, match="' Mary Ann' is 2 tokens here"):
+        copy_score(planted, "3.0", names=["Mary Ann"])
+
+
 # ---- patching
 
 
@@ -295,3 +313,27 @@ def test_weights_are_restored_bit_for_bit_and_the_memo_is_exchanged(planted, pla
         raise KeyboardInterrupt
     assert logit_diff(planted_ioi).values == before
     assert planted.disturbed() == []
+
+
+def test_controls_of_key_value_heads_are_other_key_value_heads(llama_like):
+    from pytest_interp.assertions._core import draw_controls
+
+    for heads in draw_controls(llama_like, [Head(1, 0)], 3, seed=0, shared=True):
+        assert {llama_like.kv_head(head).head for head in heads} == {1}
+    assert draw_controls(llama_like, [Head(1, 0), Head(1, 3)], 3, seed=0, shared=True) == []
+
+
+def test_a_task_of_ones_own_can_be_patched_at_its_positions(planted):
+    from pytest_interp import Experiment, from_strings
+
+    text = "When Mary and John met near the beach, {} gave a book to"
+    data = from_strings(
+        planted.tokenizer, clean=[text.format("John")], answers=[" Mary"], distractors=[" John"],
+        corrupted={"giver": [text.format("Mary")]}, positions={"giver": ["John"]}, bos=True,
+    )  # fmt: skip
+    experiment = Experiment(planted, data)
+    for direction in ("denoise", "noise"):
+        effect = head_patch_effect(
+            experiment, "0.1", at="giver", direction=direction, corruption="giver", metric="logit_diff"
+        )
+        assert abs(effect.value) > 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from pytest_interp.errors import ClaimFailed, NotApplicable
 from pytest_interp.explain import explain
-from pytest_interp.heads import Head, names_of
+from pytest_interp.heads import Head, KVHead, names_of
 from pytest_interp.judge import Bound, Control, Outcome, Verdict, judge
 from pytest_interp.ledger import record_of, write
 from pytest_interp.measurement import Measurement, quote
@@ -31,7 +31,7 @@ class BoundArgs(TypedDict, total=False):
     near: Sequence[float]
 
 
-POSITIVE = Bound.of(at_least=0.0)
+POSITIVE = Bound.positive()
 
 
 RANK: dict[Outcome, int] = {"refuted": 0, "inconclusive": 1, "supported": 2}
@@ -45,11 +45,16 @@ def head_claim(
     subject: str,
     controls: int,
     seed: int,
+    *,
+    shared: bool = False,
 ) -> Verdict:
-    """Measures the claimed heads and their controls; where the claim fails, the heads of the same role too."""
+    """Measures the claimed heads and their controls; where the claim fails, the heads of the same role too.
+
+    ``shared``: what is measured belongs to key-value heads, so that query heads of one group are one head.
+    """
     __tracebackhide__ = True
     verdict = judge(measure(heads), bound)
-    drawn = draw_controls(checkpoint, heads, controls, seed)
+    drawn = draw_controls(checkpoint, heads, controls, seed, shared=shared)
     checks = tuple(control(names_of(some), some, measure) for some in drawn)
     notes = verdict.notes
     if controls and not drawn:
@@ -69,17 +74,28 @@ def conclude(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) -
 
 
 def draw_controls(
-    checkpoint: Checkpoint, heads: Sequence[Head], count: int, seed: int, excluded: frozenset[Head] = frozenset()
+    checkpoint: Checkpoint,
+    heads: Sequence[Head],
+    count: int,
+    seed: int,
+    excluded: frozenset[Head] = frozenset(),
+    *,
+    shared: bool = False,
 ) -> list[tuple[Head, ...]]:
     """Different random sets of as many heads of the same layers, outside the circuit and the claim; fewer if few."""
-    circuit = checkpoint.circuit.heads if checkpoint.circuit else frozenset()
+    taken = {*heads, *excluded, *(checkpoint.circuit.heads if checkpoint.circuit else ())}
+
+    def key(head: Head) -> Head | KVHead:
+        return checkpoint.kv_head(head) if shared else head
+
     rng = random.Random(f"{seed} {names_of(heads)}")
     drawn: list[tuple[Head, ...]] = []
     for _ in range(10 * count):
         picked: set[Head] = set()
         for head in heads:
-            everyone = {Head(head.layer, index) for index in range(checkpoint.shape.n_heads)}
-            pool = sorted(everyone - circuit - excluded - set(heads) - picked)
+            barred = {key(other) for other in (*taken, *picked)}
+            everyone = (Head(head.layer, index) for index in range(checkpoint.shape.n_heads))
+            pool = [other for other in everyone if key(other) not in barred]
             if not pool:
                 return []
             picked.add(rng.choice(pool))
@@ -117,7 +133,7 @@ def require_capability(experiment: Experiment) -> None:
 
 
 def certainly(measurement: Measurement, bound: Bound) -> bool:
-    return judge(replace(measurement, tolerance=0.0), bound).outcome == "supported"
+    return judge(measurement, bound).outcome == "supported"
 
 
 def where(experiment: Experiment) -> str:

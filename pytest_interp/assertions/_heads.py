@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from pytest_interp.assertions._core import (
     CONTROLS,
+    POSITIVE,
     BoundArgs,
     head_claim,
     require_capability,
@@ -64,7 +65,10 @@ def assert_head_patch_effect(
     named = as_heads(heads)
     way = f"{direction} {activation} at {at or 'all positions'}, {corruption}"
     subject = f"patch effect of {names_of(named)} ({way}) on {where(experiment)}"
-    return head_claim(experiment.checkpoint, named, measure, accepted, subject, controls, experiment.seed)
+    shared = activation in ("k", "v")
+    return head_claim(
+        experiment.checkpoint, named, measure, accepted, subject, controls, experiment.seed, shared=shared
+    )
 
 
 def assert_copy_score(
@@ -118,7 +122,7 @@ def assert_attention(
         head: a query head.
         at: the position that attends.
         to: the position attended to.
-        more_than: positions whose attention is taken off; without a bound the rest must be at least 0.
+        more_than: positions whose attention is taken off; without a bound the rest must be more than 0.
         run: ``clean`` or a corruption.
         controls: how many random heads of the same layer to measure beside it.
         **bound: a probability, or a difference of probabilities.
@@ -126,9 +130,7 @@ def assert_attention(
     __tracebackhide__ = True
     from pytest_interp.measure import attention
 
-    if more_than and not bound:
-        bound = {"at_least": 0.0}
-    accepted = Bound.of(**bound)
+    accepted = POSITIVE if more_than and not bound else Bound.of(**bound)
 
     def measure(some: Sequence[Head]) -> Measurement:
         return attention(experiment, some[0], at=at, to=to, more_than=more_than, run=run)

@@ -62,7 +62,7 @@ def assert_some_head(
         raise UsageError(
             "found_on has the same prompts as the experiment; heads must be found on others, e.g. ioi_find"
         )
-    side = Bound.of(at_most=0.0) if negative else POSITIVE
+    side = Bound.positive(-1 if negative else 1)
     written = head_attributions(found_on)
     read = head_attentions(found_on, at=at, to=reads, more_than=more_than)
     scores = {

@@ -42,8 +42,9 @@ def assert_logit_diff(
     from pytest_interp.measure import logit_diff
 
     accepted = Bound.of(**bound)
+    without = as_heads(without) if without else ()
     measurement = logit_diff(experiment, run=run, without=without, ablation=ablation)
-    less = f" without {names_of(as_heads(without))} ({ablation})" if without else ""
+    less = f" without {names_of(without)} ({ablation})" if without else ""
     return conclude(judge(measurement, accepted), f"logit difference{less} on {where(experiment)}")
 
 
@@ -111,6 +112,11 @@ def assert_measurement(
 
 def _floats(values: Iterable[float], what: str) -> tuple[float, ...]:
     numbers: Any = values.tolist() if hasattr(values, "tolist") else list(values)
+    if isinstance(numbers, list):
+        numbers = [
+            number.item() if hasattr(number, "item") and getattr(number, "ndim", 0) == 0 else number
+            for number in numbers
+        ]
     if not isinstance(numbers, list) or not all(isinstance(number, int | float) for number in numbers):
         raise UsageError(f"{what} must be one-dimensional: one number for each prompt; got {type(values).__name__}")
     if not numbers:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from pytest_interp.checkpoints import guard
 from pytest_interp.checkpoints.boot import boot, device_of
 from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.errors import NotApplicable, UsageError
@@ -80,6 +81,7 @@ class Checkpoint:
     ) -> None:
         self.spec, self.name, self.circuit = spec, spec.name, circuit
         self.bos = spec.bos
+        self.fingerprint = ""
         self.device, self.dtype = device_of(device), dtype
         self.memo: dict[Any, Any] = {}
         self.load()
@@ -93,6 +95,11 @@ class Checkpoint:
         self._bridge: Any = None
         gc.collect()
         booted = boot(self.spec, self.device, self.dtype)
+        if self.fingerprint not in ("", booted.fingerprint):
+            raise UsageError(
+                f"the loader of {self.name} returned other weights than before ({booted.fingerprint}, not "
+                f"{self.fingerprint}): return a new model each time, not one that a claim has changed"
+            )
         self._bridge, self.fingerprint, self.parity = booted
         cfg = self._bridge.cfg
         n_kv = cfg.n_key_value_heads or cfg.n_heads
@@ -101,8 +108,7 @@ class Checkpoint:
         # A bridge that the user built has its own place and precision.
         some = next(self._bridge.parameters())
         self.device, self.dtype = str(some.device), str(some.dtype).removeprefix("torch.")
-        self._weights = self._weight_sum()
-        self._hooks = self._hook_count()
+        self._loaded, self._versions = self.state(), guard.versions(self._bridge)
 
     # ---- forward passes
 
@@ -228,32 +234,24 @@ class Checkpoint:
 
     # ---- the guard
 
-    def disturbed(self) -> list[str]:
-        """What was left behind since loading: hooks, changed weights, train mode. Takes 0.1 s for 163M weights."""
-        found = []
-        if (extra := self._hook_count() - self._hooks) != 0:
-            found.append(f"{extra} hook{'s' if extra != 1 else ''} attached")
-        if self._weight_sum() != self._weights:
-            found.append("changed weights")
-        if self._bridge.training:
-            found.append("the model in train mode")
-        return found
+    @property
+    def attached(self) -> list[str]:
+        """The hook points that carry a hook; of a pass of this class none is left."""
+        return guard.attached(self._bridge)
 
-    def _weight_sum(self) -> int:
-        """An integer sum over the bits of all parameters: equal weights give equal sums, fast."""
-        kinds = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-        return sum(
-            int(p.detach().contiguous().view(kinds[p.element_size()]).sum(dtype=torch.int64))
-            for p in self._bridge.original_model.parameters()
-        )
+    @property
+    def memory(self) -> dict[Any, Any]:
+        """The memo; an empty one while hooks are attached or parameters were changed in place, to be forgotten."""
+        pristine = not self.attached and guard.versions(self._bridge) == self._versions
+        return self.memo if pristine else {}
 
-    def _hook_count(self) -> int:
-        # transformers installs hooks of its own, once and for good, when outputs are first captured.
-        return sum(
-            not str(getattr(hook, "__module__", "")).startswith("transformers.")
-            for module in self._bridge.modules()
-            for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
-        )
+    def state(self) -> guard.State:
+        """Hooks, weights and mode, to compare a model before and after. Takes 0.2 s for 163M weights."""
+        return guard.state_of(self._bridge)
+
+    def disturbed(self, since: guard.State | None = None) -> list[str]:
+        """What was left behind, since loading or since a :meth:`state`: hooks, changed weights, train mode."""
+        return guard.changes(since or self._loaded, self.state())
 
     @contextmanager
     def weights(self, layer: int, what: str) -> Iterator[Tensor]:

@@ -22,8 +22,8 @@ def preflight(checkpoint: Checkpoint) -> None:
         UsageError: one of these does not hold; the message says which and by how much.
     """
     noise = FLOAT_NOISE[checkpoint.dtype]
-    if checkpoint.disturbed():
-        raise UsageError(f"{checkpoint.name} comes with {', '.join(checkpoint.disturbed())}; remove them first")
+    if attached := checkpoint.attached:
+        raise UsageError(f"{checkpoint.name} comes with hooks attached ({', '.join(attached[:3])}); remove them first")
     if not checkpoint.parity <= noise:
         raise UsageError(
             f"{checkpoint.name}: logits differ by up to {checkpoint.parity:.2g} between the raw model and bridge, "

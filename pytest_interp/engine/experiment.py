@@ -79,7 +79,7 @@ class Experiment:
 
     def activations(self, hooks: Sequence[str], prompts: PromptSet) -> Mapping[str, list[Tensor]]:
         """Activations of unedited prompts by hook name, each one tensor for each group."""
-        memo = self.checkpoint.memo
+        memo = self.checkpoint.memory
         wanted = [hook for hook in hooks if (prompts.digest, hook) not in memo]
         if wanted:
             kept: dict[str, list[Tensor]] = {hook: [] for hook in wanted}
@@ -106,8 +106,9 @@ class Experiment:
         """
         prompts = self.data.run(run)
         key = (prompts.digest, self.data.clean.digest, "answer_logits")
-        if edits is None and not keep and key in self.checkpoint.memo:
-            return self.checkpoint.memo[key], {}
+        memo = self.checkpoint.memory if edits is None and not keep else {}
+        if key in memo:
+            return memo[key], {}
         out = torch.empty(len(prompts), 2)
         kept: dict[str, list[Tensor]] = {hook: [] for hook in keep}
         for index, (group, clean) in enumerate(zip(prompts.groups, self.data.clean.groups, strict=True)):
@@ -116,8 +117,7 @@ class Experiment:
             out[list(clean.rows)] = one.logits.gather(1, columns).cpu()
             for hook in keep:
                 kept[hook].append(one.kept[hook])
-        if edits is None and not keep:
-            self.checkpoint.memo[key] = out
+        memo[key] = out
         return out, kept
 
     def logit_diffs(

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
 
 
+def ratio_noise(experiment: Experiment, scale: Tensor) -> float:
+    """How far float noise may move a ratio of logit differences; 1 or more where the denominator itself is noise."""
+    return experiment.noise / max(abs(float(scale.mean())), 1e-30)
+
+
 def per_prompt(
     experiment: Experiment,
     quantity: str,

@@ -9,7 +9,7 @@ import torch
 
 from pytest_interp.heads import Head, HeadLike, as_head
 from pytest_interp.measure._per_prompt import per_prompt
-from pytest_interp.measurement import Measurement
+from pytest_interp.measurement import PROBABILITY_NOISE, Measurement
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
@@ -59,6 +59,7 @@ def attention(
         "attention",
         experiment.in_order(values),
         unit="probability",
+        tolerance=PROBABILITY_NOISE[experiment.checkpoint.dtype],
         about={"heads": [str(head)], "at": at, "to": to, "more_than": list(more_than), "run": run},
     )
 

@@ -11,7 +11,7 @@ import torch
 
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
-from pytest_interp.measure._per_prompt import per_prompt
+from pytest_interp.measure._per_prompt import per_prompt, ratio_noise
 from pytest_interp.measure.dla import attribute, attributions, final_scale
 from pytest_interp.measurement import Json, Measurement
 
@@ -224,5 +224,6 @@ def self_repair(
         passes.logit_diffs - (total - passes.removed),
         unit="recovered",
         scale=passes.removed,
+        tolerance=ratio_noise(experiment, passes.removed),
         about={"knocked_out": [str(head) for head in out], "ablation": ablation, "at": "END"},
     )

@@ -53,13 +53,17 @@ def copy_score(
     head = checkpoint.check_head(as_head(head))
     if not names:
         raise UsageError("copy_score needs names; pass the fixture `names` or a list of first names")
-    if k < 1 or sign not in (1, -1):
-        raise UsageError(f"k is {k} and sign is {sign}; allowed: k of at least 1, sign 1 or -1")
+    if not 1 <= k < checkpoint.shape.d_vocab or sign not in (1, -1):
+        raise UsageError(
+            f"k is {k} and sign is {sign}; allowed: k from 1 to {checkpoint.shape.d_vocab - 1}, sign 1 or -1"
+        )
     tokens = torch.tensor([single_token(checkpoint.tokenizer, f" {name}") for name in names], device=checkpoint.device)
     with torch.inference_mode():
         x = checkpoint.ln1(head.layer, checkpoint.embed_through_mlp0(tokens))
         written = x @ checkpoint.w_v(head.layer)[head.head] @ checkpoint.w_o(head.layer)[head.head]
         logits = sign * (written @ checkpoint.w_u()).float()
+        if not bool(torch.isfinite(logits).all()):
+            raise UsageError(f"head {head} of {checkpoint.name} writes NaN or infinite logits; check its weights")
         spread = logits.amax(1) - logits.amin(1)
         if bool((spread <= _DEAD).any()):
             raise NotApplicable(f"head {head} of {checkpoint.name} writes nothing into the unembedding: no copy score")

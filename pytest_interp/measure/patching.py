@@ -9,7 +9,7 @@ import torch
 
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads
-from pytest_interp.measure._per_prompt import per_prompt
+from pytest_interp.measure._per_prompt import per_prompt, ratio_noise
 from pytest_interp.measurement import Json, Measurement
 
 if TYPE_CHECKING:
@@ -87,14 +87,13 @@ def head_patch_effect(
         base = clean if target == "clean" else corrupted
         return per_prompt(experiment, "head_patch_effect", patched - base, about=about)
     scale = clean - corrupted
-    tolerance = experiment.noise / max(abs(float(scale.mean())), experiment.noise)
     return per_prompt(
         experiment,
         "head_patch_effect",
         patched - corrupted,
         unit="recovered",
         scale=scale,
-        tolerance=tolerance,
+        tolerance=ratio_noise(experiment, scale),
         about=about,
     )
 
@@ -115,7 +114,8 @@ def _exchange(
 
     def edits(index: int, group: Group) -> Mapping[str, Edit]:
         rows = torch.arange(len(group.rows), device=checkpoint.device)
-        where = None if at is None else experiment.position(group, at)
+        # Runs are aligned token by token, so a position of the clean run is that of the other.
+        where = None if at is None else experiment.position(experiment.data.clean.groups[index], at)
 
         def edit(layer: int) -> Edit:
             new = sources[hooks[layer]][index]

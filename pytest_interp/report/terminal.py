@@ -71,29 +71,33 @@ def summarise(reports: Iterable[Any], *, verbose: bool) -> list[Line]:
 
 
 def _rows(report: Any) -> Iterator[_Row]:
-    reason = report.longrepr[2] if report.skipped and isinstance(report.longrepr, tuple) else ""
-    reason = reason.removeprefix("Skipped: ")
-    name = report.nodeid.rpartition("::")[2]
-    if reason.startswith(NOT_CHECKED):
-        checkpoint, _, why = reason.removeprefix(NOT_CHECKED).partition(": ")
-        yield _Row(checkpoint, name, "not checked", (), None, why)
-        return
     found = [value for key, value in report.user_properties if key == PROPERTY]
-    if report.when != "call" or not found:
+    # A claim has a row from its call, from a setup that did not lead to one, or from a teardown that went wrong.
+    if not found or (report.when != "call" and report.passed):
         return
     outcome = found[-1]
-    records = tuple(outcome["records"])
-    verdicts = [record["outcome"] for record in records if record["outcome"] != "supported"]
+    reason = (
+        report.longrepr[2].removeprefix("Skipped: ") if report.skipped and isinstance(report.longrepr, tuple) else ""
+    )
+    kind, reason = _kind(report, outcome, reason)
+    if kind == "not checked":
+        reason = reason.removeprefix(NOT_CHECKED).partition(": ")[2]
+    if kind != "skipped":
+        name = report.nodeid.rpartition("::")[2]
+        yield _Row(outcome["checkpoint"], name, kind, tuple(outcome["records"]), outcome["snapshot"], reason)
+
+
+def _kind(report: Any, outcome: dict[str, Any], reason: str) -> tuple[str, str]:
+    """How a report counts in the table, and why."""
     if hasattr(report, "wasxfail"):
-        kind, reason = ("expected failure", report.wasxfail) if report.skipped else ("error", "passed unexpectedly")
-    elif report.skipped:
-        kind = "not applicable" if reason.startswith(NOT_APPLICABLE) else "skipped"
-    elif report.passed:
-        kind = "supported" if records else "error"
-        reason = "" if records else "the claim asserted nothing"
-    else:
-        kind = verdicts[-1] if verdicts else "snapshot differs" if outcome["snapshot"] == "differs" else "error"
-    yield _Row(outcome["checkpoint"], name, kind, records, outcome["snapshot"], reason)
+        return ("expected failure", report.wasxfail) if report.skipped else ("error", "passed unexpectedly")
+    if report.skipped:
+        kinds = ((NOT_CHECKED, "not checked"), (NOT_APPLICABLE, "not applicable"), ("", "skipped"))
+        return next(kind for prefix, kind in kinds if reason.startswith(prefix)), reason
+    if report.passed or report.when != "call":
+        return ("supported", "") if report.passed else ("error", f"in {report.when}")
+    failing = [record["outcome"] for record in outcome["records"] if record["outcome"] != "supported"]
+    return failing[-1] if failing else "snapshot differs" if outcome["snapshot"] == "differs" else "error", ""
 
 
 def _detail(row: _Row) -> list[Line]:
@@ -107,6 +111,11 @@ def _detail(row: _Row) -> list[Line]:
         if record["interval"]:
             seen += f" [{quote(record['interval'][0])}, {quote(record['interval'][1])}]"
         lines.append(Line(f"{'':19}{seen}, {record['bound']}"))
+        if record["controls"]:
+            shown = "; ".join(
+                f"{name} {'none' if value is None else quote(value)}" for name, value in record["controls"]
+            )
+            lines.append(Line(f"{'':19}controls {shown}"))
     if row.outcome in ("expected failure", "not applicable", "error") and row.reason:
         lines += [Line(f"{'':19}{part}") for part in textwrap.wrap(row.reason, WIDTH - 19)]
     return lines

@@ -38,6 +38,7 @@ class DataSet:
     def digest(self) -> str:
         """The hash that identifies the data set: prompts, answers, tokens, BOS, corruptions."""
         parts = [self.clean.digest, *(f"{name}:{run.digest}" for name, run in sorted(self.corrupted.items()))]
+        parts.append(self.reference.digest if self.reference else "no reference")
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 
     def run(self, name: str) -> PromptSet:

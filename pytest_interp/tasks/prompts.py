@@ -111,7 +111,13 @@ def tokenize(tokenizer: Any, prompts: Sequence[Prompt], *, bos: bool) -> PromptS
             )
         )
     content = json.dumps(
-        [bos, *([p.text, p.answer, p.distractor, p.template, ids] for p, ids in zip(prompts, encoded, strict=True))]
+        [
+            bos,
+            *(
+                [p.text, p.answer, p.distractor, p.template, ids, mark]
+                for p, ids, mark in zip(prompts, encoded, marks, strict=True)
+            ),
+        ]
     )
     return PromptSet(tuple(prompts), tuple(groups), bos, hashlib.sha256(content.encode()).hexdigest()[:12])
 

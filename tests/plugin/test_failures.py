@@ -67,7 +67,7 @@ BROKEN = {
             "pytest_interp.ClaimFailed: refuted",
             "  attention of 2.0 from END to IO minus S1, S2 on planted-ioi,",
             "  measured    -1.000 probability (48 prompts of 12 templates)",
-            "  required    at least 0; off by 1.000",
+            "  required    more than 0; off by 1.000",
             "  siblings    2.1 -1.000",
         ],
     ),

@@ -38,7 +38,8 @@ def test_pairs(ioi_of):
     assert {p.answer for p in one.data.clean.prompts} == {" John"}
     assert_logit_diff(one, at_least=2)
 
-def test_bounds(circuit, bound):
+def test_bounds(circuit, bound, ioi):
+    assert_logit_diff(ioi, at_least=-99)
     assert circuit.checkpoint == "planted-ioi"
     assert bound("head_patch_effect", at_least=0.9) == {"at_least": 0.3}
     assert bound("attention", at_least=0.9) == {"at_least": 0.9}

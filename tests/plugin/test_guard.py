@@ -34,6 +34,44 @@ def test_7_weights_in_a_context_are_restored(checkpoint, ioi):
 """
 
 
+FIXTURES = """
+import pytest
+from pytest_interp import assert_logit_diff
+
+pytestmark = pytest.mark.claim(source="a paper")
+
+@pytest.fixture
+def knocked_out(checkpoint):
+    with checkpoint.weights(3, "o") as weight:
+        weight.zero_()
+        yield
+
+@pytest.fixture
+def leaky(checkpoint):
+    yield
+    checkpoint._bridge.add_hook("blocks.3.attn.hook_z", lambda value, hook: value * 0)
+
+def test_1_under_a_fixture_that_restores(ioi, knocked_out):
+    assert_logit_diff(ioi, at_most=6)
+
+def test_2_sees_a_clean_model(ioi):
+    assert_logit_diff(ioi, near=(8.854, 0.01))
+
+def test_3_with_a_fixture_that_leaks(ioi, leaky):
+    assert_logit_diff(ioi, near=(8.854, 0.01))
+
+def test_4_sees_a_clean_model(ioi):
+    assert_logit_diff(ioi, near=(8.854, 0.01))
+"""
+
+
+def test_the_guard_knows_a_claims_fixtures_from_the_claim(claims_project):
+    claims_project.makepyfile(FIXTURES)
+    result = claims_project.runpytest()
+    result.assert_outcomes(passed=4, errors=1)
+    result.stdout.fnmatch_lines(["*after its fixtures, the claim left 1 hook attached on planted-ioi*"])
+
+
 def test_the_guard(claims_project):
     claims_project.makepyfile(test_it=CLAIMS)
     result = claims_project.runpytest("-v")

@@ -4,7 +4,7 @@ import pytest
 
 CLAIM = """
 import pytest
-from pytest_interp import assert_attention, assert_copy_score, assert_logit_diff
+from pytest_interp import assert_copy_score, assert_head_patch_effect, assert_logit_diff
 
 pytestmark = pytest.mark.claim(source="a paper", role="name_mover")
 
@@ -12,7 +12,7 @@ def test_copies(checkpoint, head, names):
     assert_copy_score(checkpoint, head, names=names, at_least=0.8)
 
 def test_together(ioi, heads):
-    assert len(heads) == 3
+    assert_head_patch_effect(ioi, heads, at="END", at_least=0.3)
 
 def test_task(ioi):
     assert_logit_diff(ioi, at_least=2)
@@ -32,15 +32,120 @@ def test_a_role_claim_runs_once_for_each_head(claims_project):
             "*test_copies?planted-ioi-3.2? PASSED*",
             "*test_together?planted-ioi? PASSED*",
             "*test_task?planted-ioi? PASSED*",
-            "planted-ioi: 4 supported, 1 error, 4 new number",
+            "planted-ioi: 5 supported, 5 new number",
         ]
     )
 
 
-def test_a_claim_that_asserts_nothing_is_no_support(claims_project):
+def test_a_claim_that_asserts_nothing_or_swallows_its_verdict_fails(claims_project):
+    claims_project.makepyfile(
+        """
+        import pytest
+        from pytest_interp import ClaimFailed, assert_logit_diff
+
+        pytestmark = pytest.mark.claim(source="a paper")
+
+        def test_nothing(ioi):
+            assert len(ioi.data.clean) == 96
+
+        def test_swallowed(ioi):
+            with pytest.raises(ClaimFailed):
+                assert_logit_diff(ioi, at_least=99)
+        """
+    )
+    result = claims_project.runpytest()
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["the claim asserted nothing; call one of the assert_ functions*"])
+    result.stdout.fnmatch_lines(["the claim passed, but its verdict on logit difference on * is refuted"])
+    result.stdout.fnmatch_lines(["planted-ioi: 1 refuted, 1 error"])
+
+
+def test_a_claim_in_a_testcase_is_refused_and_in_a_plain_class_runs(claims_project):
+    code = """
+        import unittest
+        import pytest
+        from pytest_interp import assert_logit_diff
+
+        @pytest.mark.claim(source="a paper")
+        class TestIt(BASE):
+            def test_task(self, ioi):
+                assert_logit_diff(ioi, at_least=2)
+        """
+    claims_project.makepyfile(test_it=code.replace("BASE", "object"))
+    claims_project.runpytest().assert_outcomes(passed=1)
+    claims_project.makepyfile(test_it=code.replace("BASE", "unittest.TestCase"))
+    result = claims_project.runpytest()
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(["*a claim is a function or method of a plain class, not a TestCase*"])
+
+
+def test_a_claim_may_name_its_own_heads(claims_project):
+    claims_project.makepyfile(
+        """
+        import pytest
+        from pytest_interp import assert_attention
+
+        @pytest.mark.claim(source="a paper")
+        @pytest.mark.parametrize("head", ["3.0", "3.1"])
+        def test_it(ioi, head):
+            assert_attention(ioi, head, at="END", to="IO", at_least=0.9)
+        """
+    )
+    claims_project.runpytest().assert_outcomes(passed=2)
+
+
+def test_a_claim_that_fails_in_a_fixture_is_in_the_table(claims_project):
+    claims_project.makepyfile(
+        """
+        import pytest
+        from pytest_interp import NotApplicable, assert_logit_diff
+
+        pytestmark = pytest.mark.claim(source="a paper")
+
+        @pytest.fixture
+        def broken(ioi):
+            raise RuntimeError("no such probe")
+
+        @pytest.fixture
+        def impossible(ioi):
+            raise NotApplicable("no such site")
+
+        def test_a(ioi, broken):
+            assert_logit_diff(ioi, at_least=2)
+
+        def test_b(ioi, impossible):
+            assert_logit_diff(ioi, at_least=2)
+        """
+    )
+    result = claims_project.runpytest()
+    result.assert_outcomes(errors=1, skipped=1)
+    result.stdout.fnmatch_lines(["planted-ioi: 1 not applicable, 1 error", "  error            test_a", "*in setup*"])
+
+
+def test_a_revision_needs_a_model_and_a_hook_returns_a_list(claims_project):
     claims_project.makepyfile(test_it=CLAIM)
-    result = claims_project.runpytest("-k", "together")
-    result.stdout.fnmatch_lines(["planted-ioi: 1 error", "*the claim asserted nothing*"])
+    alone = claims_project.runpytest("--interp-revision", "step1")
+    alone.stdout.fnmatch_lines(["*--interp-revision needs --interp-model*"])
+    claims_project.makeconftest("def pytest_interp_checkpoints(config): return 'mine'")
+    wrong = claims_project.runpytest()
+    wrong.stdout.fnmatch_lines(["*pytest_interp_checkpoints returned 'mine'; return a list of CheckpointSpec*"])
+
+
+def test_strict_holds_for_the_default_selection_too(claims_project, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
+    text = (claims_project.path / "circuits" / "planted-ioi.toml").read_text()
+    (claims_project.path / "circuits" / "gpt2.toml").write_text(text.replace('"planted-ioi"', '"gpt2"'))
+    claims_project.makepyfile(test_it=CLAIM)
+    result = claims_project.runpytest("--interp-strict", "-k", "task")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*Unavailable: gpt2: its weights are not in the Hugging Face cache*"])
+
+
+def test_without_syrupy_claims_run_and_nothing_is_compared(claims_project):
+    claims_project.makepyfile(test_it=CLAIM)
+    result = claims_project.runpytest_subprocess("-p", "no:syrupy", "-k", "task")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["planted-ioi: 1 supported"])
 
 
 def test_weights_that_are_not_here_are_not_checked_and_said(claims_project, monkeypatch, tmp_path):
@@ -228,4 +333,4 @@ def test_workers_give_the_same_table(claims_project):
     spread = claims_project.runpytest_subprocess("-n2", "--dist=loadfile")
     spread.assert_outcomes(passed=5)
     line = next(line for line in plain.outlines if line.startswith("planted-ioi:"))
-    spread.stdout.fnmatch_lines([line])
+    spread.stdout.fnmatch_lines(["interp: float32 on auto, seed 0, 96 prompts; *", line])

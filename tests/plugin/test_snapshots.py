@@ -157,6 +157,36 @@ def test_a_failing_claim_keeps_its_snapshot(accepted):
         assert json.loads(snapshot_file(accepted).read_text()) == json.loads(before)
 
 
+@pytest.mark.parametrize("arguments", [["-x"], []])
+def test_a_claim_that_never_ran_keeps_its_snapshot(accepted, arguments):
+    before = json.loads(snapshot_file(accepted).read_text())
+    broken = "import pytest\n@pytest.fixture\ndef broken(): raise RuntimeError\n" + CLAIM
+    accepted.makepyfile(test_it=broken.replace("def test_task(ioi", "def test_task(ioi, broken"))
+    result = accepted.runpytest("--snapshot-update", *arguments)
+    assert result.parseoutcomes()["errors"] == 1
+    assert json.loads(snapshot_file(accepted).read_text()) == before
+
+
+def test_changed_templates_do_not_pass_as_other_prompts(accepted):
+    edit(accepted, "test_task[planted-ioi]", data_hash="another")
+    result = accepted.runpytest()
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(["  logit_diff: data_hash was 'another', is '*'"])
+
+
+def test_an_expected_failure_that_passes_is_the_news_with_or_without_a_snapshot(accepted):
+    path = accepted.path / "circuits" / "planted-ioi.toml"
+    path.write_text(
+        f"{path.read_text()}\n[[expected_failures]]\nclaim = 'test_it.py::test_task'\nreason = 'measured'\n"
+    )
+    result = accepted.runpytest("-k", "task")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*XPASS(strict)*measured*"])
+    # A mistake in the claim is no expected failure.
+    accepted.makepyfile(test_it=CLAIM.replace("at_least=2", "at_leest=2"))
+    accepted.runpytest("-k", "task").assert_outcomes(failed=1)
+
+
 def test_a_claim_that_is_gone_loses_its_snapshot_on_update(accepted):
     accepted.makepyfile(test_it=CLAIM.replace("def test_task", "def test_other_task"))
     result = accepted.runpytest("--snapshot-update")

@@ -1,0 +1,155 @@
+"""What runs around each claim: its records are collected, the model is guarded, the snapshot compared."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_interp.comparison import Comparison
+
+PROPERTY = "interp"
+_outcome = pytest.StashKey[dict[str, Any]]()
+_compared = pytest.StashKey[bool]()
+
+
+def target_name(item: pytest.Item) -> str:
+    """The name of the checkpoint that a collected claim is about; empty for other tests."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    spec = getattr(params.get("checkpoint"), "spec", None)
+    return "" if spec is None else str(spec.name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    """Opens a claim's account, so that one that fails in a fixture is counted too."""
+    if item.get_closest_marker("claim") is None:
+        return (yield)
+    from pytest_interp.errors import NotApplicable
+    from pytest_interp.selection import NOT_APPLICABLE
+
+    outcome: dict[str, Any] = {"checkpoint": target_name(item) or "no checkpoint", "records": [], "snapshot": None}
+    item.stash[_outcome] = outcome
+    item.user_properties.append((PROPERTY, outcome))
+    try:
+        return (yield)
+    except NotApplicable as error:
+        pytest.skip(f"{NOT_APPLICABLE}{error}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Around a claim's body: collects its records, guards the model, compares with the snapshot."""
+    if _outcome not in pyfuncitem.stash:
+        return (yield)
+    __tracebackhide__ = True
+    from pytest_interp import ledger
+    from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError
+    from pytest_interp.selection import NOT_APPLICABLE
+
+    outcome = pyfuncitem.stash[_outcome]
+    checkpoint: Any = pyfuncitem.funcargs.get("checkpoint")
+    before = checkpoint.state() if checkpoint is not None and _own_fixtures(pyfuncitem) else None
+    try:
+        comparison = _comparison(pyfuncitem)
+    except UsageError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+    with ledger.collecting() as records:
+        try:
+            result = yield
+        except BaseException as error:
+            if comparison:
+                comparison.keep()
+            if left := _restore(checkpoint, before):
+                error.add_note(left)
+            if isinstance(error, NotApplicable):
+                pytest.skip(f"{NOT_APPLICABLE}{error}")
+            raise
+        finally:
+            drawn = getattr(pyfuncitem.obj, "is_hypothesis_test", False)
+            outcome["records"] = ledger.worst_of(records) if drawn else records
+            _describe(pyfuncitem, outcome["records"])
+    complaint = _restore(checkpoint, before) or _unfounded(outcome["records"])
+    # A claim that is expected to fail has no snapshot: that it passes is the news.
+    expected = checkpoint is None or pyfuncitem.get_closest_marker("xfail") is not None
+    if comparison and (complaint or expected):
+        comparison.keep()
+    elif comparison:
+        known = checkpoint.circuit is not None and checkpoint.circuit.fingerprint == checkpoint.fingerprint
+        outcome["snapshot"] = "differs"
+        try:
+            outcome["snapshot"] = comparison.compare(outcome["records"], checkpoint.fingerprint, known=known)
+        except ClaimFailed as error:
+            complaint = str(error)
+    if complaint:
+        pytest.fail(complaint, pytrace=False)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """Guards the model against what a claim's own fixtures leave behind."""
+    result = yield
+    guarded = _outcome in item.stash and isinstance(item, pytest.Function) and _own_fixtures(item)
+    if guarded and (left := _restore((getattr(item, "funcargs", None) or {}).get("checkpoint"))):
+        pytest.fail(f"after its fixtures, {left}", pytrace=False)
+    return result
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Keeps every snapshot where a claim did not come to its end: syrupy would take its entry for unused."""
+    claims = [item for item in getattr(session, "items", []) if item.get_closest_marker("claim") is not None]
+    open_ended = [item for item in claims if _compared not in item.stash and item.get_closest_marker("skip") is None]
+    if open_ended and hasattr(session.config.option, "no_cleanup"):
+        session.config.option.no_cleanup = True
+
+
+def _comparison(item: pytest.Function) -> Comparison | None:
+    """The claim's snapshot; None with ``-p no:syrupy``."""
+    if not hasattr(item.config.option, "update_snapshots"):
+        return None
+    from pytest_interp.comparison import Comparison
+
+    item.stash[_compared] = True
+    return Comparison(item)
+
+
+def _own_fixtures(item: pytest.Function) -> bool:
+    """Whether a claim uses function-scoped fixtures of its project, which may change the model around its body."""
+    ours = ("_pytest.", "pytest_interp.", "syrupy")
+    return any(
+        definition.scope == "function" and not definition.func.__module__.startswith(ours)
+        for definitions in item._fixtureinfo.name2fixturedefs.values()
+        for definition in definitions
+    )
+
+
+def _unfounded(records: list[dict[str, Any]]) -> str:
+    """Why a claim that passed is no support after all: it asserted nothing, or a failing verdict was swallowed."""
+    if not records:
+        return "the claim asserted nothing; call one of the assert_ functions of pytest_interp"
+    swallowed = [record for record in records if record["outcome"] != "supported"]
+    if swallowed:
+        return f"the claim passed, but its verdict on {swallowed[0]['subject']} is {swallowed[0]['outcome']}"
+    return ""
+
+
+def _restore(checkpoint: Any, since: Any = None) -> str:
+    """Loads the model anew where a claim left hooks or changed weights behind, and says so; empty where it did not."""
+    if checkpoint is None or not (left := checkpoint.disturbed(since)):
+        return ""
+    checkpoint.load()
+    return f"the claim left {' and '.join(left)} on {checkpoint.name}; the model was loaded anew"
+
+
+def _describe(item: pytest.Function, records: list[dict[str, Any]]) -> None:
+    """A report section with the statement, its source, and what the numbers were measured on."""
+    from pytest_interp.report.terminal import describe
+    from pytest_interp.selection import claim_of
+
+    claim = claim_of(item)
+    if claim is not None:
+        item.add_report_section("call", "claim", describe(item.obj.__doc__, claim.source, records))
