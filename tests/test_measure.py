@@ -323,17 +323,17 @@ def test_controls_of_key_value_heads_are_other_key_value_heads(llama_like):
     assert draw_controls(llama_like, [Head(1, 0), Head(1, 3)], 3, seed=0, shared=True) == []
 
 
-def test_a_task_of_ones_own_can_be_patched_at_its_positions(planted):
+def test_a_task_of_ones_own_can_be_patched_at_its_positions(gpt2_like):
     from pytest_interp import Experiment, from_strings
 
     text = "When Mary and John met near the beach, {} gave a book to"
     data = from_strings(
-        planted.tokenizer, clean=[text.format("John")], answers=[" Mary"], distractors=[" John"],
+        gpt2_like.tokenizer, clean=[text.format("John")], answers=[" Mary"], distractors=[" John"],
         corrupted={"giver": [text.format("Mary")]}, positions={"giver": ["John"]}, bos=True,
     )  # fmt: skip
-    experiment = Experiment(planted, data)
+    experiment = Experiment(gpt2_like, data)
     for direction in ("denoise", "noise"):
         effect = head_patch_effect(
-            experiment, "0.1", at="giver", direction=direction, corruption="giver", metric="logit_diff"
+            experiment, "1.1", at="giver", direction=direction, corruption="giver", metric="logit_diff"
         )
-        assert abs(effect.value) > 1
+        assert abs(effect.value) > 1e-3

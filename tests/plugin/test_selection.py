@@ -76,7 +76,8 @@ def test_a_claim_in_a_testcase_is_refused_and_in_a_plain_class_runs(claims_proje
     claims_project.makepyfile(test_it=code.replace("BASE", "unittest.TestCase"))
     result = claims_project.runpytest()
     assert result.ret != 0
-    result.stdout.fnmatch_lines(["*a claim is a function or method of a plain class, not a TestCase*"])
+    said = result.stdout.str() + result.stderr.str()
+    assert "a claim is a function or method of a plain class, not a TestCase" in said
 
 
 def test_a_claim_may_name_its_own_heads(claims_project):
@@ -192,7 +193,7 @@ def test_a_checkpoint_brought_in_by_the_project(claims_project):
     claims_project.makepyfile(test_it=CLAIM)
     result = claims_project.runpytest("-v", "--interp-model", "my-bridge")
     result.assert_outcomes(passed=5, skipped=5)
-    result.stdout.fnmatch_lines(["*test_copies?my-bridge-3.0? PASSED*", "my-bridge: 4 supported*"])
+    result.stdout.fnmatch_lines(["*test_copies?my-bridge-3.0? PASSED*", "my-bridge: 5 supported*"])
 
 
 def test_without_a_circuit_only_claims_without_heads_run(claims_project):
