@@ -58,8 +58,9 @@ def _load(config: pytest.Config, target: Target) -> Checkpoint:
         raise Unavailable(f"{name}: {target.missing}")  # with --interp-strict; else the claim is skipped
     if name not in loaded:
         # One large model at a time; the planted ones are small.
-        for other in [other for other, model in loaded.items() if model.spec.kind != "planted"]:
-            del loaded[other]
+        for other in [other for other, model in loaded.items() if isinstance(model, Checkpoint)]:
+            if loaded[other].spec.kind != "planted":
+                del loaded[other]
         options = options_of(config)
         _share_threads()
         try:
@@ -67,9 +68,13 @@ def _load(config: pytest.Config, target: Target) -> Checkpoint:
         except Unavailable as error:
             if options.interp_strict:
                 raise
-            pytest.skip(f"{NOT_CHECKED}{name}: {error}")
-        preflight(model)
-        loaded[name] = model
+            # Asked once: a hub that is out of reach takes half a minute to say so.
+            loaded[name] = error
+        else:
+            preflight(model)
+            loaded[name] = model
+    if isinstance(loaded[name], Unavailable):
+        pytest.skip(f"{NOT_CHECKED}{name}: {loaded[name]}")
     checkpoint: Checkpoint = loaded[name]
     checkpoint.circuit = target.circuit
     checkpoint.bos = _bos(options_of(config), target)
