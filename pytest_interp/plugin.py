@@ -87,7 +87,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not places:
         return
     order = {name: rank for rank, name in enumerate(dict.fromkeys(target_name(items[i]) for i in places))}
-    claims = sorted((items[i] for i in places), key=lambda item: order[target_name(item)])
+    # By checkpoint first; within it as the files have them, which pytest's own ordering by parameter has undone.
+    claims = sorted(
+        (items[i] for i in places), key=lambda item: (order[target_name(item)], item.location[0], item.location[1] or 0)
+    )
     for place, item in zip(places, claims, strict=True):
         items[place] = item
 
