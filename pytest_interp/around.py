@@ -83,6 +83,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
             outcome["snapshot"] = comparison.compare(outcome["records"], checkpoint.fingerprint, known=known)
         except ClaimFailed as error:
             complaint = str(error)
+            outcome["snapshot"] = "missing" if comparison.missing else "differs"
     if complaint:
         pytest.fail(complaint, pytrace=False)
     return result

@@ -13,11 +13,12 @@ from math import ceil, inf, isfinite, sqrt
 from numbers import Real
 from typing import Any, Literal, TypeAlias
 
-from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.measurement import Measurement, mean, quote
 
 Outcome: TypeAlias = Literal["supported", "refuted", "inconclusive"]
 MIN_CLUSTERS = 8
+_PAIRS = {"between": "a pair of numbers (low, high)", "near": "a pair of numbers (value, tolerance)"}
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,16 @@ class Bound:
         at_most: float | None = None,
         between: Sequence[float] | None = None,
         near: Sequence[float] | None = None,
+        **unknown: object,
     ) -> Bound:
         """Exactly one of ``at_least=x``, ``at_most=x``, ``between=(low, high)``, ``near=(value, tolerance)``.
 
         Raises:
             UsageError: none or several of them, numbers that are not finite, an empty region.
         """
+        for word in unknown:
+            allowed = ("at_least", "at_most", "between", "near")
+            raise UsageError(f"{word}= is no argument here and no bound ({', '.join(allowed)}){nearest(word, allowed)}")
         given = {
             key: value
             for key, value in (("at_least", at_least), ("at_most", at_most), ("between", between), ("near", near))
@@ -61,7 +66,7 @@ class Bound:
         key, value = next(iter(given.items()))
         numbers: Any = value if isinstance(value, Sequence) else (value,)
         if len(numbers) != (1 if key in ("at_least", "at_most") else 2):
-            raise UsageError(f"{key}={value!r}: pass {'one number' if key[:2] == 'at' else 'a pair of numbers'}")
+            raise UsageError(f"{key}={value!r}: pass {'one number' if key[:2] == 'at' else _PAIRS[key]}")
         if not all(isinstance(number, Real) and isfinite(number) for number in numbers):
             raise UsageError(f"{key}={value!r} is not a finite number")
         # Numbers of numpy would not travel between the processes of pytest-xdist.

@@ -106,17 +106,15 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     from pytest_interp.fixtures import options_of
 
     judged = ", ".join(f"{name} ({count} claims)" for name, count in counts.items()) or "nothing: no weights here"
-    return [f"interp: {judged}", _conditions(options_of(config))]
+    return [f"interp: {judged}", *_conditions(options_of(config))]
 
 
-def _conditions(options: Options) -> str:
+def _conditions(options: Options) -> list[str]:
     from importlib.metadata import version
 
     versions = ", ".join(f"{name} {version(name)}" for name in ("transformer-lens", "transformers", "torch"))
-    return (
-        f"interp: {options.interp_dtype} on {options.interp_device}, seed {options.interp_seed}, "
-        f"{options.interp_prompts} prompts; {versions}"
-    )
+    choices = f"{options.interp_dtype} on {options.interp_device}, seed {options.interp_seed}"
+    return [f"interp: {choices}, {options.interp_prompts} prompts", f"interp: {versions}"]
 
 
 def _is_claim(report: Any) -> bool:
@@ -136,6 +134,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         if getattr(config.option, "numprocesses", None):
             from pytest_interp.fixtures import options_of
 
-            terminalreporter.write_line(_conditions(options_of(config)))
-        for line in lines:
-            terminalreporter.write_line(line.text, **line.markup)
+            for line in _conditions(options_of(config)):
+                terminalreporter.write_line(line)
+        for row in lines:
+            terminalreporter.write_line(row.text, **row.markup)

@@ -97,10 +97,27 @@ class Selection:
             raise UsageError(f"two checkpoints are named {twice[0]!r}; rename a directory or leave one out")
         self._circuits: dict[tuple[Path, ...], dict[str, Circuit]] = {}
         self._targets: dict[tuple[Path, ...], tuple[Target, ...]] = {}
+        self._extra: dict[tuple[tuple[Path, ...], str], Target] = {}
 
     def circuits(self, path: Path) -> dict[str, Circuit]:
         """The circuits that apply to claims in a file, by checkpoint."""
         return self._load(self._folders(path))
+
+    def named(self, path: Path, names: Sequence[str]) -> list[Target]:
+        """The targets of a claim that names its checkpoints, with a circuit file or without.
+
+        Raises:
+            UsageError: a name that is no checkpoint.
+        """
+        targets = [target for target in self.targets(path) if target.spec.name.partition("@")[0] in names]
+        found = {target.spec.name.partition("@")[0] for target in targets}
+        for name in (name for name in names if name not in found):
+            if name not in self.known:
+                raise UsageError(f"claim marker: {name!r} is not a registered checkpoint{nearest(name, self.known)}")
+            if (self._folders(path), name) not in self._extra:
+                self._extra[self._folders(path), name] = self._target(dict(self.known), name, self.circuits(path))
+            targets.append(self._extra[self._folders(path), name])
+        return targets
 
     def targets(self, path: Path) -> tuple[Target, ...]:
         """Every checkpoint that claims in a file are about, those that do not run included."""
@@ -120,7 +137,8 @@ class Selection:
         if wanted and wanted not in circuits:
             raise UsageError(
                 f"there is no circuit file for {wanted!r}; there are {', '.join(circuits) or 'none'}"
-                f"{nearest(wanted, circuits)}"
+                f"{nearest(wanted, circuits)} "
+                "(looked in the nearest folder circuits/, or where the ini key interp_circuits says)"
             )
         circuit = circuits.get(wanted or name) or circuits.get(name.partition("@")[0])
         if self.requested:
@@ -168,12 +186,14 @@ def parametrize(metafunc: pytest.Metafunc, claim: Claim, selection: Selection) -
             f"they have {', '.join(roles)}{nearest(claim.role, roles)}"
         )
     rows = []
-    for target in selection.targets(path):
-        if claim.checkpoints and target.spec.name.partition("@")[0] not in claim.checkpoints:
-            continue
+    for target in selection.named(path, claim.checkpoints) if claim.checkpoints else selection.targets(path):
         rows += _rows(
             target, claim, by_head=by_head, by_role=by_role, file=path.name, function=metafunc.function.__name__
         )
+    if not rows:
+        why = "name one with --interp-model, or write a circuit file circuits/NAME.toml beside or above the claim"
+        skip = pytest.mark.skip(reason=f"{NOT_CHECKED}no checkpoint: {why}")
+        rows = [pytest.param(*[None] * (1 + by_head + by_role), id="no-checkpoint", marks=skip)]
     names = ["checkpoint", *(["head"] if by_head else []), *(["heads"] if by_role else [])]
     metafunc.parametrize(names, rows, indirect=["checkpoint"], scope="session")
 

@@ -21,7 +21,7 @@ from pytest_interp.ledger import Record
 from pytest_interp.measurement import quote
 
 DECISIONS = ("found", "confirmed")
-DRAW = ("data_hash", "data_seed", "bos")
+DRAW = ("data_hash", "data_seed", "bos", "n")
 EXACT = ("quantity", "outcome", "n", "bound", "heads", "decisions", "data_hash")
 
 
@@ -42,7 +42,7 @@ def entry_of(records: list[Record], fingerprint: str, *, drawn: bool) -> dict[st
             row["decisions"] = decided
         if not drawn:
             row |= {"n": record["n"], "value": record["value"], "tolerance": record["tolerance"]}
-            row |= {key: record["about"].get(key) for key in DRAW}
+            row |= {key: record["about"].get(key) for key in DRAW if key != "n"}
         kept.append(row)
     return {"fingerprint": fingerprint, "records": kept}
 
@@ -50,12 +50,16 @@ def entry_of(records: list[Record], fingerprint: str, *, drawn: bool) -> dict[st
 def same_data(entry: dict[str, Any], stored: dict[str, Any]) -> bool:
     """Whether both were drawn with the same choices, so that their numbers should agree.
 
-    The same seed, number and BOS with another hash is a change of templates or names: that is a difference.
+    The same seed, number and BOS with another hash is a change of templates or names, and another number of
+    verdicts is a change of the claim: those are differences, to be shown as such.
     """
-    choices = [
-        [(row.get("n"), row.get("data_seed"), row.get("bos")) for row in one["records"]] for one in (entry, stored)
-    ]
-    return choices[0] == choices[1]
+    if len(entry["records"]) != len(stored["records"]):
+        return True
+    pairs = list(zip(entry["records"], stored["records"], strict=True))
+    prompts, choices = (
+        all(one.get(key) == other.get(key) for one, other in pairs for key in keys) for keys in (DRAW[:1], DRAW[1:])
+    )
+    return prompts or choices
 
 
 class MeasurementSnapshotExtension(AbstractSyrupyExtension):

@@ -19,7 +19,16 @@ from pytest_interp.selection import NOT_APPLICABLE, NOT_CHECKED
 
 PROPERTY = "interp"
 WIDTH = 79
-_ORDER = ("supported", "refuted", "inconclusive", "snapshot differs", "expected failure", "not applicable", "error")
+_ORDER = (
+    "supported",
+    "refuted",
+    "inconclusive",
+    "snapshot differs",
+    "no snapshot",
+    "expected failure",
+    "not applicable",
+    "error",
+)
 _MARKUP: dict[str, dict[str, bool]] = {
     "supported": {"green": True},
     "refuted": {"red": True},
@@ -97,7 +106,8 @@ def _kind(report: Any, outcome: dict[str, Any], reason: str) -> tuple[str, str]:
     if report.passed or report.when != "call":
         return ("supported", "") if report.passed else ("error", f"in {report.when}")
     failing = [record["outcome"] for record in outcome["records"] if record["outcome"] != "supported"]
-    return failing[-1] if failing else "snapshot differs" if outcome["snapshot"] == "differs" else "error", ""
+    snapshot = {"differs": "snapshot differs", "missing": "no snapshot"}.get(outcome["snapshot"], "error")
+    return failing[-1] if failing else snapshot, ""
 
 
 def _detail(row: _Row) -> list[Line]:
@@ -105,7 +115,8 @@ def _detail(row: _Row) -> list[Line]:
     # The table is by checkpoint already: of the id, its heads and parameters are left.
     function, _, rest = row.claim.partition("[")
     which = rest.removesuffix("]").replace(row.checkpoint, "").strip("-")
-    lines = [Line(f"  {row.outcome:<16} {function} {which}".rstrip(), markup)]
+    status = f"  ({row.snapshot})" if row.snapshot in ("new number", "other prompts", "updated") else ""
+    lines = [Line(f"  {row.outcome:<16} {function} {which}".rstrip() + status, markup)]
     for record in row.records:
         seen = f"{record['quantity']} {quote(record['value'])}"
         if record["interval"]:

@@ -26,7 +26,8 @@ def test_a_role_claim_runs_once_for_each_head(claims_project):
     result.stdout.fnmatch_lines(
         [
             "interp: planted-ioi (5 claims)",
-            "interp: float32 on auto, seed 0, 96 prompts; transformer-lens *",
+            "interp: float32 on auto, seed 0, 96 prompts",
+            "interp: transformer-lens *",
             "*test_copies?planted-ioi-3.0? PASSED*",
             "*test_copies?planted-ioi-3.1? PASSED*",
             "*test_copies?planted-ioi-3.2? PASSED*",
@@ -78,6 +79,24 @@ def test_a_claim_in_a_testcase_is_refused_and_in_a_plain_class_runs(claims_proje
     assert result.ret != 0
     said = result.stdout.str() + result.stderr.str()
     assert "a claim is a function or method of a plain class, not a TestCase" in said
+
+
+def test_a_claim_without_any_checkpoint_is_not_checked_and_said(pytester):
+    pytester.makepyfile(test_it=CLAIM)
+    result = pytester.runpytest("-k", "task")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["no checkpoint: 1 not checked: name one with --interp-model, or write a circuit*"])
+    pytester.runpytest("-k", "task", "--interp-model", "planted-ioi").assert_outcomes(passed=1)
+
+
+def test_a_claim_may_name_a_checkpoint_that_has_no_circuit_file(pytester):
+    code = CLAIM.replace('role="name_mover"', 'checkpoints="NAME"').replace("def test_copies", "def copies")
+    pytester.makepyfile(test_it=code.replace("def test_together", "def together").replace("NAME", "planted-ioi"))
+    pytester.runpytest().assert_outcomes(passed=1)
+    pytester.makepyfile(test_it=code.replace("def test_together", "def together").replace("NAME", "planted"))
+    result = pytester.runpytest()
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(["*'planted' is not a registered checkpoint; nearest: planted-ioi*"])
 
 
 def test_a_claim_may_name_its_own_heads(claims_project):
@@ -274,9 +293,9 @@ def test_ini_twins(claims_project):
     claims_project.makeini("[pytest]\ninterp_model = planted-ioi\ninterp_prompts = 24\ninterp_seed = 3\n")
     claims_project.makepyfile(test_it=CLAIM)
     result = claims_project.runpytest("-k", "task")
-    result.stdout.fnmatch_lines(["interp: float32 on auto, seed 3, 24 prompts; *"])
+    result.stdout.fnmatch_lines(["interp: float32 on auto, seed 3, 24 prompts"])
     over = claims_project.runpytest("-k", "task", "--interp-prompts", "48")
-    over.stdout.fnmatch_lines(["interp: float32 on auto, seed 3, 48 prompts; *"])
+    over.stdout.fnmatch_lines(["interp: float32 on auto, seed 3, 48 prompts"])
 
 
 def test_strict_makes_missing_weights_an_error(claims_project, monkeypatch):
@@ -334,4 +353,4 @@ def test_workers_give_the_same_table(claims_project):
     spread = claims_project.runpytest_subprocess("-n2", "--dist=loadfile")
     spread.assert_outcomes(passed=5)
     line = next(line for line in plain.outlines if line.startswith("planted-ioi:"))
-    spread.stdout.fnmatch_lines(["interp: float32 on auto, seed 0, 96 prompts; *", line])
+    spread.stdout.fnmatch_lines(["interp: float32 on auto, seed 0, 96 prompts", line])

@@ -101,7 +101,9 @@ def test_a_whole_file_that_was_deleted_fails_where_the_circuit_knows_the_weights
     fingerprint = entries["test_task[planted-ioi]"]["fingerprint"]
     circuit.write_text(f'fingerprint = "{fingerprint}"\n{circuit.read_text()}')
     snapshot_file(accepted).unlink()
-    accepted.runpytest().assert_outcomes(failed=4)
+    result = accepted.runpytest()
+    result.assert_outcomes(failed=4)
+    result.stdout.fnmatch_lines(["planted-ioi: 4 no snapshot"])
 
 
 def test_new_weights_are_reported_as_new_and_lose_nothing(accepted):
@@ -165,6 +167,15 @@ def test_a_claim_that_never_ran_keeps_its_snapshot(accepted, arguments):
     result = accepted.runpytest("--snapshot-update", *arguments)
     assert result.parseoutcomes()["errors"] == 1
     assert json.loads(snapshot_file(accepted).read_text()) == before
+
+
+def test_another_number_of_verdicts_is_a_difference(accepted):
+    entries = json.loads(snapshot_file(accepted).read_text())
+    entries["test_task[planted-ioi]"]["records"] *= 2
+    snapshot_file(accepted).write_text(json.dumps(entries))
+    result = accepted.runpytest()
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(["  1 verdicts now, 2 in the snapshot"])
 
 
 def test_changed_templates_do_not_pass_as_other_prompts(accepted):
