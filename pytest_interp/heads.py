@@ -73,7 +73,7 @@ def as_heads(value: HeadLike | Iterable[HeadLike]) -> tuple[Head, ...]:
     if isinstance(value, Head | str) or (isinstance(value, tuple) and value and isinstance(value[0], int)):
         return (as_head(value),)
     if not hasattr(value, "__iter__"):
-        return (as_head(value),)
+        return (as_head(value),)  # type: ignore[arg-type]
     heads = tuple(sorted({as_head(item) for item in value}))  # type: ignore[arg-type]
     if not heads:
         raise UsageError("an empty set of heads was passed; name at least one, such as '9.9'")
