@@ -78,12 +78,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         comparison.keep()
     elif comparison:
         known = checkpoint.circuit is not None and checkpoint.circuit.fingerprint == checkpoint.fingerprint
-        outcome["snapshot"] = "differs"
         try:
             outcome["snapshot"] = comparison.compare(outcome["records"], checkpoint.fingerprint, known=known)
         except ClaimFailed as error:
             complaint = str(error)
-            outcome["snapshot"] = "missing" if comparison.missing else "differs"
+            outcome["snapshot"] = "missing" if comparison.stored is None else "differs"
     if complaint:
         pytest.fail(complaint, pytrace=False)
     return result

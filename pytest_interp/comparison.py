@@ -32,7 +32,6 @@ class Comparison:
         self.name = MeasurementSnapshotExtension.get_snapshot_name(test_location=self.location, index=0)
         self.entries = read_file(Path(path))
         self.stored: dict[str, Any] | None = self.entries.get(self.name)
-        self.missing = False
         self.drawn = bool(getattr(item.obj, "is_hypothesis_test", False))
 
     def keep(self) -> None:
@@ -62,7 +61,6 @@ class Comparison:
             self.keep()
             return "new number"
         if self.stored is None:
-            self.missing = True
             raise ClaimFailed(
                 f"{self.name} holds, but has no snapshot, though its weights are known\n"
                 f"  (fingerprint {fingerprint}); `--snapshot-update` accepts what was measured now"
