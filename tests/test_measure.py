@@ -7,6 +7,7 @@ from test_planted import variant
 from conftest import experiment_on
 from pytest_interp import Head
 from pytest_interp.checkpoints.planted import RULES, Match, Rule, Write, with_rule, without
+from pytest_interp.engine.interventions import Node, ablated
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measure import (
     accuracy,
@@ -197,7 +198,7 @@ def test_everything_from_the_clean_run_recovers_the_clean_run(planted_ioi):
         ({"corruption": "abcd"}, "no corruption 'abcd'; .*nearest: abc"),
         ({"direction": "up"}, "direction is 'up'"),
         ({"activation": "zz"}, "activation is 'zz'"),
-        ({"metric": "kl"}, "metric is 'kl'"),
+        ({"metric": "kll"}, "'kll' is no metric; .*nearest: kl"),
     ],
 )
 def test_bad_patches_get_a_sentence(planted_ioi, change, message):
@@ -246,19 +247,20 @@ def test_self_repair_is_the_share_that_is_made_up(planted_ioi):
 
 
 def test_the_mean_is_over_prompts_of_the_same_template(planted_ioi):
-    from pytest_interp.measure.backup import _replacements
-
-    head = Head(3, 0)
-    means = _replacements(planted_ioi, [head], "mean")[head]
-    reference = planted_ioi.data.reference
+    node = Node("z", 3, 0, "END")
+    source = ablated(planted_ioi, [node], "mean")
+    reference, clean = planted_ioi.data.reference, planted_ioi.data.clean
     hook = planted_ioi.checkpoint.hook("z", 3)
-    for template in list(means)[:3]:
-        rows = []
-        for group in reference.groups:
-            z = planted_ioi.checkpoint.run(group.tokens, keep=[hook]).kept[hook]
-            rows += [z[i, -1, 0] for i, row in enumerate(group.rows) if reference.prompts[row].template == template]
-        assert len(rows) == 16
-        assert torch.allclose(torch.stack(rows).mean(0), means[template], atol=1e-6)
+    for index, group in enumerate(clean.groups[:2]):
+        means = source(hook, index, torch.empty(len(group.rows), group.tokens.shape[1], 4, 144))
+        for i, row in enumerate(group.rows):
+            rows = []
+            for other in reference.groups:
+                z = planted_ioi.checkpoint.run(other.tokens, keep=[hook]).kept[hook]
+                same = [reference.prompts[r].template == clean.prompts[row].template for r in other.rows]
+                rows += [z[j] for j, chosen in enumerate(same) if chosen]
+            assert len(rows) == 16
+            assert torch.allclose(torch.stack(rows).mean(0), means[i], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +268,7 @@ def test_the_mean_is_over_prompts_of_the_same_template(planted_ioi):
     [
         (["3.0"], ["3.0", "4.1"], "mean", UsageError, "3.0 would be knocked out and watched"),
         (["4.0"], ["3.0"], "mean", NotApplicable, "none of 3.0 comes after 4.0"),
-        (["3.0"], ["4.1"], "resample", UsageError, "ablation is 'resample'"),
+        (["3.0"], ["4.1"], "resampled", UsageError, "ablation is 'resampled'"),
     ],
 )
 def test_bad_knock_outs_get_a_sentence(planted_ioi, out, backups, ablation, error, message):

@@ -22,7 +22,7 @@ from pytest_interp.measurement import quote
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
-    from pytest_interp.measure.backup import Ablation
+    from pytest_interp.engine.interventions import Ablation
 
 
 def assert_backup_heads(

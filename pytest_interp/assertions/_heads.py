@@ -20,7 +20,8 @@ from pytest_interp.measurement import Measurement
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.engine import Experiment
-    from pytest_interp.measure.patching import Activation, Direction, Metric
+    from pytest_interp.engine.metric import Metric
+    from pytest_interp.measure.patching import Activation, Direction
 
 
 def assert_head_patch_effect(
@@ -31,7 +32,7 @@ def assert_head_patch_effect(
     at: str | None = None,
     direction: Direction = "denoise",
     corruption: str = "s2-exchanged",
-    metric: Metric = "recovered",
+    metric: Metric | str = "recovered",
     controls: int = CONTROLS,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:

@@ -18,7 +18,7 @@ from pytest_interp.measurement import Measurement, Population
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
-    from pytest_interp.measure.backup import Ablation
+    from pytest_interp.engine.interventions import Ablation
 
 
 def assert_logit_diff(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -17,6 +16,7 @@ import torch
 from pytest_interp.checkpoints import guard
 from pytest_interp.checkpoints.boot import boot, device_of
 from pytest_interp.checkpoints.spec import CheckpointSpec
+from pytest_interp.checkpoints.weights import Shape, Weights
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, KVHead
 
@@ -39,30 +39,23 @@ _HOOKS = {
     "k": "blocks.{}.attn.hook_k",
     "v": "blocks.{}.attn.hook_v",
     "z": "blocks.{}.attn.hook_z",
+    "rot_q": "blocks.{}.attn.hook_rot_q",
+    "rot_k": "blocks.{}.attn.hook_rot_k",
     "pattern": "blocks.{}.attn.hook_pattern",
 }
 
 
 class Pass(NamedTuple):
-    """One forward pass: logits at END, shape ``(row, vocab)``, and the activations asked for, by hook name."""
+    """One forward pass: logits at END, shape ``(row, vocab)``, and the activations asked for, by hook name.
+
+    Where positions were asked for, the logits have shape ``(row, k, vocab)``.
+    """
 
     logits: Tensor
     kept: Mapping[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Shape:
-    """How many of what a checkpoint has."""
-
-    n_layers: int
-    n_heads: int
-    n_kv_heads: int
-    d_head: int
-    d_model: int
-    d_vocab: int
-
-
-class Checkpoint:
+class Checkpoint(Weights):
     """A frozen model in eval mode, with the circuit that is claimed of it.
 
     Attributes:
@@ -112,13 +105,21 @@ class Checkpoint:
 
     # ---- forward passes
 
-    def run(self, tokens: Int[Tensor, "row pos"], *, edits: Mapping[str, Edit] = {}, keep: Sequence[str] = ()) -> Pass:
-        """One forward pass with activations replaced and others kept; only END is unembedded.
+    def run(
+        self,
+        tokens: Int[Tensor, "row pos"],
+        *,
+        edits: Mapping[str, Edit] = {},
+        keep: Sequence[str] = (),
+        positions: Int[Tensor, "row k"] | None = None,
+    ) -> Pass:
+        """One forward pass with activations replaced and others kept; only what is read is unembedded.
 
         Args:
             tokens: shape ``(row, pos)``; END is the last column.
             edits: hook name -> what replaces that activation.
             keep: hook names; each is kept as it is after its edit.
+            positions: indices whose logits are read; None for END alone.
 
         Raises:
             NotApplicable: the architecture has no such site.
@@ -135,8 +136,11 @@ class Checkpoint:
 
             return store
 
-        def only_end(value: Tensor, hook: Any) -> Tensor:  # noqa: ARG001
-            return value[:, -1:]
+        def only_read(value: Tensor, hook: Any) -> Tensor:  # noqa: ARG001
+            if positions is None:
+                return value[:, -1:]
+            where = positions.to(value.device)[:, :, None]
+            return value.gather(1, where.expand(-1, -1, value.shape[-1]))
 
         for name in (*edits, *keep):
             if name not in bridge.hook_dict:
@@ -144,13 +148,15 @@ class Checkpoint:
         hooks: list[tuple[str, Callable[[Tensor, Any], Tensor | None]]]
         hooks = [(name, editing(edit)) for name, edit in edits.items()]
         hooks += [(name, keeping(name)) for name in keep]
-        hooks.append(("unembed.hook_in", only_end))
+        hooks.append(("unembed.hook_in", only_read))
         with torch.inference_mode(), bridge.hooks(fwd_hooks=hooks):
-            logits = bridge(tokens.to(self.device), return_type="logits")[:, -1]
+            logits = bridge(tokens.to(self.device), return_type="logits")
+        if positions is None:
+            logits = logits[:, -1]
         if not bool(torch.isfinite(logits).all()):
             raise UsageError(
-                f"{self.name} gives NaN or infinite logits on {logits.isfinite().all(-1).logical_not().sum()} of "
-                f"{len(logits)} prompts; check its weights, or run it with --interp-dtype float32"
+                f"{self.name} gives NaN or infinite logits on {int((~logits.isfinite().flatten(1).all(-1)).sum())} "
+                f"of {len(logits)} prompts; check its weights, or run it with --interp-dtype float32"
             )
         return Pass(logits.float(), kept)
 
@@ -168,45 +174,17 @@ class Checkpoint:
         return name
 
     @property
+    def embedding_hooks(self) -> Mapping[str, str]:
+        """The hooks of what the residual stream starts from: token embedding, and position where it is added."""
+        names = {"embed": "hook_embed", "pos_embed": "hook_pos_embed"}
+        rotary = "rotary_emb.hook_in" in self._bridge.hook_dict
+        return {name: hook for name, hook in names.items() if name == "embed" or not rotary}
+
+    @property
     def scale_hook(self) -> str | None:
         """The hook of the final norm's scale, or None where the model has no final norm."""
         name = "ln_final.hook_scale"
         return name if name in self._bridge.hook_dict and self._bridge.cfg.normalization_type else None
-
-    # ---- weights, as compatibility mode leaves them
-
-    def w_v(self, layer: int) -> Float[Tensor, "head d_model d_head"]:
-        """Value weights by query head; grouped key-value heads are repeated for the query heads that share them."""
-        weights: Tensor = self._bridge.blocks[layer].attn.W_V
-        return weights.repeat_interleave(self.shape.n_heads // len(weights), dim=0)
-
-    def w_o(self, layer: int) -> Float[Tensor, "head d_head d_model"]:
-        """Output weights by head."""
-        weights: Tensor = self._bridge.blocks[layer].attn.W_O
-        return weights
-
-    def w_u(self) -> Float[Tensor, "d_model d_vocab"]:
-        """The unembedding."""
-        weights: Tensor = self._bridge.W_U
-        return weights
-
-    def embed_through_mlp0(self, tokens: Int[Tensor, " name"]) -> Float[Tensor, "name d_model"]:
-        """Token embeddings after the first MLP, without attention or positions: ``W_E + MLP0(ln2(W_E))``."""
-        with torch.inference_mode():
-            embedded: Tensor = self._bridge.W_E[tokens.to(self.device)].unsqueeze(1)
-            block = self._bridge.blocks[0]
-            if getattr(block, "mlp", None) is not None:
-                embedded = embedded + block.mlp(block.ln2(embedded) if hasattr(block, "ln2") else embedded)
-            return embedded.squeeze(1)
-
-    def ln1(self, layer: int, residual: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
-        """The residual as the attention of a layer reads it (its gain is folded into the weights)."""
-        block = self._bridge.blocks[layer]
-        if not hasattr(block, "ln1"):
-            return residual
-        with torch.inference_mode():
-            normed: Tensor = block.ln1(residual.unsqueeze(1))
-            return normed.squeeze(1)
 
     # ---- heads
 
@@ -231,6 +209,14 @@ class Checkpoint:
         """The query heads that read a key-value head."""
         group = self.shape.n_heads // self.shape.n_kv_heads
         return tuple(Head(kv_head.layer, kv_head.head * group + i) for i in range(group))
+
+    def detected(self, text: str, kind: str) -> Float[Tensor, "layer head"]:
+        """The scores of TransformerLens's own head detector on a text, with BOS as the tokenizer puts it."""
+        from transformer_lens.head_detector import detect_head
+
+        with torch.inference_mode():
+            scores: Tensor = detect_head(self._bridge, text, kind)
+        return scores
 
     # ---- the guard
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_interp.engine.interventions import positions_of
+from pytest_interp.engine.metric import LOGIT_DIFF, Metric
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.measurement import FLOAT_NOISE, Json
 
@@ -96,6 +98,7 @@ class Experiment:
         *,
         edits: Callable[[int, Group], Mapping[str, Edit]] | None = None,
         keep: Sequence[str] = (),
+        copies: int = 1,
     ) -> tuple[Float[Tensor, "prompt 2"], Mapping[str, list[Tensor]]]:
         """Logits of answer and distractor at END in data-set order, and activations kept of the same passes.
 
@@ -103,6 +106,7 @@ class Experiment:
             run: which prompts are run; answers and distractors are the clean run's in any case.
             edits: for each group (its index and itself), what to replace in its pass.
             keep: hook names to keep, as one tensor for each group.
+            copies: how often a group stands in its batch, for edits that exchange between copies; the first is read.
         """
         prompts = self.data.run(run)
         key = (prompts.digest, self.data.clean.digest, "answer_logits")
@@ -112,9 +116,10 @@ class Experiment:
         out = torch.empty(len(prompts), 2)
         kept: dict[str, list[Tensor]] = {hook: [] for hook in keep}
         for index, (group, clean) in enumerate(zip(prompts.groups, self.data.clean.groups, strict=True)):
-            one = self.checkpoint.run(group.tokens, edits=edits(index, group) if edits else {}, keep=keep)
+            tokens = group.tokens.repeat(copies, 1)
+            one = self.checkpoint.run(tokens, edits=edits(index, group) if edits else {}, keep=keep)
             columns = torch.stack([clean.answers, clean.distractors], dim=1).to(one.logits.device)
-            out[list(clean.rows)] = one.logits.gather(1, columns).cpu()
+            out[list(clean.rows)] = one.logits[: len(columns)].gather(1, columns).cpu()
             for hook in keep:
                 kept[hook].append(one.kept[hook])
         memo[key] = out
@@ -126,6 +131,36 @@ class Experiment:
         """logit(answer) - logit(distractor) at END for each prompt."""
         logits, _ = self.answer_logits(run, edits=edits)
         return logits[:, 0] - logits[:, 1]
+
+    def scores(
+        self,
+        metric: Metric,
+        run: str = "clean",
+        *,
+        edits: Callable[[int, Group], Mapping[str, Edit]] | None = None,
+    ) -> Float[Tensor, " prompt"]:
+        """A metric of a run, edited or not, for each prompt in data-set order."""
+        if metric == LOGIT_DIFF:
+            return self.logit_diffs(run, edits=edits)
+        prompts = self.data.run(run)
+        out = torch.empty(len(prompts))
+        for index, (group, clean) in enumerate(zip(prompts.groups, self.data.clean.groups, strict=True)):
+            (where,) = positions_of(self, index, metric.at)
+            assert where is not None
+            base = self.logits_at(index, where) if metric.score == "kl" else None
+            made = edits(index, group) if edits else {}
+            logits = self.checkpoint.run(group.tokens, edits=made, positions=where[:, None]).logits[:, 0]
+            out[list(clean.rows)] = metric.of(logits, clean, where, self.checkpoint, base).cpu()
+        return out
+
+    def logits_at(self, index: int, where: Int[Tensor, " row"]) -> Float[Tensor, "row vocab"]:
+        """The unedited clean run's logits of a group at one position of each row."""
+        memo, tokens = self.checkpoint.memory, self.data.clean.groups[index].tokens
+        key = (self.data.clean.digest, index, "logits", tuple(where.tolist()))
+        if key not in memo:
+            memo[key] = self.checkpoint.run(tokens, positions=where[:, None]).logits[:, 0]
+        logits: Tensor = memo[key]
+        return logits
 
     def in_order(self, by_group: Sequence[Tensor]) -> Tensor:
         """Per-row tensors of each group, joined in data-set order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pytest_interp.measurement import Json, Measurement
@@ -25,7 +26,7 @@ def per_prompt(
     unit: str = "logits",
     scale: Tensor | None = None,
     tolerance: float | None = None,
-    about: dict[str, Json] | None = None,
+    about: Mapping[str, Json] | None = None,
 ) -> Measurement:
     """Labels, templates and population come from the data set, the tolerance from the dtype."""
     data = experiment.data

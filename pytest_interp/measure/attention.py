@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head, HeadLike, as_head
 from pytest_interp.measure._per_prompt import per_prompt
+from pytest_interp.measure.dla import final_scale
 from pytest_interp.measurement import PROBABILITY_NOISE, Measurement
+from pytest_interp.positions import END
+from pytest_interp.table import Table, heads_table
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pytest_interp.engine import Experiment
 
 
@@ -22,6 +28,7 @@ def attention(
     at: str,
     to: str,
     more_than: Sequence[str] = (),
+    weighted: bool = False,
     run: str = "clean",
 ) -> Measurement:
     """The attention probability from one named position to another, minus that to others.
@@ -34,6 +41,8 @@ def attention(
         at: the position that attends (destination).
         to: the position attended to (source).
         more_than: positions whose attention is taken off.
+        weighted: by the norm of what is moved, ``pattern * |v W_O|``, relative to the row's sum: a head that rests
+            on BOS moves little from there. Values before ``b_O``, biases of v included.
         run: ``clean`` or a corruption.
 
     Returns:
@@ -42,21 +51,25 @@ def attention(
     Raises:
         UsageError: a head or position that is not there.
 
-    Wang et al. 2022, section 3.1 (name movers attend from END to IO).
+    Wang et al. 2022, section 3.1 (name movers attend from END to IO); Kobayashi et al. 2020 on weighting by the norm.
     """
     head = experiment.checkpoint.check_head(as_head(head))
     patterns = experiment.activation(experiment.checkpoint.hook("pattern", head.layer), run)
     values = []
-    for group, pattern in zip(experiment.data.clean.groups, patterns, strict=True):
+    norms = _moved(experiment, head, run) if weighted else []
+    for index, (group, pattern) in enumerate(zip(experiment.data.clean.groups, patterns, strict=True)):
         rows = torch.arange(len(group.rows), device=pattern.device)
         from_here = pattern[rows, head.head, experiment.position(group, at)]
+        if weighted:
+            moved = from_here * norms[index]
+            from_here = moved / moved.sum(-1, keepdim=True).clamp(min=1e-30)
         value = from_here[rows, experiment.position(group, to)]
         for other in more_than:
             value = value - from_here[rows, experiment.position(group, other)]
         values.append(value)
     return per_prompt(
         experiment,
-        "attention",
+        "value_weighted_attention" if weighted else "attention",
         experiment.in_order(values),
         unit="probability",
         tolerance=PROBABILITY_NOISE[experiment.checkpoint.dtype],
@@ -64,14 +77,89 @@ def attention(
     )
 
 
+def _moved(experiment: Experiment, head: Head, run: str) -> list[Tensor]:
+    """For each group ``|v W_O|`` of a head at every source position, shape ``(row, pos)``."""
+    checkpoint = experiment.checkpoint
+    index = checkpoint.kv_head(head).head
+    w_o = checkpoint.w_o(head.layer)[head.head]
+    return [(v[:, :, index] @ w_o).norm(dim=-1) for v in experiment.activation(checkpoint.hook("v", head.layer), run)]
+
+
+def attention_and_write(
+    experiment: Experiment,
+    head: HeadLike,
+    *,
+    to: Sequence[str] = ("IO", "S1", "S2"),
+    run: str = "clean",
+) -> tuple[tuple[str, Tensor, Tensor], ...]:
+    """For each source position: its name, the attention to it from END, and what the head writes towards its token.
+
+    The write is ``z W_O . W_U[token at the source] / scale`` at END, in logits, both one value for each prompt:
+    the points of the scatter in Wang et al. 2022, figure 3c.
+    """
+    checkpoint, head = experiment.checkpoint, experiment.checkpoint.check_head(as_head(head))
+    z_hook, scale_hook = checkpoint.hook("z", head.layer), checkpoint.scale_hook
+    kept = experiment.activations([z_hook, *([scale_hook] if scale_hook else [])], experiment.data.run(run))
+    scales, w_u = final_scale(experiment, kept), checkpoint.w_u()
+    points = []
+    for source in to:
+        writes = []
+        for index, group in enumerate(experiment.data.run(run).groups):
+            # The run's own token stands at the clean run's position: runs are aligned.
+            where = experiment.position(experiment.data.clean.groups[index], source).cpu()
+            tokens = group.tokens[torch.arange(len(where)), where].to(w_u.device)
+            out = kept[z_hook][index][:, -1, head.head] @ checkpoint.w_o(head.layer)[head.head]
+            writes.append((out * w_u[:, tokens].T).sum(-1).float() / scales[index])
+        read = torch.tensor(attention(experiment, head, at=END, to=source, run=run).values)
+        points.append((source, read, experiment.in_order(writes)))
+    return tuple(points)
+
+
+def attention_write_correlation(
+    experiment: Experiment, head: HeadLike, *, to: Sequence[str] = ("IO", "S1", "S2"), run: str = "clean"
+) -> Measurement:
+    """The correlation between a head's attention to a name at END and what it writes towards that name.
+
+    Pearson's r over all prompts and source positions, ``mean(a w)`` of the standardised attention ``a`` and write
+    ``w``; each prompt's value is the mean of its products, so that the mean over prompts is r.
+
+    Returns:
+        One value for each prompt; their mean is in [-1, 1]: near 1 for a head that copies what it reads, near -1
+        for one that suppresses it.
+
+    Raises:
+        NotApplicable: attention or write do not vary, as in a head that does nothing.
+
+    Wang et al. 2022, section 3.1 and figure 3c.
+    """
+    points = attention_and_write(experiment, head, to=to, run=run)
+    read, written = torch.stack([p[1] for p in points]).double(), torch.stack([p[2] for p in points]).double()
+    if float(read.std()) < 1e-6 or float(written.std()) < experiment.noise:
+        raise NotApplicable(f"attention or write of {as_head(head)} do not vary over these prompts: no correlation")
+    products = _standardised(read) * _standardised(written)
+    return per_prompt(
+        experiment,
+        "attention_write_correlation",
+        products.mean(0),
+        unit="correlation",
+        about={"heads": [str(as_head(head))], "to": list(to), "run": run},
+    )
+
+
+def _standardised(values: Tensor) -> Tensor:
+    return (values - values.mean()) / values.std(correction=0)
+
+
 def head_attentions(
     experiment: Experiment, *, at: str, to: str, more_than: Sequence[str] = (), run: str = "clean"
-) -> Mapping[Head, Measurement]:
-    """The attention of every head of the model, as a table of measurements, from one pass."""
+) -> Table[Head]:
+    """The attention of every head of the model, layer by head, from one pass."""
     checkpoint = experiment.checkpoint
     heads = [
         Head(layer, head) for layer in range(checkpoint.shape.n_layers) for head in range(checkpoint.shape.n_heads)
     ]
     hooks = [checkpoint.hook("pattern", layer) for layer in range(checkpoint.shape.n_layers)]
     experiment.activations(hooks, experiment.data.run(run))
-    return {head: attention(experiment, head, at=at, to=to, more_than=more_than, run=run) for head in heads}
+    return heads_table(
+        {head: attention(experiment, head, at=at, to=to, more_than=more_than, run=run) for head in heads}
+    )

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import fsum
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import torch
-
+from pytest_interp.engine.interventions import Ablation, Node, ablated, overwrite
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.measure._per_prompt import per_prompt, ratio_noise
 from pytest_interp.measure.dla import attribute, attributions, final_scale
 from pytest_interp.measurement import Json, Measurement
+from pytest_interp.positions import END
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pytest_interp.checkpoints.checkpoint import Edit
     from pytest_interp.engine import Experiment
-    from pytest_interp.tasks import Group
-
-Ablation: TypeAlias = Literal["mean", "zero"]
 
 
 @dataclass(frozen=True)
@@ -136,72 +132,17 @@ def ablated_pass(experiment: Experiment, out: list[Head], ablation: Ablation, wa
     Raises:
         UsageError: an unknown ablation; mean ablation without a reference or with a template that it lacks.
     """
-    if ablation not in ("mean", "zero"):
-        raise UsageError(f"ablation is {ablation!r}; allowed: 'mean', 'zero'")
     checkpoint = experiment.checkpoint
     layers = sorted({head.layer for head in (*watched, *out)})
     keep = [checkpoint.hook("z", layer) for layer in layers]
     if checkpoint.scale_hook:
         keep.append(checkpoint.scale_hook)
-    replacement = _replacements(experiment, out, ablation)
-    logits, kept = experiment.answer_logits(edits=_knock_out(experiment, out, replacement), keep=keep)
+    nodes = [Node("z", head.layer, head.head, END) for head in out]
+    edits = overwrite(experiment, nodes, ablated(experiment, nodes, ablation, seed=experiment.seed))
+    logits, kept = experiment.answer_logits(edits=edits, keep=keep)
     frozen = final_scale(experiment, experiment.activations(keep, experiment.data.clean))
     removed = attributions(experiment, out) - attribute(experiment, out, kept, frozen)
     return Ablated(logits[:, 0] - logits[:, 1], kept, frozen, final_scale(experiment, kept), removed.sum(1))
-
-
-def _replacements(experiment: Experiment, heads: list[Head], ablation: Ablation) -> Mapping[Head, Mapping[str, Tensor]]:
-    """For each head, by template, the vector that its z at END becomes."""
-    checkpoint, data = experiment.checkpoint, experiment.data
-    templates = {prompt.template for prompt in data.clean.prompts}
-    if ablation == "zero":
-        zero = torch.zeros(checkpoint.shape.d_head, device=checkpoint.device)
-        return {head: dict.fromkeys(templates, zero) for head in heads}
-    if data.reference is None:
-        raise UsageError(
-            f"data set {data.name} has no reference prompts to take means over; pass ablation='zero' or use the IOI set"
-        )
-    missing = templates - {prompt.template for prompt in data.reference.prompts}
-    if missing:
-        raise UsageError(f"the reference of {data.name} has no prompts of the template {sorted(missing)[0]!r}")
-    hooks = {head.layer: checkpoint.hook("z", head.layer) for head in heads}
-    kept = experiment.activations(list(hooks.values()), data.reference)
-    means: dict[Head, dict[str, Tensor]] = {head: {} for head in heads}
-    for head in heads:
-        rows: dict[str, list[Tensor]] = {template: [] for template in templates}
-        for group, z in zip(data.reference.groups, kept[hooks[head.layer]], strict=True):
-            for i, row in enumerate(group.rows):
-                template = data.reference.prompts[row].template
-                if template in rows:
-                    rows[template].append(z[i, -1, head.head])
-        means[head] = {template: torch.stack(vectors).mean(0) for template, vectors in rows.items()}
-    return means
-
-
-def _knock_out(
-    experiment: Experiment, heads: list[Head], replacement: Mapping[Head, Mapping[str, Tensor]]
-) -> Callable[[int, Group], Mapping[str, Edit]]:
-    checkpoint, prompts = experiment.checkpoint, experiment.data.clean.prompts
-
-    def edits(_: int, group: Group) -> Mapping[str, Edit]:
-        def edit(layer: int) -> Edit:
-            new = {
-                head.head: torch.stack([replacement[head][prompts[row].template] for row in group.rows])
-                for head in heads
-                if head.layer == layer
-            }
-
-            def replace(value: Tensor) -> Tensor:
-                value = value.clone()
-                for index, vectors in new.items():
-                    value[:, -1, index] = vectors.to(value.dtype)
-                return value
-
-            return replace
-
-        return {checkpoint.hook("z", layer): edit(layer) for layer in {head.layer for head in heads}}
-
-    return edits
 
 
 def self_repair(

@@ -10,6 +10,7 @@ import torch
 from pytest_interp.heads import Head, HeadLike, as_heads
 from pytest_interp.measure._per_prompt import per_prompt
 from pytest_interp.measurement import Measurement
+from pytest_interp.table import Row, Table, heads_table
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -43,15 +44,60 @@ def direct_logit_attribution(
     )
 
 
-def head_attributions(experiment: Experiment, *, run: str = "clean") -> Mapping[Head, Measurement]:
-    """The direct logit attribution of every head of the model, as a table of measurements."""
+def head_attributions(experiment: Experiment, *, run: str = "clean") -> Table[Head]:
+    """The direct logit attribution of every head of the model, layer by head."""
     shape = experiment.checkpoint.shape
     heads = [Head(layer, head) for layer in range(shape.n_layers) for head in range(shape.n_heads)]
     values = attributions(experiment, heads, run=run)
-    return {
-        head: per_prompt(experiment, "direct_logit_attribution", values[:, i], about={"heads": [str(head)], "run": run})
-        for i, head in enumerate(heads)
+    return heads_table(
+        {
+            head: per_prompt(
+                experiment, "direct_logit_attribution", values[:, i], about={"heads": [str(head)], "run": run}
+            )
+            for i, head in enumerate(heads)
+        }
+    )
+
+
+def component_attributions(experiment: Experiment, *, run: str = "clean") -> Table[tuple[Row, int | str]]:
+    """The direct logit attribution of every component: embeddings, and attention and MLP of each layer.
+
+    ``x . (W_U[answer] - W_U[distractor]) / scale`` for ``x`` what the component adds to the residual stream at END,
+    its biases included. Together with the difference of ``b_U`` they add up to the logit difference.
+
+    Args:
+        experiment: checkpoint and data set.
+        run: ``clean`` or a corruption.
+
+    Returns:
+        A table of logits: the row ``start`` with the embeddings, then each layer's ``attn_out`` and ``mlp_out``.
+
+    Elhage et al. 2021; Wang et al. 2022, section 3.1.
+    """
+    checkpoint = experiment.checkpoint
+    hooks: dict[tuple[Row, int | str], str] = {
+        ("start", name): hook for name, hook in checkpoint.embedding_hooks.items()
     }
+    for layer in range(checkpoint.shape.n_layers):
+        hooks |= {(layer, site): checkpoint.hook(site, layer) for site in ("attn_out", "mlp_out")}
+    scale_hook = [checkpoint.scale_hook] if checkpoint.scale_hook else []
+    kept = experiment.activations([*hooks.values(), *scale_hook], experiment.data.run(run))
+    directions = _directions(experiment, final_scale(experiment, kept))
+    return Table(
+        {
+            key: per_prompt(
+                experiment,
+                "direct_logit_attribution",
+                # A position embedding may come as one row for all prompts.
+                experiment.in_order(
+                    [(x[:, -1].float() * d).sum(-1) for x, d in zip(kept[hook], directions, strict=True)]
+                ),
+                about={"component": f"{key[0]} {key[1]}", "run": run},
+            )
+            for key, hook in hooks.items()
+        },
+        ("layer", "component"),
+    )
 
 
 def attributions(experiment: Experiment, heads: Sequence[Head], *, run: str = "clean") -> Float[Tensor, "prompt head"]:
@@ -77,14 +123,21 @@ def attribute(
 ) -> Float[Tensor, "prompt head"]:
     """Attribution from kept activations z and a final scale for each group."""
     checkpoint = experiment.checkpoint
-    w_u = checkpoint.w_u()
     by_group = []
-    for index, group in enumerate(experiment.data.clean.groups):
-        answers, distractors = group.answers.to(w_u.device), group.distractors.to(w_u.device)
-        direction = (w_u[:, answers] - w_u[:, distractors]).T.float() / scale[index][:, None]
+    for index, direction in enumerate(_directions(experiment, scale)):
         columns = []
         for head in heads:
             z = kept[checkpoint.hook("z", head.layer)][index][:, -1, head.head].float()
             columns.append(((z @ checkpoint.w_o(head.layer)[head.head].float()) * direction).sum(-1))
         by_group.append(torch.stack(columns, dim=1))
     return experiment.in_order(by_group)
+
+
+def _directions(experiment: Experiment, scale: Sequence[Tensor]) -> list[Tensor]:
+    """For each group ``(W_U[answer] - W_U[distractor]) / scale``, shape ``(row, d_model)``."""
+    w_u = experiment.checkpoint.w_u()
+    made = []
+    for group, one in zip(experiment.data.clean.groups, scale, strict=True):
+        answers, distractors = group.answers.to(w_u.device), group.distractors.to(w_u.device)
+        made.append((w_u[:, answers] - w_u[:, distractors]).T.float() / one[:, None])
+    return made

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from pytest_interp.engine.interventions import Ablation
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import HeadLike, as_heads
 from pytest_interp.measure._per_prompt import per_prompt
-from pytest_interp.measure.backup import Ablation, ablated_pass
+from pytest_interp.measure.backup import ablated_pass
 from pytest_interp.measurement import Json, Measurement
 
 if TYPE_CHECKING:

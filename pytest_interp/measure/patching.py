@@ -1,141 +1,279 @@
-"""Activation patching of heads: one run's activation put into the other run."""
+"""Activation patching: one run's activation put into the other run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
-import torch
-
-from pytest_interp.errors import UsageError
-from pytest_interp.heads import Head, HeadLike, as_heads
+from pytest_interp.engine.interventions import HEAD_SITES, LAYER_SITES, At, Node, from_run, overwrite, text_of
+from pytest_interp.engine.metric import LOGIT_DIFF, Metric, as_metric
+from pytest_interp.errors import UsageError, nearest
+from pytest_interp.heads import Head, HeadLike, KVHead, as_heads
 from pytest_interp.measure._per_prompt import per_prompt, ratio_noise
 from pytest_interp.measurement import Json, Measurement
+from pytest_interp.table import Table, heads_table
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from pytest_interp.checkpoints.checkpoint import Edit
+    from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.engine import Experiment
-    from pytest_interp.tasks import Group
 
 Activation: TypeAlias = Literal["z", "q", "k", "v", "pattern"]
+Stream: TypeAlias = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"]
 Direction: TypeAlias = Literal["denoise", "noise"]
-Metric: TypeAlias = Literal["recovered", "logit_diff"]
 
 
 def head_patch_effect(
     experiment: Experiment,
-    heads: HeadLike | Iterable[HeadLike],
+    heads: HeadLike | KVHead | Iterable[HeadLike],
     *,
     activation: Activation = "z",
-    at: str | None = None,
+    at: At = None,
     direction: Direction = "denoise",
     corruption: str = "s2-exchanged",
-    metric: Metric = "recovered",
+    metric: Metric | str = "recovered",
 ) -> Measurement:
     """The effect of exchanging an activation of heads between the clean and the corrupted run.
 
     ``recovered = (mean patched - mean corrupted) / (mean clean - mean corrupted)`` of the logit difference: 0 is
-    the corrupted run, 1 the clean one. ``logit_diff`` is the change in logits: patched minus the run that is
-    patched. Several heads are exchanged in one pass, not one after the other.
+    the corrupted run, 1 the clean one. Any other metric is given as its change: patched minus the run that is
+    patched (``kl``, which compares with the clean run: of the patched run itself). Several heads are exchanged in
+    one pass, not one after the other.
 
     Args:
         experiment: checkpoint and data set.
         heads: one head or several. Where query heads share key-value heads, ``k`` and ``v`` of the shared head
-            are exchanged, for all that read it.
+            are exchanged, for all that read it; a ``KVHead`` names it directly.
         activation: ``z`` (before the output weights), ``q``, ``k``, ``v`` (before rotation) or ``pattern``.
-        at: a named position (for ``pattern``: the destination); None for all positions.
+        at: a named position (for ``pattern``: the destination), an index, several; None for all positions.
         direction: ``denoise`` puts clean into corrupted, ``noise`` the reverse.
         corruption: the corrupted run.
-        metric: ``recovered`` or ``logit_diff``.
+        metric: ``recovered``, ``logit_diff``, ``log_prob``, ``kl`` ... or a :class:`Metric`.
 
     Returns:
         For ``recovered`` a ratio of means, with the numerator and the denominator of each prompt; any real number.
 
     Raises:
-        UsageError: an unknown head, activation, position or corruption.
+        UsageError: an unknown head, activation, position or corruption; runs that do not differ.
         NotApplicable: the architecture has no such site.
 
     Wang et al. 2022, section 3; Zhang and Nanda 2023 on direction and corruption.
     """
-    checked = [experiment.checkpoint.check_head(head) for head in as_heads(heads)]
-    if direction not in ("denoise", "noise"):
+    _check(activation, HEAD_SITES, "activation")
+    checkpoint = experiment.checkpoint
+    about: dict[str, Json] = {"activation": activation}
+    if isinstance(heads, KVHead):
+        groups = [check_kv_head(checkpoint, heads)]
+        if activation not in ("k", "v"):
+            raise UsageError(f"{heads} is a key-value head; it has k and v, no {activation}: pass a query head")
+        about["heads"] = [str(heads)]
+    else:
+        checked = [checkpoint.check_head(head) for head in as_heads(heads)]
+        groups = sorted({checkpoint.kv_head(head) for head in checked})
+        about["heads"] = [str(head) for head in checked]
+    if activation in ("k", "v"):
+        nodes = [Node(activation, kv.layer, kv.head, at) for kv in groups]
+        if checkpoint.shape.n_kv_heads < checkpoint.shape.n_heads:
+            about["kv_heads"] = {str(kv): [str(h) for h in checkpoint.sharers(kv)] for kv in groups}
+    else:
+        nodes = [Node(activation, head.layer, head.head, at) for head in checked]
+    return _effect(experiment, "head_patch_effect", nodes, at, direction, corruption, metric, about)
+
+
+def patch_effect(
+    experiment: Experiment,
+    site: Stream,
+    layer: int,
+    *,
+    at: At = None,
+    direction: Direction = "denoise",
+    corruption: str = "s2-exchanged",
+    metric: Metric | str = "recovered",
+) -> Measurement:
+    """The effect of exchanging a layer's residual stream or output between the clean and the corrupted run.
+
+    As :func:`head_patch_effect`, for ``resid_pre``, ``resid_mid``, ``resid_post``, ``attn_out`` or ``mlp_out``.
+
+    Args:
+        experiment: checkpoint and data set.
+        site: the activation.
+        layer: from 0.
+        at: a named position, an index, several; None for all positions.
+        direction: ``denoise`` puts clean into corrupted, ``noise`` the reverse.
+        corruption: the corrupted run.
+        metric: ``recovered``, ``logit_diff``, ``log_prob``, ``kl`` ... or a :class:`Metric`.
+
+    Raises:
+        UsageError: an unknown site, layer, position or corruption; runs that do not differ.
+        NotApplicable: the architecture has no such site.
+
+    Meng et al. 2022 (causal tracing); Wang et al. 2022, section 3.
+    """
+    _check(site, LAYER_SITES, "site")
+    if not 0 <= layer < experiment.checkpoint.shape.n_layers:
+        last = experiment.checkpoint.shape.n_layers - 1
+        raise UsageError(f"{experiment.checkpoint.name} has no layer {layer}: pass 0 to {last}")
+    about: dict[str, Json] = {"activation": site, "layer": layer}
+    return _effect(experiment, "patch_effect", [Node(site, layer, None, at)], at, direction, corruption, metric, about)
+
+
+def patch_sweep(
+    experiment: Experiment,
+    site: Activation | Stream,
+    *,
+    positions: Sequence[str | int] | None = None,
+    at: At = None,
+    layers: Iterable[int] | None = None,
+    direction: Direction = "denoise",
+    corruption: str = "s2-exchanged",
+    metric: Metric | str = "recovered",
+) -> Table[Any]:
+    """The patching effect of every cell: layer by position, layer by head, or head by position.
+
+    Args:
+        experiment: checkpoint and data set.
+        site: a residual site (layer by position) or an activation of heads (layer by head). For ``k`` and ``v``
+            of a model with grouped key-value heads the cells are those heads.
+        positions: the columns; for residual sites by default the data set's named positions, or every index where
+            all prompts have one length; for heads none: one column for each head at ``at``.
+        at: for heads without ``positions``: where.
+        layers: which; all by default.
+        direction: ``denoise`` or ``noise``.
+        corruption: the corrupted run.
+        metric: as for :func:`head_patch_effect`.
+
+    TransformerLens ``patching.get_act_patch_*`` gives the mean over prompts of each cell; these are per prompt.
+    """
+    _check(site, (*LAYER_SITES, *HEAD_SITES), "site")
+    checkpoint, shape = experiment.checkpoint, experiment.checkpoint.shape
+    chosen = range(shape.n_layers) if layers is None else list(layers)
+    if site not in HEAD_SITES:
+        columns = named_positions(experiment) if positions is None else positions
+        return Table(
+            {
+                (layer, column): patch_effect(
+                    experiment,
+                    cast("Stream", site),
+                    layer,
+                    at=column,
+                    direction=direction,
+                    corruption=corruption,
+                    metric=metric,
+                )
+                for layer in chosen
+                for column in columns
+            },
+            ("layer", "position"),
+        )
+    heads: Sequence[Head | KVHead] = [Head(layer, head) for layer in chosen for head in range(shape.n_heads)]
+    if site in ("k", "v") and shape.n_kv_heads < shape.n_heads:
+        heads = sorted({checkpoint.kv_head(Head(layer, head)) for layer in chosen for head in range(shape.n_heads)})
+
+    def one(head: Head | KVHead, where: At) -> Measurement:
+        return head_patch_effect(
+            experiment,
+            head,
+            activation=cast("Activation", site),
+            at=where,
+            direction=direction,
+            corruption=corruption,
+            metric=metric,
+        )
+
+    if positions is None:
+        return heads_table({head: one(head, at) for head in heads})
+    cells = {(head, column): one(head, column) for head in heads for column in positions}
+    return Table(cells, ("head", "position"))
+
+
+def named_positions(experiment: Experiment) -> Sequence[str | int]:
+    """Every index where all prompts have one length, else the named positions."""
+    groups = experiment.data.clean.groups
+    return range(groups[0].tokens.shape[1]) if len(groups) == 1 else experiment.data.clean.position_names
+
+
+def flips(experiment: Experiment, corruption: str) -> Measurement:
+    """The share of prompts whose answer a corruption flips: clean prefers the answer, corrupted the distractor.
+
+    Patching from a corruption that leaves the answer as it is measures nothing.
+
+    Returns:
+        0 or 1 for each prompt; the tolerance counts the prompts that float noise could turn.
+    """
+    clean, corrupted = experiment.logit_diffs("clean"), experiment.logit_diffs(corruption)
+    flipped = (clean > 0) & (corrupted < 0)
+    close = (clean.abs().minimum(corrupted.abs()) <= experiment.noise).float().mean()
+    return per_prompt(
+        experiment,
+        "flips",
+        flipped.float(),
+        unit="share",
+        tolerance=float(close) + 1e-9,
+        about={"corruption": corruption},
+    )
+
+
+def check_kv_head(checkpoint: Checkpoint, kv: KVHead) -> KVHead:
+    """The key-value head, if the model has it.
+
+    Raises:
+        UsageError: it does not.
+    """
+    shape = checkpoint.shape
+    if not (0 <= kv.layer < shape.n_layers and 0 <= kv.head < shape.n_kv_heads):
+        raise UsageError(
+            f"{checkpoint.name} has no {kv}: its layers are 0 to {shape.n_layers - 1}, "
+            f"the key-value heads of each 0 to {shape.n_kv_heads - 1}"
+        )
+    return kv
+
+
+def _check(site: str, known: Sequence[str], what: str) -> None:
+    if site not in known:
+        raise UsageError(f"{what} is {site!r}; allowed: {', '.join(map(repr, known))}{nearest(site, known)}")
+
+
+def _effect(
+    experiment: Experiment,
+    quantity: str,
+    nodes: Sequence[Node],
+    at: At,
+    direction: Direction,
+    corruption: str,
+    metric: Metric | str,
+    about: dict[str, Json],
+) -> Measurement:
+    if direction not in get_args(Direction):
         raise UsageError(
             f"direction is {direction!r}; allowed: 'denoise' (clean into corrupted), 'noise' (the reverse)"
         )
-    if activation not in ("z", "q", "k", "v", "pattern"):
-        raise UsageError(f"activation is {activation!r}; allowed: 'z', 'q', 'k', 'v', 'pattern'")
-    if metric not in ("recovered", "logit_diff"):
-        raise UsageError(f"metric is {metric!r}; allowed: 'recovered', 'logit_diff'")
     source, target = ("clean", corruption) if direction == "denoise" else (corruption, "clean")
-    experiment.data.run(corruption)
-    patched = experiment.logit_diffs(target, edits=_exchange(experiment, checked, activation, at, source))
+    if experiment.data.run(corruption).digest == experiment.data.clean.digest or corruption == "clean":
+        raise UsageError(
+            f"the corruption {corruption!r} of {experiment.data.name} changes no prompt: an effect between equal runs "
+            "is undefined; pass one that does"
+        )
+    score = LOGIT_DIFF if metric == "recovered" else as_metric(metric)
+    patched = experiment.scores(score, target, edits=overwrite(experiment, nodes, from_run(experiment, nodes, source)))
+    about = {**about, "at": text_of(at), "direction": direction, "corruption": corruption,
+             "metric": "recovered" if metric == "recovered" else score.text}  # fmt: skip
+    if metric != "recovered":
+        values = patched if score.score == "kl" else patched - experiment.scores(score, target)
+        return per_prompt(
+            experiment,
+            quantity,
+            values,
+            unit=score.unit,
+            tolerance=score.noise(experiment.checkpoint.dtype),
+            about=about,
+        )
     clean, corrupted = experiment.logit_diffs("clean"), experiment.logit_diffs(corruption)
-    about: dict[str, Json] = {
-        "heads": [str(head) for head in checked],
-        "activation": activation,
-        "at": at or "all positions",
-        "direction": direction,
-        "corruption": corruption,
-        "metric": metric,
-    }
-    if activation in ("k", "v") and experiment.checkpoint.shape.n_kv_heads < experiment.checkpoint.shape.n_heads:
-        shared = sorted({experiment.checkpoint.kv_head(head) for head in checked})
-        about["kv_heads"] = {str(kv): [str(h) for h in experiment.checkpoint.sharers(kv)] for kv in shared}
-    if metric == "logit_diff":
-        base = clean if target == "clean" else corrupted
-        return per_prompt(experiment, "head_patch_effect", patched - base, about=about)
     scale = clean - corrupted
     return per_prompt(
         experiment,
-        "head_patch_effect",
+        quantity,
         patched - corrupted,
         unit="recovered",
         scale=scale,
         tolerance=ratio_noise(experiment, scale),
         about=about,
     )
-
-
-def _exchange(
-    experiment: Experiment, heads: list[Head], activation: Activation, at: str | None, source: str
-) -> Callable[[int, Group], Mapping[str, Edit]]:
-    """For each group, the edits that put the source run's activation of these heads in place."""
-    checkpoint = experiment.checkpoint
-    by_layer: dict[int, list[int]] = {}
-    for head in heads:
-        index = checkpoint.kv_head(head).head if activation in ("k", "v") else head.head
-        by_layer.setdefault(head.layer, [])
-        if index not in by_layer[head.layer]:
-            by_layer[head.layer].append(index)
-    hooks = {layer: checkpoint.hook(activation, layer) for layer in by_layer}
-    sources = experiment.activations(list(hooks.values()), experiment.data.run(source))
-
-    def edits(index: int, group: Group) -> Mapping[str, Edit]:
-        rows = torch.arange(len(group.rows), device=checkpoint.device)
-        # Runs are aligned token by token, so a position of the clean run is that of the other.
-        where = None if at is None else experiment.position(experiment.data.clean.groups[index], at)
-
-        def edit(layer: int) -> Edit:
-            new = sources[hooks[layer]][index]
-
-            def replace(value: Tensor) -> Tensor:
-                value = value.clone()
-                for head in by_layer[layer]:
-                    if activation == "pattern":
-                        if where is None:
-                            value[:, head] = new[:, head]
-                        else:
-                            value[rows, head, where] = new[rows, head, where]
-                    elif where is None:
-                        value[:, :, head] = new[:, :, head]
-                    else:
-                        value[rows, where, head] = new[rows, where, head]
-                return value
-
-            return replace
-
-        return {hooks[layer]: edit(layer) for layer in by_layer}
-
-    return edits

@@ -1,0 +1,81 @@
+"""What a checkpoint's weights say without a forward pass over prompts, as compatibility mode leaves them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How many of what a checkpoint has."""
+
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_head: int
+    d_model: int
+    d_vocab: int
+
+
+class Weights:
+    """The weights of a bridge, by head where they have heads."""
+
+    _bridge: Any
+    shape: Shape
+    device: str
+
+    def w_v(self, layer: int) -> Float[Tensor, "head d_model d_head"]:
+        """Value weights by query head; grouped key-value heads are repeated for the query heads that share them."""
+        weights: Tensor = self._bridge.blocks[layer].attn.W_V
+        return weights.repeat_interleave(self.shape.n_heads // len(weights), dim=0)
+
+    def w_o(self, layer: int) -> Float[Tensor, "head d_head d_model"]:
+        """Output weights by head."""
+        weights: Tensor = self._bridge.blocks[layer].attn.W_O
+        return weights
+
+    def w_u(self) -> Float[Tensor, "d_model d_vocab"]:
+        """The unembedding."""
+        weights: Tensor = self._bridge.W_U
+        return weights
+
+    def w_e(self) -> Float[Tensor, "d_vocab d_model"]:
+        """The embedding."""
+        weights: Tensor = self._bridge.W_E
+        return weights
+
+    def b_u(self) -> Float[Tensor, " d_vocab"]:
+        """The unembedding's bias, into which a final norm's is folded; zero where there is none."""
+        bias = getattr(self._bridge, "b_U", None)
+        return torch.zeros(self.shape.d_vocab, device=self.device) if bias is None else bias
+
+    def final_norm(self, residual: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
+        """The residual as the unembedding reads it: through the final norm, where there is one."""
+        with torch.inference_mode():
+            normed: Tensor = self._bridge.ln_final(residual.unsqueeze(1))
+            return normed.squeeze(1)
+
+    def embed_through_mlp0(self, tokens: Int[Tensor, " name"]) -> Float[Tensor, "name d_model"]:
+        """Token embeddings after the first MLP, without attention or positions: ``W_E + MLP0(ln2(W_E))``."""
+        with torch.inference_mode():
+            embedded: Tensor = self._bridge.W_E[tokens.to(self.device)].unsqueeze(1)
+            block = self._bridge.blocks[0]
+            if getattr(block, "mlp", None) is not None:
+                embedded = embedded + block.mlp(block.ln2(embedded) if hasattr(block, "ln2") else embedded)
+            return embedded.squeeze(1)
+
+    def ln1(self, layer: int, residual: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
+        """The residual as the attention of a layer reads it (its gain is folded into the weights)."""
+        block = self._bridge.blocks[layer]
+        if not hasattr(block, "ln1"):
+            return residual
+        with torch.inference_mode():
+            normed: Tensor = block.ln1(residual.unsqueeze(1))
+            return normed.squeeze(1)

@@ -1,0 +1,123 @@
+"""A table: what a sweep returns, a measurement in each cell; a cell that is undefined is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from pytest_interp.errors import UsageError, nearest
+from pytest_interp.heads import Head, KVHead, as_head
+from pytest_interp.measurement import Measurement
+
+Row: TypeAlias = int | str | Head | KVHead
+Cell: TypeAlias = Head | KVHead | tuple[Row, int | str]
+C = TypeVar("C", bound=Cell)
+H = TypeVar("H", Head, KVHead)
+
+
+@dataclass(frozen=True)
+class Table(Mapping[C, Measurement], Generic[C]):
+    """Measurements by cell: a head (layer by head), or a pair such as ``(9, "S2")`` (layer by position).
+
+    Attributes:
+        cells: in the order of rows, then columns.
+        axes: what rows and columns are, such as ``("layer", "head")``.
+    """
+
+    cells: Mapping[C, Measurement]
+    axes: tuple[str, str]
+
+    def __post_init__(self) -> None:
+        if not self.cells:
+            raise UsageError("a table needs at least one cell; nothing was measured")
+
+    def __getitem__(self, key: Any) -> Measurement:
+        return self.cells[self.key(key)]
+
+    def __iter__(self) -> Iterator[C]:
+        return iter(self.cells)
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def __repr__(self) -> str:
+        return f"<Table of {self.quantity}, {self.axes[0]} by {self.axes[1]}, {len(self)} cells>"
+
+    @property
+    def quantity(self) -> str:
+        """What every cell measures."""
+        return next(iter(self.cells.values())).quantity
+
+    @property
+    def unit(self) -> str:
+        """The unit of every cell."""
+        return next(iter(self.cells.values())).unit
+
+    def key(self, key: Any) -> C:
+        """The cell that ``"9.9"``, ``Head(9, 9)`` or ``(9, "S2")`` means.
+
+        Raises:
+            UsageError: the table has no such cell.
+        """
+        if key in self.cells:
+            found: C = key
+            return found
+        first = next(iter(self.cells))
+        if isinstance(first, Head | KVHead) and not isinstance(key, KVHead):
+            meant: Any = type(first)(*_pair(as_head(key)))
+            if meant in self.cells:
+                return self.key(meant)
+        known = [name_of(cell) for cell in self.cells]
+        named = name_of(key)
+        raise UsageError(
+            f"the table of {self.quantity} has no cell {named}: its cells are {self.axes[0]} by {self.axes[1]}, "
+            f"{known[0]} to {known[-1]}{nearest(named, known)}; a cell whose effect is undefined is left out"
+        )
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows, in order."""
+        return tuple(dict.fromkeys(place(cell)[0] for cell in self.cells))
+
+    @property
+    def columns(self) -> tuple[int | str, ...]:
+        """The columns, in order."""
+        return tuple(dict.fromkeys(place(cell)[1] for cell in self.cells))
+
+    def matrix(self, value: Callable[[Measurement], float] = lambda one: one.value) -> list[list[float | None]]:
+        """A number for each row and column; None where a cell is not there."""
+        at = {place(cell): value(one) for cell, one in self.cells.items()}
+        return [[at.get((row, column)) for column in self.columns] for row in self.rows]
+
+    def top(self, count: int, *, most: str = "positive") -> list[tuple[C, Measurement]]:
+        """The cells with the largest values (``most="negative"``: the smallest; ``"absolute"``: either)."""
+        sort = ranking(most)
+        return sorted(self.cells.items(), key=lambda item: -sort(item[1].value))[:count]
+
+
+def ranking(most: str) -> Callable[[float], float]:
+    """What to sort by for the most positive, most negative or largest absolute values."""
+    known: dict[str, Callable[[float], float]] = {"positive": lambda x: x, "negative": lambda x: -x, "absolute": abs}
+    if most not in known:
+        raise UsageError(f"most is {most!r}; allowed: {', '.join(map(repr, known))}")
+    return known[most]
+
+
+def place(cell: Cell) -> tuple[Row, int | str]:
+    """The row and the column of a cell."""
+    return _pair(cell) if isinstance(cell, Head | KVHead) else cell
+
+
+def name_of(cell: Cell) -> str:
+    """A cell for a reader: ``9.9``, ``layer 9 at S2`` is ``9 S2``."""
+    return " ".join(map(str, cell)) if isinstance(cell, tuple) else str(cell)
+
+
+def _pair(head: Head | KVHead) -> tuple[int, int]:
+    return head.layer, head.head
+
+
+def heads_table(cells: Mapping[H, Measurement]) -> Table[H]:
+    """A table with a row for each layer and a column for each head."""
+    return Table(cells, ("layer", "key-value head" if isinstance(next(iter(cells), None), KVHead) else "head"))
