@@ -1,21 +1,74 @@
 """Measurements: pure functions of an experiment, or, for weights only, of a checkpoint."""
 
-from pytest_interp.measure.attention import attention, head_attentions
-from pytest_interp.measure.backup import BackupEffect, backup_effect
-from pytest_interp.measure.copying import copy_score
-from pytest_interp.measure.dla import direct_logit_attribution, head_attributions
+from pytest_interp.measure.ablation import ablation_effect, ablation_sweep
+from pytest_interp.measure.attention import (
+    attention,
+    attention_and_write,
+    attention_write_correlation,
+    head_attentions,
+)
+from pytest_interp.measure.backup import BackupEffect, backup_effect, self_repair
+from pytest_interp.measure.circuit import completeness, faithfulness, minimality
+from pytest_interp.measure.copying import copy_score, ov_eigenvalue_score, prompt_copy_score
+from pytest_interp.measure.detectors import detector_score, detector_scores
+from pytest_interp.measure.dla import component_attributions, direct_logit_attribution, head_attributions
 from pytest_interp.measure.logit_diff import accuracy, logit_diff
-from pytest_interp.measure.patching import head_patch_effect
+from pytest_interp.measure.logit_lens import logit_lens
+from pytest_interp.measure.next_token import NextToken, loss, next_token, next_tokens, top_k
+from pytest_interp.measure.patching import flips, head_patch_effect, patch_effect, patch_sweep
+from pytest_interp.measure.path_patching import path_patch_effect, path_patch_sweep
+from pytest_interp.measure.statistics import (
+    activation_statistics,
+    activation_values,
+    correlation,
+    head_norms,
+    occurrence_difference,
+    position_norms,
+    score_statistics,
+    selectivity,
+)
 
 __all__ = [
     "BackupEffect",
+    "NextToken",
+    "ablation_effect",
+    "ablation_sweep",
     "accuracy",
+    "activation_statistics",
+    "activation_values",
     "attention",
+    "attention_and_write",
+    "attention_write_correlation",
     "backup_effect",
+    "completeness",
+    "component_attributions",
     "copy_score",
+    "correlation",
+    "detector_score",
+    "detector_scores",
     "direct_logit_attribution",
+    "faithfulness",
+    "flips",
     "head_attentions",
     "head_attributions",
+    "head_norms",
     "head_patch_effect",
     "logit_diff",
+    "logit_lens",
+    "loss",
+    "minimality",
+    "next_token",
+    "next_tokens",
+    "occurrence_difference",
+    "ov_eigenvalue_score",
+    "patch_effect",
+    "patch_sweep",
+    "path_patch_effect",
+    "path_patch_sweep",
+    "position_norms",
+    "prompt_copy_score",
+    "score_statistics",
+    "selectivity",
+    "self_repair",
+    "top_k",
 ]

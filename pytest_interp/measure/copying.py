@@ -9,12 +9,16 @@ import torch
 
 from pytest_interp.engine.experiment import describe
 from pytest_interp.errors import NotApplicable, UsageError
-from pytest_interp.heads import HeadLike, as_head
+from pytest_interp.heads import Head, HeadLike, as_head
+from pytest_interp.measure._per_prompt import per_prompt
 from pytest_interp.measurement import Measurement
 from pytest_interp.tasks.prompts import single_token
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pytest_interp.checkpoints.checkpoint import Checkpoint
+    from pytest_interp.engine import Experiment
 
 _DEAD = 1e-6
 
@@ -53,13 +57,132 @@ def copy_score(
     head = checkpoint.check_head(as_head(head))
     if not names:
         raise UsageError("copy_score needs names; pass the fixture `names` or a list of first names")
+    tokens = torch.tensor([single_token(checkpoint.tokenizer, f" {name}") for name in names], device=checkpoint.device)
+    with torch.inference_mode():
+        x = checkpoint.ln1(head.layer, checkpoint.embed_through_mlp0(tokens))
+    ranks, close = _ranks(checkpoint, head, x, tokens, k, sign)
+    return Measurement(
+        quantity="copy_score" if sign == 1 else "negative_copy_score",
+        unit="share",
+        values=tuple((ranks <= k).float().tolist()),
+        labels=tuple(f"{name} (rank {rank})" for name, rank in zip(names, ranks.tolist(), strict=True)),
+        clusters=tuple(names),
+        population="fixed",
+        tolerance=close + 1e-9,
+        about={**describe(checkpoint), "heads": [str(head)], "k": k, "n": len(names), "through": "mlp0"},
+    )
+
+
+def prompt_copy_score(
+    experiment: Experiment,
+    head: HeadLike,
+    *,
+    positions: Sequence[str] = ("IO", "S1", "S2"),
+    k: int = 5,
+    sign: Literal[1, -1] = 1,
+    ln1: bool = False,
+    run: str = "clean",
+) -> Measurement:
+    """The copy score over prompts: the share of name tokens that a head's OV circuit ranks among its top k logits.
+
+    As :func:`copy_score`, with ``x`` the residual stream after the whole first block at a name's position in a
+    prompt: attention and position of that block are in it. ``ln1`` puts the head's own input norm before it (its
+    scale cannot change a rank, its centring of processed weights neither; published counts leave it out).
+
+    Args:
+        experiment: checkpoint and data set.
+        head: a query head after the first layer.
+        positions: where the names stand.
+        k: how many of the top logits count.
+        sign: -1 for the negative copy score.
+        ln1: whether the head's input norm is applied.
+        run: ``clean`` or a corruption.
+
+    Returns:
+        For each prompt the share of its positions that are copied.
+
+    Wang et al. 2022, section 3.1 and appendix B; the variant over prompts.
+    """
+    checkpoint, head = experiment.checkpoint, experiment.checkpoint.check_head(as_head(head))
+    hook = checkpoint.hook("resid_post", 0)
+    kept = experiment.activations([hook], experiment.data.run(run))[hook]
+    shares, doubtful = [], []
+    for index, group in enumerate(experiment.data.run(run).groups):
+        columns = []
+        for name in positions:
+            where = experiment.position(experiment.data.clean.groups[index], name)
+            rows = torch.arange(len(where), device=where.device)
+            x = kept[index][rows, where]
+            tokens = group.tokens.to(where.device)[rows, where]
+            ranks, close = _ranks(checkpoint, head, checkpoint.ln1(head.layer, x) if ln1 else x, tokens, k, sign)
+            columns.append((ranks <= k).float())
+            doubtful.append(close)
+        shares.append(torch.stack(columns).mean(0))
+    return per_prompt(
+        experiment,
+        "prompt_copy_score" if sign == 1 else "negative_prompt_copy_score",
+        experiment.in_order(shares),
+        unit="share",
+        tolerance=max(doubtful) + 1e-9,
+        about={"heads": [str(head)], "k": k, "positions": list(positions), "ln1": ln1, "run": run},
+    )
+
+
+def ov_eigenvalue_score(
+    checkpoint: Checkpoint, head: HeadLike, *, through: Literal["residual", "tokens"] = "tokens"
+) -> Measurement:
+    """The copying score of a head's OV circuit: the sum of its eigenvalues over the sum of their absolute values.
+
+    ``sum(lambda) / sum(|lambda|)`` of ``W_V W_O`` (``residual``), or of the full circuit from tokens to tokens,
+    ``W_E W_V W_O W_U`` (``tokens``). 1 where every direction is copied, -1 where every one is turned. A property of
+    weights alone: it calls negative name movers copying heads too (10.7 and 11.10 of gpt2), the negative copy score
+    does not.
+
+    The non-zero eigenvalues of the large matrix are those of the small one with its factors turned round,
+    ``W_O W_U W_E W_V``.
+
+    Raises:
+        NotApplicable: all eigenvalues are 0.
+
+    Elhage et al. 2021, "Detecting copying behavior".
+    """
+    head = checkpoint.check_head(as_head(head))
+    if through not in ("residual", "tokens"):
+        raise UsageError(f"through is {through!r}; allowed: 'residual', 'tokens'")
+    with torch.inference_mode():
+        w_v, w_o = checkpoint.w_v(head.layer)[head.head].double(), checkpoint.w_o(head.layer)[head.head].double()
+        if through == "residual":
+            small = w_o @ w_v
+        else:
+            small = (w_o @ checkpoint.w_u().double()) @ (checkpoint.w_e().double() @ w_v)
+        values = torch.linalg.eigvals(small)
+    total = float(values.abs().sum())
+    if total <= _DEAD:
+        raise NotApplicable(f"the OV circuit of {head} of {checkpoint.name} is zero: it has no eigenvalue score")
+    return Measurement(
+        quantity="ov_eigenvalue_score",
+        unit="score",
+        values=(float(values.real.sum()) / total,),
+        labels=(f"{head} of {checkpoint.name}",),
+        clusters=(str(head),),
+        population="fixed",
+        tolerance=1e-4,
+        about={**describe(checkpoint), "heads": [str(head)], "through": through},
+    )
+
+
+def _ranks(checkpoint: Checkpoint, head: Head, x: Tensor, tokens: Tensor, k: int, sign: int) -> tuple[Tensor, float]:
+    """The rank of each token among the logits that the OV circuit writes from ``x``, and the share that is close.
+
+    Raises:
+        UsageError: k or sign that are not allowed; logits that are not finite.
+        NotApplicable: the head writes nothing into the unembedding.
+    """
     if not 1 <= k < checkpoint.shape.d_vocab or sign not in (1, -1):
         raise UsageError(
             f"k is {k} and sign is {sign}; allowed: k from 1 to {checkpoint.shape.d_vocab - 1}, sign 1 or -1"
         )
-    tokens = torch.tensor([single_token(checkpoint.tokenizer, f" {name}") for name in names], device=checkpoint.device)
     with torch.inference_mode():
-        x = checkpoint.ln1(head.layer, checkpoint.embed_through_mlp0(tokens))
         written = x @ checkpoint.w_v(head.layer)[head.head] @ checkpoint.w_o(head.layer)[head.head]
         logits = sign * (written @ checkpoint.w_u()).float()
         if not bool(torch.isfinite(logits).all()):
@@ -71,14 +194,4 @@ def copy_score(
         ranks = (logits >= own).sum(1)  # itself included, and every tie before it
         # A rank within float noise of the k-th could come out either way on another machine.
         rivals = logits.scatter(1, tokens[:, None], float("-inf")).topk(k, dim=1).values[:, -1:]
-        close = float(((own - rivals).abs() <= 1e-5 * spread[:, None]).float().mean())
-    return Measurement(
-        quantity="copy_score" if sign == 1 else "negative_copy_score",
-        unit="share",
-        values=tuple((ranks <= k).float().tolist()),
-        labels=tuple(f"{name} (rank {rank})" for name, rank in zip(names, ranks.tolist(), strict=True)),
-        clusters=tuple(names),
-        population="fixed",
-        tolerance=close + 1e-9,
-        about={**describe(checkpoint), "heads": [str(head)], "k": k, "n": len(names), "through": "mlp0"},
-    )
+        return ranks, float(((own - rivals).abs() <= 1e-5 * spread[:, None]).float().mean())

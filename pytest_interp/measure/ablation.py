@@ -1,0 +1,91 @@
+"""Ablation: what is lost when an activation is replaced by something that says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pytest_interp.engine.interventions import Ablation, At, Node, ablated, overwrite, text_of
+from pytest_interp.engine.metric import LOGIT_DIFF, Metric, as_metric
+from pytest_interp.errors import UsageError
+from pytest_interp.heads import Head, HeadLike, as_heads
+from pytest_interp.measure._per_prompt import per_prompt
+from pytest_interp.measurement import Measurement
+from pytest_interp.positions import END
+from pytest_interp.table import Table, heads_table
+
+if TYPE_CHECKING:
+    from pytest_interp.engine import Experiment
+
+
+def ablation_effect(
+    experiment: Experiment,
+    heads: HeadLike | Iterable[HeadLike],
+    *,
+    ablation: Ablation = "mean",
+    at: At = END,
+    metric: Metric | str = LOGIT_DIFF,
+    run: str = "clean",
+) -> Measurement:
+    """The change of a metric when heads' outputs z are replaced, all of them in one pass: ablated minus unablated.
+
+    Args:
+        experiment: checkpoint and data set; its seed draws ``resample`` and ``permute``.
+        heads: one head or several.
+        ablation: ``mean`` over reference prompts of the same template and token length, position by position
+            (a knockout); ``zero``; ``resample``: z of one such prompt; ``permute``: the numbers of z shuffled over
+            positions and dimensions of the prompt.
+        at: a named position, an index, several; None for all positions.
+        metric: ``logit_diff``, ``log_prob``, ``kl`` ... or a :class:`Metric`; ``kl`` compares with the clean run
+            and has nothing subtracted.
+        run: ``clean`` or a corruption.
+
+    Returns:
+        One value for each prompt, in the metric's unit; 0 for a head that has no effect.
+
+    Raises:
+        UsageError: an empty set of heads; a data set without a reference, or one that lacks a template.
+
+    Wang et al. 2022, section 2.2 (mean ablation); Chan et al. 2022 ("Causal Scrubbing") on resampling.
+    """
+    checked = [experiment.checkpoint.check_head(head) for head in as_heads(heads)]
+    score = as_metric(metric)
+    nodes = [Node("z", head.layer, head.head, at) for head in checked]
+    source = ablated(experiment, nodes, ablation, seed=experiment.seed)
+    values = experiment.scores(score, run, edits=overwrite(experiment, nodes, source))
+    if score.score != "kl":
+        values = values - experiment.scores(score, run)
+    return per_prompt(
+        experiment,
+        "ablation_effect",
+        values,
+        unit=score.unit,
+        tolerance=score.noise(experiment.checkpoint.dtype),
+        about={
+            "heads": [str(head) for head in checked],
+            "ablation": ablation,
+            "at": text_of(at),
+            "metric": score.text,
+            "run": run,
+            "seed": experiment.seed,
+        },
+    )
+
+
+def ablation_sweep(
+    experiment: Experiment,
+    *,
+    ablation: Ablation = "mean",
+    at: At = END,
+    metric: Metric | str = LOGIT_DIFF,
+    layers: Iterable[int] | None = None,
+) -> Table[Head]:
+    """The effect of ablating each head alone, layer by head."""
+    shape = experiment.checkpoint.shape
+    chosen = range(shape.n_layers) if layers is None else list(layers)
+    if not list(chosen):
+        raise UsageError("no layers to sweep over; leave layers out for all")
+    heads = [Head(layer, head) for layer in chosen for head in range(shape.n_heads)]
+    return heads_table(
+        {head: ablation_effect(experiment, head, ablation=ablation, at=at, metric=metric) for head in heads}
+    )

@@ -1,0 +1,176 @@
+"""A circuit as a whole: whether it alone does the task, whether anything is missing, whether every head is needed.
+
+``F(C)`` is the mean logit difference when every head-position outside of ``C`` is mean-ablated (over reference
+prompts of the same template and token length), MLPs left as they are; ``F(M)`` that of the whole model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from pytest_interp.circuit import Circuit
+from pytest_interp.engine.interventions import At, Node, ablated, overwrite
+from pytest_interp.errors import UsageError
+from pytest_interp.heads import Head, HeadLike, as_head, as_heads, names_of
+from pytest_interp.measure._per_prompt import per_prompt, ratio_noise
+from pytest_interp.measurement import Json, Measurement
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pytest_interp.engine import Experiment
+
+CircuitLike: TypeAlias = Circuit | Mapping[Head, At] | Iterable[HeadLike]
+"""A circuit file's circuit (each head kept at its role's position), heads with positions, or heads at all positions."""
+
+Metric: TypeAlias = Literal["of_model", "logit_diff"]
+
+
+def faithfulness(experiment: Experiment, circuit: CircuitLike, *, metric: Metric = "of_model") -> Measurement:
+    """What a circuit alone keeps of the task: ``F(C) / F(M)``, a ratio of means, or ``F(C)`` in logits.
+
+    Args:
+        experiment: checkpoint and data set with a reference.
+        circuit: the heads that are kept, and where.
+        metric: ``of_model``: 1 where the circuit does all of it, above 1 where what is left out stood in the way;
+            ``logit_diff``: F(C) itself.
+
+    Raises:
+        UsageError: an empty circuit, a head that is not there, a data set without a reference.
+
+    Wang et al. 2022, section 4, who give ``|F(M) - F(C)|``.
+    """
+    kept = nodes_of(experiment, circuit)
+    alone = _alone(experiment, kept)
+    about: dict[str, Json] = {"heads": [str(head) for head in kept], "at": _places(kept), "ablation": "mean"}
+    if metric == "logit_diff":
+        return per_prompt(experiment, "faithfulness", alone, about=about)
+    if metric != "of_model":
+        raise UsageError(f"metric is {metric!r}; allowed: 'of_model', 'logit_diff'")
+    whole = experiment.logit_diffs()
+    noise = ratio_noise(experiment, whole)
+    return per_prompt(experiment, "faithfulness", alone, unit="of model", scale=whole, tolerance=noise, about=about)
+
+
+def completeness(experiment: Experiment, circuit: CircuitLike, without: Iterable[HeadLike]) -> Measurement:
+    """How differently circuit and model react to the loss of the heads K: ``F(C without K) - F(M without K)``, logits.
+
+    Near 0 for every K where nothing is missing from the circuit: what it lacks would show when K no longer hides it.
+    K is mean-ablated at all positions in the model.
+
+    Args:
+        experiment: checkpoint and data set with a reference.
+        circuit: the circuit.
+        without: K, a set of its heads; empty compares the whole circuit with the whole model.
+
+    Raises:
+        UsageError: a head of K that the circuit does not have.
+
+    Wang et al. 2022, section 4.1.
+    """
+    kept = nodes_of(experiment, circuit)
+    lost = _subset(kept, without, "K")
+    rest = {head: at for head, at in kept.items() if head not in lost}
+    whole = _ablate(experiment, [Node("z", head.layer, head.head) for head in lost])
+    values = _alone(experiment, rest) - whole
+    about: dict[str, Json] = {"heads": [str(h) for h in kept], "without": [str(h) for h in lost], "ablation": "mean"}
+    return per_prompt(experiment, "completeness", values, about=about)
+
+
+def minimality(
+    experiment: Experiment,
+    circuit: CircuitLike,
+    head: HeadLike,
+    without: Iterable[HeadLike] = (),
+    *,
+    metric: Metric = "logit_diff",
+) -> Measurement:
+    """What a head adds to a circuit from which K is taken: ``F(C without K) - F(C without K and head)``.
+
+    Far from 0 for some K where the head is needed; positive where it helps.
+
+    Args:
+        experiment: checkpoint and data set with a reference.
+        circuit: the circuit.
+        head: the head v that is tested.
+        without: K, a set of other heads of the circuit, such as those that stand in for v.
+        metric: ``logit_diff`` or ``of_model``: as a share of F(M).
+
+    Raises:
+        UsageError: K contains the head, or a head that the circuit does not have.
+
+    Wang et al. 2022, section 4.2.
+    """
+    kept = nodes_of(experiment, circuit)
+    (tested,) = _subset(kept, [as_head(head)], "the test")
+    lost = _subset(kept, without, "K")
+    if tested in lost:
+        raise UsageError(f"K ({names_of(lost)}) contains {tested}, the head that is tested; take it out of K")
+    smaller = {one: at for one, at in kept.items() if one not in lost}
+    values = _alone(experiment, smaller) - _alone(experiment, {o: at for o, at in smaller.items() if o != tested})
+    about: dict[str, Json] = {
+        "heads": [str(tested)],
+        "circuit": [str(one) for one in kept],
+        "without": [str(one) for one in lost],
+        "ablation": "mean",
+    }
+    if metric == "logit_diff":
+        return per_prompt(experiment, "minimality", values, about=about)
+    whole = experiment.logit_diffs()
+    noise = ratio_noise(experiment, whole)
+    return per_prompt(experiment, "minimality", values, unit="of model", scale=whole, tolerance=noise, about=about)
+
+
+def nodes_of(experiment: Experiment, circuit: CircuitLike) -> dict[Head, At]:
+    """The heads of a circuit and where they are kept.
+
+    Raises:
+        UsageError: no heads, or one that the model lacks.
+    """
+    if isinstance(circuit, Circuit):
+        kept: dict[Head, At] = {}
+        for role in circuit.roles.values():
+            for head in role.heads:
+                places = kept.get(head, ())
+                kept[head] = None if role.at == "all" or places is None else (*_several(places), role.at)
+    elif isinstance(circuit, Mapping):
+        kept = dict(circuit)
+    else:
+        kept = dict.fromkeys(as_heads(circuit))
+    if not kept:
+        raise UsageError("the circuit has no heads; name at least one")
+    return {experiment.checkpoint.check_head(head): kept[head] for head in sorted(kept)}
+
+
+def _alone(experiment: Experiment, kept: Mapping[Head, At]) -> Tensor:
+    """The logit difference of each prompt with every head-position outside mean-ablated."""
+    shape = experiment.checkpoint.shape
+    everything = [Node("z", layer) for layer in range(shape.n_layers)]
+    spared = [Node("z", head.layer, head.head, at) for head, at in kept.items()]
+    return _ablate(experiment, everything, spared)
+
+
+def _ablate(experiment: Experiment, nodes: list[Node], spared: list[Node] | None = None) -> Tensor:
+    if not nodes:
+        return experiment.logit_diffs()
+    source = ablated(experiment, nodes, "mean")
+    return experiment.logit_diffs(edits=overwrite(experiment, nodes, source, spare=spared or []))
+
+
+def _subset(kept: Mapping[Head, At], heads: Iterable[HeadLike], what: str) -> tuple[Head, ...]:
+    chosen = list(heads)
+    if not chosen:
+        return ()
+    named = as_heads(chosen)
+    if strange := [head for head in named if head not in kept]:
+        raise UsageError(f"{what} has {names_of(strange)}, not in the circuit; it has {names_of(list(kept))}")
+    return named
+
+
+def _several(at: At) -> tuple[str | int, ...]:
+    return (at,) if isinstance(at, str | int) else tuple(at or ())
+
+
+def _places(kept: Mapping[Head, At]) -> list[str]:
+    return ["all positions" if at is None else ", ".join(map(str, _several(at))) for at in kept.values()]

@@ -1,0 +1,82 @@
+"""Head detectors: how much a head attends to the token before, to an equal token, or to the token after one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+import torch
+
+from pytest_interp.errors import UsageError, nearest
+from pytest_interp.heads import Head, HeadLike, as_head
+from pytest_interp.measure._per_prompt import per_prompt
+from pytest_interp.measurement import PROBABILITY_NOISE, Measurement
+from pytest_interp.table import Table, heads_table
+
+if TYPE_CHECKING:
+    from pytest_interp.engine import Experiment
+
+Detector: TypeAlias = Literal["previous_token", "duplicate_token", "induction"]
+
+
+def detector_score(experiment: Experiment, head: HeadLike, kind: Detector) -> Measurement:
+    """The mean attention of a head along one diagonal of its pattern, on random tokens that are said twice.
+
+    ``previous_token``: to the token before, over all positions after the first token; ``duplicate_token``: from the
+    second copy to the same token of the first; ``induction``: from the second copy to the token after it.
+
+    Args:
+        experiment: a checkpoint on doubled random tokens, such as the fixture ``doubled``.
+        head: a query head.
+        kind: which diagonal.
+
+    Returns:
+        One value for each sequence, a probability in [0, 1].
+
+    Raises:
+        UsageError: prompts that are not one sequence said twice, or too short.
+
+    Elhage et al. 2021 and Olsson et al. 2022 on induction; Wang et al. 2022, appendix H.
+    """
+    checked = experiment.checkpoint.check_head(as_head(head))
+    if kind not in get_args(Detector):
+        known = get_args(Detector)
+        raise UsageError(f"{kind!r} is no detector; allowed: {', '.join(map(repr, known))}{nearest(kind, known)}")
+    values = []
+    for group, pattern in zip(
+        experiment.data.clean.groups,
+        experiment.activation(experiment.checkpoint.hook("pattern", checked.layer)),
+        strict=True,
+    ):
+        start = int(experiment.data.clean.bos)
+        length = _length_of_copy(experiment, group.tokens[:, start:])
+        destinations = torch.arange(start + (1 if kind == "previous_token" else length), group.tokens.shape[1])
+        back = {"previous_token": 1, "duplicate_token": length, "induction": length - 1}[kind]
+        values.append(pattern[:, checked.head, destinations, destinations - back].mean(-1))
+    return per_prompt(
+        experiment,
+        f"{kind}_score",
+        experiment.in_order(values),
+        unit="probability",
+        tolerance=PROBABILITY_NOISE[experiment.checkpoint.dtype],
+        about={"heads": [str(checked)], "detector": kind},
+    )
+
+
+def detector_scores(experiment: Experiment, kind: Detector) -> Table[Head]:
+    """The score of every head, layer by head, from one pass."""
+    shape = experiment.checkpoint.shape
+    hooks = [experiment.checkpoint.hook("pattern", layer) for layer in range(shape.n_layers)]
+    experiment.activations(hooks, experiment.data.clean)
+    heads = [Head(layer, head) for layer in range(shape.n_layers) for head in range(shape.n_heads)]
+    return heads_table({head: detector_score(experiment, head, kind) for head in heads})
+
+
+def _length_of_copy(experiment: Experiment, tokens: torch.Tensor) -> int:
+    """The length of the sequence that is said twice."""
+    length, odd = divmod(tokens.shape[1], 2)
+    if odd or length < 2 or not bool((tokens[:, :length] == tokens[:, length:]).all()):
+        raise UsageError(
+            f"the detectors need one sequence of at least 2 tokens said twice; the prompts of {experiment.data.name} "
+            f"have {tokens.shape[1]} tokens that are not: use the fixture `doubled`"
+        )
+    return length

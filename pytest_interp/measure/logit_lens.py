@@ -1,0 +1,88 @@
+"""The logit lens: what the unembedding reads in the residual stream before the last layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from pytest_interp.engine.metric import LOGIT_DIFF, Metric, as_metric
+from pytest_interp.errors import UsageError
+from pytest_interp.measure._per_prompt import per_prompt
+from pytest_interp.measurement import Measurement
+from pytest_interp.table import Row, Table
+
+if TYPE_CHECKING:
+    from pytest_interp.engine import Experiment
+
+Norm = Literal["live", "frozen"]
+SITES = ("resid_pre", "resid_mid", "resid_post")
+
+
+def logit_lens(
+    experiment: Experiment,
+    *,
+    sites: tuple[str, ...] = ("resid_pre", "resid_mid"),
+    metric: Metric | str = LOGIT_DIFF,
+    norm: Norm = "live",
+    run: str = "clean",
+) -> Table[tuple[Row, int | str]]:
+    """The metric that the unembedding gives on the residual stream at END after each part of each layer.
+
+    ``norm(x) W_U + b_U`` for ``x`` the accumulated residual stream; the last row, after all layers, is the model's
+    own output.
+
+    Args:
+        experiment: checkpoint and data set.
+        sites: of each layer: ``resid_pre``, ``resid_mid`` (before its MLP), ``resid_post``. The last layer's
+            ``resid_post`` is always there.
+        metric: a score of the answer at END; ``logit_diff`` by default.
+        norm: ``live``: the final norm with each residual's own scale (nostalgebraist 2020); ``frozen``: the scale of
+            the finished run, so that rows differ by what layers add (TransformerLens's accumulated residual).
+        run: ``clean`` or a corruption.
+
+    Returns:
+        A table with a row for each layer and a column for each site.
+
+    Raises:
+        NotApplicable: the architecture has no such site (no ``resid_mid`` where attention and MLP are parallel).
+    """
+    score = as_metric(metric)
+    if score.at != "END":
+        raise UsageError(f"the lens reads END; the metric's at is {score.at!r}")
+    if score.score == "kl":
+        raise UsageError("the lens scores a token; metric='kl' has none")
+    if norm not in ("live", "frozen"):
+        raise UsageError(f"norm is {norm!r}; allowed: 'live', 'frozen'")
+    checkpoint, layers = experiment.checkpoint, experiment.checkpoint.shape.n_layers
+    if unknown := [site for site in sites if site not in SITES]:
+        raise UsageError(f"{unknown[0]!r} is not in the residual stream; allowed: {', '.join(map(repr, SITES))}")
+    keys: list[tuple[int, str]] = [(layer, site) for layer in range(layers) for site in sites]
+    if (layers - 1, "resid_post") not in keys:
+        keys.append((layers - 1, "resid_post"))
+    hooks = {key: checkpoint.hook(key[1], key[0]) for key in keys}
+    scale = [checkpoint.scale_hook] if checkpoint.scale_hook else []
+    kept = experiment.activations([*hooks.values(), *scale], experiment.data.run(run))
+    w_u, b_u = checkpoint.w_u(), checkpoint.b_u()
+
+    def measured(key: tuple[int, str]) -> Measurement:
+        values = []
+        for index, group in enumerate(experiment.data.clean.groups):
+            x = kept[hooks[key]][index][:, -1]
+            if norm == "live":
+                x = checkpoint.final_norm(x)
+            elif scale:
+                x = x / kept[scale[0]][index][:, -1]
+            end = torch.full((len(group.rows),), group.tokens.shape[1] - 1)
+            values.append(score.of((x @ w_u + b_u).float(), group, end, checkpoint, None))
+        return per_prompt(
+            experiment,
+            "logit_lens",
+            experiment.in_order(values),
+            unit=score.unit,
+            tolerance=score.noise(checkpoint.dtype),
+            about={"run": run, "site": key[1], "layer": key[0], "norm": norm, "metric": score.text},
+        )
+
+    with torch.inference_mode():
+        return Table({key: measured(key) for key in keys}, ("layer", "site"))
