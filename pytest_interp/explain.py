@@ -17,9 +17,9 @@ def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) ->
     measurement, interval = verdict.measurement, verdict.interval
     lines = [verdict.outcome, *textwrap.wrap(subject, WIDTH, initial_indent="  ", subsequent_indent="  ")]
     value = f"{quote(measurement.value)} {measurement.unit}"
-    what = "name" if measurement.quantity.endswith("copy_score") else "prompt"
+    what = measurement.about.get("each", "prompt")
     count = f"{len(measurement.values)} {what}{'s' if len(measurement.values) != 1 else ''}"
-    if measurement.unit == "share":
+    if measurement.unit == "share" and set(measurement.values) <= {0.0, 1.0}:
         count = f"{round(sum(measurement.values))} of {count}"
     if interval is None:
         lines += _row("measured", f"{value} ({count}; a fixed population)")
@@ -29,7 +29,7 @@ def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) ->
         lines += _row("interval", f"{ends} ({100 * interval.level:.4g} %, {interval.method})")
     lines += _row("required", f"{verdict.bound.text}; {_gap(verdict)}")
     for i, (label, number) in enumerate(worst(verdict)):
-        room = WIDTH - _INDENT - 9
+        room = WIDTH - _INDENT - max(7, len(quote(number))) - 2
         short = label if len(label) <= room else f"...{label[3 - room :]}"
         lines += _row("worst" if i == 0 else "", f"{quote(number):>7}  {short}")
     if verdict.controls:

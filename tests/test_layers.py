@@ -19,7 +19,7 @@ LEVELS = [
     {"judge"},
     {"ledger", "explain"},
     {"assertions"},
-    {"strategies", "snapshots", "options", "hookspecs"},
+    {"strategies", "snapshots", "figures", "options", "hookspecs"},
     {"selection"},
     {"report", "comparison", "fixtures"},
     {"around"},

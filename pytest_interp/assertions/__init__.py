@@ -8,25 +8,82 @@ measure the same on control heads: random heads of the same layers outside the c
 torch is imported inside the bodies only: collecting claims must stay cheap.
 """
 
-from pytest_interp.assertions._backup import assert_backup_heads, assert_self_repair
+from pytest_interp.assertions._backup import (
+    assert_backup_heads,
+    assert_self_repair,
+)
+from pytest_interp.assertions._circuit import (
+    assert_completeness,
+    assert_faithfulness,
+    assert_minimality,
+)
+from pytest_interp.assertions._copying import (
+    assert_copy_score,
+    assert_ov_eigenvalue_score,
+    assert_prompt_copy_score,
+)
 from pytest_interp.assertions._heads import (
     assert_attention,
-    assert_copy_score,
+    assert_attention_write_correlation,
+    assert_detector_score,
     assert_direct_logit_attribution,
     assert_head_patch_effect,
 )
-from pytest_interp.assertions._some_head import assert_some_head
-from pytest_interp.assertions._task import assert_accuracy, assert_logit_diff, assert_measurement
+from pytest_interp.assertions._interventions import (
+    assert_ablation_effect,
+    assert_flips,
+    assert_patch_effect,
+    assert_path_patch_effect,
+)
+from pytest_interp.assertions._readout import (
+    assert_component_attribution,
+    assert_logit_lens,
+    assert_loss,
+    assert_next_token,
+    assert_top_k,
+)
+from pytest_interp.assertions._some_head import (
+    assert_some_head,
+)
+from pytest_interp.assertions._tables import (
+    assert_cell,
+    assert_matrix,
+    assert_top,
+)
+from pytest_interp.assertions._task import (
+    assert_accuracy,
+    assert_logit_diff,
+    assert_measurement,
+)
 
 __all__ = [
+    "assert_ablation_effect",
     "assert_accuracy",
     "assert_attention",
+    "assert_attention_write_correlation",
     "assert_backup_heads",
+    "assert_cell",
+    "assert_completeness",
+    "assert_component_attribution",
     "assert_copy_score",
+    "assert_detector_score",
     "assert_direct_logit_attribution",
+    "assert_faithfulness",
+    "assert_flips",
     "assert_head_patch_effect",
     "assert_logit_diff",
+    "assert_logit_lens",
+    "assert_loss",
+    "assert_matrix",
     "assert_measurement",
+    "assert_minimality",
+    "assert_next_token",
+    "assert_ov_eigenvalue_score",
+    "assert_patch_effect",
+    "assert_path_patch_effect",
+    "assert_prompt_copy_score",
     "assert_self_repair",
     "assert_some_head",
+    "assert_top",
+    "assert_top_k",
 ]

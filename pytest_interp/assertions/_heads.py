@@ -1,4 +1,4 @@
-"""Assertions that name heads: patching, copying, attention, attribution."""
+"""Assertions that name heads: patching, attention, attribution."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from pytest_interp.judge import Bound, Verdict
 from pytest_interp.measurement import Measurement
 
 if TYPE_CHECKING:
-    from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.engine import Experiment
     from pytest_interp.engine.metric import Metric
+    from pytest_interp.measure.detectors import Detector
     from pytest_interp.measure.patching import Activation, Direction
 
 
@@ -72,39 +72,6 @@ def assert_head_patch_effect(
     )
 
 
-def assert_copy_score(
-    checkpoint: Checkpoint,
-    head: HeadLike,
-    *,
-    names: Sequence[str],
-    k: int = 5,
-    negative: bool = False,
-    controls: int = CONTROLS,
-    **bound: Unpack[BoundArgs],
-) -> Verdict:
-    """Asserts the copy score of a head: the share of names its OV circuit ranks among its own top k.
-
-    Args:
-        checkpoint: the loaded model.
-        head: a query head.
-        names: single-token words, without the leading space.
-        k: how many of the top logits count.
-        negative: of the OV circuit with its sign turned, as for negative name movers.
-        controls: how many random heads of the same layer to measure beside it.
-        **bound: a share in [0, 1].
-    """
-    __tracebackhide__ = True
-    from pytest_interp.measure import copy_score
-
-    accepted = Bound.of(**bound)
-
-    def measure(some: Sequence[Head]) -> Measurement:
-        return copy_score(checkpoint, some[0], names=names, k=k, sign=-1 if negative else 1)
-
-    subject = f"{'negative ' if negative else ''}copy score of {as_head(head)} (top {k}) on {checkpoint.name}"
-    return head_claim(checkpoint, as_heads(head), measure, accepted, subject, controls, seed=0)
-
-
 def assert_attention(
     experiment: Experiment,
     head: HeadLike,
@@ -112,6 +79,7 @@ def assert_attention(
     at: str,
     to: str,
     more_than: Sequence[str] = (),
+    weighted: bool = False,
     run: str = "clean",
     controls: int = CONTROLS,
     **bound: Unpack[BoundArgs],
@@ -124,6 +92,7 @@ def assert_attention(
         at: the position that attends.
         to: the position attended to.
         more_than: positions whose attention is taken off; without a bound the rest must be more than 0.
+        weighted: by the norm of what is moved from each position.
         run: ``clean`` or a corruption.
         controls: how many random heads of the same layer to measure beside it.
         **bound: a probability, or a difference of probabilities.
@@ -134,10 +103,11 @@ def assert_attention(
     accepted = POSITIVE if more_than and not bound else Bound.of(**bound)
 
     def measure(some: Sequence[Head]) -> Measurement:
-        return attention(experiment, some[0], at=at, to=to, more_than=more_than, run=run)
+        return attention(experiment, some[0], at=at, to=to, more_than=more_than, weighted=weighted, run=run)
 
     less = f" minus {', '.join(more_than)}" if more_than else ""
-    subject = f"attention of {as_head(head)} from {at} to {to}{less} on {where(experiment)}"
+    kind = "value-weighted attention" if weighted else "attention"
+    subject = f"{kind} of {as_head(head)} from {at} to {to}{less} on {where(experiment)}"
     return head_claim(experiment.checkpoint, as_heads(head), measure, accepted, subject, controls, experiment.seed)
 
 
@@ -171,3 +141,58 @@ def assert_direct_logit_attribution(
 
     subject = f"direct logit attribution of {names_of(named)} on {where(experiment)}"
     return head_claim(experiment.checkpoint, named, measure, accepted, subject, controls, experiment.seed)
+
+
+def assert_attention_write_correlation(
+    experiment: Experiment,
+    head: HeadLike,
+    *,
+    to: Sequence[str] = ("IO", "S1", "S2"),
+    run: str = "clean",
+    controls: int = CONTROLS,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts the correlation between a head's attention to names at END and what it writes towards each.
+
+    Args:
+        experiment: checkpoint and data set.
+        head: a query head.
+        to: the positions of the names.
+        run: ``clean`` or a corruption.
+        controls: how many random heads of the same layer to measure beside it.
+        **bound: Pearson's r, in [-1, 1]; negative for a head that suppresses what it reads.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import attention_write_correlation
+
+    accepted = Bound.of(**bound)
+
+    def measure(some: Sequence[Head]) -> Measurement:
+        return attention_write_correlation(experiment, some[0], to=to, run=run)
+
+    subject = f"correlation of attention and write of {as_head(head)} on {where(experiment)}"
+    return head_claim(experiment.checkpoint, as_heads(head), measure, accepted, subject, controls, experiment.seed)
+
+
+def assert_detector_score(
+    experiment: Experiment, head: HeadLike, kind: Detector, *, controls: int = CONTROLS, **bound: Unpack[BoundArgs]
+) -> Verdict:
+    """Asserts how much a head attends as a previous-token, duplicate-token or induction head does.
+
+    Args:
+        experiment: a checkpoint on random tokens that are said twice: the fixture ``doubled``.
+        head: a query head.
+        kind: ``previous_token``, ``duplicate_token`` or ``induction``.
+        controls: how many random heads of the same layer to measure beside it.
+        **bound: a probability in [0, 1].
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import detector_score
+
+    accepted = Bound.of(**bound)
+
+    def measure(some: Sequence[Head]) -> Measurement:
+        return detector_score(experiment, some[0], kind)
+
+    subject = f"{kind.replace('_', '-')} score of {as_head(head)} on {where(experiment)}"
+    return head_claim(experiment.checkpoint, as_heads(head), measure, accepted, subject, controls, experiment.seed)

@@ -64,9 +64,9 @@ def assert_accuracy(experiment: Experiment, *, run: str = "clean", **bound: Unpa
 
 
 def assert_measurement(
-    values: Iterable[float],
+    values: Measurement | Iterable[float],
     *,
-    unit: str,
+    unit: str = "",
     name: str = "measurement",
     clusters: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
@@ -75,11 +75,12 @@ def assert_measurement(
     tolerance: float = 1e-6,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
-    """Asserts a bound on a user's own numbers (a probe, an SAE latent, a steering direction).
+    """Asserts a bound on a user's own numbers (a probe, an SAE latent, a steering direction), or on a measurement.
 
     Args:
-        values: one number for each prompt; a list, an array or a one-dimensional tensor.
-        unit: what they are measured in.
+        values: one number for each prompt (a list, an array or a one-dimensional tensor), or a ``Measurement``, such
+            as a cell of a sweep, which brings unit, clusters, labels and population of its own.
+        unit: what the numbers are measured in.
         name: what they measure; part of the snapshot's key.
         clusters: the template or source of each; values of one cluster are not independent. By default each
             value is its own cluster.
@@ -91,6 +92,16 @@ def assert_measurement(
     """
     __tracebackhide__ = True
     accepted = Bound.of(**bound)
+    checks: tuple[Control, ...] = ()
+    if control is not None:
+        other = _floats(control, "control")
+        checks = (Control("control", sum(other) / len(other)),)
+    if isinstance(values, Measurement):
+        on = ", ".join(str(values.about[key]) for key in ("checkpoint", "data") if key in values.about)
+        verdict = replace(judge(values, accepted), controls=checks)
+        return conclude(verdict, f"{values.quantity} on {on}" if on else values.quantity)
+    if not unit:
+        raise UsageError("numbers of your own need a unit: pass unit='logits', unit='share' ...")
     numbers = _floats(values, "values")
     rows = [f"value {i}" for i in range(len(numbers))]
     measurement = Measurement(
@@ -103,10 +114,6 @@ def assert_measurement(
         tolerance=tolerance,
         about={"n": len(numbers)},
     )
-    checks: tuple[Control, ...] = ()
-    if control is not None:
-        other = _floats(control, "control")
-        checks = (Control("control", sum(other) / len(other)),)
     return conclude(replace(judge(measurement, accepted), controls=checks), name)
 
 

@@ -121,7 +121,8 @@ def attention_write_correlation(
     """The correlation between a head's attention to a name at END and what it writes towards that name.
 
     Pearson's r over all prompts and source positions, ``mean(a w)`` of the standardised attention ``a`` and write
-    ``w``; each prompt's value is the mean of its products, so that the mean over prompts is r.
+    ``w``. A prompt's value is r plus what the prompt moves it by, ``a w - r (a^2 + w^2) / 2``: their mean is r, their
+    spread that of r.
 
     Returns:
         One value for each prompt; their mean is in [-1, 1]: near 1 for a head that copies what it reads, near -1
@@ -136,18 +137,20 @@ def attention_write_correlation(
     read, written = torch.stack([p[1] for p in points]).double(), torch.stack([p[2] for p in points]).double()
     if float(read.std()) < 1e-6 or float(written.std()) < experiment.noise:
         raise NotApplicable(f"attention or write of {as_head(head)} do not vary over these prompts: no correlation")
-    products = _standardised(read) * _standardised(written)
     return per_prompt(
         experiment,
         "attention_write_correlation",
-        products.mean(0),
+        pearson(read, written).mean(0),
         unit="correlation",
         about={"heads": [str(as_head(head))], "to": list(to), "run": run},
     )
 
 
-def _standardised(values: Tensor) -> Tensor:
-    return (values - values.mean()) / values.std(correction=0)
+def pearson(one: Tensor, other: Tensor) -> Tensor:
+    """Values of the same shape whose mean is Pearson's r and whose spread is that of r (its influence function)."""
+    a, w = ((x - x.mean()) / x.std(correction=0) for x in (one, other))
+    r = (a * w).mean()
+    return a * w - r * (a**2 + w**2) / 2 + r
 
 
 def head_attentions(

@@ -6,6 +6,7 @@ prompts of the same template and token length), MLPs left as they are; ``F(M)`` 
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -141,6 +142,17 @@ def nodes_of(experiment: Experiment, circuit: CircuitLike) -> dict[Head, At]:
     if not kept:
         raise UsageError("the circuit has no heads; name at least one")
     return {experiment.checkpoint.check_head(head): kept[head] for head in sorted(kept)}
+
+
+def random_circuits(experiment: Experiment, nodes: Mapping[Head, At], count: int) -> list[dict[Head, At]]:
+    """Circuits of as many other heads, drawn from the whole model, kept at the same positions; fewer if few are left."""
+    shape = experiment.checkpoint.shape
+    others = [Head(layer, h) for layer in range(shape.n_layers) for h in range(shape.n_heads)]
+    others = [head for head in others if head not in nodes]
+    if len(others) < len(nodes):
+        return []
+    rng = random.Random(experiment.seed)
+    return [dict(zip(sorted(rng.sample(others, len(nodes))), nodes.values(), strict=True)) for _ in range(count)]
 
 
 def _alone(experiment: Experiment, kept: Mapping[Head, At]) -> Tensor:

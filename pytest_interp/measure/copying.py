@@ -69,7 +69,14 @@ def copy_score(
         clusters=tuple(names),
         population="fixed",
         tolerance=close + 1e-9,
-        about={**describe(checkpoint), "heads": [str(head)], "k": k, "n": len(names), "through": "mlp0"},
+        about={
+            **describe(checkpoint),
+            "heads": [str(head)],
+            "k": k,
+            "n": len(names),
+            "through": "mlp0",
+            "each": "name",
+        },
     )
 
 
@@ -167,7 +174,7 @@ def ov_eigenvalue_score(
         clusters=(str(head),),
         population="fixed",
         tolerance=1e-4,
-        about={**describe(checkpoint), "heads": [str(head)], "through": through},
+        about={**describe(checkpoint), "heads": [str(head)], "through": through, "each": "head"},
     )
 
 

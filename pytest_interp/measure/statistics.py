@@ -11,6 +11,7 @@ from pytest_interp.engine.interventions import positions_of
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head
 from pytest_interp.measure._per_prompt import per_prompt
+from pytest_interp.measure.attention import pearson
 from pytest_interp.measure.patching import named_positions
 from pytest_interp.measurement import PROBABILITY_NOISE, Json, Measurement
 from pytest_interp.table import Table, heads_table
@@ -205,7 +206,7 @@ def selectivity(
 
 
 def correlation(one: Table[Head], other: Table[Head]) -> Measurement:
-    """Pearson's r between two quantities of the same heads, over heads; each value is a head's product.
+    """Pearson's r between two quantities of the same heads, over heads; the values' mean is r.
 
     Raises:
         UsageError: tables of different heads.
@@ -215,17 +216,16 @@ def correlation(one: Table[Head], other: Table[Head]) -> Measurement:
     a, b = (torch.tensor([table[head].value for head in one], dtype=torch.float64) for table in (one, other))
     if float(a.std()) == 0 or float(b.std()) == 0:
         raise NotApplicable(f"{one.quantity} or {other.quantity} is the same for all heads: no correlation")
-    products = ((a - a.mean()) / a.std(correction=0)) * ((b - b.mean()) / b.std(correction=0))
     names = tuple(str(head) for head in one)
     return Measurement(
         f"{one.quantity}_{other.quantity}_correlation",
         "correlation",
-        tuple(products.tolist()),
+        tuple(pearson(a, b).tolist()),
         names,
         names,
         "fixed",
         tolerance=PROBABILITY_NOISE["float32"],
-        about={**next(iter(one.values())).about, "heads": list(names)},
+        about={**next(iter(one.values())).about, "heads": list(names), "each": "head"},
     )
 
 

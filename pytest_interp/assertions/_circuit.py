@@ -1,0 +1,121 @@
+"""Assertions about a circuit as a whole: faithful, complete, minimal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, Unpack
+
+from pytest_interp.assertions._core import CONTROLS, BoundArgs, conclude, require_capability, where
+from pytest_interp.errors import NotApplicable
+from pytest_interp.heads import HeadLike, as_heads, names_of
+from pytest_interp.judge import Bound, Control, Verdict, judge
+
+if TYPE_CHECKING:
+    from pytest_interp.engine import Experiment
+    from pytest_interp.measure.circuit import CircuitLike
+
+
+def assert_faithfulness(
+    experiment: Experiment,
+    circuit: CircuitLike | None = None,
+    *,
+    metric: Literal["of_model", "logit_diff"] = "of_model",
+    controls: int = CONTROLS,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts what a circuit alone keeps of the task, with all other heads mean-ablated at all positions.
+
+    Random circuits of as many heads, kept at the same positions, are measured beside it.
+
+    Args:
+        experiment: checkpoint and data set.
+        circuit: a circuit, heads with positions, or heads; by default the checkpoint's circuit.
+        metric: ``of_model`` (1: all of it) or ``logit_diff``.
+        controls: how many random circuits.
+        **bound: in the unit of the metric.
+
+    Raises:
+        NotApplicable: the model does not do the task; there is no circuit.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import faithfulness
+    from pytest_interp.measure.circuit import nodes_of, random_circuits
+
+    accepted = Bound.of(**bound)
+    require_capability(experiment)
+    nodes = nodes_of(experiment, _circuit(experiment, circuit))
+    verdict = judge(faithfulness(experiment, nodes, metric=metric), accepted)
+    checks = tuple(
+        Control(f"random circuit {i + 1}", faithfulness(experiment, drawn, metric=metric).value)
+        for i, drawn in enumerate(random_circuits(experiment, nodes, controls))
+    )
+    subject = f"faithfulness of a circuit of {len(nodes)} heads on {where(experiment)}"
+    return conclude(replace(verdict, controls=checks), subject)
+
+
+def assert_completeness(
+    experiment: Experiment,
+    circuit: CircuitLike | None = None,
+    *,
+    without: HeadLike | Iterable[HeadLike] = (),
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts how differently circuit and model react to the loss of the heads K: F(C without K) - F(M without K).
+
+    Args:
+        experiment: checkpoint and data set.
+        circuit: a circuit, heads with positions, or heads; by default the checkpoint's circuit.
+        without: K; empty compares the whole circuit with the whole model.
+        **bound: in logits; around 0 for a complete circuit.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import completeness
+
+    accepted = Bound.of(**bound)
+    require_capability(experiment)
+    lost = as_heads(without) if without else ()
+    measurement = completeness(experiment, _circuit(experiment, circuit), lost)
+    less = f" without {names_of(lost)}" if lost else ""
+    return conclude(judge(measurement, accepted), f"circuit minus model{less} on {where(experiment)}")
+
+
+def assert_minimality(
+    experiment: Experiment,
+    head: HeadLike,
+    circuit: CircuitLike | None = None,
+    *,
+    without: HeadLike | Iterable[HeadLike] = (),
+    metric: Literal["logit_diff", "of_model"] = "logit_diff",
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts what a head adds to a circuit from which K is taken: F(C without K) - F(C without K and head).
+
+    Args:
+        experiment: checkpoint and data set.
+        head: the head that is tested.
+        circuit: a circuit, heads with positions, or heads; by default the checkpoint's circuit.
+        without: K, other heads of the circuit, such as those that stand in for it.
+        metric: ``logit_diff`` or ``of_model``.
+        **bound: in the unit of the metric.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import minimality
+
+    accepted = Bound.of(**bound)
+    require_capability(experiment)
+    lost = as_heads(without) if without else ()
+    measurement = minimality(experiment, _circuit(experiment, circuit), head, lost, metric=metric)
+    less = f" without {names_of(lost)}" if lost else ""
+    return conclude(
+        judge(measurement, accepted),
+        f"what {names_of(as_heads(head))} adds to the circuit{less} on {where(experiment)}",
+    )
+
+
+def _circuit(experiment: Experiment, circuit: CircuitLike | None) -> CircuitLike:
+    if circuit is not None:
+        return circuit
+    if experiment.circuit is None:
+        raise NotApplicable(f"{experiment.checkpoint.name} has no circuit file; pass the circuit's heads")
+    return experiment.circuit

@@ -1,0 +1,115 @@
+"""Assertions about whether a head copies what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, Unpack
+
+from pytest_interp.assertions._core import CONTROLS, BoundArgs, head_claim, where
+from pytest_interp.heads import Head, HeadLike, as_head, as_heads
+from pytest_interp.judge import Bound, Verdict
+from pytest_interp.measurement import Measurement
+
+if TYPE_CHECKING:
+    from pytest_interp.checkpoints.checkpoint import Checkpoint
+    from pytest_interp.engine import Experiment
+
+
+def assert_copy_score(
+    checkpoint: Checkpoint,
+    head: HeadLike,
+    *,
+    names: Sequence[str],
+    k: int = 5,
+    negative: bool = False,
+    controls: int = CONTROLS,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts the copy score of a head: the share of names its OV circuit ranks among its own top k.
+
+    Args:
+        checkpoint: the loaded model.
+        head: a query head.
+        names: single-token words, without the leading space.
+        k: how many of the top logits count.
+        negative: of the OV circuit with its sign turned, as for negative name movers.
+        controls: how many random heads of the same layer to measure beside it.
+        **bound: a share in [0, 1].
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import copy_score
+
+    accepted = Bound.of(**bound)
+
+    def measure(some: Sequence[Head]) -> Measurement:
+        return copy_score(checkpoint, some[0], names=names, k=k, sign=-1 if negative else 1)
+
+    subject = f"{'negative ' if negative else ''}copy score of {as_head(head)} (top {k}) on {checkpoint.name}"
+    return head_claim(checkpoint, as_heads(head), measure, accepted, subject, controls, seed=0)
+
+
+def assert_prompt_copy_score(
+    experiment: Experiment,
+    head: HeadLike,
+    *,
+    positions: Sequence[str] = ("IO", "S1", "S2"),
+    k: int = 5,
+    negative: bool = False,
+    ln1: bool = False,
+    controls: int = CONTROLS,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts the copy score of a head over prompts: of the names as the first block leaves them in context.
+
+    Args:
+        experiment: checkpoint and data set.
+        head: a query head after the first layer.
+        positions: where the names stand.
+        k: how many of the top logits count.
+        negative: of the OV circuit with its sign turned.
+        ln1: whether the head's input norm is applied; published counts leave it out.
+        controls: how many random heads of the same layer to measure beside it.
+        **bound: a share in [0, 1].
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import prompt_copy_score
+
+    accepted = Bound.of(**bound)
+
+    def measure(some: Sequence[Head]) -> Measurement:
+        return prompt_copy_score(experiment, some[0], positions=positions, k=k, sign=-1 if negative else 1, ln1=ln1)
+
+    kind = f"{'negative ' if negative else ''}copy score over prompts"
+    subject = f"{kind} of {as_head(head)} (top {k}) on {where(experiment)}"
+    return head_claim(experiment.checkpoint, as_heads(head), measure, accepted, subject, controls, experiment.seed)
+
+
+def assert_ov_eigenvalue_score(
+    checkpoint: Checkpoint,
+    head: HeadLike,
+    *,
+    through: Literal["residual", "tokens"] = "tokens",
+    controls: int = CONTROLS,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts the copying score of a head's OV eigenvalues, their sum over the sum of their sizes.
+
+    It calls some negative name movers copying heads too: a claim about their sign needs the negative copy score.
+
+    Args:
+        checkpoint: the loaded model.
+        head: a query head.
+        through: ``tokens`` (embedding to unembedding) or ``residual`` (the OV circuit alone).
+        controls: how many random heads of the same layer to measure beside it.
+        **bound: a score in [-1, 1].
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import ov_eigenvalue_score
+
+    accepted = Bound.of(**bound)
+
+    def measure(some: Sequence[Head]) -> Measurement:
+        return ov_eigenvalue_score(checkpoint, some[0], through=through)
+
+    subject = f"OV eigenvalue score of {as_head(head)} ({through}) on {checkpoint.name}"
+    return head_claim(checkpoint, as_heads(head), measure, accepted, subject, controls, seed=0)

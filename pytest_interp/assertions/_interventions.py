@@ -1,0 +1,178 @@
+"""Assertions about what changes when something is replaced: streams, paths, ablated heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, Unpack
+
+from pytest_interp.assertions._core import CONTROLS, BoundArgs, conclude, head_claim, require_capability, where
+from pytest_interp.heads import Head, HeadLike, as_heads, names_of
+from pytest_interp.judge import Bound, Control, Verdict, judge
+from pytest_interp.measurement import Measurement
+
+if TYPE_CHECKING:
+    from pytest_interp.engine import Experiment
+    from pytest_interp.engine.interventions import Ablation, At
+    from pytest_interp.engine.metric import Metric
+    from pytest_interp.measure.patching import Direction, Stream
+    from pytest_interp.measure.path_patching import Into, MLPs
+
+
+def assert_patch_effect(
+    experiment: Experiment,
+    site: Stream,
+    layer: int,
+    *,
+    at: At = None,
+    direction: Direction = "denoise",
+    corruption: str = "s2-exchanged",
+    metric: Metric | str = "recovered",
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts the effect of exchanging a layer's residual stream or output between clean and corrupted run.
+
+    The same layer at the data set's other named positions is measured beside it.
+
+    Args:
+        experiment: checkpoint and data set.
+        site: ``resid_pre``, ``resid_mid``, ``resid_post``, ``attn_out`` or ``mlp_out``.
+        layer: from 0.
+        at: a named position, an index, several, or None for all.
+        direction: ``denoise`` (clean into corrupted) or ``noise``.
+        corruption: the corrupted run.
+        metric: ``recovered`` (0 corrupted, 1 clean), ``logit_diff``, ``log_prob``, ``kl`` ... or a ``Metric``.
+        **bound: in the unit of the metric.
+
+    Raises:
+        NotApplicable: the model does not do the task on these prompts, or has no such site.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import patch_effect
+
+    accepted = Bound.of(**bound)
+    require_capability(experiment)
+
+    def measure(place: At) -> Measurement:
+        return patch_effect(
+            experiment, site, layer, at=place, direction=direction, corruption=corruption, metric=metric
+        )
+
+    verdict = judge(measure(at), accepted)
+    others = [name for name in experiment.data.clean.position_names if isinstance(at, str) and name != at]
+    checks = tuple(Control(name, measure(name).value) for name in others)
+    subject = f"patch effect of {site} {layer} ({direction} at {_text(at)}, {corruption}) on {where(experiment)}"
+    return conclude(replace(verdict, controls=checks), subject)
+
+
+def assert_path_patch_effect(
+    experiment: Experiment,
+    senders: HeadLike | Iterable[HeadLike],
+    receivers: HeadLike | Iterable[HeadLike] | Literal["logits"],
+    *,
+    into: Into | None = None,
+    at: At = "END",
+    corruption: str = "abc",
+    mlps: MLPs = "recompute",
+    metric: Literal["logit_diff", "of_clean"] = "logit_diff",
+    controls: int = CONTROLS,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts what heads do to the logit difference along direct paths into other heads, or into the logits.
+
+    Args:
+        experiment: checkpoint and data set.
+        senders: one head or several, corrupted at all positions.
+        receivers: heads after them, or ``"logits"``.
+        into: the receivers' ``q``, ``k`` or ``v``; None for the logits.
+        at: the positions of the receivers' input; None for all.
+        corruption: where the senders' output comes from.
+        mlps: ``recompute`` (as in the IOI paper) or ``freeze`` (the residual stream alone carries).
+        metric: ``logit_diff`` (patched minus clean) or ``of_clean`` (as a share of the clean logit difference).
+        controls: how many random sets of senders of the same layers to measure beside it.
+        **bound: in the unit of the metric; negative where the path helps the task.
+
+    Raises:
+        NotApplicable: the model does not do the task; no receiver comes after a sender.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import path_patch_effect
+
+    accepted = Bound.of(**bound)
+    require_capability(experiment)
+    named = as_heads(senders)
+    # Receivers are no controls of their senders, though they may share a layer with some.
+    target: tuple[Head, ...] | Literal["logits"] = "logits" if receivers == "logits" else as_heads(receivers)
+
+    def measure(some: Sequence[Head]) -> Measurement:
+        return path_patch_effect(
+            experiment, some, target, into=into, at=at, corruption=corruption, mlps=mlps, metric=metric
+        )
+
+    end = "the logits" if target == "logits" else f"{into} of {names_of(target)} at {_text(at)}"
+    subject = f"path from {names_of(named)} to {end} ({corruption}, MLPs {mlps}) on {where(experiment)}"
+    return head_claim(experiment.checkpoint, named, measure, accepted, subject, controls, experiment.seed)
+
+
+def assert_ablation_effect(
+    experiment: Experiment,
+    heads: HeadLike | Iterable[HeadLike],
+    *,
+    ablation: Ablation = "mean",
+    at: At = "END",
+    metric: Metric | str = "logit_diff",
+    run: str = "clean",
+    controls: int = CONTROLS,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts the change of a metric when heads are ablated, all of them in one pass: ablated minus unablated.
+
+    Args:
+        experiment: checkpoint and data set.
+        heads: one head or several.
+        ablation: ``mean`` over ABC prompts of the same template, ``zero``, ``resample`` or ``permute``.
+        at: a named position, an index, several, or None for all.
+        metric: ``logit_diff``, ``log_prob``, ``kl`` ... or a ``Metric``.
+        run: ``clean`` or a corruption.
+        controls: how many random sets of heads of the same layers to ablate beside it.
+        **bound: in the unit of the metric; negative where the heads help.
+
+    Raises:
+        NotApplicable: the model does not do the task on these prompts.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import ablation_effect
+
+    accepted = Bound.of(**bound)
+    require_capability(experiment)
+
+    def measure(some: Sequence[Head]) -> Measurement:
+        return ablation_effect(experiment, some, ablation=ablation, at=at, metric=metric, run=run)
+
+    named = as_heads(heads)
+    subject = f"{ablation} ablation of {names_of(named)} at {_text(at)} on {where(experiment)}"
+    return head_claim(experiment.checkpoint, named, measure, accepted, subject, controls, experiment.seed)
+
+
+def assert_flips(experiment: Experiment, corruption: str, **bound: Unpack[BoundArgs]) -> Verdict:
+    """Asserts the share of prompts whose answer a corruption flips; the data set's other corruptions are shown too.
+
+    A patching effect from a corruption that leaves the answer as it is means nothing: put this beside it.
+
+    Args:
+        experiment: checkpoint and data set.
+        corruption: the corrupted run.
+        **bound: a share in [0, 1].
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import flips
+
+    accepted = Bound.of(**bound)
+    verdict = judge(flips(experiment, corruption), accepted)
+    others = [name for name in experiment.data.corrupted if name != corruption]
+    checks = tuple(Control(name, flips(experiment, name).value) for name in others)
+    return conclude(replace(verdict, controls=checks), f"{corruption} flips the answer on {where(experiment)}")
+
+
+def _text(at: At) -> str:
+    return "all positions" if at is None else str(at) if isinstance(at, str | int) else ", ".join(map(str, at))
