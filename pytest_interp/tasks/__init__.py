@@ -1,8 +1,29 @@
 """Prompts: text in, groups of equal token length out. Nothing is ever padded."""
 
+from pytest_interp.tasks.analogies import analogies
 from pytest_interp.tasks.dataset import DataSet, from_strings
+from pytest_interp.tasks.facts import alex_hart, capitals, surnames
 from pytest_interp.tasks.ioi import ioi, ioi_grid, single_token_names
 from pytest_interp.tasks.p8 import p8
 from pytest_interp.tasks.prompts import Group, Prompt, PromptSet
+from pytest_interp.tasks.repeated import doubled, repeated
+from pytest_interp.tasks.sequences import sequences
 
-__all__ = ["DataSet", "Group", "Prompt", "PromptSet", "from_strings", "ioi", "ioi_grid", "p8", "single_token_names"]
+__all__ = [
+    "DataSet",
+    "Group",
+    "Prompt",
+    "PromptSet",
+    "alex_hart",
+    "analogies",
+    "capitals",
+    "doubled",
+    "from_strings",
+    "ioi",
+    "ioi_grid",
+    "p8",
+    "repeated",
+    "sequences",
+    "single_token_names",
+    "surnames",
+]

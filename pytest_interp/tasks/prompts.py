@@ -85,8 +85,6 @@ def tokenize(tokenizer: Any, prompts: Sequence[Prompt], *, bos: bool) -> PromptS
         UsageError: no prompts, an answer that is not one token or equals the distractor, a mark that does
             not fall on the end of a token, a BOS that the tokenizer lacks.
     """
-    import torch
-
     if not prompts:
         raise UsageError("a data set needs at least one prompt")
     start = [_bos_token(tokenizer)] if bos else []
@@ -97,6 +95,42 @@ def tokenize(tokenizer: Any, prompts: Sequence[Prompt], *, bos: bool) -> PromptS
     for prompt, answer, distractor in zip(prompts, answers, distractors, strict=True):
         if answer == distractor:
             raise UsageError(f"the answer and the distractor of {prompt.text!r} are both {prompt.answer!r}")
+    return _grouped(prompts, encoded, answers, distractors, marks, bos)
+
+
+def from_ids(
+    tokenizer: Any,
+    prompts: Sequence[tuple[Prompt, Sequence[int], int, int]],
+    marks: Mapping[str, int],
+    *,
+    bos: bool,
+) -> PromptSet:
+    """Prompts given as token ids, whose text is for reading only.
+
+    Args:
+        tokenizer: for its BOS.
+        prompts: for each its description, its token ids, its answer's and its distractor's id.
+        marks: position name -> index in the ids, the same for all.
+        bos: whether BOS stands before each.
+    """
+    start = [_bos_token(tokenizer)] if bos else []
+    encoded = [[*start, *ids] for _, ids, _, _ in prompts]
+    at = [{name: index + len(start) for name, index in marks.items()} | {END: len(ids) - 1} for ids in encoded]
+    answers, distractors = [answer for _, _, answer, _ in prompts], [other for _, _, _, other in prompts]
+    return _grouped([prompt for prompt, _, _, _ in prompts], encoded, answers, distractors, at, bos)
+
+
+def _grouped(
+    prompts: Sequence[Prompt],
+    encoded: Sequence[Sequence[int]],
+    answers: Sequence[int],
+    distractors: Sequence[int],
+    marks: Sequence[Mapping[str, int]],
+    bos: bool,
+) -> PromptSet:
+    """Prompts of equal length together, and the hash over texts and tokens."""
+    import torch
+
     names = [key for key in marks[0] if all(key in row for row in marks)]
     groups = []
     for length in sorted({len(ids) for ids in encoded}):

@@ -1,0 +1,102 @@
+"""Random tokens said twice: nothing but repetition tells what comes next.
+
+``repeated``: the second copy stops before its last token; the answer is that token, the distractor another of the
+sequence. The corruption ``first-copy-changed`` has other random tokens first, so that nothing was repeated.
+``doubled``: both copies whole, for the head detectors.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from pytest_interp.errors import UsageError
+from pytest_interp.tasks.dataset import DataSet
+from pytest_interp.tasks.prompts import Prompt, PromptSet, from_ids
+
+
+def repeated(tokenizer: Any, *, length: int, n: int, seed: int, bos: bool) -> DataSet:
+    """Sequences of ``length`` different random tokens, said twice up to the last one.
+
+    Positions: PREVIOUS (where END's token stood in the first copy), NEXT (what followed it there: the answer), END.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        length: tokens of a copy.
+        n: how many sequences.
+        seed: for this object's own generator.
+        bos: whether BOS stands before each.
+
+    Raises:
+        UsageError: a length below 3, no sequences, or fewer ordinary tokens than are needed.
+    """
+    return _data(tokenizer, length, n, seed, bos, least=3, whole=False)
+
+
+def doubled(tokenizer: Any, *, length: int, n: int, seed: int, bos: bool) -> DataSet:
+    """Sequences of ``length`` different random tokens, said twice in full; the answer would be the first token.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        length: tokens of a copy.
+        n: how many sequences.
+        seed: for this object's own generator.
+        bos: whether BOS stands before each.
+
+    Raises:
+        UsageError: a length below 2, no sequences, or fewer ordinary tokens than are needed.
+    """
+    return _data(tokenizer, length, n, seed, bos, least=2, whole=True)
+
+
+def _data(tokenizer: Any, length: int, n: int, seed: int, bos: bool, *, least: int, whole: bool) -> DataSet:
+    special = {*tokenizer.all_special_ids, tokenizer.unk_token_id}
+    ordinary = [token for token in range(len(tokenizer)) if token not in special]
+    if length < least or n < 1:
+        raise UsageError(
+            f"length is {length} and n is {n}; a sequence needs at least {least} tokens, and there must be one of them"
+        )
+    if len(ordinary) < 2 * length:
+        raise UsageError(
+            f"{2 * length} different tokens are needed for length {length}, this tokenizer has {len(ordinary)} that "
+            f"are not special; pass length {len(ordinary) // 2} or less"
+        )
+    rng = random.Random(seed)
+    clean, changed, answers, distractors = [], [], [], []
+    for _ in range(n):
+        tokens = rng.sample(ordinary, 2 * length)
+        sequence, other = tokens[:length], tokens[length:]
+        second = sequence if whole else sequence[:-1]
+        clean.append([*sequence, *second])
+        changed.append([*other, *second])
+        answers.append(sequence[0] if whole else sequence[-1])
+        distractors.append(sequence[1] if whole else rng.choice(sequence[:-2]))
+    name = "doubled" if whole else "repeated"
+    marks = {} if whole else {"PREVIOUS": length - 2, "NEXT": length - 1}
+
+    def made(rows: Sequence[int]) -> DataSet:
+        def run(tokens: Sequence[Sequence[int]]) -> PromptSet:
+            prompts = [
+                (Prompt(_text(tokenizer, tokens[row]), _text(tokenizer, [answers[row]]),
+                        _text(tokenizer, [distractors[row]]), {}, f"sequence {row}"),
+                 tokens[row], answers[row], distractors[row])
+                for row in rows
+            ]  # fmt: skip
+            return from_ids(tokenizer, prompts, marks, bos=bos)
+
+        return DataSet(
+            name=f"{name}/{length}",
+            clean=run(clean),
+            corrupted={} if whole else {"first-copy-changed": run(changed)},
+            reference=None,
+            population="sampled",
+            seed=seed,
+            rebuild=lambda some: made([rows[i] for i in some]),
+        )
+
+    return made(range(n))
+
+
+def _text(tokenizer: Any, tokens: Sequence[int]) -> str:
+    return str(tokenizer.decode(tokens))
