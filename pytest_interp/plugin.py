@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declares the marker and the fixtures; refuses what cannot work."""
-    from pytest_interp import around, fixtures
+    from pytest_interp import around, fixtures, task_fixtures
 
     config.addinivalue_line(
         "markers",
@@ -44,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "checkpoints: the only ones it is about. cls: class of a published figure (A, B, C, D)",
     )
     config.pluginmanager.register(fixtures, "pytest_interp_fixtures")
+    config.pluginmanager.register(task_fixtures, "pytest_interp_task_fixtures")
     config.pluginmanager.register(around, "pytest_interp_around")
     fixtures.options_of(config)
     updating = getattr(config.option, "update_snapshots", False)

@@ -8,7 +8,8 @@ import torch
 from conftest import experiment_on, random_gpt2, random_llama
 from pytest_interp import Checkpoint, CheckpointSpec
 from pytest_interp.checkpoints import known_specs, resolve, sources
-from pytest_interp.checkpoints.planted import RULES, build_planted
+from pytest_interp.checkpoints.planted import RULES
+from pytest_interp.checkpoints.planted_build import build_planted
 from pytest_interp.checkpoints.preflight import preflight
 from pytest_interp.checkpoints.spec import wheel_gguf
 from pytest_interp.errors import NotApplicable, Unavailable, UsageError

@@ -22,6 +22,7 @@ LEVELS = [
     {"strategies", "snapshots", "figures", "options", "hookspecs"},
     {"selection"},
     {"report", "comparison", "fixtures"},
+    {"task_fixtures"},
     {"around"},
     {"plugin"},
 ]

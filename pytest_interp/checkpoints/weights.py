@@ -22,6 +22,7 @@ class Shape:
     d_head: int
     d_model: int
     d_vocab: int
+    n_ctx: int
 
 
 class Weights:

@@ -145,7 +145,7 @@ def nodes_of(experiment: Experiment, circuit: CircuitLike) -> dict[Head, At]:
 
 
 def random_circuits(experiment: Experiment, nodes: Mapping[Head, At], count: int) -> list[dict[Head, At]]:
-    """Circuits of as many other heads, drawn from the whole model, kept at the same positions; fewer if few are left."""
+    """Circuits of as many other heads of the whole model, kept at the same positions; none if too few are left."""
     shape = experiment.checkpoint.shape
     others = [Head(layer, h) for layer in range(shape.n_layers) for h in range(shape.n_heads)]
     others = [head for head in others if head not in nodes]
