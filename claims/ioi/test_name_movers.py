@@ -4,9 +4,11 @@ import pytest
 
 from pytest_interp import (
     assert_attention,
+    assert_attention_write_correlation,
     assert_copy_score,
     assert_direct_logit_attribution,
     assert_head_patch_effect,
+    assert_prompt_copy_score,
     assert_some_head,
 )
 
@@ -16,6 +18,16 @@ pytestmark = pytest.mark.claim(source="Wang et al. 2022, section 3.1", role="nam
 def test_copies_the_name_it_reads(checkpoint, head, names):
     """The OV circuit of a name mover puts the name it reads among its own top 5 logits."""
     assert_copy_score(checkpoint, head, names=names, k=5, at_least=0.8)
+
+
+def test_copies_the_names_of_the_prompts(ioi, head):
+    """The same over prompts: of the names as the first block leaves them at IO, S1 and S2."""
+    assert_prompt_copy_score(ioi, head, k=5, at_least=0.8)
+
+
+def test_writes_what_it_attends_to(ioi, head):
+    """The more a name mover attends to a name at END, the more it writes towards it."""
+    assert_attention_write_correlation(ioi, head, at_least=0.4)
 
 
 def test_reads_the_answer(ioi, head):

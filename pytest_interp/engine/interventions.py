@@ -64,9 +64,34 @@ def overwrite(experiment: Experiment, nodes: Iterable[Node], source: Source, *, 
 
             return replace
 
-        return {hook: edit(hook) for hook in by_hook}
+        made: dict[str, Edit] = {}
+        for hook, some in by_hook.items():
+            for where, one in _placed(experiment, some[0], hook, edit(hook)).items():
+                made[where] = _after(made[where], one) if where in made else one
+        return made
 
     return edits
+
+
+def _placed(experiment: Experiment, node: Node, hook: str, edit: Edit) -> Mapping[str, Edit]:
+    """Where an edit has to stand.
+
+    The bridge's ``hook_resid_mid`` is the input of the second norm: what is put in there reaches the MLP and not the
+    residual stream. So ``resid_mid`` is exchanged by the attention's output, which is what is added to ``resid_pre``.
+    """
+    if node.site != "resid_mid":
+        return {hook: edit}
+    seen: dict[str, Tensor] = {}
+
+    def see(value: Tensor) -> Tensor:
+        seen["resid_pre"] = value
+        return value
+
+    def add(value: Tensor) -> Tensor:
+        return edit(seen["resid_pre"] + value) - seen["resid_pre"]
+
+    checkpoint = experiment.checkpoint
+    return {checkpoint.hook("resid_pre", node.layer): see, checkpoint.hook("attn_out", node.layer): add}
 
 
 def _by_hook(experiment: Experiment, nodes: Iterable[Node]) -> dict[str, list[Node]]:

@@ -105,7 +105,7 @@ def _scores(experiment: Experiment, layer: int, variant: Variant, run: str) -> l
     kept = experiment.activations(hooks, experiment.data.run(run))
     made = []
     for q, k in zip(*(kept[hook] for hook in hooks), strict=True):
-        q, k = (x if "hook_rot" in hook else x.transpose(1, 2) for x, hook in zip((q, k), hooks, strict=True))  # noqa: PLW2901
+        q, k = q.transpose(1, 2), k.transpose(1, 2)  # noqa: PLW2901
         k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)  # noqa: PLW2901
         if concatenated:
             q, k = (x.transpose(1, 2).flatten(2).unsqueeze(1) for x in (q, k))  # noqa: PLW2901

@@ -310,6 +310,16 @@ BROKEN = {
             "  required    at least 0.9; off by 0.900",
         ],
     ),
+    "detector_score": (
+        "def test_it(doubled):\n    assert_detector_score(doubled, '1.0', 'previous_token', at_least=0.5)\n",
+        [
+            "pytest_interp.ClaimFailed: refuted",
+            "  previous-token score of 1.0 on planted-ioi, doubled/19",
+            "  measured    0.000 probability (16 prompts of 16 templates)",
+            "  required    at least 0.5; off by 0.500",
+            "  controls    1.",
+        ],
+    ),
 }
 
 

@@ -1,0 +1,29 @@
+"""The circuit as a whole, and what ablation of its parts does (Wang et al. 2022, section 4)."""
+
+import pytest
+
+from pytest_interp import assert_ablation_effect, assert_completeness, assert_faithfulness
+
+
+@pytest.mark.claim(source="Wang et al. 2022, section 4")
+def test_the_circuit_is_faithful(ioi):
+    """With every head outside mean-ablated, the circuit keeps most of the logit difference."""
+    assert_faithfulness(ioi, between=(0.75, 1.25))
+
+
+@pytest.mark.claim(source="Wang et al. 2022, section 4.1", role="name_mover", checkpoints=("planted-ioi", "gpt2"))
+def test_the_circuit_is_complete_for_the_movers(ioi, heads):
+    """Without the name movers circuit and model lose about as much."""
+    assert_completeness(ioi, without=heads, between=(-1, 1))
+
+
+@pytest.mark.claim(source="Wang et al. 2022, section 3.1", role="name_mover")
+def test_without_the_movers_the_answer_is_less_sure(ioi, heads):
+    """Knocking out the name movers at END costs logit difference."""
+    assert_ablation_effect(ioi, heads, at_most=-0.2)
+
+
+@pytest.mark.claim(source="Wang et al. 2022, section 3.1", role="name_mover")
+def test_without_the_movers_the_model_says_something_else(ioi, heads):
+    """Knocking out the name movers at END changes what the model says next."""
+    assert_ablation_effect(ioi, heads, metric="kl", at_least=0.05)

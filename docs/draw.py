@@ -1,0 +1,599 @@
+"""Measures what the pages show, on SmolLM2, and writes it into them: ``python docs/draw.py [section ...]``.
+
+A page holds ``<!-- measured: name -->`` ... ``<!-- end -->``; what stands between is replaced by a table, pictures go
+to ``pictures/``. Without arguments every section is measured (about half an hour on two cores).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from pytest_interp import Checkpoint, Experiment, Metric, figures, load_circuit, measure
+from pytest_interp.checkpoints import known_specs
+from pytest_interp.judge import interval_of
+from pytest_interp.measurement import Measurement, quote
+from pytest_interp.table import Table, name_of
+from pytest_interp.tasks import ioi
+
+DOCS = Path(__file__).parent
+NAME = "smollm2-135m-instruct"
+MOVERS = ["23.0", "23.1", "23.2"]
+SECTIONS: dict[str, Callable[[], str]] = {}
+
+
+def section(function: Callable[[], str]) -> Callable[[], str]:
+    """Registers what fills the marker of this name."""
+    SECTIONS[function.__name__] = function
+    return function
+
+
+@cache
+def checkpoint() -> Checkpoint:
+    return Checkpoint(known_specs()[NAME], load_circuit(DOCS.parent / "claims" / "circuits" / f"{NAME}.toml"))
+
+
+@cache
+def prompts(n: int = 24) -> Experiment:
+    """IOI prompts of the confirming half; 24 are two of each of 12 templates."""
+    return Experiment(checkpoint(), ioi(checkpoint().tokenizer, half="confirm", n=n, seed=1, bos=False))
+
+
+def save(figure: Figure, name: str) -> str:
+    """Saves a picture, and returns the line that shows it."""
+    figure.savefig(DOCS / "pictures" / f"{name}.png")
+    return f"![{name.replace('-', ' ')}](pictures/{name}.png)\n"
+
+
+def value(one: Measurement) -> str:
+    """A number with its interval."""
+    if one.population == "fixed":
+        return quote(one.value)
+    interval = interval_of(one)
+    return f"{quote(one.value)} [{quote(interval.low)}, {quote(interval.high)}]"
+
+
+def markdown(heads: list[str], rows: list[list[Any]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+def top(table: Table[Any], count: int = 6, most: str = "absolute") -> str:
+    """The cells of a sweep that stand out."""
+    rows = [[name_of(cell), value(one)] for cell, one in table.top(count, most=most)]
+    return markdown([" by ".join(table.axes), f"{table.quantity} ({table.unit})"], rows)
+
+
+@section
+def next_token() -> str:
+    text = "When Mary and John went to the store, John gave a drink to"
+    tokens = measure.next_tokens(checkpoint(), text, k=8, also=[" John"])
+    rows = [[t.rank, f"`{t.token}`", f"{t.logit:.3f}", f"{t.probability:.4f}"] for t in tokens]
+    scores = {m: measure.next_token(prompts(96), m) for m in ("log_prob", "probability", "rank")}
+    scores |= {f"top {k}": measure.top_k(prompts(96), k) for k in (1, 5)} | {"loss": measure.loss(prompts(96))}
+    picture = save(figures.draw(tokens, "after 'John gave a drink to'"), "next-token")
+    return (
+        f"On *{text}*:\n\n{markdown(['rank', 'token', 'logit', 'probability'], rows)}\n{picture}\nOver 96 prompts:\n\n"
+        + markdown(["score of the answer", "value"], [[name, value(one)] for name, one in scores.items()])
+    )
+
+
+@section
+def logit_lens() -> str:
+    e = prompts(96)
+    live, frozen = (measure.logit_lens(e, norm=norm, sites=("resid_post",)) for norm in ("live", "frozen"))
+    both = Table(
+        {(cell[0], norm): one for norm, table in (("live", live), ("frozen", frozen)) for cell, one in table.items()},
+        ("layer", "norm"),
+    )
+    rows = [
+        [layer, value(live[layer, "resid_post"]), value(frozen[layer, "resid_post"])]
+        for layer in (0, 10, 20, *range(22, 30))
+    ]
+    return save(figures.draw(both), "logit-lens") + "\n" + markdown(["after layer", "live norm", "frozen norm"], rows)
+
+
+@section
+def attribution() -> str:
+    e = prompts(96)
+    components, heads = measure.component_attributions(e), measure.head_attributions(e)
+    return (
+        save(figures.draw(components), "components")
+        + save(figures.draw(heads), "head-attributions")
+        + "\n"
+        + top(components)
+        + "\n"
+        + top(heads, 8)
+    )
+
+
+@section
+def patching() -> str:
+    e, out = prompts(), ""
+    for site in ("resid_pre", "attn_out", "mlp_out"):
+        table = measure.patch_sweep(e, site)
+        out += save(figures.draw(table), f"patching-{site.replace('_', '-')}") + "\n" + top(table) + "\n"
+    heads = measure.patch_sweep(e, "z", at="END")
+    out += save(figures.draw(heads), "patching-heads") + "\n" + top(heads, 8) + "\n"
+    some = range(15, 28)
+    for site in ("q", "k", "v", "pattern"):
+        table = measure.patch_sweep(e, site, layers=some)
+        out += f"\n`{site}` of layers 15 to 27, all positions:\n\n" + top(table, 4)
+    return out
+
+
+@section
+def path_patching() -> str:
+    e = prompts()
+    logits = measure.path_patch_sweep(e, "logits", layers=range(18, 30))
+    queries = measure.path_patch_sweep(e, MOVERS, into="q", layers=range(14, 23), metric="of_clean")
+    frozen = {
+        cell: measure.path_patch_effect(e, str(cell), MOVERS, into="q", mlps="freeze", metric="of_clean")
+        for cell, _ in queries.top(4, most="absolute")
+    }
+    rows = [[cell, value(queries[cell]), value(one)] for cell, one in frozen.items()]
+    return (
+        save(figures.draw(logits), "paths-to-logits")
+        + "\n"
+        + top(logits, 8)
+        + "\n"
+        + save(figures.draw(queries), "paths-to-queries")
+        + "\n"
+        + markdown(["sender", "MLPs recomputed", "MLPs frozen"], rows)
+    )
+
+
+@section
+def ablation() -> str:
+    e = prompts(96)
+    rows = [
+        [", ".join(heads), how, where or "all", value(measure.ablation_effect(e, heads, ablation=how, at=where)),
+         value(measure.ablation_effect(e, heads, ablation=how, at=where, metric="kl"))]
+        for heads in (MOVERS, ["23.3"], ["24.4"])
+        for how, where in (("mean", "END"), ("zero", "END"), ("resample", "END"), ("permute", None))
+    ]  # fmt: skip
+    sweep = measure.ablation_sweep(prompts(), layers=range(20, 30))
+    return (
+        markdown(["heads", "ablation", "at", "logit difference (logits)", "KL (nats)"], rows)
+        + "\n"
+        + save(figures.draw(sweep), "ablation")
+    )
+
+
+@section
+def copying() -> str:
+    from pytest_interp.tasks import single_token_names
+
+    e, names = prompts(96), single_token_names(checkpoint().tokenizer, "confirm")
+    rows = []
+    for head in (*MOVERS, "23.7", "23.3", "24.4", "29.1"):
+        rows.append(
+            [head]
+            + [quote(measure.copy_score(checkpoint(), head, names=names, sign=sign).value) for sign in (1, -1)]
+            + [quote(measure.prompt_copy_score(e, head, sign=sign).value) for sign in (1, -1)]
+            + [quote(measure.ov_eigenvalue_score(checkpoint(), head, through=t).value) for t in ("residual", "tokens")]
+        )
+    return markdown(
+        ["head", f"{len(names)} names", "negative", "over prompts", "negative", "eigenvalues, OV alone", "to tokens"],
+        rows,
+    )
+
+
+@section
+def attention() -> str:
+    e = prompts(96)
+    rows, pictures = [], ""
+    for head in (*MOVERS, "23.3", "24.4"):
+        plain = [quote(measure.attention(e, head, at="END", to=to).value) for to in ("IO", "S1", "S2")]
+        weighted = [
+            quote(measure.attention(e, head, at="END", to=to, weighted=True).value) for to in ("IO", "S1", "S2")
+        ]
+        abc = quote(measure.attention(e, head, at="END", to="IO", run="abc").value)
+        rows.append([head, *plain, *weighted, abc, value(measure.attention_write_correlation(e, head))])
+    for head in ("23.0", "24.4"):
+        points = measure.attention_and_write(e, head)
+        pictures += save(figures.draw(points, f"{head} of {NAME}"), f"write-{head.replace('.', '-')}")
+    group = e.data.clean.groups[0]
+    tokens = [checkpoint().tokenizer.decode([t]).strip() for t in group.tokens[0].tolist()]
+    shown = e.activation(checkpoint().hook("pattern", 23))[0][0, 0]
+    pictures += save(figures.pattern(shown, tokens, f"23.0 of {NAME}"), "pattern-23-0")
+    columns = ["head", "to IO", "S1", "S2", "weighted IO", "S1", "S2", "IO on ABC", "attention and write, r"]
+    return markdown(columns, rows) + "\n" + pictures
+
+
+@section
+def backup() -> str:
+    from pytest_interp.heads import Head
+
+    e = prompts(96)
+    later = [Head(layer, head) for layer in range(24, 30) for head in range(9)]
+    out, rows = "", []
+    for how in ("mean", "zero"):
+        effect = measure.backup_effect(e, MOVERS, later, ablation=how)
+        rows.append(
+            [
+                how,
+                value(effect.total_before),
+                value(effect.total_after),
+                value(effect.naive),
+                value(measure.self_repair(e, MOVERS, ablation=how)),
+            ]
+        )
+        if how == "mean":
+            out = save(figures.draw(effect, "heads of layers 24 to 29, without 23.0, 23.1, 23.2"), "backup")
+    return markdown(["ablation", "before", "after", "if nothing reacted", "self-repair"], rows) + "\n" + out
+
+
+@section
+def detectors() -> str:
+    from pytest_interp.tasks import doubled
+
+    e = Experiment(checkpoint(), doubled(checkpoint().tokenizer, length=50, n=8, seed=0, bos=False))
+    out = ""
+    for kind in ("previous_token", "duplicate_token", "induction"):
+        table = measure.detector_scores(e, kind)
+        picture = save(figures.draw(table), kind.replace("_", "-"))
+        out += f"\n{picture}\n" + markdown(
+            ["head", f"{kind} score"], [[str(c), quote(m.value)] for c, m in table.top(5)]
+        )
+    return out
+
+
+@section
+def circuit() -> str:
+    e, c = prompts(96), checkpoint().circuit
+    assert c is not None
+    rows = [["F(C) / F(M), each head at its role's position", value(measure.faithfulness(e, c))]]
+    rows.append(["F(C), logits", value(measure.faithfulness(e, c, metric="logit_diff"))])
+    rows.append(
+        [
+            "F(C), heads kept at all positions",
+            value(measure.faithfulness(e, dict.fromkeys(c.heads), metric="logit_diff")),
+        ]
+    )
+    rows.append(["F(C without name movers) - F(M without)", value(measure.completeness(e, c, MOVERS))])
+    for head in sorted(c.heads):
+        rows.append([f"{head} adds to the circuit", value(measure.minimality(e, c, str(head)))])
+    return markdown(["quantity", "value"], rows)
+
+
+@section
+def statistics() -> str:
+    e, c = prompts(), checkpoint()
+    out = ""
+    for site in ("q", "k", "v"):
+        values = {f"layer {layer}": measure.activation_values(e, site, layer) for layer in (0, 15, 29)}
+        out += save(figures.histogram(values, f"{site} of {NAME}"), f"values-{site}")
+    tables = {site: measure.activation_statistics(e, site) for site in "qkv"}
+    scores = {v: measure.score_statistics(e, "scores", variant=v) for v in ("per_head", "concatenated")}
+    soft = {v: measure.score_statistics(e, "pattern", variant=v) for v in ("per_head", "concatenated")}
+    rows = [
+        [layer]
+        + [quote(tables[s][layer, "variance"].value) for s in "qkv"]
+        + [
+            f"{quote(t[layer, 'mean'].value)} ({quote(t[layer, 'sd'].value)})"
+            for t in (*scores.values(), *soft.values())
+        ]
+        for layer in (0, 5, 10, 15, 20, 25, 29)
+    ]
+    out += save(figures.draw(scores["per_head"]), "scores")
+    columns = [
+        "layer",
+        "var q",
+        "var k",
+        "var v",
+        "scores: mean (sd)",
+        "the same, concatenated",
+        "pattern",
+        "concatenated",
+    ]
+    out += "\n" + markdown(columns, rows) + "\n"
+    out += save(figures.draw(measure.head_norms(e, at="END")), "norms")
+    out += save(figures.draw(measure.position_norms(e)), "norms-by-position")
+    ratio = measure.selectivity(e)
+    out += save(figures.draw(ratio), "selectivity") + "\n" + top(ratio, 4, "positive")
+    assert c is not None
+    return out
+
+
+@section
+def notebooks() -> str:
+    """Each item of the five notebooks: the call, and its number on SmolLM2."""
+    from pytest_interp import from_strings
+    from pytest_interp.tasks import alex_hart, analogies, doubled, sequences, single_token_names, surnames
+
+    c = checkpoint()
+    names = single_token_names(c.tokenizer, "confirm")
+    rows: list[list[str]] = []
+
+    def row(item: str, call: str, number: str) -> None:
+        rows.append([item, f"`{call}`", number])
+
+    # A: one pair of prompts, as the notebook has it
+    pair = "When Mike and Emma went to the cafe, {} gave a coffee to"
+    one = Experiment(
+        c,
+        from_strings(
+            c.tokenizer, clean=[pair.format("Mike")], answers=[" Emma"], distractors=[" Mike"],
+            corrupted={"giver": [pair.format("Emma")]},
+            positions={"S1": ["When Mike"], "S2": [", Mike"], "IO": ["Emma"]}, bos=False, name="mike-emma",
+        ),
+    )  # fmt: skip
+    row("A logit(Emma) - logit(Mike), and of the other run", "logit_diff",
+        f"{quote(measure.logit_diff(one).value)}; {quote(measure.logit_diff(one, run='giver').value)}")  # fmt: skip
+    permuted = measure.ablation_sweep(one, ablation="permute", at=None)
+    ((worst, effect),) = permuted.top(1, most="absolute")
+    row(
+        "A1 every head's z permuted: largest change",
+        'ablation_sweep(ablation="permute", at=None)',
+        f"{worst} {quote(effect.value)}",
+    )
+    spread = [v for v in permuted.matrix()[23] if v is not None]
+    middle = sum(spread) / len(spread)
+    deviation = (sum((v - middle) ** 2 for v in spread) / len(spread)) ** 0.5
+    row("A1 layer 23: mean and sd over heads", "Table.matrix", f"{quote(middle)}, {quote(deviation)}")
+    norms = measure.head_norms(one)
+    sizes = Table({cell: replace(m, values=tuple(map(abs, m.values))) for cell, m in permuted.items()}, permuted.axes)
+    row(
+        "A1 norm of each head against the size of its effect, r",
+        "correlation(head_norms, ...)",
+        quote(measure.correlation(norms, sizes).value),
+    )
+    by_token = measure.position_norms(one)
+    row(
+        "A2 mean norm of z in layer 29, first token and END",
+        "position_norms",
+        f"{quote(by_token[29, 0].value)}; {quote(by_token[29, by_token.columns[-1]].value)}",
+    )
+    ((head, difference),) = measure.occurrence_difference(one).top(1)
+    row("A3 most different at the two mentions", "occurrence_difference", f"{head} {quote(difference.value)}")
+    ((layer, ratio),) = measure.selectivity(one).top(1)
+    row("A3 most selective layer, ratio", "selectivity", f"layer {layer[0]}, {quote(ratio.value)}")
+    ((head, patched),) = measure.patch_sweep(one, "z", corruption="giver", metric="logit_diff").top(1)
+    row("A4 patching each head: largest effect", 'patch_sweep("z")', f"{head} {quote(patched.value)} logits")
+
+    # B: what the other pages show, on 96 prompts
+    e = prompts(96)
+    row(
+        "B logit difference; share right",
+        "logit_diff, accuracy",
+        f"{value(measure.logit_diff(e))}; {value(measure.accuracy(e))}",
+    )
+    row(
+        "B on ABC; with S2 exchanged",
+        "logit_diff(run=...)",
+        f"{value(measure.logit_diff(e, run='abc'))}; {value(measure.logit_diff(e, run='s2-exchanged'))}",
+    )
+    row(
+        "B logit lens after layer 23",
+        "logit_lens",
+        value(measure.logit_lens(e, sites=("resid_post",))[23, "resid_post"]),
+    )
+    row(
+        "B attention of layer 23, MLP of 29",
+        "component_attributions",
+        "; ".join(value(measure.component_attributions(e)[key]) for key in ((23, "attn_out"), (29, "mlp_out"))),
+    )
+    heads = measure.head_attributions(e)
+    for sign in ("positive", "negative"):
+        row(
+            f"B heads, most {sign}",
+            "head_attributions",
+            ", ".join(f"{h} {quote(m.value)}" for h, m in heads.top(3, most=sign)),
+        )
+    row(
+        "B attention END to IO of 23.0, on ABC",
+        "attention",
+        "; ".join(value(measure.attention(e, "23.0", at="END", to="IO", run=run)) for run in ("clean", "abc")),
+    )
+    row(
+        "B the same, value-weighted",
+        "attention(weighted=True)",
+        value(measure.attention(e, "23.0", at="END", to="IO", weighted=True)),
+    )
+    row(
+        "B attention against projection, 23.0 and 24.4, r",
+        "attention_write_correlation",
+        "; ".join(value(measure.attention_write_correlation(e, h)) for h in ("23.0", "24.4")),
+    )
+    few = prompts()
+    row(
+        "B resid_pre 24 at END; attn_out 23; mlp_out 0 at S2",
+        "patch_effect",
+        "; ".join(
+            value(measure.patch_effect(few, site, layer, at=at))
+            for site, layer, at in (("resid_pre", 24, "END"), ("attn_out", 23, "END"), ("mlp_out", 0, "S2"))
+        ),
+    )
+    for site in ("z", "q", "k", "v", "pattern"):
+        row(
+            f"B {site} of 23.3, all positions",
+            f'head_patch_effect(activation="{site}")',
+            value(measure.head_patch_effect(few, "23.3", activation=site)),
+        )
+    row("B z of 23.3 at END", 'head_patch_effect(at="END")', value(measure.head_patch_effect(few, "23.3", at="END")))
+    row(
+        "B OV eigenvalues of 23.0, alone and to tokens",
+        "ov_eigenvalue_score",
+        "; ".join(quote(measure.ov_eigenvalue_score(c, "23.0", through=t).value) for t in ("residual", "tokens")),
+    )
+    random_tokens = Experiment(c, doubled(c.tokenizer, length=50, n=8, seed=0, bos=False))
+    for kind in ("previous_token", "duplicate_token", "induction"):
+        row(
+            f"B {kind} score, highest",
+            "detector_scores",
+            ", ".join(f"{h} {quote(m.value)}" for h, m in measure.detector_scores(random_tokens, kind).top(3)),
+        )
+    text = random_tokens.data.clean.prompts[0].text
+    scores = c.detected(text, "induction_head")
+    best = int(scores.argmax())
+    row(
+        "B TransformerLens's detector, induction, one text",
+        "Checkpoint.detected",
+        f"{best // 9}.{best % 9} {quote(float(scores.max()))}",
+    )
+    repair = measure.backup_effect(e, MOVERS, ["27.1", "29.2"], ablation="zero")
+    row(
+        "B movers zeroed: before, after, naive",
+        "backup_effect",
+        "; ".join(quote(m.value) for m in (repair.total_before, repair.total_after, repair.naive)),
+    )
+    row("B copy score of 23.0: names, prompts; of 24.4, negative", "copy_score, prompt_copy_score", "; ".join([
+        quote(measure.copy_score(c, "23.0", names=names).value), quote(measure.prompt_copy_score(e, "23.0").value),
+        quote(measure.copy_score(c, "24.4", names=names, sign=-1).value)]))  # fmt: skip
+    row(
+        "B path 23.3 to the logits",
+        'path_patch_effect(..., "logits")',
+        value(measure.path_patch_effect(few, "23.3", "logits")),
+    )
+    for into, at in (("q", "END"), ("k", "S2"), ("v", "S2")):
+        row(
+            f"B path 18.6 into {into} of 23.3 at {at}",
+            f'path_patch_effect(into="{into}", at="{at}")',
+            value(measure.path_patch_effect(few, "18.6", "23.3", into=into, at=at)),
+        )
+    assert c.circuit is not None
+    row("B faithfulness of the known roles", "faithfulness", value(measure.faithfulness(few, c.circuit)))
+    row("B completeness without the movers", "completeness", value(measure.completeness(few, c.circuit, MOVERS)))
+    row(
+        "B minimality of 23.3; of 23.0 without 23.1, 23.2",
+        "minimality",
+        "; ".join(
+            value(measure.minimality(few, c.circuit, head, lost))
+            for head, lost in (("23.3", []), ("23.0", ["23.1", "23.2"]))
+        ),
+    )
+
+    # C: distributions by layer; a lesion and the token that follows
+    for site in ("q", "k", "v"):
+        row(
+            f"C variance of {site} in layers 0, 15, 29",
+            f'activation_statistics("{site}")',
+            ", ".join(
+                quote(measure.activation_statistics(few, site)[layer, "variance"].value) for layer in (0, 15, 29)
+            ),
+        )
+    for kind in ("scores", "pattern"):
+        tables = [measure.score_statistics(few, kind, variant=v) for v in ("per_head", "concatenated")]
+        row(
+            f"C {kind} of layer 15, mean and sd; concatenated",
+            f'score_statistics("{kind}")',
+            "; ".join(f"{quote(t[15, 'mean'].value)}, {quote(t[15, 'sd'].value)}" for t in tables),
+        )
+    follows = Metric("log_prob", at="S2", token="next")
+    lesions = {
+        layer: measure.ablation_effect(few, f"{layer}.0", ablation="zero", at="S2", metric=follows)
+        for layer in range(30)
+    }
+    layer = max(lesions, key=lambda i: abs(lesions[i].value))
+    row(
+        "C head 0 of each layer lesioned at S2: log-probability of the next token, largest change",
+        'Metric("log_prob", at="S2", token="next")',
+        f"layer {layer}: {value(lesions[layer])} nats",
+    )
+
+    # D: sequences and analogies
+    for shown in ("1 2 3 4 ", "2 4 6 8 ", "Monday Tuesday Wednesday", "Fido is a dog. Pebbles is a cat. Fido is a"):
+        table = measure.next_tokens(c, shown, k=3)
+        row(
+            f"D next token of *{shown.strip()}*",
+            "next_tokens",
+            ", ".join(f"{t.token!r} {t.probability:.3f}" for t in table),
+        )
+    row("D loss of the IOI prompts", "loss", f"{value(measure.loss(e))} nats")
+    for name, task, bad in (
+        ("sequences", sequences, "shuffled"),
+        ("analogies", analogies, "sentences-exchanged"),
+        ("surnames", surnames, "last-name"),
+    ):
+        d = Experiment(c, task(c.tokenizer, half="confirm", n=96, seed=1, bos=False))
+        good = next(iter(d.data.corrupted))
+        row(
+            f"D {name}: logit difference; share right",
+            "logit_diff, accuracy",
+            f"{value(measure.logit_diff(d))}; {value(measure.accuracy(d))}",
+        )
+        row(
+            f"D {name}: flipped by {good}; by {bad}",
+            "flips",
+            "; ".join(value(measure.flips(d, k)) for k in (good, bad)),
+        )
+    d = Experiment(c, sequences(c.tokenizer, half="confirm", n=42, seed=1, bos=False))
+    for layer in (0, 15, 29):
+        row(
+            f"D sequences: resid_pre {layer} at LAST; at END",
+            "patch_effect",
+            "; ".join(
+                value(measure.patch_effect(d, "resid_pre", layer, at=a, corruption="sequence-exchanged"))
+                for a in ("LAST", "END")
+            ),
+        )
+    row(
+        "D sequences: top heads",
+        "head_attributions",
+        ", ".join(f"{h} {quote(m.value)}" for h, m in measure.head_attributions(d).top(3)),
+    )
+
+    # E: patching in fifty lines
+    row(
+        "E *Famous computer scientist Alan*",
+        "next_tokens",
+        ", ".join(
+            f"{t.token!r} {t.probability:.3f}" for t in measure.next_tokens(c, "Famous computer scientist Alan", k=2)
+        ),
+    )
+    alex = Experiment(c, alex_hart(c.tokenizer, bos=False))
+    row(
+        "E *Her name was Alex Hart. When Alex*: logit difference Hart - Carroll",
+        "logit_diff",
+        quote(measure.logit_diff(alex).value),
+    )
+    row(
+        "E rank and probability of Hart",
+        "next_token",
+        f"{quote(measure.next_token(alex, 'rank').value)}; {quote(measure.next_token(alex, 'probability').value)}",
+    )
+    for corruption in alex.data.corrupted:
+        table = measure.patch_sweep(
+            alex, "resid_pre", corruption=corruption, metric="logit_diff", layers=range(0, 30, 3)
+        )
+        save(figures.draw(table, f"patching resid_pre from {corruption}"), f"alex-hart-{corruption}")
+        ((cell, found),) = table.top(1, most="absolute")
+        row(
+            f"E resid_pre from {corruption}: largest",
+            'patch_sweep("resid_pre")',
+            f"layer {cell[0]}, token {cell[1]}: {quote(found.value)} logits",
+        )
+    pictures = "".join(f"![{k}](pictures/alex-hart-{k}.png)\n" for k in alex.data.corrupted)
+    return markdown(["item", "call", f"on {NAME}"], rows) + "\n" + pictures
+
+
+def fill(name: str, text: str) -> None:
+    """Puts a section's text between its markers, in whichever page has them."""
+    marker = re.compile(rf"(<!-- measured: {name} -->\n).*?(<!-- end -->)", re.S)
+    for page in DOCS.glob("*.md"):
+        old = page.read_text()
+        new = marker.sub(lambda found: f"{found[1]}{text.strip()}\n{found[2]}", old)
+        if new != old:
+            page.write_text(new)
+            return
+    print(f"no page has the marker of {name}, or nothing changed", file=sys.stderr)
+
+
+def main(chosen: list[str]) -> None:
+    if unknown := set(chosen) - set(SECTIONS):
+        raise SystemExit(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    for name in chosen or SECTIONS:
+        print(f"{name} ...", flush=True)
+        fill(name, SECTIONS[name]())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
