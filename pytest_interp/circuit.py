@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,14 @@ class Circuit:
                 f"it has {', '.join(self.roles)}{nearest(name, self.roles)}"
             )
         return self.roles[name]
+
+    def renamed(self, partner: Mapping[Head, Head]) -> Circuit:
+        """The circuit with other heads in the place of these."""
+        roles = {
+            name: replace(role, heads=tuple(partner.get(head, head) for head in role.heads))
+            for name, role in self.roles.items()
+        }
+        return replace(self, roles=roles)
 
     def role_of(self, head: Head) -> Role | None:
         """The first role that lists this head."""

@@ -231,6 +231,15 @@ class Checkpoint(Weights):
         pristine = not self.attached and guard.versions(self._bridge) == self._versions
         return self.memo if pristine else {}
 
+    @contextmanager
+    def scratch(self) -> Iterator[None]:
+        """An empty memo, forgotten afterwards: for weights or prompts that are of no use later."""
+        memo, self.memo = self.memo, {}
+        try:
+            yield
+        finally:
+            self.memo = memo
+
     def state(self) -> guard.State:
         """Hooks, weights and mode, to compare a model before and after. Takes 0.2 s for 163M weights."""
         return guard.state_of(self._bridge)
@@ -243,12 +252,10 @@ class Checkpoint(Weights):
     def weights(self, layer: int, what: str) -> Iterator[Tensor]:
         """The stored weight ``q``, ``k``, ``v`` or ``o`` of a layer, to be changed in place; restored bit for bit."""
         weight: Tensor = getattr(self._bridge.blocks[layer].attn, what).weight
-        saved, memo = weight.detach().clone(), dict(self.memo)
-        self.memo.clear()
-        try:
-            with torch.no_grad():
-                yield weight.data
-        finally:
-            weight.data.copy_(saved)
-            self.memo.clear()
-            self.memo.update(memo)
+        saved = weight.detach().clone()
+        with self.scratch():
+            try:
+                with torch.no_grad():
+                    yield weight.data
+            finally:
+                weight.data.copy_(saved)

@@ -14,7 +14,7 @@ import random
 from typing import Any, Literal, TypeAlias
 
 from pytest_interp.tasks._slots import fill, half_of, single_words
-from pytest_interp.tasks.dataset import DataSet, build
+from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.prompts import Prompt
 
 Half: TypeAlias = Literal["find", "confirm", "all"]
@@ -58,6 +58,7 @@ _TEMPLATES = (
 )
 
 
+@redrawable
 def analogies(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> DataSet:
     """A seeded sample: every wording of a half in turn, asking about the first and the second by turns.
 

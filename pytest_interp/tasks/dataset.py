@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import wraps
 from typing import Any
 
 from pytest_interp.errors import UsageError, nearest
@@ -24,6 +25,8 @@ class DataSet:
         reference: prompts over which mean ablation averages, by template; None where there are none.
         population: ``sampled`` from templates and names, or ``fixed``.
         seed: what it was drawn with.
+        rebuild: the same of some of its prompts, by row.
+        redraw: the same task with another ``seed`` or ``bos``; None where it was not drawn.
     """
 
     name: str
@@ -33,6 +36,7 @@ class DataSet:
     population: Population
     seed: int | None
     rebuild: Callable[[Sequence[int]], DataSet] = field(repr=False, compare=False)
+    redraw: Callable[..., DataSet] | None = field(default=None, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
@@ -71,6 +75,16 @@ class DataSet:
             seen = {key: sorted({prompt.tags.get(key, "") for prompt in self.clean.prompts}) for key in tags}
             raise UsageError(f"no prompt of {self.name} has {tags}; its values are {seen}")
         return self.rebuild(keep)
+
+
+def redrawable(draw: Callable[..., DataSet]) -> Callable[..., DataSet]:
+    """Lets the data set that a task's function draws be drawn again with other choices."""
+
+    @wraps(draw)
+    def drawn(tokenizer: Any, **choices: Any) -> DataSet:
+        return replace(draw(tokenizer, **choices), redraw=lambda **other: drawn(tokenizer, **{**choices, **other}))
+
+    return drawn
 
 
 def from_strings(

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from pytest_interp.errors import NotApplicable
 from pytest_interp.tasks._slots import fill, half_of, known, single_words
-from pytest_interp.tasks.dataset import DataSet, build, from_strings
+from pytest_interp.tasks.dataset import DataSet, build, from_strings, redrawable
 from pytest_interp.tasks.prompts import Prompt, encode, is_single_token
 
 Half: TypeAlias = Literal["find", "confirm", "all"]
@@ -80,6 +80,7 @@ _CAPITAL_TEMPLATES = (
 )
 
 
+@redrawable
 def surnames(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> DataSet:
     """A seeded sample of full names, the surname asked for: every wording of a half in turn.
 
@@ -114,6 +115,7 @@ def surnames(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> Dat
     return build(tokenizer, clean, corrupted, None, bos=bos, name=name, population="sampled", seed=seed)
 
 
+@redrawable
 def capitals(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> DataSet:
     """A seeded sample of countries, the capital asked for: every wording of a half in turn.
 

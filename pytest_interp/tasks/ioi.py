@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeAlias
 from pytest_interp.errors import UsageError
 from pytest_interp.positions import IO, S1, S1_NEXT, S2
 from pytest_interp.tasks._ioi_words import NAMES, OBJECTS, PLACES, TEMPLATES
-from pytest_interp.tasks.dataset import DataSet, build
+from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.prompts import Prompt, encode, is_single_token
 
 Half: TypeAlias = Literal["find", "confirm", "all"]
@@ -43,6 +43,7 @@ def single_token_names(tokenizer: Any, half: Half = "all") -> tuple[str, ...]:
     return names
 
 
+@redrawable
 def ioi(
     tokenizer: Any,
     *,

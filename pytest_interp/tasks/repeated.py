@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_interp.errors import UsageError
-from pytest_interp.tasks.dataset import DataSet
+from pytest_interp.tasks.dataset import DataSet, redrawable
 from pytest_interp.tasks.prompts import Prompt, PromptSet, from_ids
 
 
+@redrawable
 def repeated(tokenizer: Any, *, length: int, n: int, seed: int, bos: bool) -> DataSet:
     """Sequences of ``length`` different random tokens, said twice up to the last one.
 
@@ -34,6 +35,7 @@ def repeated(tokenizer: Any, *, length: int, n: int, seed: int, bos: bool) -> Da
     return _data(tokenizer, length, n, seed, bos, least=3, whole=False)
 
 
+@redrawable
 def doubled(tokenizer: Any, *, length: int, n: int, seed: int, bos: bool) -> DataSet:
     """Sequences of ``length`` different random tokens, said twice in full; the answer would be the first token.
 

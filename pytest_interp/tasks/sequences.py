@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeAlias
 
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.tasks._slots import fill, half_of, known
-from pytest_interp.tasks.dataset import DataSet, build
+from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.prompts import Prompt, encode, is_single_token
 
 Half: TypeAlias = Literal["find", "confirm", "all"]
@@ -45,6 +45,7 @@ _WORDINGS = (
 )
 
 
+@redrawable
 def sequences(
     tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool, kinds: Sequence[str] = tuple(_KINDS)
 ) -> DataSet:

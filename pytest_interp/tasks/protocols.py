@@ -1,0 +1,211 @@
+"""A data set measured by another protocol: what is wrong on purpose (mutants), and what must make no difference.
+
+Each function takes a data set and returns one with another hash; nothing is drawn or tokenised again. The wrong ones
+are mistakes that people make: logits read one token too early, a position mixed up, labels of other prompts, signs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from pytest_interp.errors import NotApplicable
+from pytest_interp.positions import END, S1, S2
+from pytest_interp.tasks.dataset import DataSet
+from pytest_interp.tasks.prompts import Group, PromptSet
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Protocol: TypeAlias = Callable[[DataSet], DataSet]
+
+
+def end_one_earlier(data: DataSet) -> DataSet:
+    """Logits are read one token before END: every run without its last token."""
+
+    def change(group: Group) -> Group:
+        last = group.tokens.shape[1] - 2
+        return replace(
+            group, tokens=group.tokens[:, :-1], positions={k: v.clamp(max=last) for k, v in group.positions.items()}
+        )
+
+    return _each(data, end_one_earlier, change, reference=True)
+
+
+def s1_read_for_s2(data: DataSet) -> DataSet:
+    """The position S2 is where S1 is.
+
+    Raises:
+        NotApplicable: the data set has no S1 and S2.
+    """
+    if not {S1, S2} <= set(data.clean.position_names):
+        raise NotApplicable(f"{data.name} has no positions S1 and S2")
+    return _each(
+        data, s1_read_for_s2, lambda group: replace(group, positions={**group.positions, S2: group.positions[S1]})
+    )
+
+
+def s2_read_for_end(data: DataSet) -> DataSet:
+    """The position END is where S2 is, for what is patched or attends there; logits are read at the end all the same.
+
+    Raises:
+        NotApplicable: the data set has no S2.
+    """
+    if S2 not in data.clean.position_names:
+        raise NotApplicable(f"{data.name} has no position S2")
+    return _each(
+        data, s2_read_for_end, lambda group: replace(group, positions={**group.positions, END: group.positions[S2]})
+    )
+
+
+def names_permuted(data: DataSet) -> DataSet:
+    """Each prompt is scored with answer and distractor of another, which are not its own.
+
+    Raises:
+        NotApplicable: all prompts have the same ones.
+    """
+    prompts = data.clean.prompts
+    own = [{prompt.answer, prompt.distractor} for prompt in prompts]
+    n = len(prompts)
+    source = [next((j % n for j in range(i + 1, i + n) if not own[i] & own[j % n]), None) for i in range(n)]
+    kept = [j for j in source if j is not None]
+    if len(kept) < n:
+        raise NotApplicable(f"prompts of {data.name} share their answers: there are no others to score them with")
+    return _relabelled(data, names_permuted, kept, swap=False)
+
+
+def answer_and_distractor_exchanged(data: DataSet) -> DataSet:
+    """The distractor is taken for the answer."""
+    return _relabelled(data, answer_and_distractor_exchanged, range(len(data.clean)), swap=True)
+
+
+def runs_exchanged(data: DataSet) -> DataSet:
+    """The corrupted run is taken for the clean one, the first corruption's; answers stay.
+
+    Raises:
+        NotApplicable: the data set has no corruption.
+    """
+    if not data.corrupted:
+        raise NotApplicable(f"{data.name} has no corruption")
+    name, other = next(iter(data.corrupted.items()))
+    clean = data.clean
+    groups = tuple(replace(mine, tokens=theirs.tokens) for mine, theirs in zip(clean.groups, other.groups, strict=True))
+    exchanged = replace(clean, groups=groups, digest=_digest(clean.digest, other.digest))
+    return replace(
+        data,
+        clean=exchanged,
+        corrupted={**data.corrupted, name: replace(clean, digest=_digest(other.digest, clean.digest))},
+        rebuild=lambda rows: runs_exchanged(data.rebuild(rows)),
+    )
+
+
+def in_batches(size: int) -> Protocol:
+    """At most ``size`` prompts in a forward pass: the same numbers but for float noise."""
+
+    def split(run: PromptSet) -> PromptSet:
+        groups = tuple(
+            Group(
+                group.rows[start : start + size],
+                group.tokens[start : start + size],
+                {key: where[start : start + size] for key, where in group.positions.items()},
+                group.answers[start : start + size],
+                group.distractors[start : start + size],
+            )
+            for group in run.groups
+            for start in range(0, len(group.rows), size)
+        )
+        return replace(run, groups=groups, digest=_digest(run.digest, f"batches of {size}"))
+
+    def change(data: DataSet) -> DataSet:
+        return replace(
+            data,
+            clean=split(data.clean),
+            corrupted={key: split(run) for key, run in data.corrupted.items()},
+            rebuild=lambda rows: change(data.rebuild(rows)),
+        )
+
+    return change
+
+
+def in_another_order(data: DataSet) -> DataSet:
+    """The same prompts in another order."""
+    order = list(range(len(data.clean)))
+    random.Random(1).shuffle(order)
+    return data.rebuild(order)
+
+
+def drawn_with(**choices: Callable[[DataSet], object]) -> Protocol:
+    """The task drawn again with another choice, such as ``seed``, which follows from the data set.
+
+    Raises:
+        NotApplicable: (when applied) the prompts are listed, not drawn.
+    """
+
+    def change(data: DataSet) -> DataSet:
+        if data.redraw is None:
+            raise NotApplicable(f"{data.name} is a listed set of prompts, not drawn")
+        return data.redraw(**{name: choose(data) for name, choose in choices.items()})
+
+    return change
+
+
+def _each(data: DataSet, protocol: Protocol, change: Callable[[Group], Group], *, reference: bool = False) -> DataSet:
+    def of(run: PromptSet) -> PromptSet:
+        return replace(run, groups=tuple(map(change, run.groups)), digest=_digest(run.digest, protocol.__name__))
+
+    return replace(
+        data,
+        clean=of(data.clean),
+        corrupted={key: of(run) for key, run in data.corrupted.items()},
+        reference=of(data.reference) if reference and data.reference else data.reference,
+        rebuild=lambda rows: protocol(data.rebuild(rows)),
+    )
+
+
+def _relabelled(data: DataSet, protocol: Protocol, source: Sequence[int], *, swap: bool) -> DataSet:
+    """The clean run with the answer and distractor of the prompts in ``source``; exchanged if ``swap``."""
+    import torch
+
+    clean = data.clean
+    answers: list[Tensor | None] = [None] * len(clean)
+    distractors: list[Tensor | None] = [None] * len(clean)
+    for group in clean.groups:
+        for i, row in enumerate(group.rows):
+            answers[row], distractors[row] = group.answers[i], group.distractors[i]
+    if swap:
+        answers, distractors = distractors, answers
+    groups = tuple(
+        replace(
+            group,
+            answers=torch.stack([answers[source[row]] for row in group.rows]),  # type: ignore[misc]
+            distractors=torch.stack([distractors[source[row]] for row in group.rows]),  # type: ignore[misc]
+        )
+        for group in clean.groups
+    )
+    prompts = []
+    for row, prompt in enumerate(clean.prompts):
+        labels = clean.prompts[source[row]]
+        answer, distractor = (labels.distractor, labels.answer) if swap else (labels.answer, labels.distractor)
+        prompts.append(replace(prompt, answer=answer, distractor=distractor))
+    new = replace(clean, groups=groups, prompts=tuple(prompts), digest=_digest(clean.digest, protocol.__name__))
+    return replace(data, clean=new, rebuild=lambda rows: protocol(data.rebuild(rows)))
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
+
+
+WRONG: dict[str, Protocol] = {
+    "END one earlier": end_one_earlier,
+    "S1 read for S2": s1_read_for_s2,
+    "S2 read for END": s2_read_for_end,
+    "names permuted": names_permuted,
+    "answer exchanged": answer_and_distractor_exchanged,
+    "runs exchanged": runs_exchanged,
+}
+"""The mistakes by name."""
+
+__all__ = ["WRONG", "Protocol", "drawn_with", "in_another_order", "in_batches"]
