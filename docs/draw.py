@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from pytest_interp import Checkpoint, Experiment, Metric, figures, load_circuit, measure
 from pytest_interp.checkpoints import known_specs
-from pytest_interp.judge import interval_of
+from pytest_interp.intervals import interval_of
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.table import Table, name_of
 from pytest_interp.tasks import ioi

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_interp.errors import UsageError
-from pytest_interp.judge import interval_of
+from pytest_interp.intervals import interval_of
 from pytest_interp.measurement import Measurement, mean
 from pytest_interp.table import Table, name_of
 

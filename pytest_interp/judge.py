@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil, inf, isfinite, sqrt
+from math import ceil, inf, isfinite
 from numbers import Real
 from typing import Any, Literal, TypeAlias
 
 from pytest_interp.errors import NotApplicable, UsageError, nearest
+from pytest_interp.intervals import Interval, exact_interval, interval_of, quantile, standard_error, without_names
 from pytest_interp.measurement import Measurement, mean, quote
 
 Outcome: TypeAlias = Literal["supported", "refuted", "inconclusive"]
@@ -99,33 +100,32 @@ class Bound:
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A two-sided interval of a mean or ratio.
-
-    Attributes:
-        low, high: its ends.
-        method: how it was made, for a reader.
-        clusters: the number of templates it rests on.
-        level: confidence.
-    """
-
-    low: float
-    high: float
-    method: str
-    clusters: int
-    level: float = 0.95
-
-
-@dataclass(frozen=True)
 class Control:
-    """The same measurement where the claim should not hold: its label, and its value or why there is none."""
+    """The same measurement where the claim should not hold: its label, its value or why there is none, its kind."""
 
     label: str
     value: float | None
     reason: str = ""
+    kind: str = ""
 
     def __str__(self) -> str:
         return f"{self.label} {self.reason or 'none' if self.value is None else quote(self.value)}"
+
+
+@dataclass(frozen=True)
+class Specificity:
+    """Of which other heads the same is true, of how many."""
+
+    true: tuple[str, ...]
+    others: int
+
+    def __str__(self) -> str:
+        return f"also true of {len(self.true)} of {self.others} other heads"
+
+    @property
+    def unspecific(self) -> bool:
+        """Whether it is true of most heads."""
+        return 2 * len(self.true) > self.others
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,8 @@ class Verdict:
         bound: the accepted region.
         interval: for a sampled population.
         notes: what a reader must know, a sentence each.
-        controls: the same measurement on control heads.
+        controls: the same measurement on other heads, other names, a random model.
+        specific: of how many other heads the same is true; None where it was not looked at.
         details: further numbers of the same assertion, by name.
     """
 
@@ -148,7 +149,14 @@ class Verdict:
     interval: Interval | None
     notes: tuple[str, ...] = ()
     controls: tuple[Control, ...] = ()
+    specific: Specificity | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def margin(self) -> float:
+        """How far the interval, or the value of a fixed population, lies inside the accepted region."""
+        ends = (self.measurement.value,) if self.interval is None else (self.interval.low, self.interval.high)
+        return min(self.bound.slack(end) for end in ends)
 
 
 def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Verdict:
@@ -177,48 +185,14 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
         notes.append(f"only {interval.clusters} templates: with fewer than {MIN_CLUSTERS} the interval is rough")
     if interval.low == interval.high:
         notes.append("all templates have the same mean: the interval has no width")
+    if hopeless := out_of_reach(measurement, bound, level):
+        notes.append(hopeless)
     if bound.accepts(interval.low, -noise) and bound.accepts(interval.high, -noise):
         return Verdict("supported", measurement, bound, interval, tuple(notes))
     if interval.high < bound.low or interval.low > bound.high:
         return Verdict("refuted", measurement, bound, interval, tuple(notes))
     notes.append(_what_would_settle(measurement, bound, interval))
     return Verdict("inconclusive", measurement, bound, interval, tuple(notes))
-
-
-def interval_of(measurement: Measurement, level: float = 0.95) -> Interval:
-    """The t interval over template means; for a ratio of means, over linearised template means.
-
-    A ratio ``r`` of means has the template values ``r + (numerator - r * denominator) / mean denominator``. A
-    share's interval is widened to the exact binomial one, since templates that are all right have no spread.
-
-    Raises:
-        UsageError: one template only.
-    """
-    by_cluster: dict[str, list[int]] = {}
-    for row, cluster in enumerate(measurement.clusters):
-        by_cluster.setdefault(cluster, []).append(row)
-    if len(by_cluster) < 2:
-        raise UsageError(
-            f"{measurement.quantity}: a sampled population needs prompts of at least 2 templates for an interval, "
-            f"got {len(by_cluster)}; draw more prompts, or call the population fixed"
-        )
-    values: Sequence[float] = measurement.values
-    center = measurement.value
-    if measurement.scale:
-        bottom = mean(measurement.scale)
-        pairs = zip(values, measurement.scale, strict=True)
-        values = [center + (top - center * scale) / bottom for top, scale in pairs]
-    # The mean over prompts is a ratio too, of template sums to template sizes: with equal sizes these are the means.
-    size = len(values) / len(by_cluster)
-    means = [center + sum(values[row] - center for row in rows) / size for rows in by_cluster.values()]
-    middle = mean(means)
-    half = _t(len(means) - 1, level) * sqrt(sum((m - middle) ** 2 for m in means) / (len(means) - 1) / len(means))
-    low, high, method = center - half, center + half, "t over template means"
-    if measurement.unit == "share" and set(measurement.values) <= {0.0, 1.0}:
-        exact = _clopper_pearson(round(sum(measurement.values)), len(measurement.values), level)
-        low, high = max(0.0, min(low, exact[0])), min(1.0, max(high, exact[1]))
-        method += ", at least the exact binomial interval"
-    return Interval(low, high, method, len(means), level)
 
 
 def _check_denominator(measurement: Measurement) -> None:
@@ -246,19 +220,68 @@ def _what_would_settle(measurement: Measurement, bound: Bound, interval: Interva
     return f"about {needed} templates ({needed * per_template} prompts) would settle it, if the value stays"
 
 
-def _t(df: int, level: float) -> float:
-    from scipy.special import stdtrit
+def out_of_reach(measurement: Measurement, bound: Bound, level: float) -> str:
+    """Why no outcome of so few prompts could support the bound at this level; empty where one could."""
+    n, clusters = len(measurement.values), len(set(measurement.clusters))
+    percent = f"{100 * level:.4g} %"
+    if measurement.unit == "share":
+        low, high = exact_interval(n, n, level)[0], exact_interval(0, n, level)[1]
+        if bound.low > low or bound.high < high:
+            end = f"begins at {quote(low)}" if bound.low > low else f"ends at {quote(high)}"
+            whole = "all" if bound.low > low else "none"
+            return f"out of reach: with {n} prompts, {whole} of them right, the {percent} interval {end}; take more"
+    elif (factor := quantile(clusters - 1, level)) > 20:
+        return f"hardly in reach: with {clusters} templates the {percent} interval is {factor:.0f} standard errors wide"
+    return ""
 
-    return float(stdtrit(df, 0.5 + level / 2))
+
+def judge_others(measurements: Sequence[Measurement], bound: Bound, *, level: float = 0.95) -> list[Verdict]:
+    """Verdicts of which all refuted ones are wrong together with probability ``1 - level`` at most (Holm).
+
+    For "no other head ...": the clearest is judged at the level corrected for all of them, the next for one less,
+    and so on until one is not refuted; that one and the rest are judged at the level reached.
+    """
+    alpha, corrected = 1 - level, True
+    order = sorted(range(len(measurements)), key=lambda i: -_outside_by(measurements[i], bound))
+    verdicts: dict[int, Verdict] = {}
+    share = alpha / max(1, len(order))
+    for step, index in enumerate(order):
+        if corrected:
+            share = alpha / (len(order) - step)
+        verdicts[index] = judge(measurements[index], bound, level=1 - share)
+        corrected = corrected and verdicts[index].outcome == "refuted"
+    return [verdicts[i] for i in range(len(measurements))]
 
 
-def _clopper_pearson(successes: int, n: int, level: float) -> tuple[float, float]:
-    from scipy.special import betaincinv
+def _outside_by(measurement: Measurement, bound: Bound) -> float:
+    """How many standard errors outside the region a value lies; negative inside."""
+    error = standard_error(measurement) if measurement.population == "sampled" else 0.0
+    return -bound.slack(measurement.value) / max(error, 1e-12)
 
-    tail = (1 - level) / 2
-    low = 0.0 if successes == 0 else float(betaincinv(successes, n - successes + 1, tail))
-    high = 1.0 if successes == n else float(betaincinv(successes + 1, n - successes, 1 - tail))
-    return low, high
+
+def name_dependence(verdict: Verdict) -> tuple[str, str]:
+    """How far a verdict depends on any one name: the range of values without one, and a note where the outcome turns.
+
+    Names are a crossed factor: each stands in prompts of several templates, so that an interval over templates does
+    not see what one name does.
+    """
+    measurement = verdict.measurement
+    rest = {name: some for name, some in without_names(measurement).items() if len(set(some.clusters)) > 1}
+    if measurement.population != "sampled" or verdict.interval is None or len(rest) < 3:
+        return "", ""
+    values = sorted((some.value, name) for name, some in rest.items())
+    text = (
+        f"{quote(values[0][0])} (without {values[0][1]}) to {quote(values[-1][0])} (without {values[-1][1]}), "
+        f"leaving out any one of {len(rest)} names"
+    )
+    level, turned = verdict.interval.level, {}
+    for _, name in (*values[:3], *values[-3:]):
+        if (outcome := judge(rest[name], verdict.bound, level=level).outcome) != verdict.outcome:
+            turned[name] = outcome
+    if not turned:
+        return text, ""
+    name, outcome = next(iter(turned.items()))
+    return text, f"the verdict rests on one name: without {name} it is {outcome}"
 
 
 def worst(verdict: Verdict, count: int = 3) -> list[tuple[str, float]]:

@@ -6,7 +6,7 @@ Plain values, standard library only: a measurement knows nothing of bounds, inte
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import fsum, isfinite
 from typing import Literal, TypeAlias
 
@@ -42,6 +42,8 @@ class Measurement:
         scale: where the quantity is a ratio of means, its denominators; else empty.
         tolerance: how far float noise alone may move ``value``; for a share, how much of it noise could flip.
         about: checkpoint, heads, sites, direction, corruption, data set ... (builtin types only).
+        names: the names in each prompt, a factor that crosses templates; empty where there are none.
+        version: of the quantity's definition; another one gives other numbers.
     """
 
     quantity: str
@@ -53,12 +55,14 @@ class Measurement:
     scale: tuple[float, ...] = ()
     tolerance: float = FLOAT_NOISE["float32"]
     about: Mapping[str, Json] = field(default_factory=dict)
+    names: tuple[tuple[str, ...], ...] = ()
+    version: int = 1
 
     def __post_init__(self) -> None:
         n = len(self.values)
         if n == 0:
             raise UsageError(f"{self.quantity}: there are no values; pass at least one prompt")
-        if len(self.labels) != n or len(self.clusters) != n or len(self.scale) not in (0, n):
+        if len(self.labels) != n or len(self.clusters) != n or {len(self.scale), len(self.names)} - {0, n}:
             raise UsageError(
                 f"{self.quantity}: {n} values, {len(self.labels)} labels, {len(self.clusters)} clusters; "
                 "pass one label and one cluster for each value"
@@ -81,6 +85,17 @@ class Measurement:
         if bottom == 0:
             raise NotApplicable(f"{self.quantity} is undefined: its denominator has mean 0")
         return mean(self.values) / bottom
+
+    def of_rows(self, rows: Sequence[int]) -> Measurement:
+        """The same measurement on some of the prompts."""
+        return replace(
+            self,
+            values=tuple(self.values[row] for row in rows),
+            labels=tuple(self.labels[row] for row in rows),
+            clusters=tuple(self.clusters[row] for row in rows),
+            names=tuple(self.names[row] for row in rows) if self.names else (),
+            scale=tuple(self.scale[row] for row in rows) if self.scale else (),
+        )
 
 
 def quote(value: float) -> str:

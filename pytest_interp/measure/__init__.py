@@ -9,7 +9,7 @@ from pytest_interp.measure.attention import (
 )
 from pytest_interp.measure.backup import BackupEffect, backup_effect, self_repair
 from pytest_interp.measure.circuit import completeness, faithfulness, minimality
-from pytest_interp.measure.copying import copy_score, ov_eigenvalue_score, prompt_copy_score
+from pytest_interp.measure.copying import copy_score, copy_scores, ov_eigenvalue_score, prompt_copy_score
 from pytest_interp.measure.detectors import detector_score, detector_scores
 from pytest_interp.measure.dla import component_attributions, direct_logit_attribution, head_attributions
 from pytest_interp.measure.logit_diff import accuracy, logit_diff
@@ -43,6 +43,7 @@ __all__ = [
     "completeness",
     "component_attributions",
     "copy_score",
+    "copy_scores",
     "correlation",
     "detector_score",
     "detector_scores",

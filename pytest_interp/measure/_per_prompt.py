@@ -37,6 +37,7 @@ def per_prompt(
         labels=tuple(f"{prompt.text} ->{prompt.answer}" for prompt in data.clean.prompts),
         clusters=tuple(prompt.template for prompt in data.clean.prompts),
         population=data.population,
+        names=tuple((prompt.answer.strip(), prompt.distractor.strip()) for prompt in data.clean.prompts),
         scale=() if scale is None else tuple(scale.tolist()),
         tolerance=experiment.noise if tolerance is None else tolerance,
         about=experiment.about(**(about or {})),

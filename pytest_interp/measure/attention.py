@@ -154,7 +154,13 @@ def pearson(one: Tensor, other: Tensor) -> Tensor:
 
 
 def head_attentions(
-    experiment: Experiment, *, at: str, to: str, more_than: Sequence[str] = (), run: str = "clean"
+    experiment: Experiment,
+    *,
+    at: str,
+    to: str,
+    more_than: Sequence[str] = (),
+    weighted: bool = False,
+    run: str = "clean",
 ) -> Table[Head]:
     """The attention of every head of the model, layer by head, from one pass."""
     checkpoint = experiment.checkpoint
@@ -164,5 +170,8 @@ def head_attentions(
     hooks = [checkpoint.hook("pattern", layer) for layer in range(checkpoint.shape.n_layers)]
     experiment.activations(hooks, experiment.data.run(run))
     return heads_table(
-        {head: attention(experiment, head, at=at, to=to, more_than=more_than, run=run) for head in heads}
+        {
+            head: attention(experiment, head, at=at, to=to, more_than=more_than, weighted=weighted, run=run)
+            for head in heads
+        }
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -12,6 +13,7 @@ from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_head
 from pytest_interp.measure._per_prompt import per_prompt
 from pytest_interp.measurement import Measurement
+from pytest_interp.table import Table, heads_table
 from pytest_interp.tasks.prompts import single_token
 
 if TYPE_CHECKING:
@@ -58,9 +60,14 @@ def copy_score(
     if not names:
         raise UsageError("copy_score needs names; pass the fixture `names` or a list of first names")
     tokens = torch.tensor([single_token(checkpoint.tokenizer, f" {name}") for name in names], device=checkpoint.device)
-    with torch.inference_mode():
-        x = checkpoint.ln1(head.layer, checkpoint.embed_through_mlp0(tokens))
-    ranks, close = _ranks(checkpoint, head, x, tokens, k, sign)
+    _check(checkpoint, k, sign)
+    memo, key = checkpoint.memory, ("copy ranks", head, tuple(tokens.tolist()), k)
+    if key not in memo:
+        with torch.inference_mode():
+            x = checkpoint.ln1(head.layer, checkpoint.embed_through_mlp0(tokens))
+        logits = _written(checkpoint, head, x)
+        memo[key] = {1: _ranks(logits, tokens, k), -1: _ranks(-logits, tokens, k)}
+    ranks, close = memo[key][sign]
     return Measurement(
         quantity="copy_score" if sign == 1 else "negative_copy_score",
         unit="share",
@@ -78,6 +85,22 @@ def copy_score(
             "each": "name",
         },
     )
+
+
+def copy_scores(checkpoint: Checkpoint, *, names: Sequence[str], k: int = 5, sign: Literal[1, -1] = 1) -> Table[Head]:
+    """The copy score of every head, layer by head; a head that writes nothing has no cell.
+
+    Raises:
+        NotApplicable: no head writes anything.
+    """
+    found: dict[Head, Measurement] = {}
+    for layer in range(checkpoint.shape.n_layers):
+        for index in range(checkpoint.shape.n_heads):
+            with suppress(NotApplicable):
+                found[Head(layer, index)] = copy_score(checkpoint, Head(layer, index), names=names, k=k, sign=sign)
+    if not found:
+        raise NotApplicable(f"no head of {checkpoint.name} writes anything into the unembedding")
+    return heads_table(found)
 
 
 def prompt_copy_score(
@@ -113,6 +136,7 @@ def prompt_copy_score(
     checkpoint, head = experiment.checkpoint, experiment.checkpoint.check_head(as_head(head))
     hook = checkpoint.hook("resid_post", 0)
     kept = experiment.activations([hook], experiment.data.run(run))[hook]
+    _check(checkpoint, k, sign)
     shares, doubtful = [], []
     for index, group in enumerate(experiment.data.run(run).groups):
         columns = []
@@ -121,7 +145,8 @@ def prompt_copy_score(
             rows = torch.arange(len(where), device=where.device)
             x = kept[index][rows, where]
             tokens = group.tokens.to(where.device)[rows, where]
-            ranks, close = _ranks(checkpoint, head, checkpoint.ln1(head.layer, x) if ln1 else x, tokens, k, sign)
+            logits = _written(checkpoint, head, checkpoint.ln1(head.layer, x) if ln1 else x)
+            ranks, close = _ranks(sign * logits, tokens, k)
             columns.append((ranks <= k).float())
             doubtful.append(close)
         shares.append(torch.stack(columns).mean(0))
@@ -178,27 +203,35 @@ def ov_eigenvalue_score(
     )
 
 
-def _ranks(checkpoint: Checkpoint, head: Head, x: Tensor, tokens: Tensor, k: int, sign: int) -> tuple[Tensor, float]:
-    """The rank of each token among the logits that the OV circuit writes from ``x``, and the share that is close.
+def _written(checkpoint: Checkpoint, head: Head, x: Tensor) -> Tensor:
+    """The logits that a head's OV circuit writes from each row of ``x``, shape ``(row, vocab)``.
 
     Raises:
-        UsageError: k or sign that are not allowed; logits that are not finite.
+        UsageError: they are not finite.
         NotApplicable: the head writes nothing into the unembedding.
     """
+    with torch.inference_mode():
+        written = x @ checkpoint.w_v(head.layer)[head.head] @ checkpoint.w_o(head.layer)[head.head]
+        logits = (written @ checkpoint.w_u()).float()
+        if not bool(torch.isfinite(logits).all()):
+            raise UsageError(f"head {head} of {checkpoint.name} writes NaN or infinite logits; check its weights")
+        if bool((logits.amax(1) - logits.amin(1) <= _DEAD).any()):
+            raise NotApplicable(f"head {head} of {checkpoint.name} writes nothing into the unembedding: no copy score")
+    return logits
+
+
+def _ranks(logits: Tensor, tokens: Tensor, k: int) -> tuple[Tensor, float]:
+    """The rank of each token among the logits of its row, and the share of rows in which it is close to the k-th."""
+    own = logits.gather(1, tokens[:, None])
+    ranks = (logits >= own).sum(1)  # itself included, and every tie before it
+    # A rank within float noise of the k-th could come out either way on another machine.
+    rivals = logits.scatter(1, tokens[:, None], float("-inf")).topk(k, dim=1).values[:, -1:]
+    spread = logits.amax(1) - logits.amin(1)
+    return ranks, float(((own - rivals).abs() <= 1e-5 * spread[:, None]).float().mean())
+
+
+def _check(checkpoint: Checkpoint, k: int, sign: int) -> None:
     if not 1 <= k < checkpoint.shape.d_vocab or sign not in (1, -1):
         raise UsageError(
             f"k is {k} and sign is {sign}; allowed: k from 1 to {checkpoint.shape.d_vocab - 1}, sign 1 or -1"
         )
-    with torch.inference_mode():
-        written = x @ checkpoint.w_v(head.layer)[head.head] @ checkpoint.w_o(head.layer)[head.head]
-        logits = sign * (written @ checkpoint.w_u()).float()
-        if not bool(torch.isfinite(logits).all()):
-            raise UsageError(f"head {head} of {checkpoint.name} writes NaN or infinite logits; check its weights")
-        spread = logits.amax(1) - logits.amin(1)
-        if bool((spread <= _DEAD).any()):
-            raise NotApplicable(f"head {head} of {checkpoint.name} writes nothing into the unembedding: no copy score")
-        own = logits.gather(1, tokens[:, None])
-        ranks = (logits >= own).sum(1)  # itself included, and every tie before it
-        # A rank within float noise of the k-th could come out either way on another machine.
-        rivals = logits.scatter(1, tokens[:, None], float("-inf")).topk(k, dim=1).values[:, -1:]
-        return ranks, float(((own - rivals).abs() <= 1e-5 * spread[:, None]).float().mean())
