@@ -31,6 +31,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     from pytest_interp.selection import NOT_APPLICABLE
 
     outcome: dict[str, Any] = {"checkpoint": target_name(item) or "no checkpoint", "records": [], "snapshot": None}
+    outcome["claim"] = {"name": item.name, "id": item.nodeid}
     item.stash[_outcome] = outcome
     item.user_properties.append((PROPERTY, outcome))
     try:
@@ -83,9 +84,38 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         except ClaimFailed as error:
             complaint = str(error)
             outcome["snapshot"] = "missing" if comparison.stored is None else "differs"
+    if not complaint and not expected:
+        complaint = _try_again(pyfuncitem, checkpoint, outcome)
     if complaint:
         pytest.fail(complaint, pytrace=False)
     return result
+
+
+def _try_again(item: pytest.Function, checkpoint: Any, outcome: dict[str, Any]) -> str:
+    """Runs a supported claim again where that was asked for, on its mutants or for its noise; why it fails there."""
+    from pytest_interp.fixtures import options_of
+
+    options = options_of(item.config)
+    if not (options.interp_falsify or options.interp_falsify_all or options.interp_noise):
+        return ""
+    from dataclasses import asdict
+
+    from pytest_interp import falsify, noise
+    from pytest_interp.trials import Body
+
+    records = outcome["records"]
+    body = Body(item.obj, {name: item.funcargs[name] for name in item._fixtureinfo.argnames})
+    if options.interp_noise:
+        outcome["noise"] = [asdict(moved) for moved in noise.moves(body, records, checkpoint)]
+    if options.interp_falsify or options.interp_falsify_all:
+        mutants = falsify.falsify(
+            body, records, checkpoint, everything=options.interp_falsify_all, seed=options.interp_seed
+        )
+        outcome["mutants"] = [asdict(mutant) for mutant in mutants]
+        outcome["died"] = falsify.died(mutants)
+        outcome["survived"] = falsify.verdict_of(mutants, names_heads=bool(falsify.heads_of(records)))
+    survived = outcome.get("survived", "")
+    return _restore(checkpoint) or (f"{item.name}: {survived}" if survived else "")
 
 
 @pytest.hookimpl(wrapper=True)

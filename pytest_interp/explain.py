@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from statistics import median
 
 from pytest_interp.judge import Control, Verdict, worst
 from pytest_interp.measurement import quote
 
+FEW = 4  # controls of a kind up to which each is named
 WIDTH = 72  # pytest puts eight columns before it
 _INDENT = 14
 
@@ -32,8 +34,10 @@ def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) ->
         room = WIDTH - _INDENT - max(7, len(quote(number))) - 2
         short = label if len(label) <= room else f"...{label[3 - room :]}"
         lines += _row("worst" if i == 0 else "", f"{quote(number):>7}  {short}")
-    if verdict.controls:
-        lines += _row("controls", "; ".join(map(str, verdict.controls)))
+    for i, text in enumerate(_controls(verdict)):
+        lines += _row("controls" if i == 0 else "", text)
+    if verdict.specific is not None:
+        lines += _row("specific", str(verdict.specific))
     if siblings:
         lines += _row("siblings", "; ".join(map(str, siblings)))
     for key, detail in verdict.details.items():
@@ -41,6 +45,29 @@ def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) ->
     for note in verdict.notes:
         lines += _row("note", note)
     return "\n".join(lines)
+
+
+def _controls(verdict: Verdict) -> list[str]:
+    """The controls, those of a kind that has many as a distribution."""
+    kinds: dict[str, list[Control]] = {}
+    for one in verdict.controls:
+        kinds.setdefault(one.kind, []).append(one)
+    few = [one for some in kinds.values() if len(some) <= FEW for one in some]
+    texts = ["; ".join(map(str, few))] if few else []
+    return texts + [_spread(some, verdict.measurement.value) for some in kinds.values() if len(some) > FEW]
+
+
+def _spread(controls: Sequence[Control], claimed: float) -> str:
+    values = sorted(one.value for one in controls if one.value is not None)
+    what = f"{len(controls)} of {controls[0].kind.replace('_', ' ')}"
+    if not values:
+        return f"{what}: no score"
+    above = sum(value > claimed for value in values)
+    silent = f", {len(controls) - len(values)} without a score" if len(values) < len(controls) else ""
+    return (
+        f"{what}: {quote(values[0])} to {quote(values[-1])}, median {quote(median(values))}{silent}; "
+        f"{above} above the claimed"
+    )
 
 
 def _gap(verdict: Verdict) -> str:

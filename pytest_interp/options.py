@@ -42,6 +42,21 @@ _OPTIONS = (
         "yes or no: whether BOS stands before each prompt (default: as the circuit's heads were found)",
         metavar="YES_NO",
     ),
+    _Option(
+        "interp_falsify",
+        "run each supported claim again on damaged weights and by wrong protocols, until one refutes it; a claim that "
+        "none refutes fails",
+        False,
+        "bool",
+    ),
+    _Option("interp_falsify_all", "the same on every mutant, not only until the first that kills", False, "bool"),
+    _Option(
+        "interp_noise",
+        "measure each supported claim again in other batches, threads and order, and with another seed and BOS choice: "
+        "how far its numbers move",
+        False,
+        "bool",
+    ),
     _Option("interp_strict", "weights that cannot be had are an error, not a skip", False, "bool"),
 )
 
@@ -58,6 +73,9 @@ class Options:
     interp_seed: int
     interp_prompts: int
     interp_bos: str | None
+    interp_falsify: bool
+    interp_falsify_all: bool
+    interp_noise: bool
     interp_strict: bool
 
 

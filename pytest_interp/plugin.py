@@ -127,7 +127,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     reports = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "when")]
     if not any(_is_claim(report) for report in reports):
         return
-    from pytest_interp.report.terminal import summarise
+    from pytest_interp.report.terminal import run_again, summarise
 
     lines = summarise(reports, verbose=terminalreporter.verbosity > 0)
     if lines:
@@ -139,3 +139,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
                 terminalreporter.write_line(line)
         for row in lines:
             terminalreporter.write_line(row.text, **row.markup)
+    for title, texts in run_again(reports).items():
+        if texts:
+            terminalreporter.section(title)
+            for text in texts:
+                terminalreporter.write_line(text)

@@ -20,6 +20,8 @@ from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.planted import vocabulary
 from pytest_interp.tasks import ioi as ioi_data
 
+CLAIMS = Path(__file__).parents[1] / "claims"
+
 P8_WORDS = (
     "Tom",
     "Dan",
@@ -129,7 +131,7 @@ def small(request) -> Checkpoint:
 @pytest.fixture
 def claims_project(pytester: pytest.Pytester) -> pytest.Pytester:
     """A project with the planted circuit and nothing else."""
-    circuits = Path(__file__).parents[1] / "claims" / "circuits"
+    circuits = CLAIMS / "circuits"
     (pytester.path / "circuits").mkdir()
     text = (circuits / "planted-ioi.toml").read_text()
     # A project of one's own has no snapshots yet, so its circuit file does not vouch for the weights.

@@ -4,7 +4,8 @@ from math import inf, sqrt
 import pytest
 
 from pytest_interp.errors import NotApplicable, UsageError
-from pytest_interp.judge import Bound, interval_of, judge, worst
+from pytest_interp.intervals import interval_of
+from pytest_interp.judge import Bound, judge, worst
 from pytest_interp.measurement import Measurement
 
 

@@ -318,7 +318,7 @@ def test_weights_are_restored_bit_for_bit_and_the_memo_is_exchanged(planted, pla
 
 
 def test_controls_of_key_value_heads_are_other_key_value_heads(llama_like):
-    from pytest_interp.assertions._core import draw_controls
+    from pytest_interp.assertions._controls import draw_controls
 
     for heads in draw_controls(llama_like, [Head(1, 0)], 3, seed=0, shared=True):
         assert {llama_like.kv_head(head).head for head in heads} == {1}

@@ -14,5 +14,5 @@ def test_backups_rise_together(ioi, circuit, heads, bound):
 
 
 def test_the_rest_makes_up_for_the_strongest_writers(ioi, top_heads):
-    """Whichever they are: with the three strongest writers mean-ablated at END, less is lost than they wrote."""
-    assert_self_repair(ioi, top_heads, ablation="mean", at_least=0)
+    """Whichever they are: with the three strongest writers mean-ablated at END, a tenth of it is made up for."""
+    assert_self_repair(ioi, top_heads, ablation="mean", at_least=0.1)

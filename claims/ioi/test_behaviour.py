@@ -9,7 +9,7 @@ pytestmark = pytest.mark.claim(source="Wang et al. 2022, section 2")
 
 def test_prefers_the_indirect_object(ioi):
     """At END the IO name's logit is above the S name's by at least 2 on average."""
-    assert_logit_diff(ioi, at_least=2)
+    assert_logit_diff(ioi, controls={"other_names": 1, "random_model": 1}, at_least=2)
 
 
 def test_is_right_on_most_prompts(ioi):

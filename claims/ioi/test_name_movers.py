@@ -32,12 +32,14 @@ def test_writes_what_it_attends_to(ioi, head):
 
 def test_reads_the_answer(ioi, head):
     """At END a name mover attends to IO more than to S1 and S2 together."""
-    assert_attention(ioi, head, at="END", to="IO", more_than=("S1", "S2"))
+    controls = {"same_layer": 5, "other_layers": 10}
+    assert_attention(ioi, head, at="END", to="IO", more_than=("S1", "S2"), controls=controls)
 
 
 def test_writes_the_answer(ioi, head, bound):
     """A name mover writes the answer's direction at END."""
-    assert_direct_logit_attribution(ioi, head, **bound("direct_logit_attribution", at_least=0.1))
+    controls = {"same_layer": 5, "other_names": 1}
+    assert_direct_logit_attribution(ioi, head, controls=controls, **bound("direct_logit_attribution", at_least=0.1))
 
 
 def test_together_they_move_the_answer(ioi, heads, bound):

@@ -20,12 +20,14 @@ def test_suppresses_the_name_it_reads(checkpoint, head, names):
 
 def test_reads_the_answer(ioi, head):
     """At END a negative name mover attends to IO more than to S1 and S2 together."""
-    assert_attention(ioi, head, at="END", to="IO", more_than=("S1", "S2"))
+    controls = {"same_layer": 5, "other_layers": 10}
+    assert_attention(ioi, head, at="END", to="IO", more_than=("S1", "S2"), controls=controls)
 
 
 def test_writes_against_the_answer(ioi, head, bound):
     """A negative name mover writes against the answer's direction at END."""
-    assert_direct_logit_attribution(ioi, head, **bound("direct_logit_attribution", at_most=-0.1))
+    controls = {"same_layer": 5, "other_names": 1}
+    assert_direct_logit_attribution(ioi, head, controls=controls, **bound("direct_logit_attribution", at_most=-0.1))
 
 
 def test_lowers_the_answer(ioi, heads):

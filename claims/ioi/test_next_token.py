@@ -9,7 +9,7 @@ pytestmark = pytest.mark.claim(source="Wang et al. 2022, section 2; nostalgebrai
 
 def test_the_answer_is_among_the_first(ioi):
     """IO is among the 10 likeliest of all tokens on most prompts."""
-    assert_top_k(ioi, 10, at_least=0.7)
+    assert_top_k(ioi, 10, controls={"other_names": 1}, at_least=0.7)
 
 
 def test_the_answer_is_likelier_than_with_the_other_name(ioi):

@@ -48,6 +48,7 @@ from pytest_interp.assertions._some_head import (
 from pytest_interp.assertions._tables import (
     assert_cell,
     assert_matrix,
+    assert_only,
     assert_top,
 )
 from pytest_interp.assertions._task import (
@@ -78,6 +79,7 @@ __all__ = [
     "assert_measurement",
     "assert_minimality",
     "assert_next_token",
+    "assert_only",
     "assert_ov_eigenvalue_score",
     "assert_patch_effect",
     "assert_path_patch_effect",

@@ -6,19 +6,25 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Unpack
 
+from pytest_interp.assertions._controls import draw_controls
 from pytest_interp.assertions._core import (
     CONTROLS,
     POSITIVE,
     BoundArgs,
+    Controls,
+    Question,
+    answer,
     certainly,
     conclude,
-    draw_controls,
+    counts_of,
+    in_trial,
     require_capability,
     where,
+    with_controls,
 )
-from pytest_interp.heads import HeadLike, as_heads, names_of
+from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.judge import Bound, Control, Verdict, judge
-from pytest_interp.measurement import quote
+from pytest_interp.measurement import Measurement, quote
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
@@ -31,7 +37,7 @@ def assert_backup_heads(
     backups: HeadLike | Iterable[HeadLike],
     *,
     ablation: Ablation = "mean",
-    controls: int = CONTROLS,
+    controls: Controls = CONTROLS,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
     """Asserts that heads write more into the answer's direction when others are knocked out at END.
@@ -46,7 +52,7 @@ def assert_backup_heads(
         knocked_out: the heads whose z at END is replaced.
         backups: the heads that should rise.
         ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
-        controls: how many random sets of heads of the same layers to watch beside them.
+        controls: how many random heads of the same layers to watch beside them, or how many of each kind.
         **bound: in logits.
 
     Raises:
@@ -58,7 +64,8 @@ def assert_backup_heads(
     accepted = Bound.of(**bound)
     require_capability(experiment)
     out, watched = as_heads(knocked_out), as_heads(backups)
-    drawn = draw_controls(experiment.checkpoint, watched, controls, experiment.seed, frozenset(out))
+    count = 0 if in_trial() else counts_of(controls).get("same_layer", 0)
+    drawn = draw_controls(experiment.checkpoint, watched, count, experiment.seed, frozenset(out))
     everyone = {*watched, *(head for heads in drawn for head in heads)}
     effect = backup_effect(experiment, out, everyone, ablation=ablation)
     frozen, live = (judge(effect.rise(watched, norm), accepted) for norm in _NORMS)
@@ -85,9 +92,15 @@ def assert_backup_heads(
         "logit diff": f"{quote(effect.total_before.value)} before, {quote(effect.total_after.value)} after, "
         f"{quote(effect.naive.value)} if nothing reacted",
     }
-    checks = tuple(Control(names_of(heads), effect.rise(heads).value) for heads in drawn)
+    checks = tuple(Control(names_of(heads), effect.rise(heads).value, kind="same_layer") for heads in drawn)
     subject = f"rise of {names_of(watched)} without {names_of(out)} ({ablation}) on {where(experiment)}"
-    return conclude(replace(verdict, notes=notes, controls=checks, details=details), subject)
+    verdict = replace(verdict, notes=notes, controls=checks, details=details)
+
+    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
+        return backup_effect(on, out, some, ablation=ablation).rise(some)
+
+    question = Question(experiment, measure, accepted, subject, watched)
+    return conclude(with_controls(verdict, question, {**counts_of(controls), "same_layer": 0}), subject)
 
 
 def assert_self_repair(
@@ -95,6 +108,7 @@ def assert_self_repair(
     knocked_out: HeadLike | Iterable[HeadLike],
     *,
     ablation: Ablation = "mean",
+    controls: Controls = 0,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
     """Asserts the share of knocked-out heads' direct effect that the rest of the model makes up for.
@@ -106,6 +120,7 @@ def assert_self_repair(
         experiment: checkpoint and data set.
         knocked_out: the heads whose z at END is replaced.
         ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
+        controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: a share; any real number.
     """
     __tracebackhide__ = True
@@ -115,7 +130,9 @@ def assert_self_repair(
     require_capability(experiment)
     out = as_heads(knocked_out)
     subject = f"self-repair without {names_of(out)} ({ablation}) on {where(experiment)}"
-    return conclude(judge(self_repair(experiment, out, ablation=ablation), accepted), subject)
+    return answer(
+        Question(experiment, lambda on, _: self_repair(on, out, ablation=ablation), accepted, subject), controls
+    )
 
 
 _NORMS: tuple[Literal["frozen"], Literal["live"]] = ("frozen", "live")

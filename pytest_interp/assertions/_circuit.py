@@ -6,10 +6,21 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Unpack
 
-from pytest_interp.assertions._core import CONTROLS, BoundArgs, conclude, require_capability, where
+from pytest_interp.assertions._core import (
+    CONTROLS,
+    BoundArgs,
+    Controls,
+    Question,
+    answer,
+    conclude,
+    in_trial,
+    require_capability,
+    where,
+)
 from pytest_interp.errors import NotApplicable
-from pytest_interp.heads import HeadLike, as_heads, names_of
+from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.judge import Bound, Control, Verdict, judge
+from pytest_interp.measurement import Measurement
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
@@ -48,7 +59,7 @@ def assert_faithfulness(
     verdict = judge(faithfulness(experiment, nodes, metric=metric), accepted)
     checks = tuple(
         Control(f"random circuit {i + 1}", faithfulness(experiment, drawn, metric=metric).value)
-        for i, drawn in enumerate(random_circuits(experiment, nodes, controls))
+        for i, drawn in enumerate(random_circuits(experiment, nodes, 0 if in_trial() else controls))
     )
     subject = f"faithfulness of a circuit of {len(nodes)} heads on {where(experiment)}"
     return conclude(replace(verdict, controls=checks), subject)
@@ -59,6 +70,7 @@ def assert_completeness(
     circuit: CircuitLike | None = None,
     *,
     without: HeadLike | Iterable[HeadLike] = (),
+    controls: Controls = 0,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
     """Asserts how differently circuit and model react to the loss of the heads K: F(C without K) - F(M without K).
@@ -67,6 +79,7 @@ def assert_completeness(
         experiment: checkpoint and data set.
         circuit: a circuit, heads with positions, or heads; by default the checkpoint's circuit.
         without: K; empty compares the whole circuit with the whole model.
+        controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in logits; around 0 for a complete circuit.
     """
     __tracebackhide__ = True
@@ -75,9 +88,10 @@ def assert_completeness(
     accepted = Bound.of(**bound)
     require_capability(experiment)
     lost = as_heads(without) if without else ()
-    measurement = completeness(experiment, _circuit(experiment, circuit), lost)
     less = f" without {names_of(lost)}" if lost else ""
-    return conclude(judge(measurement, accepted), f"circuit minus model{less} on {where(experiment)}")
+    subject = f"circuit minus model{less} on {where(experiment)}"
+    chosen = _circuit(experiment, circuit)
+    return answer(Question(experiment, lambda on, _: completeness(on, chosen, lost), accepted, subject), controls)
 
 
 def assert_minimality(
@@ -87,6 +101,7 @@ def assert_minimality(
     *,
     without: HeadLike | Iterable[HeadLike] = (),
     metric: Literal["logit_diff", "of_model"] = "logit_diff",
+    controls: Controls = 0,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
     """Asserts what a head adds to a circuit from which K is taken: F(C without K) - F(C without K and head).
@@ -97,6 +112,7 @@ def assert_minimality(
         circuit: a circuit, heads with positions, or heads; by default the checkpoint's circuit.
         without: K, other heads of the circuit, such as those that stand in for it.
         metric: ``logit_diff`` or ``of_model``.
+        controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in the unit of the metric.
     """
     __tracebackhide__ = True
@@ -105,12 +121,14 @@ def assert_minimality(
     accepted = Bound.of(**bound)
     require_capability(experiment)
     lost = as_heads(without) if without else ()
-    measurement = minimality(experiment, _circuit(experiment, circuit), head, lost, metric=metric)
+    chosen = _circuit(experiment, circuit)
+
+    def measure(on: Experiment, _: tuple[Head, ...]) -> Measurement:
+        return minimality(on, chosen, head, lost, metric=metric)
+
     less = f" without {names_of(lost)}" if lost else ""
-    return conclude(
-        judge(measurement, accepted),
-        f"what {names_of(as_heads(head))} adds to the circuit{less} on {where(experiment)}",
-    )
+    subject = f"what {names_of(as_heads(head))} adds to the circuit{less} on {where(experiment)}"
+    return answer(Question(experiment, measure, accepted, subject), controls)
 
 
 def _circuit(experiment: Experiment, circuit: CircuitLike | None) -> CircuitLike:

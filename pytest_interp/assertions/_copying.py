@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Unpack
 
-from pytest_interp.assertions._core import CONTROLS, BoundArgs, head_claim, where
+from pytest_interp.assertions._core import CONTROLS, BoundArgs, Controls, Question, answer, where
 from pytest_interp.heads import Head, HeadLike, as_head, as_heads
 from pytest_interp.judge import Bound, Verdict
 from pytest_interp.measurement import Measurement
@@ -13,6 +13,9 @@ from pytest_interp.measurement import Measurement
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.engine import Experiment
+    from pytest_interp.table import Table
+
+_CHEAP = 10**12  # multiply-adds up to which every head of the model is looked at, some twenty seconds on two cores
 
 
 def assert_copy_score(
@@ -22,7 +25,7 @@ def assert_copy_score(
     names: Sequence[str],
     k: int = 5,
     negative: bool = False,
-    controls: int = CONTROLS,
+    controls: Controls = CONTROLS,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
     """Asserts the copy score of a head: the share of names its OV circuit ranks among its own top k.
@@ -33,19 +36,26 @@ def assert_copy_score(
         names: single-token words, without the leading space.
         k: how many of the top logits count.
         negative: of the OV circuit with its sign turned, as for negative name movers.
-        controls: how many random heads of the same layer to measure beside it.
+        controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: a share in [0, 1].
     """
     __tracebackhide__ = True
-    from pytest_interp.measure import copy_score
+    from pytest_interp.measure import copy_score, copy_scores
 
     accepted = Bound.of(**bound)
+    sign: Literal[1, -1] = -1 if negative else 1
 
-    def measure(some: Sequence[Head]) -> Measurement:
-        return copy_score(checkpoint, some[0], names=names, k=k, sign=-1 if negative else 1)
+    def measure(on: Checkpoint, some: tuple[Head, ...]) -> Measurement:
+        return copy_score(on, some[0], names=names, k=k, sign=sign)
+
+    def everywhere(on: Checkpoint) -> Table[Head]:
+        return copy_scores(on, names=names, k=k, sign=sign)
 
     subject = f"{'negative ' if negative else ''}copy score of {as_head(head)} (top {k}) on {checkpoint.name}"
-    return head_claim(checkpoint, as_heads(head), measure, accepted, subject, controls, seed=0)
+    shape = checkpoint.shape
+    cheap = shape.n_layers * shape.n_heads * len(names) * shape.d_model * shape.d_vocab <= _CHEAP
+    everyone = everywhere if cheap else None
+    return answer(Question(checkpoint, measure, accepted, subject, as_heads(head), everywhere=everyone), controls)
 
 
 def assert_prompt_copy_score(
@@ -56,7 +66,7 @@ def assert_prompt_copy_score(
     k: int = 5,
     negative: bool = False,
     ln1: bool = False,
-    controls: int = CONTROLS,
+    controls: Controls = CONTROLS,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
     """Asserts the copy score of a head over prompts: of the names as the first block leaves them in context.
@@ -68,7 +78,7 @@ def assert_prompt_copy_score(
         k: how many of the top logits count.
         negative: of the OV circuit with its sign turned.
         ln1: whether the head's input norm is applied; published counts leave it out.
-        controls: how many random heads of the same layer to measure beside it.
+        controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: a share in [0, 1].
     """
     __tracebackhide__ = True
@@ -76,12 +86,12 @@ def assert_prompt_copy_score(
 
     accepted = Bound.of(**bound)
 
-    def measure(some: Sequence[Head]) -> Measurement:
-        return prompt_copy_score(experiment, some[0], positions=positions, k=k, sign=-1 if negative else 1, ln1=ln1)
+    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
+        return prompt_copy_score(on, some[0], positions=positions, k=k, sign=-1 if negative else 1, ln1=ln1)
 
     kind = f"{'negative ' if negative else ''}copy score over prompts"
     subject = f"{kind} of {as_head(head)} (top {k}) on {where(experiment)}"
-    return head_claim(experiment.checkpoint, as_heads(head), measure, accepted, subject, controls, experiment.seed)
+    return answer(Question(experiment, measure, accepted, subject, as_heads(head)), controls)
 
 
 def assert_ov_eigenvalue_score(
@@ -89,7 +99,7 @@ def assert_ov_eigenvalue_score(
     head: HeadLike,
     *,
     through: Literal["residual", "tokens"] = "tokens",
-    controls: int = CONTROLS,
+    controls: Controls = CONTROLS,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
     """Asserts the copying score of a head's OV eigenvalues, their sum over the sum of their sizes.
@@ -100,7 +110,7 @@ def assert_ov_eigenvalue_score(
         checkpoint: the loaded model.
         head: a query head.
         through: ``tokens`` (embedding to unembedding) or ``residual`` (the OV circuit alone).
-        controls: how many random heads of the same layer to measure beside it.
+        controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: a score in [-1, 1].
     """
     __tracebackhide__ = True
@@ -108,8 +118,8 @@ def assert_ov_eigenvalue_score(
 
     accepted = Bound.of(**bound)
 
-    def measure(some: Sequence[Head]) -> Measurement:
-        return ov_eigenvalue_score(checkpoint, some[0], through=through)
+    def measure(on: Checkpoint, some: tuple[Head, ...]) -> Measurement:
+        return ov_eigenvalue_score(on, some[0], through=through)
 
     subject = f"OV eigenvalue score of {as_head(head)} ({through}) on {checkpoint.name}"
-    return head_claim(checkpoint, as_heads(head), measure, accepted, subject, controls, seed=0)
+    return answer(Question(checkpoint, measure, accepted, subject, as_heads(head)), controls)

@@ -1,25 +1,46 @@
-"""What every assertion shares: the bound grammar's arguments, controls, siblings, the record, the failure."""
+"""What every assertion shares: the bound grammar's arguments, the question and its answer, the record, the failure."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypedDict
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypedDict
 
+from pytest_interp.assertions._controls import (
+    CONTROLS,
+    Controls,
+    Question,
+    control,
+    controls_of,
+    counts_of,
+    specificity_of,
+)
 from pytest_interp.errors import ClaimFailed, NotApplicable
 from pytest_interp.explain import explain
-from pytest_interp.heads import Head, KVHead, names_of
-from pytest_interp.judge import Bound, Control, Outcome, Verdict, judge
-from pytest_interp.ledger import record_of, write
+from pytest_interp.judge import Bound, Control, Outcome, Verdict, judge, name_dependence
+from pytest_interp.ledger import in_trial, record_of, write
 from pytest_interp.measurement import Measurement, quote
 
 if TYPE_CHECKING:
-    from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.engine import Experiment
 
-
-CONTROLS = 3
+__all__ = [
+    "CONTROLS",
+    "POSITIVE",
+    "RANK",
+    "BoundArgs",
+    "Controls",
+    "Question",
+    "answer",
+    "certainly",
+    "conclude",
+    "counts_of",
+    "in_trial",
+    "require_capability",
+    "where",
+    "with_controls",
+]
 
 
 class BoundArgs(TypedDict, total=False):
@@ -37,91 +58,58 @@ POSITIVE = Bound.positive()
 RANK: dict[Outcome, int] = {"refuted": 0, "inconclusive": 1, "supported": 2}
 
 
-def head_claim(
-    checkpoint: Checkpoint,
-    heads: tuple[Head, ...],
-    measure: Callable[[Sequence[Head]], Measurement],
-    bound: Bound,
-    subject: str,
-    controls: int,
-    seed: int,
-    *,
-    shared: bool = False,
-) -> Verdict:
-    """Measures the claimed heads and their controls; where the claim fails, the heads of the same role too.
+def answer(question: Question[Any], controls: Controls = CONTROLS) -> Verdict:
+    """Measures, judges, looks at the controls, records; raises where it is not support.
 
-    ``shared``: what is measured belongs to key-value heads, so that query heads of one group are one head.
+    Where a claim about heads fails, the other heads of the same role are measured too.
     """
     __tracebackhide__ = True
-    verdict = judge(measure(heads), bound)
-    drawn = draw_controls(checkpoint, heads, controls, seed, shared=shared)
-    checks = tuple(control(names_of(some), some, measure) for some in drawn)
-    notes = verdict.notes
-    if controls and not drawn:
-        notes = (*notes, f"no control: too few heads outside the circuit in the layers of {names_of(heads)}")
-    verdict = replace(verdict, controls=checks, notes=notes)
-    siblings = () if verdict.outcome == "supported" else _siblings(checkpoint, heads, measure)
-    return conclude(verdict, subject, siblings)
+    counts_of(controls)
+    verdict = judge(question.of(question.heads), question.bound)
+    siblings = () if verdict.outcome == "supported" or in_trial() else _siblings(question)
+    return conclude(with_controls(verdict, question, controls), question.subject, siblings)
+
+
+def with_controls(verdict: Verdict, question: Question[Any], controls: Controls) -> Verdict:
+    """The verdict with the same measurement where the claim should not hold, and of how many heads it is true."""
+    if in_trial():
+        return verdict
+    checks, notes = controls_of(question, controls)
+    specific = specificity_of(question) if controls else None
+    if specific is not None and specific.unspecific and verdict.outcome == "supported":
+        notes = (*notes, f"unspecific: {specific}")
+    return replace(verdict, controls=(*verdict.controls, *checks), notes=(*verdict.notes, *notes), specific=specific)
 
 
 def conclude(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) -> Verdict:
     """Records the verdict; raises from a frame that holds no tensors where it is not support."""
     __tracebackhide__ = True
+    if in_trial():
+        write(record_of(verdict, subject))
+        return verdict
+    names, note = name_dependence(verdict)
+    if names:
+        verdict = replace(verdict, details={**verdict.details, "names": names})
+    if note:
+        verdict = replace(verdict, notes=(*verdict.notes, note))
     write(record_of(verdict, subject))
     if verdict.outcome != "supported":
         raise ClaimFailed(explain(verdict, subject, siblings))
     return verdict
 
 
-def draw_controls(
-    checkpoint: Checkpoint,
-    heads: Sequence[Head],
-    count: int,
-    seed: int,
-    excluded: frozenset[Head] = frozenset(),
-    *,
-    shared: bool = False,
-) -> list[tuple[Head, ...]]:
-    """Different random sets of as many heads of the same layers, outside the circuit and the claim; fewer if few."""
-    taken = {*heads, *excluded, *(checkpoint.circuit.heads if checkpoint.circuit else ())}
-
-    def key(head: Head) -> Head | KVHead:
-        return checkpoint.kv_head(head) if shared else head
-
-    rng = random.Random(f"{seed} {names_of(heads)}")
-    drawn: list[tuple[Head, ...]] = []
-    for _ in range(10 * count):
-        picked: set[Head] = set()
-        for head in heads:
-            barred = {key(other) for other in (*taken, *picked)}
-            everyone = (Head(head.layer, index) for index in range(checkpoint.shape.n_heads))
-            pool = [other for other in everyone if key(other) not in barred]
-            if not pool:
-                return []
-            picked.add(rng.choice(pool))
-        if len(drawn) < count and tuple(sorted(picked)) not in drawn:
-            drawn.append(tuple(sorted(picked)))
-    return drawn
-
-
-def control(label: str, heads: Sequence[Head], measure: Callable[[Sequence[Head]], Measurement]) -> Control:
-    try:
-        return Control(label, measure(heads).value)
-    except NotApplicable:
-        return Control(label, None, "no score")
-
-
-def _siblings(
-    checkpoint: Checkpoint, heads: Sequence[Head], measure: Callable[[Sequence[Head]], Measurement]
-) -> tuple[Control, ...]:
+def _siblings(question: Question[Any]) -> tuple[Control, ...]:
     """The other heads of the first claimed head's role, one by one."""
-    role = checkpoint.circuit.role_of(heads[0]) if checkpoint.circuit else None
+    circuit, heads = question.checkpoint.circuit, question.heads
+    role = circuit.role_of(heads[0]) if circuit and heads else None
     others = [head for head in role.heads if head not in heads] if role else []
-    return tuple(control(str(head), (head,), measure) for head in others)
+    return tuple(control(str(head), partial(question.of, (head,))) for head in others)
 
 
 def require_capability(experiment: Experiment) -> None:
-    """A causal claim means something only where the model does the task at all."""
+    """A causal claim means something only where the model does the task at all; no gate for a damaged model."""
+    if in_trial():
+        return
     from pytest_interp.measure import logit_diff
 
     measurement = logit_diff(experiment)

@@ -9,7 +9,9 @@ from pytest_interp.assertions._core import (
     CONTROLS,
     POSITIVE,
     BoundArgs,
-    head_claim,
+    Controls,
+    Question,
+    answer,
     require_capability,
     where,
 )
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine.metric import Metric
     from pytest_interp.measure.detectors import Detector
     from pytest_interp.measure.patching import Activation, Direction
+    from pytest_interp.table import Table
 
 
 def assert_head_patch_effect(
@@ -33,7 +36,7 @@ def assert_head_patch_effect(
     direction: Direction = "denoise",
     corruption: str = "s2-exchanged",
     metric: Metric | str = "recovered",
-    controls: int = CONTROLS,
+    controls: Controls = CONTROLS,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
     """Asserts the effect of exchanging an activation of heads between clean and corrupted run.
@@ -46,7 +49,7 @@ def assert_head_patch_effect(
         direction: ``denoise`` (clean into corrupted) or ``noise``.
         corruption: the corrupted run.
         metric: ``recovered`` (0 corrupted, 1 clean) or ``logit_diff`` (patched minus unpatched, in logits).
-        controls: how many random sets of heads of the same layers to measure beside it.
+        controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: in the unit of the metric.
 
     Raises:
@@ -58,18 +61,16 @@ def assert_head_patch_effect(
     accepted = Bound.of(**bound)
     require_capability(experiment)
 
-    def measure(some: Sequence[Head]) -> Measurement:
+    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
         return head_patch_effect(
-            experiment, some, activation=activation, at=at, direction=direction, corruption=corruption, metric=metric
+            on, some, activation=activation, at=at, direction=direction, corruption=corruption, metric=metric
         )
 
     named = as_heads(heads)
     way = f"{direction} {activation} at {at or 'all positions'}, {corruption}"
     subject = f"patch effect of {names_of(named)} ({way}) on {where(experiment)}"
     shared = activation in ("k", "v")
-    return head_claim(
-        experiment.checkpoint, named, measure, accepted, subject, controls, experiment.seed, shared=shared
-    )
+    return answer(Question(experiment, measure, accepted, subject, named, shared), controls)
 
 
 def assert_attention(
@@ -81,7 +82,7 @@ def assert_attention(
     more_than: Sequence[str] = (),
     weighted: bool = False,
     run: str = "clean",
-    controls: int = CONTROLS,
+    controls: Controls = CONTROLS,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
     """Asserts how much a head attends from one named position to another, or by how much more than to others.
@@ -94,21 +95,24 @@ def assert_attention(
         more_than: positions whose attention is taken off; without a bound the rest must be more than 0.
         weighted: by the norm of what is moved from each position.
         run: ``clean`` or a corruption.
-        controls: how many random heads of the same layer to measure beside it.
+        controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: a probability, or a difference of probabilities.
     """
     __tracebackhide__ = True
-    from pytest_interp.measure import attention
+    from pytest_interp.measure import attention, head_attentions
 
     accepted = POSITIVE if more_than and not bound else Bound.of(**bound)
 
-    def measure(some: Sequence[Head]) -> Measurement:
-        return attention(experiment, some[0], at=at, to=to, more_than=more_than, weighted=weighted, run=run)
+    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
+        return attention(on, some[0], at=at, to=to, more_than=more_than, weighted=weighted, run=run)
+
+    def everywhere(on: Experiment) -> Table[Head]:
+        return head_attentions(on, at=at, to=to, more_than=more_than, weighted=weighted, run=run)
 
     less = f" minus {', '.join(more_than)}" if more_than else ""
     kind = "value-weighted attention" if weighted else "attention"
     subject = f"{kind} of {as_head(head)} from {at} to {to}{less} on {where(experiment)}"
-    return head_claim(experiment.checkpoint, as_heads(head), measure, accepted, subject, controls, experiment.seed)
+    return answer(Question(experiment, measure, accepted, subject, as_heads(head), everywhere=everywhere), controls)
 
 
 def assert_direct_logit_attribution(
@@ -116,7 +120,7 @@ def assert_direct_logit_attribution(
     heads: HeadLike | Iterable[HeadLike],
     *,
     run: str = "clean",
-    controls: int = CONTROLS,
+    controls: Controls = CONTROLS,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
     """Asserts what heads write into the answer's direction at END, summed over the heads.
@@ -127,20 +131,23 @@ def assert_direct_logit_attribution(
         experiment: checkpoint and data set.
         heads: one head or several.
         run: ``clean`` or a corruption.
-        controls: how many random sets of heads of the same layers to measure beside it.
+        controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: in logits.
     """
     __tracebackhide__ = True
-    from pytest_interp.measure import direct_logit_attribution
+    from pytest_interp.measure import direct_logit_attribution, head_attributions
 
     accepted = Bound.of(**bound)
     named = as_heads(heads)
 
-    def measure(some: Sequence[Head]) -> Measurement:
-        return direct_logit_attribution(experiment, some, run=run)
+    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
+        return direct_logit_attribution(on, some, run=run)
+
+    def everywhere(on: Experiment) -> Table[Head]:
+        return head_attributions(on, run=run)
 
     subject = f"direct logit attribution of {names_of(named)} on {where(experiment)}"
-    return head_claim(experiment.checkpoint, named, measure, accepted, subject, controls, experiment.seed)
+    return answer(Question(experiment, measure, accepted, subject, named, everywhere=everywhere), controls)
 
 
 def assert_attention_write_correlation(
@@ -149,7 +156,7 @@ def assert_attention_write_correlation(
     *,
     to: Sequence[str] = ("IO", "S1", "S2"),
     run: str = "clean",
-    controls: int = CONTROLS,
+    controls: Controls = CONTROLS,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
     """Asserts the correlation between a head's attention to names at END and what it writes towards each.
@@ -159,7 +166,7 @@ def assert_attention_write_correlation(
         head: a query head.
         to: the positions of the names.
         run: ``clean`` or a corruption.
-        controls: how many random heads of the same layer to measure beside it.
+        controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: Pearson's r, in [-1, 1]; negative for a head that suppresses what it reads.
     """
     __tracebackhide__ = True
@@ -167,15 +174,15 @@ def assert_attention_write_correlation(
 
     accepted = Bound.of(**bound)
 
-    def measure(some: Sequence[Head]) -> Measurement:
-        return attention_write_correlation(experiment, some[0], to=to, run=run)
+    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
+        return attention_write_correlation(on, some[0], to=to, run=run)
 
     subject = f"correlation of attention and write of {as_head(head)} on {where(experiment)}"
-    return head_claim(experiment.checkpoint, as_heads(head), measure, accepted, subject, controls, experiment.seed)
+    return answer(Question(experiment, measure, accepted, subject, as_heads(head)), controls)
 
 
 def assert_detector_score(
-    experiment: Experiment, head: HeadLike, kind: Detector, *, controls: int = CONTROLS, **bound: Unpack[BoundArgs]
+    experiment: Experiment, head: HeadLike, kind: Detector, *, controls: Controls = CONTROLS, **bound: Unpack[BoundArgs]
 ) -> Verdict:
     """Asserts how much a head attends as a previous-token, duplicate-token or induction head does.
 
@@ -183,16 +190,19 @@ def assert_detector_score(
         experiment: a checkpoint on random tokens that are said twice: the fixture ``doubled``.
         head: a query head.
         kind: ``previous_token``, ``duplicate_token`` or ``induction``.
-        controls: how many random heads of the same layer to measure beside it.
+        controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: a probability in [0, 1].
     """
     __tracebackhide__ = True
-    from pytest_interp.measure import detector_score
+    from pytest_interp.measure import detector_score, detector_scores
 
     accepted = Bound.of(**bound)
 
-    def measure(some: Sequence[Head]) -> Measurement:
-        return detector_score(experiment, some[0], kind)
+    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
+        return detector_score(on, some[0], kind)
+
+    def everywhere(on: Experiment) -> Table[Head]:
+        return detector_scores(on, kind)
 
     subject = f"{kind.replace('_', '-')} score of {as_head(head)} on {where(experiment)}"
-    return head_claim(experiment.checkpoint, as_heads(head), measure, accepted, subject, controls, experiment.seed)
+    return answer(Question(experiment, measure, accepted, subject, as_heads(head), everywhere=everywhere), controls)

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Unpack
 
-from pytest_interp.assertions._core import CONTROLS, BoundArgs, conclude, head_claim, require_capability, where
+from pytest_interp.assertions._core import (
+    CONTROLS,
+    BoundArgs,
+    Controls,
+    Question,
+    answer,
+    conclude,
+    in_trial,
+    require_capability,
+    where,
+    with_controls,
+)
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.judge import Bound, Control, Verdict, judge
 from pytest_interp.measurement import Measurement
@@ -28,6 +39,7 @@ def assert_patch_effect(
     direction: Direction = "denoise",
     corruption: str = "s2-exchanged",
     metric: Metric | str = "recovered",
+    controls: Controls = 0,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
     """Asserts the effect of exchanging a layer's residual stream or output between clean and corrupted run.
@@ -42,6 +54,7 @@ def assert_patch_effect(
         direction: ``denoise`` (clean into corrupted) or ``noise``.
         corruption: the corrupted run.
         metric: ``recovered`` (0 corrupted, 1 clean), ``logit_diff``, ``log_prob``, ``kl`` ... or a ``Metric``.
+        controls: further ones, by kind: ``{"other_names": 1, "random_model": 1}``.
         **bound: in the unit of the metric.
 
     Raises:
@@ -53,16 +66,16 @@ def assert_patch_effect(
     accepted = Bound.of(**bound)
     require_capability(experiment)
 
-    def measure(place: At) -> Measurement:
-        return patch_effect(
-            experiment, site, layer, at=place, direction=direction, corruption=corruption, metric=metric
-        )
+    def measure(on: Experiment, place: At) -> Measurement:
+        return patch_effect(on, site, layer, at=place, direction=direction, corruption=corruption, metric=metric)
 
-    verdict = judge(measure(at), accepted)
-    others = [name for name in experiment.data.clean.position_names if isinstance(at, str) and name != at]
-    checks = tuple(Control(name, measure(name).value) for name in others)
+    verdict = judge(measure(experiment, at), accepted)
+    beside = isinstance(at, str) and not in_trial()
+    others = [name for name in experiment.data.clean.position_names if beside and name != at]
+    checks = tuple(Control(name, measure(experiment, name).value) for name in others)
     subject = f"patch effect of {site} {layer} ({direction} at {_text(at)}, {corruption}) on {where(experiment)}"
-    return conclude(replace(verdict, controls=checks), subject)
+    question = Question(experiment, lambda on, _: measure(on, at), accepted, subject)
+    return conclude(with_controls(replace(verdict, controls=checks), question, controls), subject)
 
 
 def assert_path_patch_effect(
@@ -75,7 +88,7 @@ def assert_path_patch_effect(
     corruption: str = "abc",
     mlps: MLPs = "recompute",
     metric: Literal["logit_diff", "of_clean"] = "logit_diff",
-    controls: int = CONTROLS,
+    controls: Controls = CONTROLS,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
     """Asserts what heads do to the logit difference along direct paths into other heads, or into the logits.
@@ -89,7 +102,7 @@ def assert_path_patch_effect(
         corruption: where the senders' output comes from.
         mlps: ``recompute`` (as in the IOI paper) or ``freeze`` (the residual stream alone carries).
         metric: ``logit_diff`` (patched minus clean) or ``of_clean`` (as a share of the clean logit difference).
-        controls: how many random sets of senders of the same layers to measure beside it.
+        controls: how many random senders of the same layers to measure beside it, or how many of each kind.
         **bound: in the unit of the metric; negative where the path helps the task.
 
     Raises:
@@ -104,14 +117,12 @@ def assert_path_patch_effect(
     # Receivers are no controls of their senders, though they may share a layer with some.
     target: tuple[Head, ...] | Literal["logits"] = "logits" if receivers == "logits" else as_heads(receivers)
 
-    def measure(some: Sequence[Head]) -> Measurement:
-        return path_patch_effect(
-            experiment, some, target, into=into, at=at, corruption=corruption, mlps=mlps, metric=metric
-        )
+    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
+        return path_patch_effect(on, some, target, into=into, at=at, corruption=corruption, mlps=mlps, metric=metric)
 
     end = "the logits" if target == "logits" else f"{into} of {names_of(target)} at {_text(at)}"
     subject = f"path from {names_of(named)} to {end} ({corruption}, MLPs {mlps}) on {where(experiment)}"
-    return head_claim(experiment.checkpoint, named, measure, accepted, subject, controls, experiment.seed)
+    return answer(Question(experiment, measure, accepted, subject, named), controls)
 
 
 def assert_ablation_effect(
@@ -122,7 +133,7 @@ def assert_ablation_effect(
     at: At = "END",
     metric: Metric | str = "logit_diff",
     run: str = "clean",
-    controls: int = CONTROLS,
+    controls: Controls = CONTROLS,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
     """Asserts the change of a metric when heads are ablated, all of them in one pass: ablated minus unablated.
@@ -134,7 +145,7 @@ def assert_ablation_effect(
         at: a named position, an index, several, or None for all.
         metric: ``logit_diff``, ``log_prob``, ``kl`` ... or a ``Metric``.
         run: ``clean`` or a corruption.
-        controls: how many random sets of heads of the same layers to ablate beside it.
+        controls: how many random heads of the same layers to ablate beside it, or how many of each kind.
         **bound: in the unit of the metric; negative where the heads help.
 
     Raises:
@@ -146,15 +157,17 @@ def assert_ablation_effect(
     accepted = Bound.of(**bound)
     require_capability(experiment)
 
-    def measure(some: Sequence[Head]) -> Measurement:
-        return ablation_effect(experiment, some, ablation=ablation, at=at, metric=metric, run=run)
+    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
+        return ablation_effect(on, some, ablation=ablation, at=at, metric=metric, run=run)
 
     named = as_heads(heads)
     subject = f"{ablation} ablation of {names_of(named)} at {_text(at)} on {where(experiment)}"
-    return head_claim(experiment.checkpoint, named, measure, accepted, subject, controls, experiment.seed)
+    return answer(Question(experiment, measure, accepted, subject, named), controls)
 
 
-def assert_flips(experiment: Experiment, corruption: str, **bound: Unpack[BoundArgs]) -> Verdict:
+def assert_flips(
+    experiment: Experiment, corruption: str, *, controls: Controls = 0, **bound: Unpack[BoundArgs]
+) -> Verdict:
     """Asserts the share of prompts whose answer a corruption flips; the data set's other corruptions are shown too.
 
     A patching effect from a corruption that leaves the answer as it is means nothing: put this beside it.
@@ -162,6 +175,7 @@ def assert_flips(experiment: Experiment, corruption: str, **bound: Unpack[BoundA
     Args:
         experiment: checkpoint and data set.
         corruption: the corrupted run.
+        controls: further ones, by kind: ``{"other_names": 1, "random_model": 1}``.
         **bound: a share in [0, 1].
     """
     __tracebackhide__ = True
@@ -169,9 +183,11 @@ def assert_flips(experiment: Experiment, corruption: str, **bound: Unpack[BoundA
 
     accepted = Bound.of(**bound)
     verdict = judge(flips(experiment, corruption), accepted)
-    others = [name for name in experiment.data.corrupted if name != corruption]
+    others = [name for name in experiment.data.corrupted if name != corruption and not in_trial()]
     checks = tuple(Control(name, flips(experiment, name).value) for name in others)
-    return conclude(replace(verdict, controls=checks), f"{corruption} flips the answer on {where(experiment)}")
+    subject = f"{corruption} flips the answer on {where(experiment)}"
+    question = Question(experiment, lambda on, _: flips(on, corruption), accepted, subject)
+    return conclude(with_controls(replace(verdict, controls=checks), question, controls), subject)
 
 
 def _text(at: At) -> str:

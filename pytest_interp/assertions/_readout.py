@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from pytest_interp.assertions._core import BoundArgs, conclude, where
-from pytest_interp.errors import UsageError
+from pytest_interp.assertions._core import (
+    BoundArgs,
+    Controls,
+    Question,
+    answer,
+    conclude,
+    in_trial,
+    where,
+    with_controls,
+)
 from pytest_interp.judge import Bound, Control, Verdict, judge
 from pytest_interp.table import Table, name_of
 
@@ -16,7 +25,12 @@ if TYPE_CHECKING:
 
 
 def assert_next_token(
-    experiment: Experiment, metric: Metric | str = "log_prob", *, run: str = "clean", **bound: Unpack[BoundArgs]
+    experiment: Experiment,
+    metric: Metric | str = "log_prob",
+    *,
+    run: str = "clean",
+    controls: Controls = 0,
+    **bound: Unpack[BoundArgs],
 ) -> Verdict:
     """Asserts a score of the next token: log-probability, probability, rank or logit of the answer or another token.
 
@@ -25,6 +39,7 @@ def assert_next_token(
         metric: ``log_prob``, ``probability``, ``rank`` ... of the answer at END, or a ``Metric`` for another token or
             position.
         run: ``clean`` or a corruption, scored with the clean run's answers.
+        controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in the metric's unit; a mean over prompts.
     """
     __tracebackhide__ = True
@@ -32,39 +47,52 @@ def assert_next_token(
     from pytest_interp.measure import next_token
 
     accepted = Bound.of(**bound)
-    measurement = next_token(experiment, metric, run=run)
-    return conclude(judge(measurement, accepted), f"{as_metric(metric).text} on {where(experiment)}")
+    subject = f"{as_metric(metric).text} on {where(experiment)}"
+    return answer(Question(experiment, lambda on, _: next_token(on, metric, run=run), accepted, subject), controls)
 
 
-def assert_top_k(experiment: Experiment, k: int = 1, *, run: str = "clean", **bound: Unpack[BoundArgs]) -> Verdict:
+def assert_top_k(
+    experiment: Experiment,
+    k: int = 1,
+    *,
+    run: str = "clean",
+    controls: Controls = 0,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
     """Asserts the share of prompts whose answer is among the k likeliest tokens of the whole vocabulary.
 
     Args:
         experiment: checkpoint and data set.
         k: how many.
         run: ``clean`` or a corruption.
+        controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: a share in [0, 1].
     """
     __tracebackhide__ = True
     from pytest_interp.measure import top_k
 
     accepted = Bound.of(**bound)
-    return conclude(judge(top_k(experiment, k, run=run), accepted), f"answer in the top {k} on {where(experiment)}")
+    subject = f"answer in the top {k} on {where(experiment)}"
+    return answer(Question(experiment, lambda on, _: top_k(on, k, run=run), accepted, subject), controls)
 
 
-def assert_loss(experiment: Experiment, *, run: str = "clean", **bound: Unpack[BoundArgs]) -> Verdict:
+def assert_loss(
+    experiment: Experiment, *, run: str = "clean", controls: Controls = 0, **bound: Unpack[BoundArgs]
+) -> Verdict:
     """Asserts the mean cross-entropy of the prompts' own tokens.
 
     Args:
         experiment: checkpoint and data set.
         run: ``clean`` or a corruption.
+        controls: by kind: ``{"random_model": 1}``; none by default.
         **bound: in nats.
     """
     __tracebackhide__ = True
     from pytest_interp.measure import loss
 
     accepted = Bound.of(**bound)
-    return conclude(judge(loss(experiment, run=run), accepted), f"loss of the {run} prompts on {where(experiment)}")
+    subject = f"loss of the {run} prompts on {where(experiment)}"
+    return answer(Question(experiment, lambda on, _: loss(on, run=run), accepted, subject), controls)
 
 
 def assert_logit_lens(
@@ -75,6 +103,7 @@ def assert_logit_lens(
     metric: Metric | str = "logit_diff",
     norm: Literal["live", "frozen"] = "live",
     run: str = "clean",
+    controls: Controls = 0,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
     """Asserts what the unembedding reads in the residual stream at END at a layer.
@@ -88,15 +117,19 @@ def assert_logit_lens(
         metric: ``logit_diff`` or another score of the answer.
         norm: ``live`` (each residual's own scale) or ``frozen`` (the finished run's).
         run: ``clean`` or a corruption.
+        controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in the metric's unit.
     """
     __tracebackhide__ = True
     from pytest_interp.measure import logit_lens
 
     accepted = Bound.of(**bound)
-    table = logit_lens(experiment, sites=(site,), metric=metric, norm=norm, run=run)
+
+    def sweep(on: Experiment) -> Table[Any]:
+        return logit_lens(on, sites=(site,), metric=metric, norm=norm, run=run)
+
     subject = f"logit lens at {site} of layer {layer} ({norm} norm) on {where(experiment)}"
-    return _layer_claim(table, layer, site, accepted, subject)
+    return _layer_claim(experiment, sweep, (layer, site), accepted, subject, controls)
 
 
 def assert_component_attribution(
@@ -105,6 +138,7 @@ def assert_component_attribution(
     component: Literal["attn_out", "mlp_out", "embed", "pos_embed"],
     *,
     run: str = "clean",
+    controls: Controls = 0,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
     """Asserts what a layer's attention or MLP, or an embedding, writes into the answer's direction at END.
@@ -116,25 +150,37 @@ def assert_component_attribution(
         layer: from 0, or ``start`` for the embeddings.
         component: ``attn_out``, ``mlp_out``; ``embed``, ``pos_embed`` at the start.
         run: ``clean`` or a corruption.
+        controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in logits.
     """
     __tracebackhide__ = True
     from pytest_interp.measure import component_attributions
 
     accepted = Bound.of(**bound)
-    table = component_attributions(experiment, run=run)
+
+    def sweep(on: Experiment) -> Table[Any]:
+        return component_attributions(on, run=run)
+
     subject = f"direct logit attribution of {component} of layer {layer} on {where(experiment)}"
-    return _layer_claim(table, layer, component, accepted, subject)
+    return _layer_claim(experiment, sweep, (layer, component), accepted, subject, controls)
 
 
-def _layer_claim(table: Table, layer: int | str, column: str, bound: Bound, subject: str) -> Verdict:  # type: ignore[type-arg]
+def _layer_claim(
+    experiment: Experiment,
+    sweep: Callable[[Experiment], Table[Any]],
+    cell: tuple[int | str, str],
+    bound: Bound,
+    subject: str,
+    controls: Controls,
+) -> Verdict:
     """A verdict on one row, with its neighbours as controls."""
     __tracebackhide__ = True
-    key = table.key((layer, column))
-    rows = [cell for cell in table if cell[1] == column]
-    if key not in rows:
-        raise UsageError(f"the table has no {name_of(key)}")
+    table = sweep(experiment)
+    key = table.key(cell)
+    rows = [other for other in table if other[1] == cell[1]]
     i = rows.index(key)
-    beside = [rows[j] for j in (i - 1, i + 1) if 0 <= j < len(rows)]
-    checks = tuple(Control(name_of(cell), table[cell].value) for cell in beside)
-    return conclude(replace(judge(table[key], bound), controls=checks), subject)
+    beside = [rows[j] for j in (i - 1, i + 1) if 0 <= j < len(rows) and not in_trial()]
+    checks = tuple(Control(name_of(other), table[other].value) for other in beside)
+    verdict = replace(judge(table[key], bound), controls=checks)
+    question = Question(experiment, lambda on, _: sweep(on)[key], bound, subject)
+    return conclude(with_controls(verdict, question, controls), subject)

@@ -38,7 +38,7 @@ def assert_some_head(
     Such a head attends from ``at`` to ``reads`` more than to ``more_than`` together, has a (negative) copy score
     of at least ``copy_at_least``, and raises (lowers) the answer directly. Candidates are the heads for which this
     is so on ``found_on``, by point value; each is confirmed on ``experiment``, with intervals corrected for the
-    number of candidates (Bonferroni), since the best of several is looked for.
+    number of candidates (Holm's first step, Bonferroni), since the best of several is looked for.
 
     Args:
         experiment: what candidates are confirmed on.
@@ -90,7 +90,9 @@ def assert_some_head(
     }
     kind = "negative name mover" if negative else "name mover"
     subject = f"some head is a {kind} ({shown}: {at} to {reads}) on {where(experiment)}"
-    return conclude(replace(verdicts[shown], outcome=outcome, details=details), subject)
+    measurement = verdicts[shown].measurement
+    measurement = replace(measurement, about={**measurement.about, "claim": "some_head"})
+    return conclude(replace(verdicts[shown], measurement=measurement, outcome=outcome, details=details), subject)
 
 
 def _copies(checkpoint: Checkpoint, head: Head, names: Sequence[str], k: int, negative: bool) -> float:

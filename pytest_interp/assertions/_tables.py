@@ -7,10 +7,10 @@ from dataclasses import replace
 from math import fsum
 from typing import Any, Literal, Unpack
 
-from pytest_interp.assertions._core import POSITIVE, BoundArgs, conclude
+from pytest_interp.assertions._core import POSITIVE, RANK, BoundArgs, conclude
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, KVHead
-from pytest_interp.judge import Bound, Outcome, Verdict, judge
+from pytest_interp.judge import Bound, Outcome, Verdict, judge, judge_others
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.table import Table, name_of, place, ranking
 
@@ -84,7 +84,7 @@ def assert_top(
     # The notes of an interval speak of one pair; what would settle a ranking is its closest pair.
     details = {
         "closest": f"{name_of(worst[0])} {quote(table[worst[0]].value)}, {name_of(worst[1])} "
-        f"{quote(table[worst[1]].value)}: one of {len(pairs)} pairs",
+        f"{quote(table[worst[1]].value)}: one of {len(pairs)} pairs, all of which must hold",
         "ranking": ", ".join(f"{name_of(cell)} {quote(one.value)}" for cell, one in table.top(places + 2, most=most)),
     }
     what = ", ".join(map(name_of, claimed))
@@ -92,6 +92,45 @@ def assert_top(
     subject += f"{'the' if places == len(claimed) else 'among the'} top {places} by {table.quantity} ({most})"
     verdict = replace(shown, outcome=outcome, details=details)
     return conclude(verdict, f"{subject} on {_where(table)}")
+
+
+def assert_only(table: Table[Any], cells: Any, **bound: Unpack[BoundArgs]) -> Verdict:
+    """Asserts that these cells, and no other of the sweep, meet a bound: a claim of absence with its positive.
+
+    Each named cell must be supported; since all of them must hold, no level has to be corrected. Every other cell must
+    be refuted, at levels corrected for their number (Holm), so that all of them together are wrong in one case of
+    twenty at most. Refuted where a named cell is, or where another cell meets the bound (corrected for their number).
+
+    Args:
+        table: what a sweep returned.
+        cells: one cell or several, in any order.
+        **bound: in the table's unit.
+
+    Raises:
+        UsageError: no cells, a cell that is not there, or all there are.
+    """
+    __tracebackhide__ = True
+    accepted = Bound.of(**bound)
+    claimed = [table.key(cell) for cell in _listed(cells)]
+    others = [cell for cell in table if cell not in claimed]
+    if not claimed or not others:
+        raise UsageError(f"{len(claimed)} of {len(table)} cells were named; name at least one, and leave one out")
+    mine = {cell: judge(table[cell], accepted) for cell in claimed}
+    rest = dict(zip(others, judge_others([table[cell] for cell in others], accepted), strict=True))
+    corrected = 1 - 0.05 / len(others)
+    intruders = [cell for cell in others if judge(table[cell], accepted, level=corrected).outcome == "supported"]
+    weakest = min(claimed, key=lambda cell: (RANK[mine[cell].outcome], accepted.slack(table[cell].value)))
+    doubtful = max(others, key=lambda cell: (rest[cell].outcome != "refuted", accepted.slack(table[cell].value)))
+    shown, outcome = mine[weakest], mine[weakest].outcome
+    if outcome == "supported" and (intruders or rest[doubtful].outcome != "refuted"):
+        shown, outcome = rest[doubtful], "refuted" if intruders else "inconclusive"
+    details = {
+        "others": f"{sum(v.outcome == 'refuted' for v in rest.values())} of {len(others)} surely outside, level "
+        f"corrected for their number (Holm); nearest {name_of(doubtful)} {quote(table[doubtful].value)}",
+        "named": ", ".join(f"{name_of(cell)} {quote(table[cell].value)}" for cell in claimed),
+    }
+    subject = f"{', '.join(map(name_of, claimed))} and no other by {table.quantity} on {_where(table)}"
+    return conclude(replace(shown, outcome=outcome, details=details), subject)
 
 
 def assert_matrix(

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from pytest_interp.assertions._core import (
     BoundArgs,
+    Controls,
+    Question,
+    answer,
     conclude,
     where,
 )
 from pytest_interp.errors import UsageError
-from pytest_interp.heads import HeadLike, as_heads, names_of
+from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.judge import Bound, Control, Verdict, judge
 from pytest_interp.measurement import Measurement, Population
 
@@ -27,6 +30,7 @@ def assert_logit_diff(
     run: str = "clean",
     without: HeadLike | Iterable[HeadLike] = (),
     ablation: Ablation = "mean",
+    controls: Controls = 0,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
     """Asserts the mean logit difference, logit(answer) - logit(distractor) at END.
@@ -36,6 +40,7 @@ def assert_logit_diff(
         run: ``clean`` or a corruption.
         without: heads that are knocked out at END; none by default.
         ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
+        controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in logits.
     """
     __tracebackhide__ = True
@@ -43,24 +48,31 @@ def assert_logit_diff(
 
     accepted = Bound.of(**bound)
     without = as_heads(without) if without else ()
-    measurement = logit_diff(experiment, run=run, without=without, ablation=ablation)
+
+    def measure(on: Experiment, _: tuple[Head, ...]) -> Measurement:
+        return logit_diff(on, run=run, without=without, ablation=ablation)
+
     less = f" without {names_of(without)} ({ablation})" if without else ""
-    return conclude(judge(measurement, accepted), f"logit difference{less} on {where(experiment)}")
+    return answer(Question(experiment, measure, accepted, f"logit difference{less} on {where(experiment)}"), controls)
 
 
-def assert_accuracy(experiment: Experiment, *, run: str = "clean", **bound: Unpack[BoundArgs]) -> Verdict:
+def assert_accuracy(
+    experiment: Experiment, *, run: str = "clean", controls: Controls = 0, **bound: Unpack[BoundArgs]
+) -> Verdict:
     """Asserts the share of prompts on which the answer's logit is above the distractor's.
 
     Args:
         experiment: checkpoint and data set.
         run: ``clean`` or a corruption.
+        controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: a share in [0, 1].
     """
     __tracebackhide__ = True
     from pytest_interp.measure import accuracy
 
     accepted = Bound.of(**bound)
-    return conclude(judge(accuracy(experiment, run=run), accepted), f"share right on {where(experiment)}")
+    subject = f"share right on {where(experiment)}"
+    return answer(Question(experiment, lambda on, _: accuracy(on, run=run), accepted, subject), controls)
 
 
 def assert_measurement(

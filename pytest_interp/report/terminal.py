@@ -15,6 +15,8 @@ from importlib.metadata import version
 from typing import Any
 
 from pytest_interp.measurement import quote
+from pytest_interp.report.falsified import falsified, remarks
+from pytest_interp.report.noise import noise
 from pytest_interp.selection import NOT_APPLICABLE, NOT_CHECKED
 
 PROPERTY = "interp"
@@ -25,6 +27,7 @@ _ORDER = (
     "inconclusive",
     "snapshot differs",
     "no snapshot",
+    "no teeth",
     "expected failure",
     "not applicable",
     "error",
@@ -53,6 +56,7 @@ class _Row:
     records: tuple[dict[str, Any], ...]
     snapshot: str | None
     reason: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def summarise(reports: Iterable[Any], *, verbose: bool) -> list[Line]:
@@ -79,6 +83,14 @@ def summarise(reports: Iterable[Any], *, verbose: bool) -> list[Line]:
     return lines
 
 
+def run_again(reports: Iterable[Any]) -> dict[str, list[str]]:
+    """What is said of claims that were run again, by section: on their mutants, and for their noise."""
+    outcomes = [
+        value for report in reports if report.when == "call" for key, value in report.user_properties if key == PROPERTY
+    ]
+    return {"mutants": falsified(outcomes), "noise": noise(outcomes)}
+
+
 def _rows(report: Any) -> Iterator[_Row]:
     found = [value for key, value in report.user_properties if key == PROPERTY]
     # A claim has a row from its call, from a setup that did not lead to one, or from a teardown that went wrong.
@@ -93,7 +105,8 @@ def _rows(report: Any) -> Iterator[_Row]:
         reason = reason.removeprefix(NOT_CHECKED).partition(": ")[2]
     if kind != "skipped":
         name = report.nodeid.rpartition("::")[2]
-        yield _Row(outcome["checkpoint"], name, kind, tuple(outcome["records"]), outcome["snapshot"], reason)
+        said = tuple(remarks(outcome))
+        yield _Row(outcome["checkpoint"], name, kind, tuple(outcome["records"]), outcome["snapshot"], reason, said)
 
 
 def _kind(report: Any, outcome: dict[str, Any], reason: str) -> tuple[str, str]:
@@ -106,6 +119,8 @@ def _kind(report: Any, outcome: dict[str, Any], reason: str) -> tuple[str, str]:
     if report.passed or report.when != "call":
         return ("supported", "") if report.passed else ("error", f"in {report.when}")
     failing = [record["outcome"] for record in outcome["records"] if record["outcome"] != "supported"]
+    if not failing and outcome.get("survived"):
+        return "no teeth", outcome["survived"]
     snapshot = {"differs": "snapshot differs", "missing": "no snapshot"}.get(outcome["snapshot"], "error")
     return failing[-1] if failing else snapshot, ""
 
@@ -127,7 +142,9 @@ def _detail(row: _Row) -> list[Line]:
                 f"{name} {'none' if value is None else quote(value)}" for name, value in record["controls"]
             )
             lines.append(Line(f"{'':19}controls {shown}"))
-    if row.outcome in ("expected failure", "not applicable", "error") and row.reason:
+    if row.remarks:
+        lines.append(Line(f"{'':19}{', '.join(row.remarks)}"))
+    if row.outcome in ("expected failure", "not applicable", "error", "no teeth") and row.reason:
         lines += [Line(f"{'':19}{part}") for part in textwrap.wrap(row.reason, WIDTH - 19)]
     return lines
 

@@ -1,0 +1,195 @@
+"""Controls and specificity: what the same measurement gives where the claim should not hold, and where else it does."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, get_args
+
+from pytest_interp.errors import NotApplicable, UsageError, nearest
+from pytest_interp.heads import Head, KVHead, names_of
+from pytest_interp.judge import Bound, Control, Specificity, judge
+from pytest_interp.measurement import Measurement
+
+if TYPE_CHECKING:
+    from pytest_interp.checkpoints.checkpoint import Checkpoint
+    from pytest_interp.engine import Experiment
+    from pytest_interp.table import Table
+
+ControlKind: TypeAlias = Literal["same_layer", "other_layers", "other_names", "random_model"]
+Controls: TypeAlias = int | Mapping[str, int]
+"""How many controls of each kind: a number of heads of the same layers, or ``{"same_layer": 5, "other_layers": 10,
+"other_names": 1, "random_model": 1}``."""
+
+CONTROLS = 3
+
+On = TypeVar("On", "Experiment", "Checkpoint")
+
+
+@dataclass(frozen=True)
+class Question(Generic[On]):
+    """What an assertion asks, of a model and of heads that can be exchanged for others.
+
+    Attributes:
+        on: an experiment, or a checkpoint for what weights alone say.
+        measure: the measurement, of heads on an experiment (or checkpoint).
+        bound: the accepted region.
+        subject: for records and failures.
+        heads: the claimed heads; none for a claim about the model as a whole.
+        shared: what is measured belongs to key-value heads, so that query heads of one group are one head.
+        everywhere: the same measurement on every head of the model, where that is cheap.
+    """
+
+    on: On
+    measure: Callable[[On, tuple[Head, ...]], Measurement]
+    bound: Bound
+    subject: str
+    heads: tuple[Head, ...] = ()
+    shared: bool = False
+    everywhere: Callable[[On], Table[Head]] | None = None
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The model that is asked."""
+        on: Any = self.on
+        checkpoint: Checkpoint = getattr(on, "checkpoint", on)
+        return checkpoint
+
+    @property
+    def seed(self) -> int:
+        """For what is drawn; local to the experiment."""
+        return int(getattr(self.on, "seed", 0))
+
+    def of(self, heads: tuple[Head, ...], on: On | None = None) -> Measurement:
+        """The same question, of other heads or on another experiment."""
+        return self.measure(self.on if on is None else on, heads)
+
+
+def counts_of(controls: Controls) -> dict[str, int]:
+    """How many of each kind.
+
+    Raises:
+        UsageError: an unknown kind, or a number that cannot be meant.
+    """
+    counts = {"same_layer": controls} if isinstance(controls, int) else dict(controls)
+    for kind, count in counts.items():
+        if kind not in get_args(ControlKind):
+            known = get_args(ControlKind)
+            raise UsageError(f"{kind!r} is no kind of control; allowed: {', '.join(known)}{nearest(kind, known)}")
+        if count < 0 or (kind == "other_names" and count > 1):
+            allowed = "0 or 1" if kind == "other_names" else "0 or more"
+            raise UsageError(f"{count} controls of the kind {kind} were asked for; allowed: {allowed}")
+    return counts
+
+
+def controls_of(question: Question[Any], controls: Controls) -> tuple[tuple[Control, ...], tuple[str, ...]]:
+    """The controls of a question, and what a reader must know about them."""
+    counts = counts_of(controls)
+    found: list[Control] = []
+    notes: list[str] = []
+    for kind in ("same_layer", "other_layers"):
+        count = counts.get(kind, 0) if question.heads else 0
+        draw = draw_controls if kind == "same_layer" else draw_elsewhere
+        drawn = draw(question.checkpoint, question.heads, count, question.seed, shared=question.shared) if count else []
+        found += [control(names_of(some), partial(question.of, some), kind) for some in drawn]
+        if count and not drawn:
+            where = "in the layers" if kind == "same_layer" else "in other layers than those"
+            notes.append(f"no control: too few heads outside the circuit {where} of {names_of(question.heads)}")
+    if counts.get("other_names"):
+        renamed = partial(_renamed, question.on)
+        found.append(control("other names", lambda: question.of(question.heads, renamed()), "other_names"))
+    for i in range(counts.get("random_model", 0)):
+        found.append(control(f"random model {i + 1}", partial(_on_random_weights, question, i), "random_model"))
+    return tuple(found), tuple(notes)
+
+
+def control(label: str, measure: Callable[[], Measurement], kind: str = "") -> Control:
+    """What a control measurement gives, or that it gives nothing."""
+    try:
+        return Control(label, measure().value, kind=kind)
+    except NotApplicable:
+        return Control(label, None, "no score", kind=kind)
+
+
+def _renamed(on: Any) -> Any:
+    """The experiment with each prompt scored on the names of another."""
+    from pytest_interp.tasks.protocols import names_permuted
+
+    if not hasattr(on, "data"):
+        raise UsageError("a control with other names needs prompts; this measurement is of the weights alone")
+    return replace(on, data=names_permuted(on.data))
+
+
+def _on_random_weights(question: Question[Any], seed: int) -> Measurement:
+    from pytest_interp.checkpoints.damage import Damage, damaged
+
+    with damaged(question.checkpoint, Damage("random", seed=seed)):
+        return question.of(question.heads)
+
+
+def specificity_of(question: Question[Any]) -> Specificity | None:
+    """Of how many other heads the same is true, where that is cheap to know; None where it is not."""
+    if question.everywhere is None or len(question.heads) != 1:
+        return None
+    try:
+        table = question.everywhere(question.on)
+    except NotApplicable:
+        return None
+    shape = question.checkpoint.shape
+    others = [head for head in table if head not in question.heads]
+    true = [head for head in others if judge(table[head], question.bound).outcome == "supported"]
+    return Specificity(tuple(map(str, true)), shape.n_layers * shape.n_heads - len(question.heads))
+
+
+def draw_controls(
+    checkpoint: Checkpoint,
+    heads: Sequence[Head],
+    count: int,
+    seed: int,
+    excluded: frozenset[Head] = frozenset(),
+    *,
+    shared: bool = False,
+) -> list[tuple[Head, ...]]:
+    """Different random sets of as many heads of the same layers, outside the circuit and the claim; fewer if few."""
+    n = checkpoint.shape.n_heads
+    return _draw(checkpoint, heads, count, seed, excluded, shared, lambda layer: [Head(layer, i) for i in range(n)])
+
+
+def draw_elsewhere(
+    checkpoint: Checkpoint, heads: Sequence[Head], count: int, seed: int, *, shared: bool = False
+) -> list[tuple[Head, ...]]:
+    """The same, of the layers that the claim does not name."""
+    named, shape = {head.layer for head in heads}, checkpoint.shape
+    pool = [Head(i, j) for i in range(shape.n_layers) for j in range(shape.n_heads) if i not in named]
+    return _draw(checkpoint, heads, count, seed, frozenset(), shared, lambda _: pool)
+
+
+def _draw(
+    checkpoint: Checkpoint,
+    heads: Sequence[Head],
+    count: int,
+    seed: int,
+    excluded: frozenset[Head],
+    shared: bool,
+    choose_from: Callable[[int], list[Head]],
+) -> list[tuple[Head, ...]]:
+    taken = {*heads, *excluded, *(checkpoint.circuit.heads if checkpoint.circuit else ())}
+
+    def key(head: Head) -> Head | KVHead:
+        return checkpoint.kv_head(head) if shared else head
+
+    rng = random.Random(f"{seed} {names_of(heads)}")
+    drawn: list[tuple[Head, ...]] = []
+    for _ in range(10 * count):
+        picked: set[Head] = set()
+        for head in heads:
+            barred = {key(other) for other in (*taken, *picked)}
+            pool = [other for other in choose_from(head.layer) if key(other) not in barred]
+            if not pool:
+                return []
+            picked.add(rng.choice(pool))
+        if len(drawn) < count and tuple(sorted(picked)) not in drawn:
+            drawn.append(tuple(sorted(picked)))
+    return drawn

@@ -1,0 +1,310 @@
+"""Would a claim have failed if it were false? It is run again on damaged weights and by wrong protocols.
+
+A *kill* is a verdict that is refuted; inconclusive, not applicable and error are no kill and are counted apart. For
+each kind of measurement :data:`KINDS` says on which mutants a claim must die (one of them has to kill it) and on which
+it must live (none of them may). A claim that names heads must die on a damage to those heads; a model with weights
+drawn anew counts for claims without heads only.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from pytest_interp.checkpoints.damage import Damage, damaged
+from pytest_interp.errors import NotApplicable
+from pytest_interp.heads import Head
+from pytest_interp.ledger import Record
+from pytest_interp.tasks.protocols import WRONG
+from pytest_interp.trials import Body, Seen, Trial
+
+if TYPE_CHECKING:
+    from pytest_interp.checkpoints.checkpoint import Checkpoint
+
+Expected: TypeAlias = Literal["die", "live"]
+
+ON_HEADS = ("exchanged", "zeroed", "flipped", "borrowed", "later heads zeroed")
+WITHOUT_HEADS = ("random weights",)
+MUTANTS = (*ON_HEADS, *WITHOUT_HEADS, *WRONG)
+
+MEANING = {
+    "exchanged": "the claimed heads trade places with others of their layer",
+    "zeroed": "what the claimed heads write is zero",
+    "flipped": "what the claimed heads write has the other sign",
+    "borrowed": "the claimed heads write through the OV circuit of another head",
+    "later heads zeroed": "what every head in a later layer than the claimed ones writes is zero",
+    "random weights": "every weight of the model is drawn anew",
+    "END one earlier": "logits and attention are read one token before END",
+    "S1 read for S2": "the position S2 is where S1 is",
+    "S2 read for END": "the position END is where S2 is",
+    "names permuted": "prompts are scored with the names of others",
+    "answer exchanged": "the distractor is taken for the answer",
+    "runs exchanged": "the corrupted run is taken for the clean one",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """On which mutants a claim about a quantity must die, in the order they are tried, and on which it must live."""
+
+    die: tuple[str, ...]
+    live: tuple[str, ...] = ()
+
+
+_READOUT = Kind(("answer exchanged", "names permuted", "END one earlier", "random weights"), ("exchanged",))
+_WRITES = ("zeroed", "flipped", "exchanged", "borrowed")
+_LOOKS = ("zeroed", "flipped", "borrowed")
+_PLACES = ("END one earlier", "S2 read for END", "S1 read for S2")
+_COPIES = Kind(("flipped", "exchanged", "borrowed"), ("answer exchanged",))
+
+KINDS: Mapping[str, Kind] = {
+    **dict.fromkeys(("logit_diff", "accuracy", "logit_lens", "flips"), _READOUT),
+    **dict.fromkeys(("log_prob", "probability", "logit", "rank", "top_k"), _READOUT),
+    "loss": Kind(("random weights",), ("exchanged", "answer exchanged", "names permuted")),
+    "kl": Kind(("random weights",), ("exchanged",)),
+    "direct_logit_attribution": Kind((*_WRITES, "answer exchanged", "names permuted", "random weights")),
+    "head_patch_effect": Kind((*_WRITES, "S2 read for END", "answer exchanged", "names permuted", "runs exchanged")),
+    "patch_effect": Kind(
+        ("S2 read for END", "S1 read for S2", "answer exchanged", "names permuted", "runs exchanged"), ("exchanged",)
+    ),
+    "path_patch_effect": Kind((*_WRITES, "answer exchanged", "names permuted")),
+    "ablation_effect": Kind((*_WRITES, "answer exchanged", "names permuted", "runs exchanged")),
+    "attention": Kind(("exchanged", *_PLACES), (*_LOOKS, "answer exchanged")),
+    "value_weighted_attention": Kind(("exchanged", *_PLACES), ("answer exchanged",)),
+    "attention_write_correlation": Kind(("flipped", "exchanged", "borrowed"), ("answer exchanged",)),
+    **dict.fromkeys(("copy_score", "negative_copy_score", "prompt_copy_score", "negative_prompt_copy_score"), _COPIES),
+    "ov_eigenvalue_score": Kind(("flipped", "exchanged", "borrowed")),
+    **dict.fromkeys(("previous_token_score", "duplicate_token_score", "induction_score"), Kind(("exchanged",), _LOOKS)),
+    "backup_rise": Kind((*_WRITES, "answer exchanged", "names permuted")),
+    "self_repair": Kind(("later heads zeroed", "random weights", "END one earlier"), ("answer exchanged",)),
+    "some_head": Kind(("answer exchanged", "names permuted", "S2 read for END", "random weights"), ("exchanged",)),
+    "faithfulness": Kind(("exchanged", "flipped")),
+    "completeness": Kind(("exchanged", "flipped")),
+    "minimality": Kind((*_WRITES, "answer exchanged")),
+}
+OTHER = Kind(("random weights", "answer exchanged", "names permuted", "END one earlier"))
+"""For a quantity of the user's own."""
+
+_RATIOS = ("recovered", "of clean", "of model")
+_TRIES = 4
+_AS_TRUE = "it is not refuted of the heads that could take their place either"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One damage or wrong protocol, what was expected of the claim there, and what was seen.
+
+    Attributes:
+        name: of :data:`MUTANTS`.
+        expected: ``die`` or ``live``.
+        seen: what the claim said; ``equivalent`` where it is as true of every head that could take the place.
+        reason: why it says so, where that is not a verdict.
+        on_heads: whether it damages the heads that the claim names.
+    """
+
+    name: str
+    expected: Expected
+    seen: Seen | Literal["equivalent"]
+    reason: str = ""
+    on_heads: bool = False
+
+
+def kind_of(records: Sequence[Record]) -> Kind:
+    """The mutants for a claim: it may die by any of its quantities, and must live only where all of them must."""
+    kinds = [_kind(record) for record in records]
+    die = tuple(dict.fromkeys(name for kind in kinds for name in kind.die))
+    live = tuple(name for name in kinds[0].live if all(name in kind.live for kind in kinds) and name not in die)
+    return Kind(die, live)
+
+
+def _kind(record: Record) -> Kind:
+    kind = KINDS.get(record["about"].get("claim") or record["quantity"].removesuffix("_gap"), OTHER)
+    # A share of an effect, and a divergence, are the same whatever the sign of what is scored.
+    if record["unit"] in _RATIOS or str(record["about"].get("metric", "")).startswith("kl"):
+        signs = ("answer exchanged", "runs exchanged")
+        live = ("answer exchanged",) if "answer exchanged" in kind.die else ()
+        return Kind(tuple(name for name in kind.die if name not in signs), (*kind.live, *live))
+    return kind
+
+
+def heads_of(records: Sequence[Record]) -> tuple[Head, ...]:
+    """The heads that a claim names; none where it says that some head does it, whichever it is."""
+    keys, named_by = ("heads", "without", "knocked_out"), [r for r in records if "claim" not in r["about"]]
+    named = {text for record in named_by for key in keys for text in record["about"].get(key, [])}
+    return tuple(sorted(Head.parse(text) for text in named if not text.startswith("kv")))
+
+
+def falsify(
+    body: Body, records: Sequence[Record], checkpoint: Checkpoint, *, everything: bool, seed: int = 0
+) -> list[Mutant]:
+    """The claim on its mutants: those on which it must live, then those on which it must die until one kills it.
+
+    Args:
+        body: the claim, which was supported.
+        records: of its verdicts.
+        checkpoint: the model; as it was, bit for bit, afterwards.
+        everything: the whole matrix, not only until the first kill.
+        seed: of random weights, and of which heads are taken to exchange with.
+    """
+    kind, heads = kind_of(records), heads_of(records)
+    lab = _Lab(body, records, checkpoint, heads, seed)
+    seen = [lab.on(name, "live") for name in kind.live if heads or name != "exchanged" or lab.any_heads]
+    for name in kind.die:
+        if name in (WITHOUT_HEADS if heads else ON_HEADS):
+            continue
+        seen.append(lab.on(name, "die"))
+        if not everything and seen[-1].seen == "killed" and (seen[-1].on_heads or not heads):
+            break
+    return seen
+
+
+def verdict_of(mutants: Sequence[Mutant], *, names_heads: bool) -> str:
+    """Why a claim has no teeth, or too many, with advice; empty where it died and lived as it must."""
+    wrong = [mutant for mutant in mutants if mutant.expected == "live" and mutant.seen == "killed"]
+    if wrong:
+        return (
+            f"refuted where {MEANING.get(wrong[0].name, wrong[0].name)}, which must not matter to it: it measures "
+            "something else than it says"
+        )
+    dying = [mutant for mutant in mutants if mutant.expected == "die"]
+    enough = [mutant for mutant in dying if mutant.seen == "killed" and (mutant.on_heads or not names_heads)]
+    if enough:
+        return ""
+    tried = "; ".join(f"{mutant.name}: {mutant.seen}" for mutant in dying) or "none applies"
+    where = "a damage to the heads that it names" if names_heads else "any mutant"
+    return (
+        f"it would have passed if it were false: not refuted by {where} ({tried}). Give it a tighter bound, a positive "
+        "beside a claim of absence, or heads that can be told from others"
+    )
+
+
+def died(mutants: Sequence[Mutant]) -> str:
+    """For a claim's line: ``died on 4 of 4``."""
+    dying = [mutant for mutant in mutants if mutant.expected == "die" and mutant.seen != "equivalent"]
+    killed = sum(mutant.seen == "killed" for mutant in dying)
+    return f"died on {killed} of {len(dying)}"
+
+
+class _Lab:
+    """Where one claim meets its mutants."""
+
+    def __init__(
+        self, body: Body, records: Sequence[Record], checkpoint: Checkpoint, heads: tuple[Head, ...], seed: int
+    ) -> None:
+        self.body, self.records, self.checkpoint, self.heads, self.seed = body, records, checkpoint, heads, seed
+        circuit = checkpoint.circuit
+        self.any_heads = heads or (tuple(sorted(circuit.heads)) if circuit else ())
+
+    def on(self, name: str, expected: Expected) -> Mutant:
+        on_heads = name in ON_HEADS
+        try:
+            if name in WRONG:
+                if not self.body.has_prompts:
+                    raise NotApplicable("it is measured on the weights alone")
+                with self.checkpoint.scratch():
+                    trial = self.body.by(WRONG[name]).run()
+            elif name == "exchanged":
+                return self._exchanged(expected)
+            else:
+                trial = self._damaged(self._damage(name))
+        except NotApplicable as error:
+            trial = Trial("not applicable", [], str(error))
+        return Mutant(name, expected, trial.seen, trial.reason, on_heads)
+
+    def _damage(self, name: str) -> Damage:
+        if name == "random weights":
+            return Damage("random", seed=self.seed)
+        if name == "later heads zeroed":
+            shape, last = self.checkpoint.shape, max(head.layer for head in self.heads)
+            later = [Head(i, j) for i in range(last + 1, shape.n_layers) for j in range(shape.n_heads)]
+            if not later:
+                raise NotApplicable("no head comes after those that are knocked out")
+            return Damage("zeroed", tuple(later))
+        if name == "borrowed":
+            partner = next(iter(self._partners(within_groups=True)), None)
+            if not partner:
+                raise NotApplicable("no other head whose OV circuit could be put under their attention")
+            return Damage("borrowed", self.heads, {head: partner[head] for head in self.heads if head in partner})
+        return Damage("zeroed" if name == "zeroed" else "flipped", self.heads)
+
+    def _damaged(self, damage: Damage) -> Trial:
+        with damaged(self.checkpoint, damage):
+            return self.body.run()
+
+    def _exchanged(self, expected: Expected) -> Mutant:
+        """Exchanged with heads of which the claim was first measured false; equivalent where there are none."""
+        trial = Trial("not applicable", [], "no other head in their layers to exchange them with")
+        for partner in self._partners(within_groups=False):
+            if expected == "die" and not self._false_of(partner):
+                trial = Trial("not applicable", [], _AS_TRUE)
+                continue
+            trial = self._damaged(Damage("exchanged", self.any_heads, partner))
+            return Mutant("exchanged", expected, trial.seen, trial.reason, on_heads=bool(self.heads))
+        seen = "equivalent" if trial.reason == _AS_TRUE else trial.seen
+        return Mutant("exchanged", expected, seen, trial.reason, on_heads=bool(self.heads))
+
+    def _false_of(self, partner: Mapping[Head, Head]) -> bool:
+        """Whether the claim, asked of the others in the undamaged model, is refuted; unknown counts as false.
+
+        It is unknown where the heads are written in the claim's body: then the exchange itself has to show it.
+        """
+        with self._circuit(partner):
+            trial = self.body.naming(partner).run()
+        same = heads_of(trial.records) == heads_of(self.records[: len(trial.records)])
+        return trial.seen == "killed" or (same and bool(trial.records))
+
+    @contextmanager
+    def _circuit(self, partner: Mapping[Head, Head]) -> Iterator[None]:
+        circuit = self.checkpoint.circuit
+        self.checkpoint.circuit = circuit.renamed(partner) if circuit else None
+        try:
+            yield
+        finally:
+            self.checkpoint.circuit = circuit
+
+    def _partners(self, *, within_groups: bool) -> Iterator[dict[Head, Head]]:
+        """Ways to exchange the heads with others of their layers, a few, drawn with a local seed."""
+        rng = random.Random(f"{self.seed} {self.any_heads}")
+        shape, seen = self.checkpoint.shape, []
+        size = shape.n_heads // shape.n_kv_heads
+        for _ in range(_TRIES):
+            for units in (1,) if within_groups or size == 1 else (size, 1):
+                partner: dict[Head, Head] = {}
+                for layer in sorted({head.layer for head in self.any_heads}):
+                    partner |= _swaps(layer, self.any_heads, shape.n_heads, size, units, rng)
+                if partner and partner not in seen:
+                    seen.append(partner)
+                    yield partner
+
+
+def _swaps(layer: int, heads: Sequence[Head], n: int, size: int, units: int, rng: random.Random) -> dict[Head, Head]:
+    """Exchanges of a layer's claimed heads with unclaimed ones, as many as there are.
+
+    Args:
+        layer: the layer.
+        heads: the claimed heads.
+        n: heads of a layer.
+        size: query heads that share a key-value head.
+        units: what is exchanged: single heads (of one group), or whole groups of ``size``.
+        rng: chooses.
+    """
+    mine = {head.head // units for head in heads if head.layer == layer}
+    partner: dict[Head, Head] = {}
+    # Single heads are exchanged within their group, whole groups with any other.
+    pools: dict[Any, list[int]] = {}
+    for unit in range(n // units):
+        if unit not in mine:
+            pools.setdefault(unit // size if units == 1 and size > 1 else 0, []).append(unit)
+    for pool in pools.values():
+        rng.shuffle(pool)
+    for unit in sorted(mine):
+        pool = pools.get(unit // size if units == 1 and size > 1 else 0, [])
+        if pool:
+            other = pool.pop()
+            for i in range(units):
+                a, b = Head(layer, unit * units + i), Head(layer, other * units + i)
+                partner |= {a: b, b: a}
+    return partner

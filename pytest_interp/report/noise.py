@@ -1,0 +1,49 @@
+"""The table of noise: how far numbers moved under each condition, and which claims hang on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from textwrap import wrap
+from typing import Any
+
+WIDTH = 79
+_UNITS = ("logits", "probability", "share", "recovered", "nats")
+
+
+def noise(outcomes: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Lines of at most 79 columns; none where nothing was measured again."""
+    tried = [outcome for outcome in outcomes if outcome.get("noise")]
+    lines: list[str] = []
+    for checkpoint in dict.fromkeys(str(outcome["checkpoint"]) for outcome in tried):
+        lines += _table(checkpoint, [outcome for outcome in tried if outcome["checkpoint"] == checkpoint])
+    return lines
+
+
+def _table(checkpoint: str, outcomes: Sequence[Mapping[str, Any]]) -> list[str]:
+    moved = [{**one, "claim": outcome["claim"]["name"]} for outcome in outcomes for one in outcome["noise"]]
+    seen = {one["unit"] for one in moved}
+    units = [*(unit for unit in _UNITS if unit in seen), *sorted(seen - set(_UNITS))][:5]
+    lines = [f"{checkpoint}: {len(outcomes)} claims; the furthest that any number moved"]
+    lines.append(f"  {'':<16}" + "".join(f"{unit[:11]:>12}" for unit in units))
+    for condition in dict.fromkeys(one["condition"] for one in moved):
+        mine = [one for one in moved if one["condition"] == condition and one["by"] is not None]
+        row = [max((abs(one["by"]) for one in mine if one["unit"] == unit), default=None) for unit in units]
+        lines.append(f"  {condition:<16}" + "".join(f"{'.' if v is None else format(v, '.1e'):>12}" for v in row))
+    floor = [one for one in moved if one["floor"] and one["by"] is not None]
+    hanging = [one for one in floor if abs(one["by"]) >= one["margin"]]
+    beyond = [one for one in floor if abs(one["by"]) > one["tolerance"]]
+    lines += _listed("margin within the floor", [f"{one['claim']} ({one['margin']:.1e})" for one in hanging])
+    lines += _listed("moved beyond their snapshot's tolerance", [one["claim"] for one in beyond])
+    for condition in dict.fromkeys(one["condition"] for one in moved if not one["floor"]):
+        other = [
+            f"{one['claim']} ({one['outcome']})"
+            for one in moved
+            if one["condition"] == condition and one["outcome"] not in ("supported", "survived")
+        ]
+        lines += _listed(f"not supported with {condition}", other)
+    return lines
+
+
+def _listed(what: str, claims: Sequence[str]) -> list[str]:
+    text = f"{what}: {', '.join(dict.fromkeys(claims)) or 'none'}"
+    return wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)

@@ -1,0 +1,105 @@
+"""A claim run again under other conditions: on damaged weights, by another protocol, in other batches.
+
+The claim's own function is called once more, with its fixtures' values; experiments among them are exchanged for
+changed ones. Nothing fails and nothing is compared with a snapshot: what is returned is what was seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+import pytest
+
+from pytest_interp import ledger
+from pytest_interp.circuit import Circuit
+from pytest_interp.engine import Experiment
+from pytest_interp.errors import NotApplicable
+from pytest_interp.heads import Head
+from pytest_interp.tasks.protocols import Protocol
+
+Seen: TypeAlias = Literal["killed", "inconclusive", "not applicable", "error", "survived"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a claim said when it was run again.
+
+    Attributes:
+        seen: ``killed`` if a verdict was refuted; ``survived`` if all were supported.
+        records: of its verdicts.
+        reason: why it was not applicable, or went wrong.
+    """
+
+    seen: Seen
+    records: list[ledger.Record]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Body:
+    """A claim's function with the values of its fixtures.
+
+    Attributes:
+        function: the claim.
+        arguments: by name.
+    """
+
+    function: Callable[..., Any]
+    arguments: Mapping[str, Any]
+
+    @property
+    def has_prompts(self) -> bool:
+        """Whether anything it gets is measured on prompts, so that a protocol matters."""
+        return any(isinstance(value, Experiment) or _builds(value) for value in self.arguments.values())
+
+    def by(self, protocol: Protocol) -> Body:
+        """The claim on data sets changed by a protocol, those that its fixtures build on demand among them."""
+
+        def changed(value: Any) -> Any:
+            if isinstance(value, Experiment):
+                return replace(value, data=protocol(value.data))
+            if _builds(value):
+                return lambda *args, **kwargs: changed(value(*args, **kwargs))
+            return value
+
+        return replace(self, arguments={name: changed(value) for name, value in self.arguments.items()})
+
+    def naming(self, partner: Mapping[Head, Head]) -> Body:
+        """The claim with other heads in the place of those it names; heads written in its body stay."""
+        texts = {str(head): str(other) for head, other in partner.items()}
+
+        def changed(value: Any) -> Any:
+            if isinstance(value, Head):
+                return partner.get(value, value)
+            if isinstance(value, Circuit):
+                return value.renamed(partner)
+            if isinstance(value, tuple | list):
+                return type(value)(changed(item) for item in value)
+            return texts.get(value, value) if isinstance(value, str) else value
+
+        return replace(self, arguments={name: changed(value) for name, value in self.arguments.items()})
+
+    def run(self, *, until_refuted: bool = True) -> Trial:
+        """Calls the claim and says what came of it; never raises, but for an interrupt."""
+        reason = ""
+        seen: Seen = "survived"
+        with ledger.trial(until_refuted=until_refuted) as records:
+            try:
+                self.function(**self.arguments)
+            except (NotApplicable, pytest.skip.Exception) as error:
+                seen, reason = "not applicable", str(error)
+            except (Exception, pytest.fail.Exception) as error:
+                seen, reason = "error", f"{type(error).__name__}: {error}"
+        outcomes = {record["outcome"] for record in records}
+        if "refuted" in outcomes:
+            return Trial("killed", records)
+        if seen == "survived" and not records:
+            return Trial("error", records, "the claim asserted nothing")
+        return Trial("inconclusive" if seen == "survived" and outcomes != {"supported"} else seen, records, reason)
+
+
+def _builds(value: Any) -> bool:
+    """Whether a fixture's value builds experiments, as ``ioi_of`` does: a function that says so."""
+    return callable(value) and getattr(value, "__annotations__", {}).get("return") in ("Experiment", Experiment)
