@@ -575,6 +575,29 @@ def notebooks() -> str:
     return markdown(["item", "call", f"on {NAME}"], rows) + "\n" + pictures
 
 
+@section
+def calibration() -> str:
+    """Verdicts on planted models against what is so by construction, by noise on all weights and number of prompts."""
+    from pytest_interp.calibration import CLAIMS, RESULTS, VARIANTS, calibrate, counts
+
+    some = ["as planted", "a mover that copies S", "a backup that never rests", "two heads share a role"]
+    rows, worst = [], []
+    for noise, n, variants in (
+        *((noise, 24, list(VARIANTS)) for noise in (0, 0.005, 0.01, 0.02, 0.04)),
+        *((0.02, n, some) for n in (12, 24, 48, 96)),
+    ):
+        found = calibrate(noise, n, variants)
+        seen = counts(found)
+        rows.append([noise, n, len(variants), sum(seen.values()), *(seen[result] for result in RESULTS)])
+        for (variant, claim), by_head in found.items():
+            for head, result in by_head.items():
+                if result.startswith("false"):
+                    worst.append([noise, n, variant, claim, head, result])
+    table = markdown(["noise", "prompts", "variants", "verdicts", *RESULTS], rows)
+    mistakes = markdown(["noise", "prompts", "variant", "claim", "head", "result"], worst) if worst else "No mistake.\n"
+    return f"{len(CLAIMS)} claims about each of 20 heads:\n\n{table}\nEvery mistake:\n\n{mistakes}"
+
+
 def fill(name: str, text: str) -> None:
     """Puts a section's text between its markers, in whichever page has them."""
     marker = re.compile(rf"(<!-- measured: {name} -->\n).*?(<!-- end -->)", re.S)

@@ -176,10 +176,22 @@ def _restore(checkpoint: Any, since: Any = None) -> str:
 
 
 def _describe(item: pytest.Function, records: list[dict[str, Any]]) -> None:
-    """A report section with the statement, its source, and what the numbers were measured on."""
+    """What was claimed, by whom, and with what it was measured: in each record, and in a section of the report."""
+    from pytest_interp.fixtures import options_of
     from pytest_interp.report.terminal import describe
     from pytest_interp.selection import claim_of
 
     claim = claim_of(item)
-    if claim is not None:
-        item.add_report_section("call", "claim", describe(item.obj.__doc__, claim.source, records))
+    if claim is None:
+        return
+    statement = (item.obj.__doc__ or "").strip().partition("\n\n")[0]
+    for record in records:
+        record["claim"] = {
+            "id": item.nodeid,
+            "statement": statement,
+            "source": claim.source,
+            "role": claim.role,
+            "class": claim.cls,
+        }
+        record["seed"] = options_of(item.config).interp_seed
+    item.add_report_section("call", "claim", describe(statement, claim.source, records))

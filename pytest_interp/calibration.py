@@ -47,8 +47,12 @@ CLAIMS: Mapping[str, Ask] = {
     "suppresses": lambda s, h: assertions.assert_copy_score(
         s.checkpoint, h, names=s.names, negative=True, at_least=0.8
     ),
-    "reads IO": lambda s, h: assertions.assert_attention(s.prompts, h, at="END", to="IO", more_than=("S1", "S2")),
-    "reads S2": lambda s, h: assertions.assert_attention(s.prompts, h, at="END", to="S2", more_than=("IO", "S1")),
+    "reads IO": lambda s, h: assertions.assert_attention(
+        s.prompts, h, at="END", to="IO", more_than=("S1", "S2"), at_least=0.1
+    ),
+    "reads S2": lambda s, h: assertions.assert_attention(
+        s.prompts, h, at="END", to="S2", more_than=("IO", "S1"), at_least=0.1
+    ),
     "writes the answer": lambda s, h: assertions.assert_direct_logit_attribution(s.prompts, h, at_least=0.5),
     "writes against it": lambda s, h: assertions.assert_direct_logit_attribution(s.prompts, h, at_most=-0.5),
     "looks one back": lambda s, h: assertions.assert_detector_score(s.repeated, h, "previous_token", at_least=0.5),

@@ -34,7 +34,7 @@ def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) ->
         room = WIDTH - _INDENT - max(7, len(quote(number))) - 2
         short = label if len(label) <= room else f"...{label[3 - room :]}"
         lines += _row("worst" if i == 0 else "", f"{quote(number):>7}  {short}")
-    for i, text in enumerate(_controls(verdict)):
+    for i, text in enumerate(controls_shown(verdict)):
         lines += _row("controls" if i == 0 else "", text)
     if verdict.specific is not None:
         lines += _row("specific", str(verdict.specific))
@@ -47,7 +47,7 @@ def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) ->
     return "\n".join(lines)
 
 
-def _controls(verdict: Verdict) -> list[str]:
+def controls_shown(verdict: Verdict) -> list[str]:
     """The controls, those of a kind that has many as a distribution."""
     kinds: dict[str, list[Control]] = {}
     for one in verdict.controls:

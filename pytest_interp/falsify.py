@@ -35,9 +35,10 @@ MEANING = {
     "zeroed": "what the claimed heads write is zero",
     "flipped": "what the claimed heads write has the other sign",
     "borrowed": "the claimed heads write through the OV circuit of another head",
-    "later heads zeroed": "what every head in a later layer than the claimed ones writes is zero",
+    "later heads zeroed": "what every other head after the first claimed one writes is zero",
     "random weights": "every weight of the model is drawn anew",
     "END one earlier": "logits and attention are read one token before END",
+    "others one earlier": "every position but END is one token too early",
     "S1 read for S2": "the position S2 is where S1 is",
     "S2 read for END": "the position END is where S2 is",
     "names permuted": "prompts are scored with the names of others",
@@ -57,7 +58,7 @@ class Kind:
 _READOUT = Kind(("answer exchanged", "names permuted", "END one earlier", "random weights"), ("exchanged",))
 _WRITES = ("zeroed", "flipped", "exchanged", "borrowed")
 _LOOKS = ("zeroed", "flipped", "borrowed")
-_PLACES = ("END one earlier", "S2 read for END", "S1 read for S2")
+_PLACES = ("others one earlier", "S2 read for END", "S1 read for S2")
 _COPIES = Kind(("flipped", "exchanged", "borrowed"), ("answer exchanged",))
 
 KINDS: Mapping[str, Kind] = {
@@ -67,13 +68,11 @@ KINDS: Mapping[str, Kind] = {
     "kl": Kind(("random weights",), ("exchanged",)),
     "direct_logit_attribution": Kind((*_WRITES, "answer exchanged", "names permuted", "random weights")),
     "head_patch_effect": Kind((*_WRITES, "S2 read for END", "answer exchanged", "names permuted", "runs exchanged")),
-    "patch_effect": Kind(
-        ("S2 read for END", "S1 read for S2", "answer exchanged", "names permuted", "runs exchanged"), ("exchanged",)
-    ),
+    "patch_effect": Kind((*_PLACES, "answer exchanged", "names permuted", "runs exchanged"), ("exchanged",)),
     "path_patch_effect": Kind((*_WRITES, "answer exchanged", "names permuted")),
     "ablation_effect": Kind((*_WRITES, "answer exchanged", "names permuted", "runs exchanged")),
-    "attention": Kind(("exchanged", *_PLACES), (*_LOOKS, "answer exchanged")),
-    "value_weighted_attention": Kind(("exchanged", *_PLACES), ("answer exchanged",)),
+    "attention": Kind(("exchanged", "END one earlier", *_PLACES), (*_LOOKS, "answer exchanged")),
+    "value_weighted_attention": Kind(("exchanged", "END one earlier", *_PLACES), ("answer exchanged",)),
     "attention_write_correlation": Kind(("flipped", "exchanged", "borrowed"), ("answer exchanged",)),
     **dict.fromkeys(("copy_score", "negative_copy_score", "prompt_copy_score", "negative_prompt_copy_score"), _COPIES),
     "ov_eigenvalue_score": Kind(("flipped", "exchanged", "borrowed")),
@@ -218,11 +217,12 @@ class _Lab:
         if name == "random weights":
             return Damage("random", seed=self.seed)
         if name == "later heads zeroed":
-            shape, last = self.checkpoint.shape, max(head.layer for head in self.heads)
-            later = [Head(i, j) for i in range(last + 1, shape.n_layers) for j in range(shape.n_heads)]
+            shape, first = self.checkpoint.shape, min(head.layer for head in self.heads)
+            later = {Head(i, j) for i in range(first + 1, shape.n_layers) for j in range(shape.n_heads)}
+            later -= set(self.heads)
             if not later:
                 raise NotApplicable("no head comes after those that are knocked out")
-            return Damage("zeroed", tuple(later))
+            return Damage("zeroed", tuple(sorted(later)))
         if name == "borrowed":
             partner = next(iter(self._partners(within_groups=True)), None)
             if not partner:

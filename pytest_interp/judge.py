@@ -191,7 +191,8 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
         return Verdict("supported", measurement, bound, interval, tuple(notes))
     if interval.high < bound.low or interval.low > bound.high:
         return Verdict("refuted", measurement, bound, interval, tuple(notes))
-    notes.append(_what_would_settle(measurement, bound, interval))
+    if not hopeless:
+        notes.append(_what_would_settle(measurement, bound, interval))
     return Verdict("inconclusive", measurement, bound, interval, tuple(notes))
 
 
@@ -270,11 +271,15 @@ def name_dependence(verdict: Verdict) -> tuple[str, str]:
     if measurement.population != "sampled" or verdict.interval is None or len(rest) < 3:
         return "", ""
     values = sorted((some.value, name) for name, some in rest.items())
+    if values[-1][0] - values[0][0] <= measurement.tolerance:
+        return "", ""
     text = (
         f"{quote(values[0][0])} (without {values[0][1]}) to {quote(values[-1][0])} (without {values[-1][1]}), "
         f"leaving out any one of {len(rest)} names"
     )
     level, turned = verdict.interval.level, {}
+    if judge(measurement, verdict.bound, level=level).outcome != verdict.outcome:
+        return text, ""  # decided by more than this measurement
     for _, name in (*values[:3], *values[-3:]):
         if (outcome := judge(rest[name], verdict.bound, level=level).outcome) != verdict.outcome:
             turned[name] = outcome

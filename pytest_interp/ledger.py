@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from pytest_interp.explain import controls_shown
 from pytest_interp.judge import Verdict
 
 Record: TypeAlias = dict[str, Any]
@@ -89,6 +90,7 @@ def record_of(verdict: Verdict, subject: str) -> Record:
         "method": "value" if interval is None else f"{interval.level:.6g} {interval.method}",
         "templates": None if interval is None else interval.clusters,
         "controls": [[control.label, control.value] for control in verdict.controls],
+        "controls_shown": controls_shown(verdict),
         "specific": None if verdict.specific is None else str(verdict.specific),
         "version": measurement.version,
         "notes": list(verdict.notes),

@@ -57,6 +57,7 @@ _OPTIONS = (
         False,
         "bool",
     ),
+    _Option("interp_records", "write every verdict, with all it rests on, to this JSON file", metavar="FILE"),
     _Option("interp_strict", "weights that cannot be had are an error, not a skip", False, "bool"),
 )
 
@@ -76,6 +77,7 @@ class Options:
     interp_falsify: bool
     interp_falsify_all: bool
     interp_noise: bool
+    interp_records: str | None
     interp_strict: bool
 
 

@@ -127,18 +127,20 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     reports = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "when")]
     if not any(_is_claim(report) for report in reports):
         return
-    from pytest_interp.report.terminal import run_again, summarise
+    from pytest_interp.fixtures import options_of
+    from pytest_interp.report.records import save
+    from pytest_interp.report.terminal import outcomes_of, run_again, summarise
 
     lines = summarise(reports, verbose=terminalreporter.verbosity > 0)
     if lines:
         terminalreporter.section("findings")
         if getattr(config.option, "numprocesses", None):
-            from pytest_interp.fixtures import options_of
-
             for line in _conditions(options_of(config)):
                 terminalreporter.write_line(line)
         for row in lines:
             terminalreporter.write_line(row.text, **row.markup)
+    if path := options_of(config).interp_records:
+        save(config.invocation_params.dir / path, outcomes_of(reports))
     for title, texts in run_again(reports).items():
         if texts:
             terminalreporter.section(title)

@@ -14,6 +14,7 @@ from pytest_interp.tasks.protocols import (
     in_another_order,
     in_batches,
     names_permuted,
+    positions_one_earlier,
     runs_exchanged,
     s1_read_for_s2,
     s2_read_for_end,
@@ -43,6 +44,16 @@ def test_a_position_mixed_up_is_the_other_position(planted_ioi):
     one, other = (head_patch_effect(e, "3.0", at=at).value for e, at in ((mixed, "END"), (planted_ioi, "S2")))
     assert one == other
     assert logit_diff(mixed).values == logit_diff(planted_ioi).values
+
+
+def test_other_positions_one_earlier(planted_ioi):
+    early = by(planted_ioi, WRONG["others one earlier"])
+    for group, before in zip(early.data.clean.groups, planted_ioi.data.clean.groups, strict=True):
+        assert (group.positions["S2"] == before.positions["S2"] - 1).all()
+        assert (group.positions["END"] == before.positions["END"]).all()
+    assert (
+        attention(early, "3.0", at="END", to="IO").value < 0.01 < attention(planted_ioi, "3.0", at="END", to="IO").value
+    )
 
 
 def test_labels_of_others_say_nothing(planted_ioi):
@@ -105,6 +116,7 @@ def test_what_a_data_set_does_not_have_is_not_applicable(planted):
     for protocol, message in (
         (s1_read_for_s2, "no positions S1 and S2"),
         (s2_read_for_end, "no position S2"),
+        (positions_one_earlier, "no position but END"),
         (names_permuted, "share their answers"),
         (runs_exchanged, "has no corruption"),
     ):

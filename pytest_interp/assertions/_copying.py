@@ -49,7 +49,7 @@ def assert_copy_score(
         return copy_score(on, some[0], names=names, k=k, sign=sign)
 
     def everywhere(on: Checkpoint) -> Table[Head]:
-        return copy_scores(on, names=names, k=k, sign=sign)
+        return copy_scores(on, names=names, k=k, sign=sign, reach=max(0.0, accepted.low))
 
     subject = f"{'negative ' if negative else ''}copy score of {as_head(head)} (top {k}) on {checkpoint.name}"
     shape = checkpoint.shape

@@ -124,6 +124,8 @@ def assert_only(table: Table[Any], cells: Any, **bound: Unpack[BoundArgs]) -> Ve
     shown, outcome = mine[weakest], mine[weakest].outcome
     if outcome == "supported" and (intruders or rest[doubtful].outcome != "refuted"):
         shown, outcome = rest[doubtful], "refuted" if intruders else "inconclusive"
+        also = f"{name_of(doubtful)} {'meets the bound too' if intruders else 'is not surely outside the bound'}"
+        shown = replace(shown, notes=(*shown.notes, also))
     details = {
         "others": f"{sum(v.outcome == 'refuted' for v in rest.values())} of {len(others)} surely outside, level "
         f"corrected for their number (Holm); nearest {name_of(doubtful)} {quote(table[doubtful].value)}",

@@ -87,19 +87,34 @@ def copy_score(
     )
 
 
-def copy_scores(checkpoint: Checkpoint, *, names: Sequence[str], k: int = 5, sign: Literal[1, -1] = 1) -> Table[Head]:
+def copy_scores(
+    checkpoint: Checkpoint, *, names: Sequence[str], k: int = 5, sign: Literal[1, -1] = 1, reach: float = 0.0
+) -> Table[Head]:
     """The copy score of every head, layer by head; a head that writes nothing has no cell.
 
+    Args:
+        checkpoint: the loaded model.
+        names: as for :func:`copy_score`.
+        k: how many of the top logits count.
+        sign: -1 for the negative copy score.
+        reach: heads that cannot reach this score have no cell either; of most a quarter of the names tells.
+
     Raises:
-        NotApplicable: no head writes anything.
+        NotApplicable: no head has a cell.
     """
+    few = names[: max(1, len(names) // 4)]
     found: dict[Head, Measurement] = {}
     for layer in range(checkpoint.shape.n_layers):
         for index in range(checkpoint.shape.n_heads):
+            head = Head(layer, index)
             with suppress(NotApplicable):
-                found[Head(layer, index)] = copy_score(checkpoint, Head(layer, index), names=names, k=k, sign=sign)
+                if reach > 0:
+                    wrong = len(few) - sum(copy_score(checkpoint, head, names=few, k=k, sign=sign).values)
+                    if 1 - wrong / len(names) < reach:
+                        continue
+                found[head] = copy_score(checkpoint, head, names=names, k=k, sign=sign)
     if not found:
-        raise NotApplicable(f"no head of {checkpoint.name} writes anything into the unembedding")
+        raise NotApplicable(f"no head of {checkpoint.name} writes what it reads, or anything, into the unembedding")
     return heads_table(found)
 
 

@@ -6,17 +6,16 @@ support; not applicable, not checked and errors are counted apart.
 
 from __future__ import annotations
 
-import platform
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import Any
 
 from pytest_interp.measurement import quote
 from pytest_interp.report.falsified import falsified, remarks
 from pytest_interp.report.noise import noise
+from pytest_interp.report.records import versions
 from pytest_interp.selection import NOT_APPLICABLE, NOT_CHECKED
 
 PROPERTY = "interp"
@@ -85,10 +84,14 @@ def summarise(reports: Iterable[Any], *, verbose: bool) -> list[Line]:
 
 def run_again(reports: Iterable[Any]) -> dict[str, list[str]]:
     """What is said of claims that were run again, by section: on their mutants, and for their noise."""
-    outcomes = [
-        value for report in reports if report.when == "call" for key, value in report.user_properties if key == PROPERTY
-    ]
+    outcomes = outcomes_of(reports)
     return {"mutants": falsified(outcomes), "noise": noise(outcomes)}
+
+
+def outcomes_of(reports: Iterable[Any]) -> list[dict[str, Any]]:
+    """What each claim that was called left in its report."""
+    called = (report for report in reports if report.when == "call")
+    return [value for report in called for key, value in report.user_properties if key == PROPERTY]
 
 
 def _rows(report: Any) -> Iterator[_Row]:
@@ -138,10 +141,8 @@ def _detail(row: _Row) -> list[Line]:
             seen += f" [{quote(record['interval'][0])}, {quote(record['interval'][1])}]"
         lines.append(Line(f"{'':19}{seen}, {record['bound']}"))
         if record["controls"]:
-            shown = "; ".join(
-                f"{name} {'none' if value is None else quote(value)}" for name, value in record["controls"]
-            )
-            lines.append(Line(f"{'':19}controls {shown}"))
+            text = textwrap.wrap(f"controls {'; '.join(record['controls_shown'])}", WIDTH - 19, subsequent_indent="  ")
+            lines += [Line(f"{'':19}{part}") for part in text]
     if row.remarks:
         lines.append(Line(f"{'':19}{', '.join(row.remarks)}"))
     if row.outcome in ("expected failure", "not applicable", "error", "no teeth") and row.reason:
@@ -151,12 +152,11 @@ def _detail(row: _Row) -> list[Line]:
 
 def describe(statement: str | None, source: str, records: Iterable[dict[str, Any]]) -> str:
     """The section of a failing claim: its statement and source, and what each number was measured on."""
-    lines = [f"statement  {(statement or 'none').strip().split(chr(10) * 2)[0]}", f"source     {source}"]
+    lines = [f"statement  {statement or 'none'}", f"source     {source}"]
     for record in records:
         about = ", ".join(f"{key} {_plain(value)}" for key, value in record["about"].items())
         lines += [f"measured   {record['quantity']}: {about}"]
-    versions = ", ".join(f"{name} {version(name)}" for name in ("transformer-lens", "transformers", "torch", "pytest"))
-    lines.append(f"with       {versions}, python {platform.python_version()}")
+    lines.append(f"with       {', '.join(f'{name} {number}' for name, number in versions().items())}")
     return "\n".join(part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent=" " * 11)) + "\n"
 
 

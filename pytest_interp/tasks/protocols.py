@@ -35,6 +35,22 @@ def end_one_earlier(data: DataSet) -> DataSet:
     return _each(data, end_one_earlier, change, reference=True)
 
 
+def positions_one_earlier(data: DataSet) -> DataSet:
+    """Every named position but END is one token too early.
+
+    Raises:
+        NotApplicable: the data set has no other position.
+    """
+    if set(data.clean.position_names) <= {END}:
+        raise NotApplicable(f"{data.name} has no position but END")
+
+    def change(group: Group) -> Group:
+        early = {name: (where - int(name != END)).clamp(min=0) for name, where in group.positions.items()}
+        return replace(group, positions=early)
+
+    return _each(data, positions_one_earlier, change)
+
+
 def s1_read_for_s2(data: DataSet) -> DataSet:
     """The position S2 is where S1 is.
 
@@ -200,6 +216,7 @@ def _digest(*parts: str) -> str:
 
 WRONG: dict[str, Protocol] = {
     "END one earlier": end_one_earlier,
+    "others one earlier": positions_one_earlier,
     "S1 read for S2": s1_read_for_s2,
     "S2 read for END": s2_read_for_end,
     "names permuted": names_permuted,
