@@ -37,7 +37,7 @@ def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) ->
     for i, text in enumerate(controls_shown(verdict)):
         lines += _row("controls" if i == 0 else "", text)
     if verdict.specific is not None:
-        lines += _row("specific", str(verdict.specific))
+        lines += _row("specific", specific_shown(verdict))
     if siblings:
         lines += _row("siblings", "; ".join(map(str, siblings)))
     for key, detail in verdict.details.items():
@@ -45,6 +45,12 @@ def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) ->
     for note in verdict.notes:
         lines += _row("note", note)
     return "\n".join(lines)
+
+
+def specific_shown(verdict: Verdict) -> str:
+    """Of how many other heads it is true; "also", where it is true of the claimed one."""
+    text = str(verdict.specific)
+    return text if verdict.outcome == "supported" else text.removeprefix("also ")
 
 
 def controls_shown(verdict: Verdict) -> list[str]:

@@ -14,7 +14,7 @@ from numbers import Real
 from typing import Any, Literal, TypeAlias
 
 from pytest_interp.errors import NotApplicable, UsageError, nearest
-from pytest_interp.intervals import Interval, exact_interval, interval_of, quantile, standard_error, without_names
+from pytest_interp.intervals import Interval, exact_interval, interval_of, quantile
 from pytest_interp.measurement import Measurement, mean, quote
 
 Outcome: TypeAlias = Literal["supported", "refuted", "inconclusive"]
@@ -234,59 +234,6 @@ def out_of_reach(measurement: Measurement, bound: Bound, level: float) -> str:
     elif (factor := quantile(clusters - 1, level)) > 20:
         return f"hardly in reach: with {clusters} templates the {percent} interval is {factor:.0f} standard errors wide"
     return ""
-
-
-def judge_others(measurements: Sequence[Measurement], bound: Bound, *, level: float = 0.95) -> list[Verdict]:
-    """Verdicts of which all refuted ones are wrong together with probability ``1 - level`` at most (Holm).
-
-    For "no other head ...": the clearest is judged at the level corrected for all of them, the next for one less,
-    and so on until one is not refuted; that one and the rest are judged at the level reached.
-    """
-    alpha, corrected = 1 - level, True
-    order = sorted(range(len(measurements)), key=lambda i: -_outside_by(measurements[i], bound))
-    verdicts: dict[int, Verdict] = {}
-    share = alpha / max(1, len(order))
-    for step, index in enumerate(order):
-        if corrected:
-            share = alpha / (len(order) - step)
-        verdicts[index] = judge(measurements[index], bound, level=1 - share)
-        corrected = corrected and verdicts[index].outcome == "refuted"
-    return [verdicts[i] for i in range(len(measurements))]
-
-
-def _outside_by(measurement: Measurement, bound: Bound) -> float:
-    """How many standard errors outside the region a value lies; negative inside."""
-    error = standard_error(measurement) if measurement.population == "sampled" else 0.0
-    return -bound.slack(measurement.value) / max(error, 1e-12)
-
-
-def name_dependence(verdict: Verdict) -> tuple[str, str]:
-    """How far a verdict depends on any one name: the range of values without one, and a note where the outcome turns.
-
-    Names are a crossed factor: each stands in prompts of several templates, so that an interval over templates does
-    not see what one name does.
-    """
-    measurement = verdict.measurement
-    rest = {name: some for name, some in without_names(measurement).items() if len(set(some.clusters)) > 1}
-    if measurement.population != "sampled" or verdict.interval is None or len(rest) < 3:
-        return "", ""
-    values = sorted((some.value, name) for name, some in rest.items())
-    if values[-1][0] - values[0][0] <= measurement.tolerance:
-        return "", ""
-    text = (
-        f"{quote(values[0][0])} (without {values[0][1]}) to {quote(values[-1][0])} (without {values[-1][1]}), "
-        f"leaving out any one of {len(rest)} names"
-    )
-    level, turned = verdict.interval.level, {}
-    if judge(measurement, verdict.bound, level=level).outcome != verdict.outcome:
-        return text, ""  # decided by more than this measurement
-    for _, name in (*values[:3], *values[-3:]):
-        if (outcome := judge(rest[name], verdict.bound, level=level).outcome) != verdict.outcome:
-            turned[name] = outcome
-    if not turned:
-        return text, ""
-    name, outcome = next(iter(turned.items()))
-    return text, f"the verdict rests on one name: without {name} it is {outcome}"
 
 
 def worst(verdict: Verdict, count: int = 3) -> list[tuple[str, float]]:

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from pytest_interp.explain import controls_shown
+from pytest_interp.explain import controls_shown, specific_shown
 from pytest_interp.judge import Verdict
 
 Record: TypeAlias = dict[str, Any]
@@ -91,7 +91,7 @@ def record_of(verdict: Verdict, subject: str) -> Record:
         "templates": None if interval is None else interval.clusters,
         "controls": [[control.label, control.value] for control in verdict.controls],
         "controls_shown": controls_shown(verdict),
-        "specific": None if verdict.specific is None else str(verdict.specific),
+        "specific": None if verdict.specific is None else specific_shown(verdict),
         "version": measurement.version,
         "notes": list(verdict.notes),
         "details": dict(verdict.details),

@@ -23,7 +23,8 @@ from pytest_interp import (
 )
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.errors import UsageError
-from pytest_interp.falsify import KINDS, MEANING, MUTANTS, Mutant, died, heads_of, kind_of, verdict_of
+from pytest_interp.falsify import Mutant, died, heads_of, verdict_of
+from pytest_interp.mutants import KINDS, MEANING, MUTANTS, kind_of
 from pytest_interp.strategies import PROFILE, name_pairs
 from pytest_interp.tasks import ioi_grid, single_token_names
 from pytest_interp.trials import Body

@@ -5,8 +5,9 @@ import pytest
 from scipy import stats
 
 from pytest_interp.intervals import exact_interval, interval_of, quantile, standard_error, without_names
-from pytest_interp.judge import Bound, judge, judge_others, name_dependence, out_of_reach
+from pytest_interp.judge import Bound, judge, out_of_reach
 from pytest_interp.measurement import Measurement
+from pytest_interp.scrutiny import judge_others, name_dependence
 
 PER_TEMPLATE = 15
 

@@ -18,9 +18,10 @@ from pytest_interp.assertions._controls import (
 )
 from pytest_interp.errors import ClaimFailed, NotApplicable
 from pytest_interp.explain import explain
-from pytest_interp.judge import Bound, Control, Outcome, Verdict, judge, name_dependence
+from pytest_interp.judge import Bound, Control, Outcome, Verdict, judge
 from pytest_interp.ledger import in_trial, record_of, write
 from pytest_interp.measurement import Measurement, quote
+from pytest_interp.scrutiny import name_dependence
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment

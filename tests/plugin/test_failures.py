@@ -147,6 +147,20 @@ BROKEN = {
             "  controls    4.2 no score; 4.3 no score",
         ],
     ),
+    "only": (
+        "from pytest_interp.measure import head_attributions\n\n"
+        "def test_it(ioi):\n    assert_only(head_attributions(ioi), ['3.0', '3.1'], at_least=0.5)\n",
+        [
+            "pytest_interp.ClaimFailed: refuted",
+            "  3.0, 3.1 and no other by direct_logit_attribution on planted-ioi,",
+            "  measured    2.970 logits (48 prompts of 12 templates)",
+            "  required    at least 0.5; met, but see the note",
+            "  others      17 of 18 surely outside, level corrected for their number",
+            "              (Holm); nearest 3.2 2.970",
+            "  named       3.0 5.941, 3.1 3.960",
+            "  note        3.2 meets the bound too",
+        ],
+    ),
     "cell": (
         "def test_it(ioi):\n"
         "    from pytest_interp.measure import head_attributions\n"
@@ -348,6 +362,7 @@ def test_the_whole_text_of_one_failure(claims_project):
         "                2.970  ...the market, and Steven lent a map to -> Robert",
         "                2.970  ...ibrary. Then Martin showed a basket to -> Paul",
         "  controls    3.3 0.000",
+        "  specific    true of 2 of 19 other heads",
         "  siblings    3.0 5.941; 3.1 3.960",
         "  note        all templates have the same mean: the interval has no",
         "              width",
