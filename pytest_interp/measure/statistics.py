@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
@@ -37,9 +38,8 @@ def activation_statistics(
     Returns:
         A table with a row for each layer and the columns ``mean`` and ``variance``; a value for each prompt.
     """
-    checkpoint = experiment.checkpoint
     cells: dict[tuple[int, str], Measurement] = {}
-    for layer in range(checkpoint.shape.n_layers):
+    for layer in _layers(experiment, run, lambda layer: [_site(experiment, site, layer)]):
         flat = [x[:, 1:].flatten(1).float() for x in experiment.activation(_site(experiment, site, layer), run)]
         about = {"site": site, "layer": layer, "run": run, "first_token": False}
         for name, by_group in (
@@ -77,7 +77,7 @@ def score_statistics(
             f"kind is {kind!r}, variant {variant!r}; allowed: 'scores', 'pattern'; 'per_head', 'concatenated'"
         )
     cells: dict[tuple[int, str], Measurement] = {}
-    for layer in range(experiment.checkpoint.shape.n_layers):
+    for layer in _layers(experiment, run, lambda layer: _queries_and_keys(experiment, layer, variant)):
         means, deviations = [], []
         for scores in _scores(experiment, layer, variant, run):
             causal = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device)
@@ -100,17 +100,23 @@ def score_statistics(
 def _scores(experiment: Experiment, layer: int, variant: Variant, run: str) -> list[Tensor]:
     """Scores without a mask, for each group ``(row, head, query, key)``; one head for the concatenated variant."""
     checkpoint = experiment.checkpoint
-    concatenated = variant == "concatenated"
-    hooks = [checkpoint.hook(site, layer) if concatenated else _rotated(experiment, site, layer) for site in "qk"]
+    hooks = _queries_and_keys(experiment, layer, variant)
     kept = experiment.activations(hooks, experiment.data.run(run))
     made = []
     for q, k in zip(*(kept[hook] for hook in hooks), strict=True):
         q, k = q.transpose(1, 2), k.transpose(1, 2)  # noqa: PLW2901
         k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)  # noqa: PLW2901
-        if concatenated:
+        if variant == "concatenated":
             q, k = (x.transpose(1, 2).flatten(2).unsqueeze(1) for x in (q, k))  # noqa: PLW2901
         made.append(q.float() @ k.float().transpose(-1, -2) / checkpoint.shape.d_head**0.5)
     return made
+
+
+def _queries_and_keys(experiment: Experiment, layer: int, variant: Variant) -> list[str]:
+    """The hooks that scores are made of: after rotation, but for the concatenated variant."""
+    if variant == "concatenated":
+        return [experiment.checkpoint.hook(site, layer) for site in "qk"]
+    return [_rotated(experiment, site, layer) for site in "qk"]
 
 
 def _rotated(experiment: Experiment, site: str, layer: int) -> str:
@@ -125,7 +131,7 @@ def head_norms(experiment: Experiment, *, at: str | int | None = None, run: str 
     """The norm of z of every head, layer by head: at a position, or the mean over all of them."""
     shape = experiment.checkpoint.shape
     cells = {}
-    for layer in range(shape.n_layers):
+    for layer in _layers(experiment, run, partial(_z, experiment)):
         norms = _norms(experiment, layer, at, run)
         for head in range(shape.n_heads):
             cells[Head(layer, head)] = per_prompt(
@@ -152,7 +158,7 @@ def position_norms(
                 unit="norm",
                 about={"layer": layer, "at": column, "run": run},
             )
-            for layer in range(experiment.checkpoint.shape.n_layers)
+            for layer in _layers(experiment, run, partial(_z, experiment))
             for column in columns
         },
         ("layer", "position"),
@@ -165,7 +171,7 @@ def occurrence_difference(
     """How differently each head treats two mentions of a name: the mean of ``|z[first] - z[second]|``, by head."""
     shape = experiment.checkpoint.shape
     cells = {}
-    for layer in range(shape.n_layers):
+    for layer in _layers(experiment, run, partial(_z, experiment)):
         means = _difference(experiment, layer, first, second, run)
         for head in range(shape.n_heads):
             about = {"heads": [f"{layer}.{head}"], "first": first, "second": second, "run": run}
@@ -190,7 +196,7 @@ def selectivity(
     if shape.n_heads < 4:
         raise NotApplicable(f"{experiment.checkpoint.name} has {shape.n_heads} heads in a layer; the ratio needs four")
     cells: dict[tuple[int, str], Measurement] = {}
-    for layer in range(shape.n_layers):
+    for layer in _layers(experiment, run, partial(_z, experiment)):
         means = _difference(experiment, layer, first, second, run).sort(dim=1).values
         bottom = means[:, :2].mean(1)
         if float(bottom.min()) <= 0:
@@ -246,6 +252,17 @@ def _norms(experiment: Experiment, layer: int, at: str | int | None, run: str) -
         norms = z.float().norm(dim=-1)
         by_group.append(norms.mean(1) if where is None else norms[torch.arange(len(z), device=z.device), where])
     return experiment.in_order(by_group)
+
+
+def _layers(experiment: Experiment, run: str, hooks_of: Callable[[int], list[str]]) -> range:
+    """Every layer, after one pass that keeps what will be asked of each."""
+    layers = range(experiment.checkpoint.shape.n_layers)
+    experiment.activations([hook for layer in layers for hook in hooks_of(layer)], experiment.data.run(run))
+    return layers
+
+
+def _z(experiment: Experiment, layer: int) -> list[str]:
+    return [experiment.checkpoint.hook("z", layer)]
 
 
 def _site(experiment: Experiment, site: str, layer: int) -> str:
