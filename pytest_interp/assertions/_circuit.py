@@ -13,9 +13,11 @@ from pytest_interp.assertions._core import (
     Question,
     answer,
     conclude,
+    counts_of,
     in_trial,
     require_capability,
     where,
+    with_controls,
 )
 from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
@@ -32,7 +34,7 @@ def assert_faithfulness(
     circuit: CircuitLike | None = None,
     *,
     metric: Literal["of_model", "logit_diff"] = "of_model",
-    controls: int = CONTROLS,
+    controls: Controls = CONTROLS,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
     """Asserts what a circuit alone keeps of the task, with all other heads mean-ablated at all positions.
@@ -43,7 +45,8 @@ def assert_faithfulness(
         experiment: checkpoint and data set.
         circuit: a circuit, heads with positions, or heads; by default the checkpoint's circuit.
         metric: ``of_model`` (1: all of it) or ``logit_diff``.
-        controls: how many random circuits.
+        controls: how many random circuits, or of each kind: ``{"same_layer": 3, "random_model": 1}``, where the
+            random circuits count as heads of the same layers.
         **bound: in the unit of the metric.
 
     Raises:
@@ -57,12 +60,14 @@ def assert_faithfulness(
     require_capability(experiment)
     nodes = nodes_of(experiment, _circuit(experiment, circuit))
     verdict = judge(faithfulness(experiment, nodes, metric=metric), accepted)
+    counts = counts_of(controls)
     checks = tuple(
         Control(f"random circuit {i + 1}", faithfulness(experiment, drawn, metric=metric).value)
-        for i, drawn in enumerate(random_circuits(experiment, nodes, 0 if in_trial() else controls))
+        for i, drawn in enumerate(random_circuits(experiment, nodes, 0 if in_trial() else counts.get("same_layer", 0)))
     )
     subject = f"faithfulness of a circuit of {len(nodes)} heads on {where(experiment)}"
-    return conclude(replace(verdict, controls=checks), subject)
+    question = Question(experiment, lambda on, _: faithfulness(on, nodes, metric=metric), accepted, subject)
+    return conclude(with_controls(replace(verdict, controls=checks), question, controls), subject)
 
 
 def assert_completeness(
