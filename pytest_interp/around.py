@@ -85,13 +85,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
             complaint = str(error)
             outcome["snapshot"] = "missing" if comparison.stored is None else "differs"
     if not complaint and not expected:
-        complaint = _try_again(pyfuncitem, checkpoint, outcome)
+        complaint = _try_again(pyfuncitem, checkpoint, outcome, before)
     if complaint:
         pytest.fail(complaint, pytrace=False)
     return result
 
 
-def _try_again(item: pytest.Function, checkpoint: Any, outcome: dict[str, Any]) -> str:
+def _try_again(item: pytest.Function, checkpoint: Any, outcome: dict[str, Any], before: Any) -> str:
     """Runs a supported claim again where that was asked for, on its mutants or for its noise; why it fails there."""
     from pytest_interp.fixtures import options_of
 
@@ -115,7 +115,7 @@ def _try_again(item: pytest.Function, checkpoint: Any, outcome: dict[str, Any]) 
         outcome["died"] = falsify.died(mutants)
         outcome["survived"] = falsify.verdict_of(mutants, names_heads=bool(falsify.heads_of(records)))
     survived = outcome.get("survived", "")
-    return _restore(checkpoint) or (f"{item.name}: {survived}" if survived else "")
+    return _restore(checkpoint, before) or (f"{item.name}: {survived}" if survived else "")
 
 
 @pytest.hookimpl(wrapper=True)

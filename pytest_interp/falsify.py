@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_interp.checkpoints.damage import Damage, damaged
@@ -19,7 +20,7 @@ from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head
 from pytest_interp.ledger import Record
 from pytest_interp.mutants import MEANING, ON_HEADS, WITHOUT_HEADS, Expected, kind_of
-from pytest_interp.tasks.protocols import WRONG
+from pytest_interp.tasks.protocols import WRONG, Protocol, runs_exchanged
 from pytest_interp.trials import Body, Seen, Trial
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ def verdict_of(mutants: Sequence[Mutant], *, names_heads: bool) -> str:
 
 def died(mutants: Sequence[Mutant]) -> str:
     """For a claim's line: ``died on 4 of 4``."""
-    dying = [mutant for mutant in mutants if mutant.expected == "die" and mutant.seen != "equivalent"]
+    idle = ("equivalent", "not applicable")
+    dying = [mutant for mutant in mutants if mutant.expected == "die" and mutant.seen not in idle]
     killed = sum(mutant.seen == "killed" for mutant in dying)
     return f"died on {killed} of {len(dying)}"
 
@@ -123,16 +125,28 @@ class _Lab:
                 if not self.body.has_prompts:
                     raise NotApplicable("it is measured on the weights alone")
                 with self.checkpoint.scratch():
-                    trial = self.body.by(WRONG[name]).run()
+                    trial = self.body.by(self._protocol(name)).run()
             elif name == "exchanged":
                 return self._exchanged(expected)
             else:
-                trial = self._damaged(self._damage(name))
+                trial = self._damaged(self._damage(name, expected))
         except NotApplicable as error:
             trial = Trial("not applicable", [], str(error))
         return Mutant(name, expected, trial.seen, trial.reason, on_heads)
 
-    def _damage(self, name: str) -> Damage:
+    def _protocol(self, name: str) -> Protocol:
+        used = {record["about"]["corruption"] for record in self.records if "corruption" in record["about"]}
+        if name == "runs exchanged" and used:
+            if len(used) > 1:
+                raise NotApplicable("it uses several corruptions")
+            return partial(runs_exchanged, corruption=used.pop())
+        return WRONG[name]
+
+    def _damage(self, name: str, expected: Expected) -> Damage:
+        heads = self.heads
+        if expected == "live":
+            # What must not matter to a head is what it writes itself, not what earlier heads hand on to it.
+            heads = tuple(head for head in heads if head.layer == max(other.layer for other in heads))
         if name == "random weights":
             return Damage("random", seed=self.seed)
         if name == "later heads zeroed":
@@ -146,34 +160,40 @@ class _Lab:
             partner = next(iter(self._partners(within_groups=True)), None)
             if not partner:
                 raise NotApplicable("no other head whose OV circuit could be put under their attention")
-            return Damage("borrowed", self.heads, {head: partner[head] for head in self.heads if head in partner})
-        return Damage("zeroed" if name == "zeroed" else "flipped", self.heads)
+            return Damage("borrowed", heads, {head: partner[head] for head in heads if head in partner})
+        return Damage("zeroed" if name == "zeroed" else "flipped", heads)
 
     def _damaged(self, damage: Damage) -> Trial:
         with damaged(self.checkpoint, damage):
             return self.body.run()
 
     def _exchanged(self, expected: Expected) -> Mutant:
-        """Exchanged with heads of which the claim was first measured false; equivalent where there are none."""
-        trial = Trial("not applicable", [], "no other head in their layers to exchange them with")
+        """Exchanged with heads of which the claim was first measured false; equivalent where there are none.
+
+        Where the heads are written in the claim's body it cannot be asked of others first: then it is exchanged with
+        one after the other until it is refuted.
+        """
+        trial: Trial | None = None
+        reason = "no other head in their layers to exchange them with"
         for partner in self._partners(within_groups=False):
-            if expected == "die" and not self._false_of(partner):
-                trial = Trial("not applicable", [], _AS_TRUE)
+            false = True if expected == "live" else self._false_of(partner)
+            reason = _AS_TRUE
+            if false is False:
                 continue
             trial = self._damaged(Damage("exchanged", self.any_heads, partner))
-            return Mutant("exchanged", expected, trial.seen, trial.reason, on_heads=bool(self.heads))
-        seen = "equivalent" if trial.reason == _AS_TRUE else trial.seen
-        return Mutant("exchanged", expected, seen, trial.reason, on_heads=bool(self.heads))
+            if false or trial.seen == "killed":
+                return Mutant("exchanged", expected, trial.seen, trial.reason, on_heads=bool(self.heads))
+        equal = reason == _AS_TRUE and (trial is None or trial.seen == "survived")
+        seen = "equivalent" if equal else trial.seen if trial else "not applicable"
+        return Mutant("exchanged", expected, seen, reason, on_heads=bool(self.heads))
 
-    def _false_of(self, partner: Mapping[Head, Head]) -> bool:
-        """Whether the claim, asked of the others in the undamaged model, is refuted; unknown counts as false.
-
-        It is unknown where the heads are written in the claim's body: then the exchange itself has to show it.
-        """
+    def _false_of(self, partner: Mapping[Head, Head]) -> bool | None:
+        """Whether the claim, asked of the others in the undamaged model, is refuted; None where it cannot be asked."""
         with self._circuit(partner):
             trial = self.body.naming(partner).run()
-        same = heads_of(trial.records) == heads_of(self.records[: len(trial.records)])
-        return trial.seen == "killed" or (same and bool(trial.records))
+        if trial.records and heads_of(trial.records) == heads_of(self.records[: len(trial.records)]):
+            return None
+        return trial.seen == "killed"
 
     @contextmanager
     def _circuit(self, partner: Mapping[Head, Head]) -> Iterator[None]:
@@ -185,11 +205,12 @@ class _Lab:
             self.checkpoint.circuit = circuit
 
     def _partners(self, *, within_groups: bool) -> Iterator[dict[Head, Head]]:
-        """Ways to exchange the heads with others of their layers, a few, drawn with a local seed."""
+        """Ways to exchange the heads with others of their layers: for one head nearly all, else a few that are drawn."""
         rng = random.Random(f"{self.seed} {self.any_heads}")
-        shape, seen = self.checkpoint.shape, []
+        shape = self.checkpoint.shape
         size = shape.n_heads // shape.n_kv_heads
-        for _ in range(_TRIES):
+        seen: list[dict[Head, Head]] = []
+        for _ in range(_TRIES * (shape.n_heads if len(self.any_heads) == 1 else 1)):
             for units in (1,) if within_groups or size == 1 else (size, 1):
                 partner: dict[Head, Head] = {}
                 for layer in sorted({head.layer for head in self.any_heads}):

@@ -41,8 +41,8 @@ def interval_of(measurement: Measurement, level: float = 0.95) -> Interval:
     count = len(set(measurement.clusters))
     center, half = measurement.value, quantile(count - 1, level) * standard_error(measurement)
     low, high, method = center - half, center + half, "t over template means"
-    if measurement.unit == "share" and set(measurement.values) <= {0.0, 1.0}:
-        exact = exact_interval(round(sum(measurement.values)), len(measurement.values), level)
+    if measurement.unit == "share":
+        exact = exact_interval(sum(measurement.values), len(measurement.values), level)
         low, high = max(0.0, min(low, exact[0])), min(1.0, max(high, exact[1]))
         method += ", at least the exact binomial interval"
     return Interval(low, high, method, count, level)
@@ -93,11 +93,11 @@ def quantile(df: int, level: float) -> float:
     return float(stdtrit(df, 0.5 + level / 2)) if df > 0 else inf
 
 
-def exact_interval(successes: int, n: int, level: float) -> tuple[float, float]:
-    """The Clopper-Pearson interval of a share."""
+def exact_interval(successes: float, n: int, level: float) -> tuple[float, float]:
+    """The Clopper-Pearson interval of a share; a prompt that is partly right counts for its part."""
     from scipy.special import betaincinv
 
     tail = (1 - level) / 2
-    low = 0.0 if successes == 0 else float(betaincinv(successes, n - successes + 1, tail))
-    high = 1.0 if successes == n else float(betaincinv(successes + 1, n - successes, 1 - tail))
+    low = 0.0 if successes <= 0 else float(betaincinv(successes, n - successes + 1, tail))
+    high = 1.0 if successes >= n else float(betaincinv(successes + 1, n - successes, 1 - tail))
     return low, high

@@ -173,12 +173,10 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
     """
     # Of a share the tolerance says how much noise could flip; what counts against a claim counts against it.
     noise = 0.0 if measurement.unit == "share" else measurement.tolerance
-    if measurement.scale and (measurement.tolerance >= 1 or mean(measurement.scale) == 0):
-        raise NotApplicable(f"{measurement.quantity} is undefined: its denominator is within float noise of 0")
+    require_defined(measurement)
     if measurement.population == "fixed":
         accepted = bound.accepts(measurement.value, -noise if bound.strict else noise)
         return Verdict("supported" if accepted else "refuted", measurement, bound, None)
-    _check_denominator(measurement)
     interval = interval_of(measurement, level)
     notes = []
     if interval.clusters < MIN_CLUSTERS:
@@ -196,8 +194,17 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
     return Verdict("inconclusive", measurement, bound, interval, tuple(notes))
 
 
-def _check_denominator(measurement: Measurement) -> None:
+def require_defined(measurement: Measurement) -> None:
+    """A ratio has a value only where its denominator is surely not 0.
+
+    Raises:
+        NotApplicable: it may be.
+    """
     if not measurement.scale:
+        return
+    if measurement.tolerance >= 1 or mean(measurement.scale) == 0:
+        raise NotApplicable(f"{measurement.quantity} is undefined: its denominator is within float noise of 0")
+    if measurement.population == "fixed":
         return
     bottom = Measurement(
         "clean - corrupted", "logits", measurement.scale, measurement.labels, measurement.clusters, "sampled"

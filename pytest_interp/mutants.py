@@ -72,6 +72,12 @@ KINDS: Mapping[str, Kind] = {
 OTHER = Kind(("random weights", "answer exchanged", "names permuted", "END one earlier"))
 """For a quantity of the user's own."""
 
+OTHER_OF_HEADS = Kind((*_WRITES, *OTHER.die))
+"""For one that names heads."""
+
+WITHOUT = Kind(("exchanged", *_READOUT.die))
+"""For the logit difference that is left without heads: what they write is gone already, which they are is not."""
+
 _RATIOS = ("recovered", "of clean", "of model")
 
 
@@ -84,7 +90,10 @@ def kind_of(records: Sequence[Record]) -> Kind:
 
 
 def _kind(record: Record) -> Kind:
-    kind = KINDS.get(record["about"].get("claim") or record["quantity"].removesuffix("_gap"), OTHER)
+    about, quantity = record["about"], record["quantity"].removesuffix("_gap")
+    kind = KINDS.get(about.get("claim") or quantity) or (OTHER_OF_HEADS if about.get("heads") else OTHER)
+    if quantity == "logit_diff" and about.get("without"):
+        kind = WITHOUT
     # A share of an effect, and a divergence, are the same whatever the sign of what is scored.
     if record["unit"] in _RATIOS or str(record["about"].get("metric", "")).startswith("kl"):
         signs = ("answer exchanged", "runs exchanged")

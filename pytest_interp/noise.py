@@ -105,7 +105,8 @@ def moves(body: Body, records: Sequence[Record], checkpoint: Checkpoint) -> list
                     old["margin"],
                     old["tolerance"],
                     trial.seen if new is None else new["outcome"],
-                    condition in FLOOR,
+                    # A draw that follows the rows is another draw in another order or batch.
+                    condition in FLOOR and old["about"].get("ablation") not in ("resample", "permute"),
                 )
             )
     return found

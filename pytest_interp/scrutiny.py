@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_interp.errors import NotApplicable
 from pytest_interp.intervals import standard_error, without_names
 from pytest_interp.judge import Bound, Verdict, judge
 from pytest_interp.measurement import Measurement, quote
@@ -54,7 +55,11 @@ def name_dependence(verdict: Verdict) -> tuple[str, str]:
     if judge(measurement, verdict.bound, level=level).outcome != verdict.outcome:
         return text, ""  # decided by more than this measurement
     for _, name in (*values[:3], *values[-3:]):
-        if (outcome := judge(rest[name], verdict.bound, level=level).outcome) != verdict.outcome:
+        try:
+            outcome: str = judge(rest[name], verdict.bound, level=level).outcome
+        except NotApplicable:
+            outcome = "undefined"
+        if outcome != verdict.outcome:
             turned[name] = outcome
     if not turned:
         return text, ""

@@ -6,7 +6,8 @@ changed ones. Nothing fails and nothing is compared with a snapshot: what is ret
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -85,7 +86,7 @@ class Body:
         """Calls the claim and says what came of it; never raises, but for an interrupt."""
         reason = ""
         seen: Seen = "survived"
-        with ledger.trial(until_refuted=until_refuted) as records:
+        with _plainly(self.function), ledger.trial(until_refuted=until_refuted) as records:
             try:
                 self.function(**self.arguments)
             except (NotApplicable, pytest.skip.Exception) as error:
@@ -98,6 +99,24 @@ class Body:
         if seen == "survived" and not records:
             return Trial("error", records, "the claim asserted nothing")
         return Trial("inconclusive" if seen == "survived" and outcomes != {"supported"} else seen, records, reason)
+
+
+@contextmanager
+def _plainly(function: Callable[..., Any]) -> Iterator[None]:
+    """A claim under ``@given`` without database and shrinking; any other as it is."""
+    inner: Any = getattr(function, "__func__", function)
+    chosen = getattr(inner, "_hypothesis_internal_use_settings", None)
+    if chosen is None:
+        yield
+        return
+    from hypothesis import Phase, settings
+
+    phases = [phase for phase in (Phase.explicit, Phase.generate) if phase in chosen.phases]
+    inner._hypothesis_internal_use_settings = settings(chosen, database=None, phases=phases)
+    try:
+        yield
+    finally:
+        inner._hypothesis_internal_use_settings = chosen
 
 
 def _builds(value: Any) -> bool:

@@ -99,7 +99,7 @@ def assert_backup_heads(
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
         return backup_effect(on, out, some, ablation=ablation).rise(some)
 
-    question = Question(experiment, measure, accepted, subject, watched)
+    question = Question(experiment, measure, accepted, subject, watched, excluded=frozenset(out))
     return conclude(with_controls(verdict, question, {**counts_of(controls), "same_layer": 0}), subject)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, get
 
 from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.heads import Head, KVHead, names_of
-from pytest_interp.judge import Bound, Control, Specificity, judge
+from pytest_interp.judge import Bound, Control, Specificity, judge, require_defined
 from pytest_interp.measurement import Measurement
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Question(Generic[On]):
         bound: the accepted region.
         subject: for records and failures.
         heads: the claimed heads; none for a claim about the model as a whole.
+        excluded: heads that are part of the question too, and so no controls.
         shared: what is measured belongs to key-value heads, so that query heads of one group are one head.
         everywhere: the same measurement on every head of the model, where that is cheap.
     """
@@ -48,6 +49,7 @@ class Question(Generic[On]):
     subject: str
     heads: tuple[Head, ...] = ()
     shared: bool = False
+    excluded: frozenset[Head] = frozenset()
     everywhere: Callable[[On], Table[Head]] | None = None
 
     @property
@@ -92,7 +94,8 @@ def controls_of(question: Question[Any], controls: Controls) -> tuple[tuple[Cont
     for kind in ("same_layer", "other_layers"):
         count = counts.get(kind, 0) if question.heads else 0
         draw = draw_controls if kind == "same_layer" else draw_elsewhere
-        drawn = draw(question.checkpoint, question.heads, count, question.seed, shared=question.shared) if count else []
+        asked = (question.checkpoint, question.heads, count, question.seed, question.excluded)
+        drawn = draw(*asked, shared=question.shared) if count else []
         found += [control(names_of(some), partial(question.of, some), kind) for some in drawn]
         if count and not drawn:
             where = "in the layers" if kind == "same_layer" else "in other layers than those"
@@ -108,7 +111,9 @@ def controls_of(question: Question[Any], controls: Controls) -> tuple[tuple[Cont
 def control(label: str, measure: Callable[[], Measurement], kind: str = "") -> Control:
     """What a control measurement gives, or that it gives nothing."""
     try:
-        return Control(label, measure().value, kind=kind)
+        measurement = measure()
+        require_defined(measurement)
+        return Control(label, measurement.value, kind=kind)
     except NotApplicable:
         return Control(label, None, "no score", kind=kind)
 
@@ -126,7 +131,10 @@ def _on_random_weights(question: Question[Any], seed: int) -> Measurement:
     from pytest_interp.checkpoints.damage import Damage, damaged
 
     with damaged(question.checkpoint, Damage("random", seed=seed)):
-        return question.of(question.heads)
+        try:
+            return question.of(question.heads)
+        except UsageError as error:  # numbers that are not finite
+            raise NotApplicable(str(error)) from None
 
 
 def specificity_of(question: Question[Any]) -> Specificity | None:
@@ -158,12 +166,18 @@ def draw_controls(
 
 
 def draw_elsewhere(
-    checkpoint: Checkpoint, heads: Sequence[Head], count: int, seed: int, *, shared: bool = False
+    checkpoint: Checkpoint,
+    heads: Sequence[Head],
+    count: int,
+    seed: int,
+    excluded: frozenset[Head] = frozenset(),
+    *,
+    shared: bool = False,
 ) -> list[tuple[Head, ...]]:
     """The same, of the layers that the claim does not name."""
     named, shape = {head.layer for head in heads}, checkpoint.shape
     pool = [Head(i, j) for i in range(shape.n_layers) for j in range(shape.n_heads) if i not in named]
-    return _draw(checkpoint, heads, count, seed, frozenset(), shared, lambda _: pool)
+    return _draw(checkpoint, heads, count, seed, excluded, shared, lambda _: pool)
 
 
 def _draw(

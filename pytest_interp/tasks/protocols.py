@@ -98,23 +98,23 @@ def answer_and_distractor_exchanged(data: DataSet) -> DataSet:
     return _relabelled(data, answer_and_distractor_exchanged, range(len(data.clean)), swap=True)
 
 
-def runs_exchanged(data: DataSet) -> DataSet:
-    """The corrupted run is taken for the clean one, the first corruption's; answers stay.
+def runs_exchanged(data: DataSet, corruption: str | None = None) -> DataSet:
+    """A corrupted run is taken for the clean one, by default the first corruption's; answers stay.
 
     Raises:
         NotApplicable: the data set has no corruption.
     """
     if not data.corrupted:
         raise NotApplicable(f"{data.name} has no corruption")
-    name, other = next(iter(data.corrupted.items()))
-    clean = data.clean
+    name = corruption or next(iter(data.corrupted))
+    clean, other = data.clean, data.run(name)
     groups = tuple(replace(mine, tokens=theirs.tokens) for mine, theirs in zip(clean.groups, other.groups, strict=True))
     exchanged = replace(clean, groups=groups, digest=_digest(clean.digest, other.digest))
     return replace(
         data,
         clean=exchanged,
         corrupted={**data.corrupted, name: replace(clean, digest=_digest(other.digest, clean.digest))},
-        rebuild=lambda rows: runs_exchanged(data.rebuild(rows)),
+        rebuild=lambda rows: runs_exchanged(data.rebuild(rows), corruption),
     )
 
 
