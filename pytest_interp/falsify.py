@@ -205,7 +205,7 @@ class _Lab:
             self.checkpoint.circuit = circuit
 
     def _partners(self, *, within_groups: bool) -> Iterator[dict[Head, Head]]:
-        """Ways to exchange the heads with others of their layers: for one head nearly all, else a few that are drawn."""
+        """Ways to exchange the heads with others of their layers: of one head nearly all, else a few drawn ones."""
         rng = random.Random(f"{self.seed} {self.any_heads}")
         shape = self.checkpoint.shape
         size = shape.n_heads // shape.n_kv_heads
@@ -244,7 +244,8 @@ def _swaps(layer: int, heads: Sequence[Head], n: int, size: int, units: int, rng
         pool = pools.get(unit // size if units == 1 and size > 1 else 0, [])
         if pool:
             other = pool.pop()
-            for i in range(units):
-                a, b = Head(layer, unit * units + i), Head(layer, other * units + i)
+            # Within a group any head may come to stand anywhere.
+            for i, j in enumerate(rng.sample(range(units), units)):
+                a, b = Head(layer, unit * units + i), Head(layer, other * units + j)
                 partner |= {a: b, b: a}
     return partner

@@ -92,7 +92,7 @@ def kind_of(records: Sequence[Record]) -> Kind:
 def _kind(record: Record) -> Kind:
     about, quantity = record["about"], record["quantity"].removesuffix("_gap")
     kind = KINDS.get(about.get("claim") or quantity) or (OTHER_OF_HEADS if about.get("heads") else OTHER)
-    if quantity == "logit_diff" and about.get("without"):
+    if quantity == "logit_diff" and about.get("knocked_out"):
         kind = WITHOUT
     # A share of an effect, and a divergence, are the same whatever the sign of what is scored.
     if record["unit"] in _RATIOS or str(record["about"].get("metric", "")).startswith("kl"):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pytest_interp.errors import NotApplicable
 from pytest_interp.intervals import standard_error, without_names
-from pytest_interp.judge import Bound, Verdict, judge
+from pytest_interp.judge import Bound, Verdict, judge, require_defined
 from pytest_interp.measurement import Measurement, quote
 
 
@@ -44,6 +44,9 @@ def name_dependence(verdict: Verdict) -> tuple[str, str]:
     rest = {name: some for name, some in without_names(measurement).items() if len(set(some.clusters)) > 1}
     if measurement.population != "sampled" or verdict.interval is None or len(rest) < 3:
         return "", ""
+    undefined = [name for name, some in rest.items() if not _defined(some)]
+    if undefined:
+        return "", f"the verdict rests on one name: without {undefined[0]} it is undefined"
     values = sorted((some.value, name) for name, some in rest.items())
     if values[-1][0] - values[0][0] <= measurement.tolerance:
         return "", ""
@@ -55,13 +58,17 @@ def name_dependence(verdict: Verdict) -> tuple[str, str]:
     if judge(measurement, verdict.bound, level=level).outcome != verdict.outcome:
         return text, ""  # decided by more than this measurement
     for _, name in (*values[:3], *values[-3:]):
-        try:
-            outcome: str = judge(rest[name], verdict.bound, level=level).outcome
-        except NotApplicable:
-            outcome = "undefined"
-        if outcome != verdict.outcome:
+        if (outcome := judge(rest[name], verdict.bound, level=level).outcome) != verdict.outcome:
             turned[name] = outcome
     if not turned:
         return text, ""
     name, outcome = next(iter(turned.items()))
     return text, f"the verdict rests on one name: without {name} it is {outcome}"
+
+
+def _defined(measurement: Measurement) -> bool:
+    try:
+        require_defined(measurement)
+    except NotApplicable:
+        return False
+    return True

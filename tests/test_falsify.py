@@ -16,6 +16,8 @@ from pytest_interp import (
     assert_faithfulness,
     assert_head_patch_effect,
     assert_logit_diff,
+    assert_measurement,
+    assert_patch_effect,
     assert_some_head,
     falsify,
     ledger,
@@ -24,6 +26,7 @@ from pytest_interp import (
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.errors import UsageError
 from pytest_interp.falsify import Mutant, died, heads_of, verdict_of
+from pytest_interp.measure import head_norms
 from pytest_interp.mutants import KINDS, MEANING, MUTANTS, kind_of
 from pytest_interp.strategies import PROFILE, name_pairs
 from pytest_interp.tasks import ioi_grid, single_token_names
@@ -114,6 +117,54 @@ def test_heads_written_in_the_body_are_exchanged_too(ioi):
     assert mutants["exchanged", "die"].seen == "killed"
 
 
+def test_they_are_exchanged_until_one_of_which_it_is_false(ioi):
+    """For 3.1 the first that is drawn is another mover, of which the claim is as true."""
+
+    def claim(ioi):
+        assert_attention(ioi, "3.1", at="END", to="IO", more_than=("S1", "S2"))
+
+    mutants, complaint = on_mutants(claim, {"ioi": ioi}, ioi.checkpoint)
+    assert not complaint
+    assert mutants["exchanged", "die"].seen == "killed"
+
+
+def test_what_must_not_matter_is_done_to_the_last_layer_alone(ioi):
+    """Without what 1.0 flags, 2.1 looks elsewhere, and rightly: it is no damage to what 2.1 writes."""
+
+    def claim(ioi):
+        assert_attention(ioi, "1.0", at="S2", to="S1+1", at_least=0.5)
+        assert_attention(ioi, "2.1", at="END", to="S2", at_least=0.5)
+
+    mutants, complaint = on_mutants(claim, {"ioi": ioi}, ioi.checkpoint)
+    assert not complaint
+    assert mutants["zeroed", "live"].seen == "survived"
+
+
+def test_heads_of_a_quantity_without_a_table_and_heads_left_out(ioi):
+    def norms(ioi):
+        assert_measurement(head_norms(ioi, at="END")["3.0"], at_least=0.1)
+
+    mutants, complaint = on_mutants(norms, {"ioi": ioi}, ioi.checkpoint)
+    assert not complaint
+    assert mutants["exchanged", "die"].seen == "killed"
+
+    def without(ioi):
+        assert_logit_diff(ioi, without="4.0", ablation="zero", at_least=12)
+
+    mutants, complaint = on_mutants(without, {"ioi": ioi}, ioi.checkpoint)
+    assert not complaint
+    assert mutants["exchanged", "die"].seen == "killed"
+
+
+def test_runs_are_exchanged_for_the_corruption_that_is_used(ioi):
+    def claim(ioi):
+        assert_patch_effect(ioi, "resid_pre", 4, at="END", corruption="abc", metric="logit_diff", at_least=2)
+
+    mutants, complaint = on_mutants(claim, {"ioi": ioi}, ioi.checkpoint)
+    assert not complaint
+    assert mutants["runs exchanged", "die"].seen == "killed"
+
+
 def test_a_circuit_and_backups(ioi):
     def faithful(ioi, circuit):
         assert_faithfulness(ioi, circuit, between=(0.8, 1.2))
@@ -175,7 +226,7 @@ def test_only_refuted_is_a_kill():
     mutants = [Mutant("zeroed", "die", seen) for seen in ("inconclusive", "not applicable", "error", "survived")]
     assert "zeroed: inconclusive; zeroed: not applicable; zeroed: error" in verdict_of(mutants, names_heads=False)
     assert died([*mutants, Mutant("exchanged", "die", "equivalent"), Mutant("flipped", "die", "killed")]) == (
-        "died on 1 of 5"
+        "died on 1 of 4"
     )
 
 
@@ -200,6 +251,7 @@ def test_hypothesis_neither_shrinks_nor_repeats_on_a_mutant(ioi):
     assert not complaint
     assert mutants["random weights", "die"].seen == "killed"
     examples = PROFILE.max_examples
+    assert claim._hypothesis_internal_use_settings.phases == PROFILE.phases
     # Once in earnest, once where heads are exchanged, then the first example that is refuted.
     assert calls.count(False) == examples
     assert calls.count(True) <= 2 * examples + 3

@@ -88,6 +88,13 @@ def test_quantiles_are_those_of_scipy():
     assert quantile(0, 0.95) == float("inf")
 
 
+def test_a_share_with_a_prompt_that_is_partly_wrong_is_no_surer():
+    clusters = [str(i % 15) for i in range(96)]
+    right, less = (interval_of(measured([1.0] * 95 + [last], clusters, unit="share")) for last in (1.0, 2 / 3))
+    assert less.low < right.low
+    assert less.high <= right.high == 1
+
+
 # ---- many at once
 
 
@@ -142,6 +149,17 @@ def test_a_verdict_that_rests_on_one_name_says_so():
     assert text.endswith("leaving out any one of 4 names")
     left = without_names(one)["Mary"]
     assert left.value == pytest.approx(sum(v for v, p in zip(values, names, strict=True) if "Mary" not in p) / 6)
+
+
+def test_a_ratio_that_one_name_makes_is_said_to_be_undefined_without_it():
+    names = [("Mary", "John"), ("Paul", "Mary"), ("Anna", "Paul"), ("John", "Anna")] * 3
+    scale = [9.0 if "Mary" in pair else (-1) ** i * 0.01 for i, pair in enumerate(names)]
+    values = [0.5 * x for x in scale]
+    one = measured(values, clusters=[str(i // 4) for i in range(12)], names=names, scale=scale)
+    verdict = judge(one, Bound.of(at_least=0.1))
+    assert verdict.outcome == "supported"
+    noisy = measured([v + 0.02 * (i % 3) for i, v in enumerate(values)], one.clusters, names=names, scale=scale)
+    assert name_dependence(judge(noisy, Bound.of(at_least=0.1)))[1].endswith("without Mary it is undefined")
 
 
 def test_without_names_or_where_it_is_fixed_nothing_is_said():

@@ -75,6 +75,25 @@ def test_a_claim_without_teeth_fails_the_run_and_is_named(project):
     )
 
 
+def test_weights_that_a_fixture_changed_are_the_fixtures(project):
+    text = """
+import pytest
+from pytest_interp import assert_logit_diff
+
+@pytest.fixture
+def knocked_out(checkpoint):
+    with checkpoint.weights(3, "o") as weight:
+        weight.zero_()
+        yield
+
+@pytest.mark.claim(source="a paper")
+def test_under_it(ioi, knocked_out):
+    assert_logit_diff(ioi, between=(3, 6))
+"""
+    project.makepyfile(test_it=text)
+    run(project, "--interp-falsify").assert_outcomes(passed=1)
+
+
 def test_the_whole_matrix_is_an_option(project):
     result = run(project, "--interp-falsify-all", "-v", "-k", "test_task")
     result.stdout.fnmatch_lines(["*died on 4 of 4", "*1 claims on 5 mutants, 0 without teeth"])
