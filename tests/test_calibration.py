@@ -20,7 +20,7 @@ def test_what_takes_longer_on_one_that_differs():
 
 
 def test_much_noise_makes_mistakes_or_doubts():
-    found = counts(calibrate(0.03, 24, ["as planted"], CHEAP))
+    found = counts(calibrate(0.05, 24, ["as planted"], CHEAP))
     assert found["false support"] + found["false refutation"] + found["inconclusive"] > 5
 
 
