@@ -188,8 +188,7 @@ def calibrate(
     for name in variants:
         with TemporaryDirectory() as directory:
             place = setting(Plan(VARIANTS[name].rules, noise=noise), prompts, Path(directory))
-            shape = place.checkpoint.shape
-            heads = [str(Head(layer, head)) for layer in range(shape.n_layers) for head in range(shape.n_heads)]
+            heads = [str(head) for head in place.checkpoint.shape.heads]
             for claim in claims:
                 true = VARIANTS[name].true(claim)
                 found[name, claim] = {head: _result(CLAIMS[claim], place, head, head in true) for head in heads}

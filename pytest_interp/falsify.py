@@ -150,12 +150,12 @@ class _Lab:
         if name == "random weights":
             return Damage("random", seed=self.seed)
         if name == "later heads zeroed":
-            shape, first = self.checkpoint.shape, min(head.layer for head in self.heads)
-            later = {Head(i, j) for i in range(first + 1, shape.n_layers) for j in range(shape.n_heads)}
-            later -= set(self.heads)
+            first = min(head.layer for head in self.heads)
+            every = self.checkpoint.shape.heads
+            later = tuple(head for head in every if head.layer > first and head not in self.heads)
             if not later:
                 raise NotApplicable("no head comes after those that are knocked out")
-            return Damage("zeroed", tuple(sorted(later)))
+            return Damage("zeroed", later)
         if name == "borrowed":
             partner = next(iter(self._partners(within_groups=True)), None)
             if not partner:

@@ -145,10 +145,9 @@ def specificity_of(question: Question[Any]) -> Specificity | None:
         table = question.everywhere(question.on)
     except NotApplicable:
         return None
-    shape = question.checkpoint.shape
     others = [head for head in table if head not in question.heads]
     true = [head for head in others if judge(table[head], question.bound).outcome == "supported"]
-    return Specificity(tuple(map(str, true)), shape.n_layers * shape.n_heads - len(question.heads))
+    return Specificity(tuple(map(str, true)), len(question.checkpoint.shape.heads) - len(question.heads))
 
 
 def draw_controls(
@@ -175,8 +174,8 @@ def draw_elsewhere(
     shared: bool = False,
 ) -> list[tuple[Head, ...]]:
     """The same, of the layers that the claim does not name."""
-    named, shape = {head.layer for head in heads}, checkpoint.shape
-    pool = [Head(i, j) for i in range(shape.n_layers) for j in range(shape.n_heads) if i not in named]
+    named = {head.layer for head in heads}
+    pool = [head for head in checkpoint.shape.heads if head.layer not in named]
     return _draw(checkpoint, heads, count, seed, excluded, shared, lambda _: pool)
 
 

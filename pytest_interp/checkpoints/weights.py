@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pytest_interp.heads import Head
+
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
@@ -23,6 +25,11 @@ class Shape:
     d_model: int
     d_vocab: int
     n_ctx: int
+
+    @property
+    def heads(self) -> list[Head]:
+        """Every query head, layer by layer."""
+        return [Head(layer, head) for layer in range(self.n_layers) for head in range(self.n_heads)]
 
 
 class Weights:

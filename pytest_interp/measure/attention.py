@@ -164,14 +164,11 @@ def head_attentions(
 ) -> Table[Head]:
     """The attention of every head of the model, layer by head, from one pass."""
     checkpoint = experiment.checkpoint
-    heads = [
-        Head(layer, head) for layer in range(checkpoint.shape.n_layers) for head in range(checkpoint.shape.n_heads)
-    ]
     hooks = [checkpoint.hook("pattern", layer) for layer in range(checkpoint.shape.n_layers)]
     experiment.activations(hooks, experiment.data.run(run))
     return heads_table(
         {
             head: attention(experiment, head, at=at, to=to, more_than=more_than, weighted=weighted, run=run)
-            for head in heads
+            for head in checkpoint.shape.heads
         }
     )

@@ -104,15 +104,13 @@ def copy_scores(
     """
     few = names[: max(1, len(names) // 4)]
     found: dict[Head, Measurement] = {}
-    for layer in range(checkpoint.shape.n_layers):
-        for index in range(checkpoint.shape.n_heads):
-            head = Head(layer, index)
-            with suppress(NotApplicable):
-                if reach > 0:
-                    wrong = len(few) - sum(copy_score(checkpoint, head, names=few, k=k, sign=sign).values)
-                    if 1 - wrong / len(names) < reach:
-                        continue
-                found[head] = copy_score(checkpoint, head, names=names, k=k, sign=sign)
+    for head in checkpoint.shape.heads:
+        with suppress(NotApplicable):
+            if reach > 0:
+                wrong = len(few) - sum(copy_score(checkpoint, head, names=few, k=k, sign=sign).values)
+                if 1 - wrong / len(names) < reach:
+                    continue
+            found[head] = copy_score(checkpoint, head, names=names, k=k, sign=sign)
     if not found:
         raise NotApplicable(f"no head of {checkpoint.name} writes what it reads, or anything, into the unembedding")
     return heads_table(found)

@@ -67,8 +67,7 @@ def detector_scores(experiment: Experiment, kind: Detector) -> Table[Head]:
     shape = experiment.checkpoint.shape
     hooks = [experiment.checkpoint.hook("pattern", layer) for layer in range(shape.n_layers)]
     experiment.activations(hooks, experiment.data.clean)
-    heads = [Head(layer, head) for layer in range(shape.n_layers) for head in range(shape.n_heads)]
-    return heads_table({head: detector_score(experiment, head, kind) for head in heads})
+    return heads_table({head: detector_score(experiment, head, kind) for head in shape.heads})
 
 
 def _length_of_copy(experiment: Experiment, tokens: torch.Tensor) -> int:

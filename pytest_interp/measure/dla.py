@@ -46,8 +46,7 @@ def direct_logit_attribution(
 
 def head_attributions(experiment: Experiment, *, run: str = "clean") -> Table[Head]:
     """The direct logit attribution of every head of the model, layer by head."""
-    shape = experiment.checkpoint.shape
-    heads = [Head(layer, head) for layer in range(shape.n_layers) for head in range(shape.n_heads)]
+    heads = experiment.checkpoint.shape.heads
     values = attributions(experiment, heads, run=run)
     return heads_table(
         {

@@ -59,9 +59,7 @@ def s1_read_for_s2(data: DataSet) -> DataSet:
     """
     if not {S1, S2} <= set(data.clean.position_names):
         raise NotApplicable(f"{data.name} has no positions S1 and S2")
-    return _each(
-        data, s1_read_for_s2, lambda group: replace(group, positions={**group.positions, S2: group.positions[S1]})
-    )
+    return _each(data, s1_read_for_s2, _reading(S1, where=S2))
 
 
 def s2_read_for_end(data: DataSet) -> DataSet:
@@ -72,9 +70,7 @@ def s2_read_for_end(data: DataSet) -> DataSet:
     """
     if S2 not in data.clean.position_names:
         raise NotApplicable(f"{data.name} has no position S2")
-    return _each(
-        data, s2_read_for_end, lambda group: replace(group, positions={**group.positions, END: group.positions[S2]})
-    )
+    return _each(data, s2_read_for_end, _reading(S2, where=END))
 
 
 def names_permuted(data: DataSet) -> DataSet:
@@ -166,6 +162,11 @@ def drawn_with(**choices: Callable[[DataSet], object]) -> Protocol:
         return data.redraw(**{name: choose(data) for name, choose in choices.items()})
 
     return change
+
+
+def _reading(name: str, *, where: str) -> Callable[[Group], Group]:
+    """A group in which one position is where another is."""
+    return lambda group: replace(group, positions={**group.positions, where: group.positions[name]})
 
 
 def _each(data: DataSet, protocol: Protocol, change: Callable[[Group], Group], *, reference: bool = False) -> DataSet:
