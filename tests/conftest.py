@@ -79,6 +79,18 @@ def random_llama(tokenizer):
     return _randomised(LlamaForCausalLM(config), torch)
 
 
+def random_neox(tokenizer):
+    """A Pythia-shaped model with random weights: attention and MLP side by side, partly rotary positions."""
+    import torch
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    config = GPTNeoXConfig(
+        num_hidden_layers=3, num_attention_heads=4, hidden_size=48, intermediate_size=96, vocab_size=len(tokenizer),
+        max_position_embeddings=64, bos_token_id=0, eos_token_id=0, attn_implementation="eager",
+    )  # fmt: skip
+    return _randomised(GPTNeoXForCausalLM(config), torch)
+
+
 def _randomised(model, torch):
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -103,6 +115,11 @@ def gpt2_like(tokenizer) -> Checkpoint:
 @pytest.fixture(scope="session")
 def llama_like(tokenizer) -> Checkpoint:
     return Checkpoint(CheckpointSpec("llama-like", loader=lambda: (random_llama(tokenizer), tokenizer), bos=True))
+
+
+@pytest.fixture(scope="session")
+def neox_like(tokenizer) -> Checkpoint:
+    return Checkpoint(CheckpointSpec("neox-like", loader=lambda: (random_neox(tokenizer), tokenizer), bos=True))
 
 
 @pytest.fixture(scope="session")

@@ -7,14 +7,16 @@ class for a forward pass, a weight or a hook name, and never touches the bridge.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from pytest_interp.checkpoints import guard
+from pytest_interp.checkpoints.blocks import Blocks, Edit, Prepared, Resumed, hooks_of
 from pytest_interp.checkpoints.boot import boot, device_of
+from pytest_interp.checkpoints.memory import budget_of, bytes_of_row
 from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.checkpoints.weights import Shape, Weights
 from pytest_interp.errors import NotApplicable, UsageError
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pytest_interp.circuit import Circuit
-
-Edit = Callable[["Tensor"], "Tensor"]
-"""What replaces an activation: gets it, returns another of the same shape."""
 
 _HOOKS = {
     "resid_pre": "blocks.{}.hook_resid_pre",
@@ -67,6 +66,7 @@ class Checkpoint(Weights):
         parity: largest difference of logits (up to a constant) between the raw model where there is one, the bridge,
             and the bridge in compatibility mode.
         memo: measured activations; emptied when the weights change.
+        budget: how many bytes the activations of a batch of patched passes may take.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class Checkpoint(Weights):
         self.fingerprint = ""
         self.device, self.dtype = device_of(device), dtype
         self.memo: dict[Any, Any] = {}
+        self.budget = 0
         self.load()
 
     def __repr__(self) -> str:
@@ -101,7 +102,10 @@ class Checkpoint(Weights):
         # A bridge that the user built has its own place and precision.
         some = next(self._bridge.parameters())
         self.device, self.dtype = str(some.device), str(some.dtype).removeprefix("torch.")
-        self._loaded, self._versions = self.state(), guard.versions(self._bridge)
+        self._blocks = Blocks(self._bridge, self.dtype)
+        self.budget = self.budget or budget_of(self.device)
+        self._parameters = tuple(self._bridge.original_model.parameters())
+        self._loaded, self._versions = self.state(), guard.versions(self._parameters)
 
     # ---- forward passes
 
@@ -125,16 +129,8 @@ class Checkpoint(Weights):
             NotApplicable: the architecture has no such site.
             UsageError: the logits are not finite.
         """
-        bridge, kept = self._bridge, {}
-
-        def editing(edit: Edit) -> Callable[[Tensor, Any], Tensor]:
-            return lambda value, hook: edit(value)  # noqa: ARG005 - TransformerLens calls it with hook=
-
-        def keeping(name: str) -> Callable[[Tensor, Any], None]:
-            def store(value: Tensor, hook: Any) -> None:  # noqa: ARG001
-                kept[name] = value.detach()
-
-            return store
+        bridge = self._bridge
+        kept: dict[str, Tensor] = {}
 
         def only_read(value: Tensor, hook: Any) -> Tensor:  # noqa: ARG001
             if positions is None:
@@ -143,22 +139,49 @@ class Checkpoint(Weights):
             return value.gather(1, where.expand(-1, -1, value.shape[-1]))
 
         for name in (*edits, *keep):
-            if name not in bridge.hook_dict:
+            if name not in self._blocks.points:
                 raise NotApplicable(f"{self.name} has no activation {name}")
-        hooks: list[tuple[str, Callable[[Tensor, Any], Tensor | None]]]
-        hooks = [(name, editing(edit)) for name, edit in edits.items()]
-        hooks += [(name, keeping(name)) for name in keep]
-        hooks.append(("unembed.hook_in", only_read))
-        with torch.inference_mode(), bridge.hooks(fwd_hooks=hooks):
+        hooks = [*hooks_of(edits, keep, kept), ("unembed.hook_in", only_read)]
+        with torch.inference_mode(), self._blocks.hooked(hooks):
             logits = bridge(tokens.to(self.device), return_type="logits")
         if positions is None:
             logits = logits[:, -1]
+        return Pass(self._finite(logits), kept)
+
+    def _finite(self, logits: Tensor) -> Tensor:
         if not bool(torch.isfinite(logits).all()):
             raise UsageError(
                 f"{self.name} gives NaN or infinite logits on {int((~logits.isfinite().flatten(1).all(-1)).sum())} "
                 f"of {len(logits)} prompts; check its weights, or run it with --interp-dtype float32"
             )
-        return Pass(logits.float(), kept)
+        return logits.float()
+
+    def prepare(self, tokens: Int[Tensor, "row pos"]) -> Prepared:
+        """What an unedited pass leaves for others to start from; only logits where hooks of others are attached."""
+        if self.attached:
+            return Prepared((), self.run(tokens).logits, {}, "whole")
+        return self._blocks.prepare(tokens.to(self.device), lambda keep: self.run(tokens, keep=keep))
+
+    def bytes_of_row(self, count: int, length: int, *, logits: bool) -> int:
+        """About what one prompt takes in a pass over its last positions, ``count`` of ``length``."""
+        return bytes_of_row(self.shape, self._bridge.cfg.d_mlp or 0, count, length, logits=logits)
+
+    def resume(self, *what: Any, **choices: Any) -> Resumed:
+        """Passes that start at a layer and a position, see :meth:`Blocks.resume`."""
+        return self._blocks.resume(*what, **choices)
+
+    def read(
+        self, residual: Float[Tensor, "row d_model"], tokens: Int[Tensor, "row k"] | None, keep: Sequence[str] = ()
+    ) -> Pass:
+        """Logits of a residual stream after the last layer: of some tokens of each row, or of the whole vocabulary."""
+        bridge = self._bridge
+        kept: dict[str, Tensor] = {}
+        with torch.inference_mode(), self._blocks.hooked(hooks_of({}, keep, kept)):
+            normed = bridge.ln_final(residual[:, None])
+            if tokens is None:
+                return Pass(self._finite(bridge.unembed(normed)[:, 0]), kept)
+            logits = (normed * self.w_u().T[tokens]).sum(-1) + self.b_u()[tokens]
+        return Pass(self._finite(logits), kept)
 
     def hook(self, site: str, layer: int) -> str:
         """The hook name of a site such as ``z`` at a layer.
@@ -169,22 +192,36 @@ class Checkpoint(Weights):
         if site not in _HOOKS:
             raise UsageError(f"{site!r} is not a site; allowed: {', '.join(_HOOKS)}")
         name = _HOOKS[site].format(layer)
-        if name not in self._bridge.hook_dict:
+        if name not in self._blocks.points:
             raise NotApplicable(f"{self.name} has no {site} at layer {layer}")
         return name
+
+    def with_other_layers(self, hooks: Sequence[str], rows: int, length: int) -> list[str]:
+        """These hooks, and the same ones of all other layers where that is not too much for so many prompts."""
+        shape = self.shape
+        width = max(shape.d_model, shape.n_heads * shape.d_head, shape.n_heads * length)
+        if 4 * width * rows * length * shape.n_layers > self.budget // 4:
+            return list(hooks)
+        found = dict.fromkeys(hooks)
+        for hook in hooks:
+            first, _, rest = hook.partition(".")
+            if first == "blocks":
+                more = (f"blocks.{layer}.{rest.partition('.')[2]}" for layer in range(shape.n_layers))
+                found |= dict.fromkeys(name for name in more if name in self._blocks.points)
+        return list(found)
 
     @property
     def embedding_hooks(self) -> Mapping[str, str]:
         """The hooks of what the residual stream starts from: token embedding, and position where it is added."""
         names = {"embed": "hook_embed", "pos_embed": "hook_pos_embed"}
-        rotary = "rotary_emb.hook_in" in self._bridge.hook_dict
+        rotary = "rotary_emb.hook_in" in self._blocks.points
         return {name: hook for name, hook in names.items() if name == "embed" or not rotary}
 
     @property
     def scale_hook(self) -> str | None:
         """The hook of the final norm's scale, or None where the model has no final norm."""
         name = "ln_final.hook_scale"
-        return name if name in self._bridge.hook_dict and self._bridge.cfg.normalization_type else None
+        return name if name in self._blocks.points and self._bridge.cfg.normalization_type else None
 
     # ---- heads
 
@@ -223,12 +260,12 @@ class Checkpoint(Weights):
     @property
     def attached(self) -> list[str]:
         """The hook points that carry a hook; of a pass of this class none is left."""
-        return guard.attached(self._bridge)
+        return guard.attached(self._blocks.points)
 
     @property
     def memory(self) -> dict[Any, Any]:
         """The memo; an empty one while hooks are attached or parameters were changed in place, to be forgotten."""
-        pristine = not self.attached and guard.versions(self._bridge) == self._versions
+        pristine = not self.attached and guard.versions(self._parameters) == self._versions
         return self.memo if pristine else {}
 
     @contextmanager

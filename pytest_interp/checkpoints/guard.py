@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -32,14 +33,14 @@ def changes(before: State, after: State) -> list[str]:
     return found
 
 
-def attached(bridge: Any) -> list[str]:
+def attached(points: Mapping[str, Any]) -> list[str]:
     """The names of hook points that carry a hook."""
-    return [name for name, point in bridge.hook_dict.items() if point.fwd_hooks or point.bwd_hooks]
+    return [name for name, point in points.items() if point.fwd_hooks or point.bwd_hooks]
 
 
-def versions(bridge: Any) -> int:
+def versions(parameters: Iterable[Any]) -> int:
     """A number that grows with each change of a parameter in place (not through ``.data``)."""
-    return sum(parameter._version for parameter in bridge.original_model.parameters())
+    return sum(parameter._version for parameter in parameters)
 
 
 def _weight_sum(bridge: Any) -> int:

@@ -6,7 +6,7 @@ that a change of weights can exchange it for an empty one; only the activations 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-    from pytest_interp.checkpoints.checkpoint import Checkpoint, Edit
+    from pytest_interp.checkpoints.blocks import Prepared
+    from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.circuit import Circuit
     from pytest_interp.tasks import DataSet, Group, PromptSet
 
@@ -80,83 +81,79 @@ class Experiment:
         return self.activations([hook], self.data.run(run))[hook]
 
     def activations(self, hooks: Sequence[str], prompts: PromptSet) -> Mapping[str, list[Tensor]]:
-        """Activations of unedited prompts by hook name, each one tensor for each group."""
+        """Activations of unedited prompts by hook name, each one tensor for each group.
+
+        Where a site of one layer is asked for, and all layers' together are not large, all are kept: others follow.
+        """
         memo = self.checkpoint.memory
         wanted = [hook for hook in hooks if (prompts.digest, hook) not in memo]
         if wanted:
+            rows = sum(len(group.rows) for group in prompts.groups)
+            longest = max(group.tokens.shape[1] for group in prompts.groups)
+            wanted = [hook for hook in self.checkpoint.with_other_layers(wanted, rows, longest)
+                      if (prompts.digest, hook) not in memo]  # fmt: skip
             kept: dict[str, list[Tensor]] = {hook: [] for hook in wanted}
-            for group in prompts.groups:
+            for index, group in enumerate(prompts.groups):
                 one = self.checkpoint.run(group.tokens, keep=wanted)
+                memo[prompts.digest, index, "logits"] = one.logits
                 for hook in wanted:
                     kept[hook].append(one.kept[hook])
             memo.update({(prompts.digest, hook): tensors for hook, tensors in kept.items()})
         return {hook: memo[prompts.digest, hook] for hook in hooks}
 
-    def answer_logits(
-        self,
-        run: str = "clean",
-        *,
-        edits: Callable[[int, Group], Mapping[str, Edit]] | None = None,
-        keep: Sequence[str] = (),
-        copies: int = 1,
-    ) -> tuple[Float[Tensor, "prompt 2"], Mapping[str, list[Tensor]]]:
-        """Logits of answer and distractor at END in data-set order, and activations kept of the same passes.
+    def end_logits(self, index: int, run: str = "clean") -> Float[Tensor, "row vocab"]:
+        """An unedited run's logits of a group at END; any pass over it leaves them."""
+        prompts, memo = self.data.run(run), self.checkpoint.memory
+        key = (prompts.digest, index, "logits")
+        if key not in memo:
+            memo[key] = self.checkpoint.run(prompts.groups[index].tokens).logits
+        found: Tensor = memo[key]
+        return found
 
-        Args:
-            run: which prompts are run; answers and distractors are the clean run's in any case.
-            edits: for each group (its index and itself), what to replace in its pass.
-            keep: hook names to keep, as one tensor for each group.
-            copies: how often a group stands in its batch, for edits that exchange between copies; the first is read.
-        """
-        prompts = self.data.run(run)
-        key = (prompts.digest, self.data.clean.digest, "answer_logits")
-        memo = self.checkpoint.memory if edits is None and not keep else {}
-        if key in memo:
-            return memo[key], {}
-        out = torch.empty(len(prompts), 2)
-        kept: dict[str, list[Tensor]] = {hook: [] for hook in keep}
-        for index, (group, clean) in enumerate(zip(prompts.groups, self.data.clean.groups, strict=True)):
-            tokens = group.tokens.repeat(copies, 1)
-            one = self.checkpoint.run(tokens, edits=edits(index, group) if edits else {}, keep=keep)
-            columns = torch.stack([clean.answers, clean.distractors], dim=1).to(one.logits.device)
-            out[list(clean.rows)] = one.logits[: len(columns)].gather(1, columns).cpu()
-            for hook in keep:
-                kept[hook].append(one.kept[hook])
-        memo[key] = out
-        return out, kept
+    def prepared(self, index: int, run: str = "clean") -> Prepared:
+        """What an unedited pass over a group leaves for patched ones to start from."""
+        prompts, memo = self.data.run(run), self.checkpoint.memory
+        key = (prompts.digest, index, "prepared")
+        if key not in memo:
+            memo[key] = self.checkpoint.prepare(prompts.groups[index].tokens)
+            memo[prompts.digest, index, "logits"] = memo[key].logits
+        found: Prepared = memo[key]
+        return found
 
-    def logit_diffs(
-        self, run: str = "clean", *, edits: Callable[[int, Group], Mapping[str, Edit]] | None = None
-    ) -> Float[Tensor, " prompt"]:
+    def answer_logits(self, run: str = "clean") -> Float[Tensor, "prompt 2"]:
+        """Logits of answer and distractor at END in data-set order."""
+        out = torch.empty(len(self.data.clean), 2)
+        for index, clean in enumerate(self.data.clean.groups):
+            logits = self.end_logits(index, run)
+            columns = torch.stack([clean.answers, clean.distractors], dim=1).to(logits.device)
+            out[list(clean.rows)] = logits.gather(1, columns).cpu()
+        return out
+
+    def logit_diffs(self, run: str = "clean") -> Float[Tensor, " prompt"]:
         """logit(answer) - logit(distractor) at END for each prompt."""
-        logits, _ = self.answer_logits(run, edits=edits)
+        logits = self.answer_logits(run)
         return logits[:, 0] - logits[:, 1]
 
-    def scores(
-        self,
-        metric: Metric,
-        run: str = "clean",
-        *,
-        edits: Callable[[int, Group], Mapping[str, Edit]] | None = None,
-    ) -> Float[Tensor, " prompt"]:
-        """A metric of a run, edited or not, for each prompt in data-set order."""
+    def scores(self, metric: Metric, run: str = "clean") -> Float[Tensor, " prompt"]:
+        """A metric of an unedited run for each prompt in data-set order."""
         if metric == LOGIT_DIFF:
-            return self.logit_diffs(run, edits=edits)
-        prompts = self.data.run(run)
-        out = torch.empty(len(prompts))
-        for index, (group, clean) in enumerate(zip(prompts.groups, self.data.clean.groups, strict=True)):
+            return self.logit_diffs(run)
+        out = torch.empty(len(self.data.clean))
+        for index, clean in enumerate(self.data.clean.groups):
             (where,) = positions_of(self, index, metric.at)
             assert where is not None
             base = self.logits_at(index, where) if metric.score == "kl" else None
-            made = edits(index, group) if edits else {}
-            logits = self.checkpoint.run(group.tokens, edits=made, positions=where[:, None]).logits[:, 0]
+            logits = self.logits_at(index, where, run)
             out[list(clean.rows)] = metric.of(logits, clean, where, self.checkpoint, base).cpu()
         return out
 
-    def logits_at(self, index: int, where: Int[Tensor, " row"]) -> Float[Tensor, "row vocab"]:
-        """The unedited clean run's logits of a group at one position of each row."""
-        memo, tokens = self.checkpoint.memory, self.data.clean.groups[index].tokens
-        key = (self.data.clean.digest, index, "logits", tuple(where.tolist()))
+    def logits_at(self, index: int, where: Int[Tensor, " row"], run: str = "clean") -> Float[Tensor, "row vocab"]:
+        """An unedited run's logits of a group at one position of each row."""
+        prompts, memo = self.data.run(run), self.checkpoint.memory
+        tokens = prompts.groups[index].tokens
+        if bool((where == tokens.shape[1] - 1).all()):
+            return self.end_logits(index, run)
+        key = (prompts.digest, index, "logits", tuple(where.tolist()))
         if key not in memo:
             memo[key] = self.checkpoint.run(tokens, positions=where[:, None]).logits[:, 0]
         logits: Tensor = memo[key]

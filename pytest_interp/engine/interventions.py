@@ -1,4 +1,4 @@
-"""What is put in place of an activation, and where: nodes, sources, and the edits of a pass made of both."""
+"""What is put in place of an activation, and where: nodes, sources, and the patches of a pass made of both."""
 
 from __future__ import annotations
 
@@ -11,20 +11,17 @@ import torch
 from pytest_interp.errors import UsageError
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool
+    from jaxtyping import Int
     from torch import Tensor
 
-    from pytest_interp.checkpoints.checkpoint import Edit
     from pytest_interp.engine.experiment import Experiment
-    from pytest_interp.tasks import Group, PromptSet
+    from pytest_interp.tasks import PromptSet
 
 At: TypeAlias = str | int | Sequence[str | int] | None
 """A named position, an index where all prompts have one length, several of them, or None for all positions."""
 
-Source: TypeAlias = Callable[[str, int, "Tensor"], "Tensor"]
-"""What an activation becomes: gets its hook name, the group's index and its value, returns a whole new one."""
+Rows: TypeAlias = "Int[Tensor, ' row']"
 
-Edits: TypeAlias = Callable[[int, "Group"], Mapping[str, "Edit"]]
 Ablation: TypeAlias = Literal["mean", "zero", "resample", "permute"]
 ABLATIONS: tuple[Ablation, ...] = ("mean", "zero", "resample", "permute")
 
@@ -50,96 +47,31 @@ class Node:
     at: At = None
 
 
-def overwrite(experiment: Experiment, nodes: Iterable[Node], source: Source, *, spare: Iterable[Node] = ()) -> Edits:
-    """The edits that put a source in place at these nodes, but not at the spared ones, and leave the rest as it is."""
-    by_hook, spared = _by_hook(experiment, nodes), _by_hook(experiment, spare)
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What activations become.
 
-    def edits(index: int, _: Group) -> Mapping[str, Edit]:
-        def edit(hook: str) -> Edit:
-            def replace(value: Tensor) -> Tensor:
-                mask = mask_of(experiment, index, by_hook[hook], value)
-                if hook in spared:
-                    mask = mask & ~mask_of(experiment, index, spared[hook], value)
-                return torch.where(mask, source(hook, index, value).to(value.dtype), value)
-
-            return replace
-
-        made: dict[str, Edit] = {}
-        for hook, some in by_hook.items():
-            for where, one in _placed(experiment, some[0], hook, edit(hook)).items():
-                made[where] = _after(made[where], one) if where in made else one
-        return made
-
-    return edits
-
-
-def _placed(experiment: Experiment, node: Node, hook: str, edit: Edit) -> Mapping[str, Edit]:
-    """Where an edit has to stand.
-
-    The bridge's ``hook_resid_mid`` is the input of the second norm: what is put in there reaches the MLP and not the
-    residual stream. So ``resid_mid`` is exchanged by the attention's output, which is what is added to ``resid_pre``.
+    Attributes:
+        give: gets a hook name, the group's index, the rows of it that run and their activation; returns theirs, which
+            may have more positions than the activation: its last ones count.
+        run: the unedited run that it is of, if it is of one.
+        whole: whether it needs the activation at every position.
+        since: for each row of a group, the first position that it says something about; None for all.
     """
-    if node.site != "resid_mid":
-        return {hook: edit}
-    seen: dict[str, Tensor] = {}
 
-    def see(value: Tensor) -> Tensor:
-        seen["resid_pre"] = value
-        return value
-
-    def add(value: Tensor) -> Tensor:
-        return edit(seen["resid_pre"] + value) - seen["resid_pre"]
-
-    checkpoint = experiment.checkpoint
-    return {checkpoint.hook("resid_pre", node.layer): see, checkpoint.hook("attn_out", node.layer): add}
+    give: Callable[[str, int, Rows, Tensor], Tensor]
+    run: str | None = None
+    whole: bool = False
+    since: Callable[[int], Rows] | None = None
 
 
-def _by_hook(experiment: Experiment, nodes: Iterable[Node]) -> dict[str, list[Node]]:
-    by_hook: dict[str, list[Node]] = {}
-    for node in nodes:
-        by_hook.setdefault(experiment.checkpoint.hook(node.site, node.layer), []).append(node)
-    return by_hook
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """Nodes and what is put there, but not at the spared ones."""
 
-
-def together(*several: Edits) -> Edits:
-    """Edits of the same passes, at different hooks or one after the other at the same."""
-
-    def edits(index: int, group: Group) -> Mapping[str, Edit]:
-        merged: dict[str, Edit] = {}
-        for some in several:
-            for hook, edit in some(index, group).items():
-                merged[hook] = _after(merged[hook], edit) if hook in merged else edit
-        return merged
-
-    return edits
-
-
-def _after(first: Edit, second: Edit) -> Edit:
-    return lambda value: second(first(value))
-
-
-def mask_of(experiment: Experiment, index: int, nodes: Sequence[Node], value: Tensor) -> Bool[Tensor, ...]:
-    """True where an activation of a group is to be replaced; broadcasts over its last axis.
-
-    Shapes: ``(row, pos, 1)`` of a residual site, ``(row, pos, head, 1)`` of q, k, v, z, ``(row, head, pos, 1)`` of
-    patterns.
-    """
-    headed, pattern = nodes[0].site in HEAD_SITES, nodes[0].site == "pattern"
-    # Copies of a group in one batch (engine.path_patching) are masked alike.
-    rows, length = value.shape[0], value.shape[2] if pattern else value.shape[1]
-    heads = (value.shape[1] if pattern else value.shape[2]) if headed else 1
-    mask = torch.zeros(rows, length, heads, dtype=torch.bool, device=value.device)
-    for node in nodes:
-        chosen = slice(None) if node.index is None else node.index
-        for where in positions_of(experiment, index, node.at):
-            if where is None:
-                mask[:, :, chosen] = True
-            else:
-                copies = rows // len(where)
-                mask[torch.arange(rows, device=mask.device), where.repeat(copies), chosen] = True
-    if not headed:
-        return mask
-    return mask.transpose(1, 2)[..., None] if pattern else mask[..., None]
+    nodes: tuple[Node, ...]
+    source: Source
+    spare: tuple[Node, ...] = ()
 
 
 def positions_of(experiment: Experiment, index: int, at: At) -> list[Tensor | None]:
@@ -179,7 +111,12 @@ def from_run(experiment: Experiment, nodes: Iterable[Node], run: str) -> Source:
     """The activations of another, unedited run of the same prompts."""
     hooks = sorted({experiment.checkpoint.hook(node.site, node.layer) for node in nodes})
     kept = experiment.activations(hooks, experiment.data.run(run))
-    return lambda hook, index, value: _copies(kept[hook][index], value)
+    return Source(lambda hook, index, rows, _: kept[hook][index][rows], run=run)
+
+
+def recorded(kept: Mapping[str, Sequence[Tensor]], since: Callable[[int], Rows]) -> Source:
+    """Activations that a patched pass kept, by hook name and group; they may lack the first positions."""
+    return Source(lambda hook, index, rows, _: kept[hook][index][rows], since=since)
 
 
 def ablated(experiment: Experiment, nodes: Iterable[Node], how: Ablation, *, seed: int = 0) -> Source:
@@ -196,9 +133,12 @@ def ablated(experiment: Experiment, nodes: Iterable[Node], how: Ablation, *, see
     if how not in ABLATIONS:
         raise UsageError(f"ablation is {how!r}; allowed: {', '.join(map(repr, ABLATIONS))}")
     if how == "zero":
-        return lambda hook, index, value: torch.zeros_like(value)  # noqa: ARG005
+        return Source(lambda hook, index, rows, value: torch.zeros_like(value))  # noqa: ARG005
     if how == "permute":
-        return lambda hook, index, value: _permuted(value, f"{hook} {index}", seed)
+        sizes = [len(group.rows) for group in experiment.data.clean.groups]
+        return Source(
+            lambda hook, index, rows, value: _permuted(value, rows, sizes[index], f"{hook} {index}", seed), whole=True
+        )
     hooks = sorted({experiment.checkpoint.hook(node.site, node.layer) for node in nodes})
     pools = _reference_rows(experiment)
     kept = experiment.activations(hooks, _reference(experiment))
@@ -206,15 +146,20 @@ def ablated(experiment: Experiment, nodes: Iterable[Node], how: Ablation, *, see
     prompts = experiment.data.clean.prompts
     draws = torch.randint(2**31, (len(prompts),), generator=generator).tolist()
 
-    def source(hook: str, index: int, value: Tensor) -> Tensor:
-        made = []
-        for row in experiment.data.clean.groups[index].rows:
-            where, rows = pools[prompts[row].template]
-            pool = kept[hook][where]
-            made.append(pool[rows].mean(0) if how == "mean" else pool[rows[draws[row] % len(rows)]])
-        return _copies(torch.stack(made), value)
+    means: dict[tuple[str, str], Tensor] = {}
 
-    return source
+    def give(hook: str, index: int, rows: Rows, _: Tensor) -> Tensor:
+        made, in_order = [], experiment.data.clean.groups[index].rows
+        for row in (in_order[i] for i in rows.tolist()):
+            template = prompts[row].template
+            where, others = pools[template]
+            pool = kept[hook][where]
+            if how == "mean" and (hook, template) not in means:
+                means[hook, template] = pool[others].mean(0)
+            made.append(means[hook, template] if how == "mean" else pool[others[draws[row] % len(others)]])
+        return torch.stack(made)
+
+    return Source(give)
 
 
 def _reference(experiment: Experiment) -> PromptSet:
@@ -254,17 +199,13 @@ def _reference_rows(experiment: Experiment) -> Mapping[str, tuple[int, list[int]
     return pools
 
 
-def _permuted(value: Tensor, label: str, seed: int) -> Tensor:
+def _permuted(value: Tensor, which: Rows, total: int, label: str, seed: int) -> Tensor:
     """The numbers of each head of each prompt in another order, over positions and dimensions."""
     from transformer_lens.utilities.statistics import derive_generator
 
     rows, length, heads, width = value.shape
     generator = derive_generator(seed, label)
     flat = value.permute(0, 2, 1, 3).reshape(rows, heads, length * width)
-    order = torch.rand(flat.shape, generator=generator).argsort(-1).to(value.device)
+    # Drawn for all rows of the group, so that it does not matter which of them run together.
+    order = torch.rand(total, heads, length * width, generator=generator)[which.cpu()].argsort(-1).to(value.device)
     return flat.gather(-1, order).reshape(rows, heads, length, width).permute(0, 2, 1, 3)
-
-
-def _copies(new: Tensor, value: Tensor) -> Tensor:
-    """A group's activation, repeated where a batch holds several copies of the group."""
-    return new.repeat(value.shape[0] // new.shape[0], *(1 for _ in new.shape[1:]))

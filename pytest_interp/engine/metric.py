@@ -76,8 +76,9 @@ class Metric:
         where: Int[Tensor, " row"],
         checkpoint: Checkpoint,
         clean: Float[Tensor, "row vocab"] | None,
+        rows: Int[Tensor, " row"] | None = None,
     ) -> Float[Tensor, " row"]:
-        """The score of each row of a group.
+        """The score of rows of a group.
 
         Args:
             logits: at the position that is read.
@@ -85,16 +86,18 @@ class Metric:
             where: the index that is read in each row.
             checkpoint: for its tokenizer.
             clean: the unedited clean run's logits; for ``kl`` only.
+            rows: which rows of the group the logits are of; None for all of them.
         """
+        chosen = torch.arange(len(group.rows)) if rows is None else rows.cpu()
         if self.score == "kl":
             if clean is None:
                 raise UsageError("kl compares with the clean run's logits; none were passed")
             base = clean.log_softmax(-1)
             return (base.exp() * (base - logits.log_softmax(-1))).sum(-1).clamp(min=0)
-        wanted = self._token(group, where, checkpoint).to(logits.device)[:, None]
+        wanted = self._token(group, where, checkpoint)[chosen].to(logits.device)[:, None]
         own = logits.gather(1, wanted)[:, 0]
         if self.score == "logit_diff":
-            return own - logits.gather(1, group.distractors.to(logits.device)[:, None])[:, 0]
+            return own - logits.gather(1, group.distractors[chosen].to(logits.device)[:, None])[:, 0]
         if self.score == "logit":
             return own
         if self.score == "rank":

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from pytest_interp.engine.interventions import Ablation, At, Node, ablated, overwrite, text_of
+from pytest_interp.engine.interventions import Ablation, At, Node, Patch, ablated, text_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric, as_metric
+from pytest_interp.engine.passes import patched
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads
 from pytest_interp.measure._per_prompt import per_prompt
-from pytest_interp.measurement import Measurement
+from pytest_interp.measurement import Json, Measurement
 from pytest_interp.positions import END
 from pytest_interp.table import Table, heads_table
 
@@ -48,28 +49,9 @@ def ablation_effect(
 
     Wang et al. 2022, section 2.2 (mean ablation); Chan et al. 2022 ("Causal Scrubbing") on resampling.
     """
-    checked = [experiment.checkpoint.check_head(head) for head in as_heads(heads)]
-    score = as_metric(metric)
-    nodes = [Node("z", head.layer, head.head, at) for head in checked]
-    source = ablated(experiment, nodes, ablation, seed=experiment.seed)
-    values = experiment.scores(score, run, edits=overwrite(experiment, nodes, source))
-    if score.score != "kl":
-        values = values - experiment.scores(score, run)
-    return per_prompt(
-        experiment,
-        "ablation_effect",
-        values,
-        unit=score.unit,
-        tolerance=score.noise(experiment.checkpoint.dtype),
-        about={
-            "heads": [str(head) for head in checked],
-            "ablation": ablation,
-            "at": text_of(at),
-            "metric": score.text,
-            "run": run,
-            "seed": experiment.seed,
-        },
-    )
+    checked = tuple(experiment.checkpoint.check_head(head) for head in as_heads(heads))
+    (effect,) = _effects(experiment, [checked], ablation, at, metric, run)
+    return effect
 
 
 def ablation_sweep(
@@ -86,6 +68,33 @@ def ablation_sweep(
     if not list(chosen):
         raise UsageError("no layers to sweep over; leave layers out for all")
     heads = [Head(layer, head) for layer in chosen for head in range(shape.n_heads)]
-    return heads_table(
-        {head: ablation_effect(experiment, head, ablation=ablation, at=at, metric=metric) for head in heads}
-    )
+    return heads_table(dict(zip(heads, _effects(experiment, [(h,) for h in heads], ablation, at, metric), strict=True)))
+
+
+def _effects(
+    experiment: Experiment,
+    several: Sequence[Sequence[Head]],
+    ablation: Ablation,
+    at: At,
+    metric: Metric | str,
+    run: str = "clean",
+) -> list[Measurement]:
+    """The effect of ablating sets of heads, each on its own."""
+    score = as_metric(metric)
+    sets = [tuple(Node("z", head.layer, head.head, at) for head in heads) for heads in several]
+    source = ablated(experiment, [node for nodes in sets for node in nodes], ablation, seed=experiment.seed)
+    passes = patched(experiment, [[Patch(nodes, source)] for nodes in sets], metric=score, run=run)
+    values = passes.values if score.score == "kl" else passes.values - experiment.scores(score, run)
+    about: dict[str, Json] = {"ablation": ablation, "at": text_of(at), "metric": score.text, "run": run,
+                              "seed": experiment.seed, "passes_from": passes.way}  # fmt: skip
+    return [
+        per_prompt(
+            experiment,
+            "ablation_effect",
+            one,
+            unit=score.unit,
+            tolerance=score.noise(experiment.checkpoint.dtype),
+            about={"heads": [str(head) for head in heads], **about},
+        )
+        for heads, one in zip(several, values, strict=True)
+    ]

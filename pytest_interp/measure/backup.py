@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from math import fsum
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pytest_interp.engine.interventions import Ablation, Node, ablated, overwrite
+from pytest_interp.engine.interventions import Ablation, Node, Patch, ablated
+from pytest_interp.engine.passes import patched
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.measure._per_prompt import per_prompt, ratio_noise
@@ -120,7 +121,7 @@ class Ablated(NamedTuple):
     """A knocked-out run: logit differences, kept activations, scales by group, and the direct effect taken away."""
 
     logit_diffs: Tensor
-    kept: Mapping[str, list[Tensor]]
+    kept: Mapping[str, Sequence[Tensor]]
     frozen: list[Tensor]
     live: list[Tensor]
     removed: Tensor
@@ -138,11 +139,12 @@ def ablated_pass(experiment: Experiment, out: list[Head], ablation: Ablation, wa
     if checkpoint.scale_hook:
         keep.append(checkpoint.scale_hook)
     nodes = [Node("z", head.layer, head.head, END) for head in out]
-    edits = overwrite(experiment, nodes, ablated(experiment, nodes, ablation, seed=experiment.seed))
-    logits, kept = experiment.answer_logits(edits=edits, keep=keep)
+    patch = Patch(tuple(nodes), ablated(experiment, nodes, ablation, seed=experiment.seed))
+    passes = patched(experiment, [[patch]], keep=keep)
+    (kept,) = passes.kept
     frozen = final_scale(experiment, experiment.activations(keep, experiment.data.clean))
     removed = attributions(experiment, out) - attribute(experiment, out, kept, frozen)
-    return Ablated(logits[:, 0] - logits[:, 1], kept, frozen, final_scale(experiment, kept), removed.sum(1))
+    return Ablated(passes.values[0], kept, frozen, final_scale(experiment, kept), removed.sum(1))
 
 
 def self_repair(

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pytest_interp.circuit import Circuit
-from pytest_interp.engine.interventions import At, Node, ablated, overwrite
+from pytest_interp.engine.interventions import At, Node, Patch, ablated
+from pytest_interp.engine.passes import patched
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, HeadLike, as_head, as_heads, names_of
 from pytest_interp.measure._per_prompt import per_prompt, ratio_noise
@@ -166,8 +167,8 @@ def _alone(experiment: Experiment, kept: Mapping[Head, At]) -> Tensor:
 def _ablate(experiment: Experiment, nodes: list[Node], spared: list[Node] | None = None) -> Tensor:
     if not nodes:
         return experiment.logit_diffs()
-    source = ablated(experiment, nodes, "mean")
-    return experiment.logit_diffs(edits=overwrite(experiment, nodes, source, spare=spared or []))
+    patch = Patch(tuple(nodes), ablated(experiment, nodes, "mean"), tuple(spared or ()))
+    return patched(experiment, [[patch]]).values[0]
 
 
 def _subset(kept: Mapping[Head, At], heads: Iterable[HeadLike], what: str) -> tuple[Head, ...]:

@@ -108,7 +108,7 @@ def attributions(experiment: Experiment, heads: Sequence[Head], *, run: str = "c
     return attribute(experiment, heads, kept, final_scale(experiment, kept))
 
 
-def final_scale(experiment: Experiment, kept: Mapping[str, list[Tensor]]) -> list[Tensor]:
+def final_scale(experiment: Experiment, kept: Mapping[str, Sequence[Tensor]]) -> list[Tensor]:
     """The final norm's scale at END in a run, for each group, shape ``(row,)``; ones where there is no norm."""
     hook = experiment.checkpoint.scale_hook
     if hook is None:
@@ -118,7 +118,7 @@ def final_scale(experiment: Experiment, kept: Mapping[str, list[Tensor]]) -> lis
 
 
 def attribute(
-    experiment: Experiment, heads: Sequence[Head], kept: Mapping[str, list[Tensor]], scale: Sequence[Tensor]
+    experiment: Experiment, heads: Sequence[Head], kept: Mapping[str, Sequence[Tensor]], scale: Sequence[Tensor]
 ) -> Float[Tensor, "prompt head"]:
     """Attribution from kept activations z and a final scale for each group."""
     checkpoint = experiment.checkpoint

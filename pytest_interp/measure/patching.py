@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
-from pytest_interp.engine.interventions import HEAD_SITES, LAYER_SITES, At, Node, from_run, overwrite, text_of
+from pytest_interp.engine.interventions import HEAD_SITES, LAYER_SITES, At, Node, Patch, from_run, text_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric, as_metric
+from pytest_interp.engine.passes import patched
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.heads import Head, HeadLike, KVHead, as_heads
 from pytest_interp.measure._per_prompt import per_prompt, ratio_noise
@@ -14,6 +15,8 @@ from pytest_interp.measurement import Json, Measurement
 from pytest_interp.table import Table, heads_table
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.engine import Experiment
 
@@ -58,25 +61,9 @@ def head_patch_effect(
 
     Wang et al. 2022, section 3; Zhang and Nanda 2023 on direction and corruption.
     """
-    _check(activation, HEAD_SITES, "activation")
-    checkpoint = experiment.checkpoint
-    about: dict[str, Json] = {"activation": activation}
-    if isinstance(heads, KVHead):
-        groups = [check_kv_head(checkpoint, heads)]
-        if activation not in ("k", "v"):
-            raise UsageError(f"{heads} is a key-value head; it has k and v, no {activation}: pass a query head")
-        about["heads"] = [str(heads)]
-    else:
-        checked = [checkpoint.check_head(head) for head in as_heads(heads)]
-        groups = sorted({checkpoint.kv_head(head) for head in checked})
-        about["heads"] = [str(head) for head in checked]
-    if activation in ("k", "v"):
-        nodes = [Node(activation, kv.layer, kv.head, at) for kv in groups]
-        if checkpoint.shape.n_kv_heads < checkpoint.shape.n_heads:
-            about["kv_heads"] = {str(kv): [str(h) for h in checkpoint.sharers(kv)] for kv in groups}
-    else:
-        nodes = [Node(activation, head.layer, head.head, at) for head in checked]
-    return _effect(experiment, "head_patch_effect", nodes, at, direction, corruption, metric, about)
+    cell = _of_heads(experiment, heads, activation, at)
+    (effect,) = _effects(experiment, "head_patch_effect", [cell], direction, corruption, metric)
+    return effect
 
 
 def patch_effect(
@@ -108,12 +95,9 @@ def patch_effect(
 
     Meng et al. 2022 (causal tracing); Wang et al. 2022, section 3.
     """
-    _check(site, LAYER_SITES, "site")
-    if not 0 <= layer < experiment.checkpoint.shape.n_layers:
-        last = experiment.checkpoint.shape.n_layers - 1
-        raise UsageError(f"{experiment.checkpoint.name} has no layer {layer}: pass 0 to {last}")
-    about: dict[str, Json] = {"activation": site, "layer": layer}
-    return _effect(experiment, "patch_effect", [Node(site, layer, None, at)], at, direction, corruption, metric, about)
+    cell = _of_layer(experiment, site, layer, at)
+    (effect,) = _effects(experiment, "patch_effect", [cell], direction, corruption, metric)
+    return effect
 
 
 def patch_sweep(
@@ -148,41 +132,18 @@ def patch_sweep(
     chosen = range(shape.n_layers) if layers is None else list(layers)
     if site not in HEAD_SITES:
         columns = named_positions(experiment) if positions is None else positions
-        return Table(
-            {
-                (layer, column): patch_effect(
-                    experiment,
-                    cast("Stream", site),
-                    layer,
-                    at=column,
-                    direction=direction,
-                    corruption=corruption,
-                    metric=metric,
-                )
-                for layer in chosen
-                for column in columns
-            },
-            ("layer", "position"),
-        )
+        streams = {(layer, at): _of_layer(experiment, site, layer, at) for layer in chosen for at in columns}
+        effects = _effects(experiment, "patch_effect", list(streams.values()), direction, corruption, metric)
+        return Table(dict(zip(streams, effects, strict=True)), ("layer", "position"))
     heads: Sequence[Head | KVHead] = [Head(layer, head) for layer in chosen for head in range(shape.n_heads)]
     if site in ("k", "v") and shape.n_kv_heads < shape.n_heads:
         heads = sorted({checkpoint.kv_head(Head(layer, head)) for layer in chosen for head in range(shape.n_heads)})
-
-    def one(head: Head | KVHead, where: At) -> Measurement:
-        return head_patch_effect(
-            experiment,
-            head,
-            activation=cast("Activation", site),
-            at=where,
-            direction=direction,
-            corruption=corruption,
-            metric=metric,
-        )
-
+    cells = {(head, where): _of_heads(experiment, head, site, where)
+             for head in heads for where in ([at] if positions is None else positions)}  # fmt: skip
+    effects = _effects(experiment, "head_patch_effect", list(cells.values()), direction, corruption, metric)
     if positions is None:
-        return heads_table({head: one(head, at) for head in heads})
-    cells = {(head, column): one(head, column) for head in heads for column in positions}
-    return Table(cells, ("head", "position"))
+        return heads_table(dict(zip(heads, effects, strict=True)))
+    return Table(dict(zip(cells, effects, strict=True)), ("head", "position"))
 
 
 def named_positions(experiment: Experiment) -> Sequence[str | int]:
@@ -232,48 +193,74 @@ def _check(site: str, known: Sequence[str], what: str) -> None:
         raise UsageError(f"{what} is {site!r}; allowed: {', '.join(map(repr, known))}{nearest(site, known)}")
 
 
-def _effect(
+class _Cell(NamedTuple):
+    """What is exchanged together, and what a record says of it."""
+
+    nodes: tuple[Node, ...]
+    about: dict[str, Json]
+
+
+def _of_heads(experiment: Experiment, heads: HeadLike | KVHead | Iterable[HeadLike], activation: str, at: At) -> _Cell:
+    _check(activation, HEAD_SITES, "activation")
+    checkpoint = experiment.checkpoint
+    about: dict[str, Json] = {"activation": activation}
+    if isinstance(heads, KVHead):
+        groups = [check_kv_head(checkpoint, heads)]
+        if activation not in ("k", "v"):
+            raise UsageError(f"{heads} is a key-value head; it has k and v, no {activation}: pass a query head")
+        about["heads"] = [str(heads)]
+    else:
+        checked = [checkpoint.check_head(head) for head in as_heads(heads)]
+        groups = sorted({checkpoint.kv_head(head) for head in checked})
+        about["heads"] = [str(head) for head in checked]
+    about["at"] = text_of(at)
+    if activation not in ("k", "v"):
+        return _Cell(tuple(Node(activation, head.layer, head.head, at) for head in checked), about)
+    if checkpoint.shape.n_kv_heads < checkpoint.shape.n_heads:
+        about["kv_heads"] = {str(kv): [str(h) for h in checkpoint.sharers(kv)] for kv in groups}
+    return _Cell(tuple(Node(activation, kv.layer, kv.head, at) for kv in groups), about)
+
+
+def _of_layer(experiment: Experiment, site: str, layer: int, at: At) -> _Cell:
+    _check(site, LAYER_SITES, "site")
+    last = experiment.checkpoint.shape.n_layers - 1
+    if not 0 <= layer <= last:
+        raise UsageError(f"{experiment.checkpoint.name} has no layer {layer}: pass 0 to {last}")
+    return _Cell((Node(site, layer, None, at),), {"activation": site, "layer": layer, "at": text_of(at)})
+
+
+def _effects(
     experiment: Experiment,
     quantity: str,
-    nodes: Sequence[Node],
-    at: At,
+    cells: Sequence[_Cell],
     direction: Direction,
     corruption: str,
     metric: Metric | str,
-    about: dict[str, Json],
-) -> Measurement:
+) -> list[Measurement]:
+    """The effect of exchanging each cell on its own."""
     if direction not in get_args(Direction):
         raise UsageError(
             f"direction is {direction!r}; allowed: 'denoise' (clean into corrupted), 'noise' (the reverse)"
         )
-    source, target = ("clean", corruption) if direction == "denoise" else (corruption, "clean")
+    given, target = ("clean", corruption) if direction == "denoise" else (corruption, "clean")
     if experiment.data.run(corruption).digest == experiment.data.clean.digest or corruption == "clean":
         raise UsageError(
             f"the corruption {corruption!r} of {experiment.data.name} changes no prompt: an effect between equal runs "
             "is undefined; pass one that does"
         )
     score = LOGIT_DIFF if metric == "recovered" else as_metric(metric)
-    patched = experiment.scores(score, target, edits=overwrite(experiment, nodes, from_run(experiment, nodes, source)))
-    about = {**about, "at": text_of(at), "direction": direction, "corruption": corruption,
+    source = from_run(experiment, [node for cell in cells for node in cell.nodes], given)
+    passes = patched(experiment, [[Patch(cell.nodes, source)] for cell in cells], metric=score, run=target)
+    about = {"direction": direction, "corruption": corruption, "passes_from": passes.way,
              "metric": "recovered" if metric == "recovered" else score.text}  # fmt: skip
-    if metric != "recovered":
-        values = patched if score.score == "kl" else patched - experiment.scores(score, target)
-        return per_prompt(
-            experiment,
-            quantity,
-            values,
-            unit=score.unit,
-            tolerance=score.noise(experiment.checkpoint.dtype),
-            about=about,
-        )
-    clean, corrupted = experiment.logit_diffs("clean"), experiment.logit_diffs(corruption)
-    scale = clean - corrupted
-    return per_prompt(
-        experiment,
-        quantity,
-        patched - corrupted,
-        unit="recovered",
-        scale=scale,
-        tolerance=ratio_noise(experiment, scale),
-        about=about,
-    )
+    scale: Tensor | None = None
+    unit, noise, values = score.unit, score.noise(experiment.checkpoint.dtype), passes.values
+    if metric == "recovered":
+        scale = experiment.logit_diffs("clean") - experiment.logit_diffs(corruption)
+        unit, noise, values = "recovered", ratio_noise(experiment, scale), values - experiment.logit_diffs(corruption)
+    elif score.score != "kl":
+        values = values - experiment.scores(score, target)
+    return [
+        per_prompt(experiment, quantity, one, unit=unit, scale=scale, tolerance=noise, about={**cell.about, **about})
+        for cell, one in zip(cells, values, strict=True)
+    ]

@@ -8,12 +8,11 @@ at the receivers' positions, everything after recomputed. Into the logits there 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-import torch
-
-from pytest_interp.engine.interventions import At, Edits, Node, Source, from_run, mask_of, overwrite, text_of, together
+from pytest_interp.engine.interventions import At, Node, Patch, from_run, recorded, text_of
+from pytest_interp.engine.passes import Passes, patched
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.measure._per_prompt import per_prompt, ratio_noise
@@ -22,11 +21,7 @@ from pytest_interp.positions import END
 from pytest_interp.table import Table, heads_table
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from pytest_interp.checkpoints.checkpoint import Edit
     from pytest_interp.engine import Experiment
-    from pytest_interp.tasks import Group
 
 Into: TypeAlias = Literal["q", "k", "v"]
 MLPs: TypeAlias = Literal["recompute", "freeze"]
@@ -68,38 +63,8 @@ def path_patch_effect(
 
     Wang et al. 2022, section 2.2 and appendix B; Goldowsky-Dill et al. 2023.
     """
-    checkpoint = experiment.checkpoint
-    sent = [checkpoint.check_head(head) for head in as_heads(senders)]
-    received = _receivers(experiment, receivers, into, sent)
-    if mlps not in get_args(MLPs):
-        raise UsageError(f"mlps is {mlps!r}; allowed: 'recompute', 'freeze'")
-    if metric not in ("logit_diff", "of_clean"):
-        raise UsageError(f"metric is {metric!r}; allowed: 'logit_diff', 'of_clean'")
-    if experiment.data.run(corruption).digest == experiment.data.clean.digest or corruption == "clean":
-        raise UsageError(f"the corruption {corruption!r} changes no prompt: nothing would be sent along the path")
-    keep = sorted({checkpoint.hook(str(into), head.layer) for head in received})
-    logits, recorded = experiment.answer_logits(edits=_first_pass(experiment, sent, corruption, mlps), keep=keep)
-    if received:
-        edits, copies = _second_pass(experiment, received, str(into), at, recorded)
-        logits, _ = experiment.answer_logits(edits=edits, copies=copies)
-    clean = experiment.logit_diffs()
-    values = logits[:, 0] - logits[:, 1] - clean
-    about: dict[str, Json] = {
-        "heads": [str(head) for head in sent],
-        "receivers": [str(head) for head in received] or "logits",
-        "into": into or "logits",
-        "at": text_of(at),
-        "direction": "noise",
-        "corruption": corruption,
-        "mlps": mlps,
-        "metric": metric,
-    }
-    if metric == "logit_diff":
-        return per_prompt(experiment, "path_patch_effect", values, about=about)
-    noise = ratio_noise(experiment, clean)
-    return per_prompt(
-        experiment, "path_patch_effect", values, unit="of clean", scale=clean, tolerance=noise, about=about
-    )
+    (effect,) = _effects(experiment, [as_heads(senders)], receivers, into, at, corruption, mlps, metric)
+    return effect
 
 
 def path_patch_sweep(
@@ -120,21 +85,65 @@ def path_patch_sweep(
     heads = [Head(layer, head) for layer in chosen for head in range(shape.n_heads)]
     if not heads:
         raise NotApplicable("no head of these layers comes before a receiver: the effect is undefined, not zero")
-    return heads_table(
-        {
-            head: path_patch_effect(
-                experiment, head, receivers, into=into, at=at, corruption=corruption, mlps=mlps, metric=metric
-            )
-            for head in heads
-        }
-    )
+    effects = _effects(experiment, [(head,) for head in heads], receivers, into, at, corruption, mlps, metric)
+    return heads_table(dict(zip(heads, effects, strict=True)))
+
+
+def _effects(
+    experiment: Experiment,
+    several: Sequence[Sequence[Head]],
+    receivers: HeadLike | Iterable[HeadLike] | Literal["logits"],
+    into: Into | None,
+    at: At,
+    corruption: str,
+    mlps: MLPs,
+    metric: str,
+) -> list[Measurement]:
+    """The effect of several sets of senders, each on its own."""
+    sent = [[experiment.checkpoint.check_head(head) for head in heads] for heads in several]
+    received = _receivers(experiment, receivers, into, sent)
+    if mlps not in get_args(MLPs):
+        raise UsageError(f"mlps is {mlps!r}; allowed: 'recompute', 'freeze'")
+    if metric not in ("logit_diff", "of_clean"):
+        raise UsageError(f"metric is {metric!r}; allowed: 'logit_diff', 'of_clean'")
+    if experiment.data.run(corruption).digest == experiment.data.clean.digest or corruption == "clean":
+        raise UsageError(f"the corruption {corruption!r} changes no prompt: nothing would be sent along the path")
+    jobs = _first_pass(experiment, sent, corruption, mlps)
+    if received:
+        keep = sorted({experiment.checkpoint.hook(str(into), head.layer) for head in received})
+        first = patched(experiment, jobs, metric=None, keep=keep, alone=at)
+        passes = patched(experiment, _second_pass(experiment, received, str(into), at, first))
+    else:
+        passes = patched(experiment, jobs, alone=END)
+    clean = experiment.logit_diffs()
+    about: dict[str, Json] = {
+        "receivers": [str(head) for head in received] or "logits",
+        "into": into or "logits",
+        "at": text_of(at),
+        "direction": "noise",
+        "corruption": corruption,
+        "mlps": mlps,
+        "metric": metric,
+        "passes_from": passes.way,
+    }
+    of_clean: dict[str, Any] = {"unit": "of clean", "scale": clean, "tolerance": ratio_noise(experiment, clean)}
+    return [
+        per_prompt(
+            experiment,
+            "path_patch_effect",
+            one - clean,
+            about={"heads": [str(head) for head in heads], **about},
+            **(of_clean if metric == "of_clean" else {}),
+        )
+        for heads, one in zip(sent, passes.values, strict=True)
+    ]
 
 
 def _receivers(
     experiment: Experiment,
     receivers: HeadLike | Iterable[HeadLike] | Literal["logits"],
     into: Into | None,
-    sent: list[Head],
+    sent: Sequence[Sequence[Head]],
 ) -> list[Head]:
     """The receiving heads; none for the logits."""
     if receivers == "logits":
@@ -144,72 +153,49 @@ def _receivers(
     if into not in get_args(Into):
         raise UsageError(f"into is {into!r}; allowed for heads: 'q', 'k', 'v'")
     received = [experiment.checkpoint.check_head(head) for head in as_heads(receivers)]
-    if max(head.layer for head in received) <= min(head.layer for head in sent):
-        raise NotApplicable(
-            f"no receiver of {names_of(received)} comes after a sender of {names_of(sent)}: "
-            "the effect is undefined, not zero"
-        )
+    for heads in sent:
+        if max(head.layer for head in received) <= min(head.layer for head in heads):
+            raise NotApplicable(
+                f"no receiver of {names_of(received)} comes after a sender of {names_of(heads)}: "
+                "the effect is undefined, not zero"
+            )
     return received
 
 
-def _first_pass(experiment: Experiment, sent: list[Head], corruption: str, mlps: MLPs) -> Edits:
+def _first_pass(
+    experiment: Experiment, sent: Sequence[Sequence[Head]], corruption: str, mlps: MLPs
+) -> list[list[Patch]]:
     layers = range(experiment.checkpoint.shape.n_layers)
     frozen = [Node("z", layer) for layer in layers]
     if mlps == "freeze":
         frozen += [Node("mlp_out", layer) for layer in layers]
-    senders = [Node("z", head.layer, head.head) for head in sent]
-    return together(
-        overwrite(experiment, frozen, from_run(experiment, frozen, "clean")),
-        overwrite(experiment, senders, from_run(experiment, senders, corruption)),
-    )
+    held = Patch(tuple(frozen), from_run(experiment, frozen, "clean"))
+    senders = [tuple(Node("z", head.layer, head.head) for head in heads) for heads in sent]
+    source = from_run(experiment, [node for nodes in senders for node in nodes], corruption)
+    return [[held, Patch(nodes, source)] for nodes in senders]
 
 
 def _second_pass(
-    experiment: Experiment, received: list[Head], into: str, at: At, recorded: Mapping[str, list[Tensor]]
-) -> tuple[Edits, int]:
-    """The edits of pass 2, and how many copies of each group its batch holds."""
+    experiment: Experiment, received: Sequence[Head], into: str, at: At, first: Passes
+) -> list[list[Patch]]:
+    """The receivers' inputs as the first passes left them, put into the clean run."""
     checkpoint = experiment.checkpoint
-
-    def source(hook: str, index: int, value: Tensor) -> Tensor:
-        new = recorded[hook][index]
-        return new.repeat(value.shape[0] // new.shape[0], *(1 for _ in new.shape[1:]))
-
+    inputs = [recorded(kept, since.__getitem__) for kept, since in zip(first.kept, first.since, strict=True)]
     if into == "q":
-        return overwrite(experiment, [Node("q", head.layer, head.head, at) for head in received], source), 1
-    groups = sorted({checkpoint.kv_head(head) for head in received})
-    nodes = [Node(into, kv.layer, kv.head, at) for kv in groups]
+        nodes = tuple(Node("q", head.layer, head.head, at) for head in received)
+        return [[Patch(nodes, source)] for source in inputs]
+    shared = {kv: Node(into, kv.layer, kv.head, at) for kv in sorted({checkpoint.kv_head(head) for head in received})}
     if checkpoint.shape.n_kv_heads == checkpoint.shape.n_heads:
-        return overwrite(experiment, nodes, source), 1
+        return [[Patch(tuple(shared.values()), source)] for source in inputs]
 
-    # A shared key or value may change for the receiver alone. So each group runs twice in one batch: the second copy
-    # has the shared head exchanged, its receivers' z go over to the first, which is the result.
-    def edits(index: int, _: Group) -> Mapping[str, Edit]:
-        made: dict[str, Edit] = {}
-        for layer in sorted({head.layer for head in received}):
-            here = [node for node in nodes if node.layer == layer]
-            made[checkpoint.hook(into, layer)] = _exchange_in_copy(experiment, index, here, source)
-            made[checkpoint.hook("z", layer)] = _take_over([head.head for head in received if head.layer == layer])
-        return made
-
-    return edits, 2
-
-
-def _exchange_in_copy(experiment: Experiment, index: int, nodes: list[Node], source: Source) -> Edit:
-    hook = experiment.checkpoint.hook(nodes[0].site, nodes[0].layer)
-
-    def edit(value: Tensor) -> Tensor:
-        mask = mask_of(experiment, index, nodes, value).clone()
-        mask[: len(mask) // 2] = False
-        return torch.where(mask, source(hook, index, value), value)
-
-    return edit
-
-
-def _take_over(heads: list[int]) -> Edit:
-    def edit(z: Tensor) -> Tensor:
-        first, second = z.chunk(2)
-        first = first.clone()
-        first[:, :, heads] = second[:, :, heads]
-        return torch.cat([first, first])
-
-    return edit
+    # A shared key or value may change for the receivers alone. So their z is taken from a pass in which the shared
+    # head is exchanged, layer by layer, and put into one in which it is not.
+    jobs: list[list[Patch]] = [[] for _ in inputs]
+    for layer in sorted({head.layer for head in received}):
+        here = tuple(node for kv, node in shared.items() if kv.layer == layer)
+        exchanged = [[*job, Patch(here, source)] for job, source in zip(jobs, inputs, strict=True)]
+        passes = patched(experiment, exchanged, metric=None, keep=[checkpoint.hook("z", layer)])
+        readers = tuple(Node("z", head.layer, head.head) for head in received if head.layer == layer)
+        for job, kept, since in zip(jobs, passes.kept, passes.since, strict=True):
+            job.append(Patch(readers, recorded(kept, since.__getitem__)))
+    return jobs

@@ -1,0 +1,281 @@
+"""A bridge's own blocks, driven one by one: a pass that starts at a layer and at a position.
+
+A change at layer L and position p reaches nothing below L and, attention being causal, nothing before p. So such a
+pass takes the residual stream at the entry of L from an unedited one, with the keys and values of the positions
+before p, and runs only what comes after. Norms, rotation, gating and shared key-value heads are those of the
+model's own blocks; what each block has to be given beside the residual stream is taken from an ordinary pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+import torch
+
+from pytest_interp.measurement import FLOAT_NOISE
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor
+
+Edit: TypeAlias = Callable[["Tensor"], "Tensor"]
+"""What replaces an activation: gets it, returns another of the same shape."""
+
+Hook: TypeAlias = Callable[["Tensor", Any], "Tensor | None"]
+"""What TransformerLens calls at a hook point; its second argument has to be named ``hook``."""
+
+Way: TypeAlias = Literal["position", "layer", "whole"]
+"""From where a pass can start: a layer and a position, a layer alone, or the beginning."""
+
+
+_LEVEL = 7461
+"""Marks our hooks among those of others; TransformerLens counts its own from 0."""
+
+
+class Prepared(NamedTuple):
+    """What an unedited pass leaves for others to start from.
+
+    Attributes:
+        residual: at the entry of each layer, and after the last one; each of shape ``(row, pos, d_model)``.
+        logits: of the last position, ``(row, vocab)``.
+        cache: keys and values by layer as attention uses them (rotated), each ``(row, kv_head, pos, d_head)``.
+        way: from where other passes can start.
+    """
+
+    residual: Sequence[Tensor]
+    logits: Tensor
+    cache: Mapping[int, tuple[Tensor, Tensor]]
+    way: Way
+
+
+class Resumed(NamedTuple):
+    """What a resumed pass gives: the residual stream after the last block that ran, and what was kept by hook name."""
+
+    residual: Float[Tensor, "row pos d_model"]
+    kept: Mapping[str, Tensor]
+
+
+class _Cache:
+    """What attention takes for a key-value cache: remembers keys and values, or sets those of a prefix before them."""
+
+    def __init__(self, before: Callable[[int], tuple[Tensor, Tensor]] | None = None) -> None:
+        self.before = before
+        self.seen: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any) -> tuple[Tensor, Tensor]:
+        if self.before is None:
+            self.seen[layer] = keys, values
+            return keys, values
+        old_keys, old_values = self.before(layer)
+        return torch.cat([old_keys, keys], dim=2), torch.cat([old_values, values], dim=2)
+
+
+class Blocks:
+    """The blocks of a bridge."""
+
+    def __init__(self, bridge: Any, dtype: str) -> None:
+        self.bridge, self.dtype = bridge, dtype
+        self.n_layers = len(bridge.blocks)
+        self.points: Mapping[str, Any] = dict(bridge.hook_dict)
+        self._given: dict[int, list[tuple[Any, Any]]] = {}
+        self._ways: dict[int, Way] = {}
+
+    @property
+    def hooks(self) -> list[str]:
+        """The hook names whose activations a pass leaves for others to start from."""
+        entries = [f"blocks.{layer}.hook_resid_pre" for layer in range(self.n_layers)]
+        return [*entries, f"blocks.{self.n_layers - 1}.hook_resid_post"]
+
+    def prepare(
+        self, tokens: Int[Tensor, "row pos"], run: Callable[[Sequence[str]], tuple[Tensor, Mapping[str, Tensor]]]
+    ) -> Prepared:
+        """What an unedited pass leaves, and whether the blocks can be driven: tried on the first prompt.
+
+        Args:
+            tokens: the prompts.
+            run: makes the pass over them and keeps activations; returns the logits at END, and what was kept.
+        """
+        cache, length = _Cache(), tokens.shape[1]
+        with self._attending(cache), self._seeing(tokens.shape):
+            logits, kept = run(self.hooks)
+        prepared = Prepared([kept[name] for name in self.hooks], logits, cache.seen, "position")
+        if length not in self._ways:
+            with torch.inference_mode():
+                self._ways[length] = self._way(prepared)
+        way = self._ways[length]
+        if way == "whole":
+            return Prepared((), logits, {}, way)
+        return prepared._replace(way=way, cache=cache.seen if way == "position" else {})
+
+    def resume(
+        self,
+        prepared: Prepared,
+        rows: Int[Tensor, " row"],
+        layers: Sequence[int],
+        start: int,
+        *,
+        edits: Mapping[str, Edit] = {},
+        keep: Sequence[str] = (),
+        until: int | None = None,
+        attend: bool = True,
+    ) -> Resumed:
+        """Runs several passes over the same rows in one batch, from a position on, each joining at its layer.
+
+        Args:
+            prepared: of the prompts.
+            rows: which of them.
+            layers: the first block that runs of each pass, in ascending order. The batch of a block holds the rows of
+                the passes that have joined, one pass after the other.
+            start: the first position that is computed.
+            edits: hook name -> what replaces that activation, which begins at ``start``.
+            keep: hook names; each is kept as it is after its edit.
+            until: the last block that runs; None for all.
+            attend: whether what attention reads before ``start`` matters; not where all of its output is replaced.
+        """
+        bridge = self.bridge
+        kept: dict[str, Tensor] = {}
+
+        def before(index: int) -> tuple[Tensor, Tensor]:
+            copies = sum(layer <= index for layer in layers)
+            keys, values = (part[rows, :, :start].repeat(copies, 1, 1, 1) for part in prepared.cache[index])
+            return keys, values
+
+        last = self.n_layers - 1 if until is None else until
+        length = prepared.residual[0].shape[1]
+        given = self._given[length]
+        x = prepared.residual[0][:0, start:]
+        with (
+            torch.inference_mode(),
+            self.hooked(hooks_of(edits, keep, kept)),
+            self._attending(_Cache(before) if start and attend else None),
+        ):
+            for index in range(layers[0], last + 1):
+                if joining := layers.count(index):
+                    x = torch.cat([x, prepared.residual[index][rows, start:].repeat(joining, 1, 1)])
+                args, kwargs = _tail(given[index], length - start, length)
+                out = bridge.blocks[index](x, *args, **kwargs)
+                x = out[0] if isinstance(out, tuple) else out
+        return Resumed(x, kept)
+
+    @contextmanager
+    def hooked(self, hooks: Sequence[tuple[str, Hook]]) -> Iterator[None]:
+        """Hooks at points, and none of them afterwards; the bridge's own way walks all its modules each time."""
+        try:
+            for name, hook in hooks:
+                self.points[name].add_hook(hook, level=_LEVEL)
+            yield
+        finally:
+            for name in {name for name, _ in hooks}:
+                self.points[name].remove_hooks(level=_LEVEL)
+
+    def _way(self, prepared: Prepared) -> Way:
+        """From where the first prompt, resumed without any edit, ends with the logits that it had."""
+        expected, middle = prepared.logits[:1], prepared.residual[0].shape[1] // 2
+        allowed = FLOAT_NOISE[self.dtype] * max(1.0, float(expected.abs().max()) / 20)
+        ways: tuple[tuple[Way, int], ...] = (("position", middle), ("layer", 0))
+        for way, start in ways:
+            if way == "position" and len(prepared.cache) < self.n_layers:
+                continue
+            try:
+                row = torch.zeros(1, dtype=torch.long, device=expected.device)
+                end = self.resume(prepared, row, [0], start).residual[:, -1:]
+                got = self.bridge.unembed(self.bridge.ln_final(end))[:, 0].float()
+            except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError):
+                continue  # blocks that take something else than the one pass showed
+            if bool((got - expected).abs().max() <= allowed):
+                return way
+        return "whole"
+
+    @contextmanager
+    def _seeing(self, shape: Sequence[int]) -> Iterator[None]:
+        """Remembers what each block is given beside the residual stream, for prompts of this length."""
+        rows, length = shape
+        given: dict[int, tuple[Any, Any]] = {}
+
+        def see(index: int) -> Callable[..., None]:
+            def hook(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+                more = {name: value for name, value in kwargs.items() if args or name != "hidden_states"}
+                given[index] = _first(args[1:], rows), _first(more, rows)
+
+            return hook
+
+        blocks = [] if length in self._given else enumerate(self.bridge.blocks)
+        handles = [block.register_forward_pre_hook(see(index), with_kwargs=True) for index, block in blocks]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+        if given:
+            self._given[length] = [given[index] for index in range(self.n_layers)]
+
+    @contextmanager
+    def _attending(self, cache: _Cache | None) -> Iterator[None]:
+        """Attention that gets this for its key-value cache, whatever the model's own code calls its own."""
+
+        def give(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            return args, {**kwargs, "past_key_values": cache}
+
+        handles = []
+        if cache is not None:
+            handles = [
+                block.attn.register_forward_pre_hook(give, with_kwargs=True)
+                for block in self.bridge.blocks
+                if hasattr(block, "attn")
+            ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def hooks_of(edits: Mapping[str, Edit], keep: Sequence[str], kept: dict[str, Tensor]) -> list[tuple[str, Hook]]:
+    """Hooks that replace activations, and then keep some by name."""
+
+    def editing(edit: Edit) -> Hook:
+        return lambda value, hook: edit(value)  # noqa: ARG005
+
+    return [
+        *((name, editing(edit)) for name, edit in edits.items()),
+        *((name, storing(kept, name)) for name in keep),
+    ]
+
+
+def storing(kept: dict[str, Tensor], name: str) -> Hook:
+    """A hook that keeps an activation."""
+
+    def store(value: Tensor, hook: Any) -> None:  # noqa: ARG001
+        kept[name] = value.detach()
+
+    return store
+
+
+def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A change of every tensor in what a block is given; the model's own cache is left out, ours takes its place."""
+    if isinstance(value, tuple | list):
+        return type(value)(_each(item, change) for item in value)
+    if isinstance(value, dict):
+        return {name: _each(item, change) for name, item in value.items()}
+    if hasattr(value, "update"):
+        return None
+    return change(value) if isinstance(value, torch.Tensor) else value
+
+
+def _first(value: Any, rows: int) -> Any:
+    """What belongs to the first prompt, as one that all share: no prompt is padded."""
+    return _each(value, lambda one: one[:1] if one.ndim > 1 and len(one) == rows else one)
+
+
+def _tail(value: Any, count: int, length: int) -> Any:
+    """What belongs to the last positions: of masks by destination, of position ids and embeddings."""
+
+    def tail(one: Tensor) -> Tensor:
+        axis = {1: 0, 2: 1, 3: 1, 4: 2}.get(one.ndim)
+        if axis is None or one.shape[axis] != length:
+            return one
+        return one.narrow(axis, length - count, count)
+
+    return _each(value, tail)

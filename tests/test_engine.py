@@ -1,0 +1,242 @@
+"""Passes that start where a patch can first make a difference, against whole passes with hooks.
+
+``pytest tests/test_engine.py -rP`` prints the largest difference of any prompt.
+"""
+
+import pytest
+import torch
+
+from conftest import experiment_on
+from pytest_interp import Checkpoint, Experiment, Head
+from pytest_interp.checkpoints import known_specs
+from pytest_interp.checkpoints.blocks import Prepared
+from pytest_interp.checkpoints.memory import bytes_of
+from pytest_interp.engine.interventions import Node, Patch, ablated, from_run
+from pytest_interp.engine.metric import LOGIT_DIFF, Metric
+from pytest_interp.engine.passes import patched
+from pytest_interp.errors import UsageError
+from pytest_interp.measure import ablation_effect, backup_effect, patch_sweep, path_patch_effect
+
+WAYS = {
+    "planted": "layer",  # TransformerLens's native model takes no key-value cache
+    "planted-gqa": "layer",
+    "gpt2_like": "position",
+    "llama_like": "position",
+    "neox_like": "position",
+    "smollm2": "position",
+}
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def experiment(request):
+    if request.param == "planted-gqa":
+        return experiment_on(Checkpoint(known_specs()["planted-gqa"]))
+    checkpoint = request.getfixturevalue(request.param)
+    return experiment_on(checkpoint, n=6 if request.param == "smollm2" else 24)
+
+
+@pytest.fixture
+def whole(monkeypatch):
+    """Runs what it is given by whole passes."""
+
+    def run(experiment, measure):
+        def prepare(self, tokens):
+            return Prepared((), self.run(tokens).logits, {}, "whole")
+
+        with monkeypatch.context() as patch, experiment.checkpoint.scratch():
+            patch.setattr(Checkpoint, "prepare", prepare)
+            return measure()
+
+    return run
+
+
+def agree(experiment, what, fast, slow, bound=1e-4):
+    fast, slow = torch.as_tensor(fast), torch.as_tensor(slow)
+    largest = float((fast - slow).abs().max())
+    print(f"{experiment.checkpoint.name}: {what}: {largest:.1e} of {float(slow.abs().max()):.3g}")
+    assert largest <= bound * max(1, float(slow.abs().max()))
+    return largest
+
+
+def jobs_of(experiment, run):
+    """Patches of every site, of one node and of several in several layers, at some positions and at all."""
+    shape = experiment.checkpoint.shape
+    first, last = 0, shape.n_layers - 1
+    middle = last // 2
+    other = "s2-exchanged" if run == "clean" else "clean"
+    nodes = [
+        *((Node(site, layer, 1, at),) for site in ("z", "q", "pattern") for layer in (first, last)
+          for at in (None, "END", "S2")),
+        *((Node(site, layer, 0, at),) for site in ("k", "v") for layer in (first, middle) for at in (None, "S2")),
+        *((Node(site, layer, None, at),) for site in ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
+          for layer in (first, last) for at in (None, "END", "S2", "S1")),
+        tuple(Node("z", layer, head, "END") for layer in range(shape.n_layers) for head in (0, 1)),
+        (Node("z", middle, 0, ("S2", "END")), Node("q", last, 1, "END"), Node("mlp_out", middle)),
+    ]  # fmt: skip
+    if experiment.checkpoint.name == "neox-like":  # attention and MLP side by side: there is no stream between them
+        nodes = [some for some in nodes if some[0].site != "resid_mid"]
+    if shape.n_layers > 10:
+        nodes = nodes[::3]
+    source = from_run(experiment, [node for some in nodes for node in some], other)
+    return [[Patch(some, source)] for some in nodes]
+
+
+@pytest.fixture
+def small(experiment):
+    """The models on which everything can be tried in seconds; SmolLM2 stands for them at every site and path."""
+    if experiment.checkpoint.shape.n_layers > 10:
+        pytest.skip("tried on the small models, and in tests/test_independent.py by hand")
+    return experiment
+
+
+@pytest.mark.parametrize("run", ["clean", "s2-exchanged"])
+def test_every_site(experiment, whole, run, request):
+    if run == "clean" and experiment.checkpoint.shape.n_layers > 10:
+        pytest.skip("one direction is enough on SmolLM2")
+    jobs = jobs_of(experiment, run)
+    fast = patched(experiment, jobs, run=run)
+    slow = whole(experiment, lambda: patched(experiment, jobs, run=run))
+    assert (fast.way, slow.way) == (WAYS[request.node.callspec.params["experiment"]], "whole")
+    agree(experiment, f"every site, into {run}", fast.values, slow.values)
+    # It is no comparison of nothing: many patches move something.
+    moved = (slow.values - experiment.logit_diffs(run)).abs().amax(1)
+    assert (moved > 1e-3).sum() > len(jobs) // 4
+
+
+@pytest.mark.parametrize("how", ["zero", "mean", "resample", "permute"])
+def test_ablations(small, whole, how):
+    last = small.checkpoint.shape.n_layers - 1
+    heads = [Head(last // 2, 0), Head(last, 1)]
+    for at in (None, "END", ("S2", "END")):
+        one, other = (
+            run(lambda at=at: ablation_effect(small, heads, ablation=how, at=at).values)
+            for run in (lambda measure: measure(), lambda measure: whole(small, measure))
+        )
+        agree(small, f"{how} ablation at {at}", one, other)
+
+
+@pytest.mark.parametrize("metric", [Metric("kl"), Metric("log_prob"), Metric("log_prob", at="S2", token="next")])
+def test_other_metrics_at_other_positions(small, whole, metric):
+    source = from_run(small, [Node("resid_pre", 0)], "abc")
+    jobs = [[Patch((Node("resid_pre", 0, None, at),), source)] for at in (None, "IO", "S2", "END")]
+    fast = patched(small, jobs, metric=metric).values
+    slow = whole(small, lambda: patched(small, jobs, metric=metric)).values
+    agree(small, metric.text, fast, slow)
+    if metric.at == "S2":
+        assert torch.equal(fast[-1], small.scores(metric))  # what is patched later is not seen there
+
+
+@pytest.mark.parametrize("mlps", ["recompute", "freeze"])
+@pytest.mark.parametrize(("into", "at"), [("q", "END"), ("k", "S2"), ("v", "S2"), ("v", None), (None, "END")])
+def test_paths(experiment, whole, into, at, mlps):
+    if experiment.checkpoint.shape.n_layers > 10 and (mlps == "freeze" or at is None):
+        pytest.skip("tried on the small models")
+    last = experiment.checkpoint.shape.n_layers - 1
+    # Receivers in two layers, one of them before a sender.
+    receivers = "logits" if into is None else [Head(last - 1, 1), Head(last, 0)]
+    senders = [Head(0, 0), Head(last - 1, 1)]
+
+    def measure():
+        return path_patch_effect(experiment, senders, receivers, into=into, at=at, mlps=mlps).values
+
+    agree(experiment, f"paths into {into or 'logits'} at {at}, MLPs {mlps}", measure(), whole(experiment, measure))
+
+
+def test_what_is_kept(small, whole):
+    last = small.checkpoint.shape.n_layers - 1
+
+    def measure():
+        effect = backup_effect(small, [Head(last - 1, 0)], [Head(0, 1), Head(last, 1)], ablation="zero")
+        return [one.values for by in (effect.after, effect.after_live) for one in by.values()]
+
+    agree(small, "attribution after a knock-out", measure(), whole(small, measure))
+
+
+def test_a_small_budget_changes_nothing(small, monkeypatch):
+    jobs = jobs_of(small, "clean")
+    one = patched(small, jobs).values
+    per_row = small.checkpoint.bytes_of_row(20, 20, logits=False)
+    monkeypatch.setattr(small.checkpoint, "budget", 2 * per_row)
+    agree(small, "in batches of about two rows", patched(small, jobs).values, one, bound=2e-5)
+
+
+def test_a_budget_for_less_than_one_prompt_gets_a_sentence(gpt2_like, monkeypatch):
+    experiment = experiment_on(gpt2_like)
+    monkeypatch.setattr(gpt2_like, "budget", 100)
+    with pytest.raises(UsageError, match=r"one prompt of 1\d tokens needs .* MB on gpt2-like, but 0.0 MB are allowed"):
+        patched(experiment, jobs_of(experiment, "clean"))
+
+
+@pytest.mark.parametrize("text", ["", "much", "-3M", "0", "3 T"])
+def test_amounts_of_memory(text):
+    assert (bytes_of("300M"), bytes_of("2GB"), bytes_of("1.5 kib"), bytes_of("17")) == (300 << 20, 2 << 30, 1536, 17)
+    with pytest.raises(UsageError, match="is no amount of memory; pass a number of bytes"):
+        bytes_of(text)
+
+
+def test_hooks_of_others_make_whole_passes(gpt2_like):
+    experiment = experiment_on(gpt2_like)
+    jobs = jobs_of(experiment, "clean")[:4]
+    one = patched(experiment, jobs)
+    bridge = gpt2_like._bridge
+    with bridge.hooks(fwd_hooks=[("blocks.1.hook_mlp_out", lambda value, hook: value * 0.5)]):
+        other = patched(experiment, jobs)
+    assert (one.way, other.way) == ("position", "whole")
+    assert (one.values - other.values).abs().max() > 0.01
+    assert torch.equal(patched(experiment, jobs).values, one.values)
+
+
+def test_blocks_that_cannot_be_driven_are_run_whole(gpt2_like, monkeypatch):
+    from pytest_interp.checkpoints.blocks import Blocks
+
+    def stubborn(self, *args, **kwargs):
+        raise TypeError("this block takes something else")
+
+    experiment = experiment_on(gpt2_like)
+    monkeypatch.setattr(Blocks, "resume", stubborn)
+    monkeypatch.setattr(gpt2_like._blocks, "_ways", {})
+    with gpt2_like.scratch():
+        passes = patched(experiment, jobs_of(experiment, "clean")[:2])
+    assert passes.way == "whole"
+
+
+def test_blocks_that_end_elsewhere_are_run_whole(gpt2_like, monkeypatch):
+    """Driven wrongly (here: without what comes before), they are found out and not used."""
+    from pytest_interp.checkpoints import blocks
+
+    monkeypatch.setattr(blocks._Cache, "update", lambda self, keys, values, layer: self.seen.update(
+        {layer: (keys, values)}) or (keys, values))  # fmt: skip
+    monkeypatch.setattr(gpt2_like._blocks, "_ways", {})
+    monkeypatch.setattr(gpt2_like._blocks, "_given", {})
+    experiment = experiment_on(gpt2_like)
+    with gpt2_like.scratch():
+        assert patched(experiment, jobs_of(experiment, "clean")[:2]).way == "layer"
+
+
+def test_nothing_stays_after_an_error(gpt2_like):
+    experiment = experiment_on(gpt2_like)
+    before = gpt2_like.state()
+
+    def fail(*_):
+        raise RuntimeError("in the middle of a pass")
+
+    patch = Patch((Node("z", 1, 0, "END"),), ablated(experiment, [Node("z", 1, 0)], "zero"))
+    object.__setattr__(patch.source, "give", fail)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        patched(experiment, [[patch]])
+    assert gpt2_like.state() == before
+    assert gpt2_like.attached == []
+
+
+def test_records_say_where_passes_started(planted_ioi, gpt2_like):
+    for experiment, way in ((planted_ioi, "layer"), (experiment_on(gpt2_like), "position")):
+        cells = patch_sweep(experiment, "z", at="END", layers=[1])
+        assert {cell.about["passes_from"] for cell in cells.values()} == {way}
+
+
+def test_a_patch_before_the_runs_differ_does_nothing(gpt2_like):
+    """Before S2 the runs are equal: no pass is needed to know it."""
+    experiment: Experiment = experiment_on(gpt2_like)
+    cells = patch_sweep(experiment, "resid_pre", positions=["IO", "S1"])
+    assert {value for cell in cells.values() for value in cell.values} == {0.0}
+    assert LOGIT_DIFF.unit == "logits"
