@@ -15,7 +15,7 @@ from pytest_interp.errors import ClaimFailed, UsageError, nearest
 from pytest_interp.heads import Head
 from pytest_interp.options import Options
 
-MARKER_KEYS = ("source", "role", "checkpoints", "cls")
+MARKER_KEYS = ("source", "role", "checkpoints", "cls", "row", "quick")
 NOT_CHECKED = "not checked: "
 NOT_APPLICABLE = "not applicable: "
 
@@ -39,12 +39,16 @@ class Claim:
         role: the role whose heads ``head`` and ``heads`` are.
         checkpoints: the only checkpoints it is about; by default every one.
         cls: the class of a published figure: A exact, B regenerable, C band, D sign or rank.
+        row: the rows of a list of documented findings that it checks.
+        quick: whether it belongs to the few that ``--interp-quick`` runs.
     """
 
     source: str
     role: str | None = None
     checkpoints: tuple[str, ...] = ()
     cls: str | None = None
+    row: tuple[str, ...] = ()
+    quick: bool = False
 
 
 def claim_of(node: Any) -> Claim | None:
@@ -68,8 +72,9 @@ def claim_of(node: Any) -> Claim | None:
         keywords.update(mark.kwargs)
     if not isinstance(keywords.get("source"), str) or not keywords["source"]:
         raise UsageError('claim marker needs its source, e.g. claim(source="Wang et al. 2022, 3.1")')
-    only = keywords.get("checkpoints", ())
-    keywords["checkpoints"] = (only,) if isinstance(only, str) else tuple(only)
+    for key in ("checkpoints", "row"):
+        some = keywords.get(key, ())
+        keywords[key] = (some,) if isinstance(some, str) else tuple(some)
     if keywords.get("cls") not in (None, "A", "B", "C", "D"):
         raise UsageError(f"claim marker: cls is {keywords['cls']!r}; allowed: 'A', 'B', 'C', 'D'")
     return Claim(**keywords)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,6 +30,56 @@ def task(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Callable[...
         seed = 2 * options.interp_seed + (half == "confirm")
         data = draw(checkpoint.tokenizer, half=half, n=options.interp_prompts, seed=seed, bos=checkpoint.bos)
         return Experiment(checkpoint, data, seed=options.interp_seed)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def prompts(checkpoint: Checkpoint) -> Callable[..., Experiment]:
+    """``prompts("When ... gave a book to", " Mary", " John", bos=True)``: listed prompts, a fixed population.
+
+    Prompts, answers and distractors are strings or equally long lists of them; ``corrupted`` and ``positions`` as in
+    ``from_strings``, with a string for a list of one; ``bos`` by default as the checkpoint's other prompts.
+    """
+    from pytest_interp.engine import Experiment
+    from pytest_interp.tasks import from_strings
+
+    def several(value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    def build(
+        clean: Any,
+        answers: Any,
+        distractors: Any,
+        *,
+        bos: bool | None = None,
+        corrupted: Mapping[str, Any] | None = None,
+        positions: Mapping[str, Any] | None = None,
+        name: str = "listed prompts",
+    ) -> Experiment:
+        data = from_strings(
+            checkpoint.tokenizer,
+            clean=several(clean),
+            answers=several(answers),
+            distractors=several(distractors),
+            corrupted={key: several(value) for key, value in (corrupted or {}).items()},
+            positions={key: several(value) for key, value in (positions or {}).items()},
+            bos=checkpoint.bos if bos is None else bos,
+            name=name,
+        )
+        return Experiment(checkpoint, data)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def doubled_of(checkpoint: Checkpoint) -> Callable[..., Experiment]:
+    """``doubled_of([[5, 9, 2], ...], bos=False)``: given token ids, each sequence said twice: a fixed population."""
+    from pytest_interp.engine import Experiment
+    from pytest_interp.tasks import doubled_of as draw
+
+    def build(sequences: Any, *, bos: bool = False) -> Experiment:
+        return Experiment(checkpoint, draw(checkpoint.tokenizer, sequences, bos=bos))
 
     return build
 

@@ -340,3 +340,52 @@ def test_a_task_of_ones_own_can_be_patched_at_its_positions(gpt2_like):
             experiment, "1.1", at="giver", direction=direction, corruption="giver", metric="logit_diff"
         )
         assert abs(effect.value) > 1e-3
+
+
+def test_what_a_head_writes_from_each_source_adds_up(gpt2_like):
+    """Over every position of P8 the parts of a head's attribution are its attribution."""
+    from pytest_interp import Experiment
+    from pytest_interp.measure import head_attributions, source_attributions
+    from pytest_interp.tasks import from_strings
+
+    words = ["When", "Mary", "and", "John", "went", "to", "the", "shops", ",", "John", "gave", "the", "bag", "to"]
+    data = from_strings(
+        gpt2_like.tokenizer, clean=[" ".join(words)], answers=["Mary"], distractors=["John"], bos=False,
+        positions={f"w{i}": [word] for i, word in enumerate(words) if words.count(word) == 1} | {"BEFORE": ["John"]},
+    )  # fmt: skip
+    experiment = Experiment(gpt2_like, data)
+    parts = [source_attributions(experiment, name, of="logit_diff") for name in data.clean.position_names]
+    whole = head_attributions(experiment)
+    for head in (Head(0, 1), Head(2, 3)):
+        # "John" and "to" stand twice: what their first mentions write is the rest, found by hand.
+        pattern = gpt2_like.run(data.clean.groups[0].tokens, keep=[gpt2_like.hook("pattern", head.layer)])
+        read = pattern.kept[gpt2_like.hook("pattern", head.layer)][0, head.head, -1]
+        v = gpt2_like.run(data.clean.groups[0].tokens, keep=[gpt2_like.hook("v", head.layer)])
+        value = v.kept[gpt2_like.hook("v", head.layer)][0, :, head.head]
+        w_u = gpt2_like.w_u()
+        direction = w_u[:, data.clean.groups[0].answers[0]] - w_u[:, data.clean.groups[0].distractors[0]]
+        scale = experiment.activation(gpt2_like.scale_hook)[0][0, -1, 0]
+        by_hand = read * ((value @ gpt2_like.w_o(head.layer)[head.head]) @ direction) / scale
+        covered = {int(data.clean.groups[0].positions[name][0]) for name in data.clean.position_names}
+        rest = float(sum(by_hand[i] for i in range(len(words)) if i not in covered))
+        assert sum(part[head].value for part in parts) + rest == pytest.approx(whole[head].value, abs=1e-4)
+
+
+def test_attributions_without_the_movers(planted_ioi):
+    from pytest_interp.measure import attributions_without
+
+    table = attributions_without(planted_ioi, MOVERS, ablation="zero")
+    effect = backup_effect(planted_ioi, MOVERS, ["4.0", "4.1"], ablation="zero")
+    assert {table[Head.parse(head)].value for head in MOVERS} == {0.0}
+    for head in ("4.0", "4.1"):
+        assert table[Head.parse(head)].value == pytest.approx(effect.after_live[Head.parse(head)].value, abs=1e-6)
+
+
+def test_given_tokens_said_twice(planted):
+    from pytest_interp.tasks import doubled_of
+
+    data = doubled_of(planted.tokenizer, [[5, 9, 2], [7, 3, 8]], bos=True)
+    assert data.clean.groups[0].tokens.tolist() == [[0, 5, 9, 2, 5, 9, 2], [0, 7, 3, 8, 7, 3, 8]]
+    assert data.population == "fixed"
+    with pytest.raises(UsageError, match=r"2 sequences of lengths \[1, 2\] were passed; pass at least one"):
+        doubled_of(planted.tokenizer, [[1], [1, 2]], bos=True)

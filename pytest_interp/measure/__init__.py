@@ -7,11 +7,16 @@ from pytest_interp.measure.attention import (
     attention_write_correlation,
     head_attentions,
 )
-from pytest_interp.measure.backup import BackupEffect, backup_effect, self_repair
+from pytest_interp.measure.backup import BackupEffect, attributions_without, backup_effect, self_repair
 from pytest_interp.measure.circuit import completeness, faithfulness, minimality
 from pytest_interp.measure.copying import copy_score, copy_scores, ov_eigenvalue_score, prompt_copy_score
 from pytest_interp.measure.detectors import detector_score, detector_scores
-from pytest_interp.measure.dla import component_attributions, direct_logit_attribution, head_attributions
+from pytest_interp.measure.dla import (
+    component_attributions,
+    direct_logit_attribution,
+    head_attributions,
+    source_attributions,
+)
 from pytest_interp.measure.logit_diff import accuracy, logit_diff
 from pytest_interp.measure.logit_lens import logit_lens
 from pytest_interp.measure.next_token import NextToken, loss, next_token, next_tokens, top_k
@@ -39,6 +44,7 @@ __all__ = [
     "attention",
     "attention_and_write",
     "attention_write_correlation",
+    "attributions_without",
     "backup_effect",
     "completeness",
     "component_attributions",
@@ -71,5 +77,6 @@ __all__ = [
     "score_statistics",
     "selectivity",
     "self_repair",
+    "source_attributions",
     "top_k",
 ]

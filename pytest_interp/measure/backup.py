@@ -15,6 +15,7 @@ from pytest_interp.measure._per_prompt import per_prompt, ratio_noise
 from pytest_interp.measure.dla import attribute, attributions, final_scale
 from pytest_interp.measurement import Json, Measurement
 from pytest_interp.positions import END
+from pytest_interp.table import Table, heads_table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -114,6 +115,36 @@ def backup_effect(
         total_before=measured("logit_diff", total),
         total_after=measured("logit_diff", ablated.logit_diffs),
         naive=measured("logit_diff", total - ablated.removed, naive=True),
+    )
+
+
+def attributions_without(
+    experiment: Experiment, knocked_out: HeadLike | Iterable[HeadLike], *, ablation: Ablation = "mean"
+) -> Table[Head]:
+    """The direct logit attribution of every head while others are knocked out at END, with that run's own scale.
+
+    Args:
+        experiment: checkpoint and data set.
+        knocked_out: the heads whose z at END is replaced.
+        ablation: as for :func:`backup_effect`.
+
+    Returns:
+        A table of logits, layer by head, the knocked-out heads' replaced output among them.
+
+    Wang et al. 2022, section 3.4; TransformerLens's Exploratory_Analysis_Demo.
+    """
+    heads = experiment.checkpoint.shape.heads
+    out = [experiment.checkpoint.check_head(head) for head in as_heads(knocked_out)]
+    passes = ablated_pass(experiment, out, ablation, heads)
+    values = attribute(experiment, heads, passes.kept, passes.live)
+    about: dict[str, Json] = {"knocked_out": [str(head) for head in out], "ablation": ablation}
+    return heads_table(
+        {
+            head: per_prompt(
+                experiment, "direct_logit_attribution", values[:, i], about={"heads": [str(head)], **about}
+            )
+            for i, head in enumerate(heads)
+        }
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -54,6 +54,56 @@ def head_attributions(experiment: Experiment, *, run: str = "clean") -> Table[He
                 experiment, "direct_logit_attribution", values[:, i], about={"heads": [str(head)], "run": run}
             )
             for i, head in enumerate(heads)
+        }
+    )
+
+
+def source_attributions(
+    experiment: Experiment, source: str, *, of: Literal["answer", "logit_diff"] = "answer", run: str = "clean"
+) -> Table[Head]:
+    """What every head writes from one source position alone: its part of the direct logit attribution at END.
+
+    ``attention(END -> source) * v(source) W_O . W_U[answer] / scale``: summed over all sources it is what the head
+    writes into the answer's logit.
+
+    Args:
+        experiment: checkpoint and data set.
+        source: a named position, such as ``IO``.
+        of: ``answer``: its logit alone; ``logit_diff``: minus the distractor's.
+        run: ``clean`` or a corruption.
+
+    Returns:
+        A table of logits, layer by head.
+
+    McDougall et al. 2023 (copy suppression), figure 9, with ``source="IO"``.
+    """
+    checkpoint = experiment.checkpoint
+    layers = range(checkpoint.shape.n_layers)
+    hooks = [checkpoint.hook(site, layer) for layer in layers for site in ("pattern", "v")]
+    scale_hook = [checkpoint.scale_hook] if checkpoint.scale_hook else []
+    kept = experiment.activations([*hooks, *scale_hook], experiment.data.run(run))
+    scales, w_u = final_scale(experiment, kept), checkpoint.w_u()
+    values: dict[Head, list[Tensor]] = {head: [] for head in checkpoint.shape.heads}
+    for index, group in enumerate(experiment.data.clean.groups):
+        rows = torch.arange(len(group.rows), device=w_u.device)
+        where = experiment.position(group, source)
+        direction = w_u[:, group.answers.to(w_u.device)].T
+        if of == "logit_diff":
+            direction = direction - w_u[:, group.distractors.to(w_u.device)].T
+        for head in checkpoint.shape.heads:
+            read = kept[checkpoint.hook("pattern", head.layer)][index][rows, head.head, -1, where]
+            value = kept[checkpoint.hook("v", head.layer)][index][rows, where, checkpoint.kv_head(head).head]
+            written = (value @ checkpoint.w_o(head.layer)[head.head]).float()
+            values[head].append(read * (written * direction.float()).sum(-1) / scales[index])
+    return heads_table(
+        {
+            head: per_prompt(
+                experiment,
+                "source_attribution",
+                experiment.in_order(one),
+                about={"heads": [str(head)], "source": source, "of": of, "run": run},
+            )
+            for head, one in values.items()
         }
     )
 

@@ -6,7 +6,7 @@ from pytest_interp.tasks.facts import alex_hart, capitals, surnames
 from pytest_interp.tasks.ioi import ioi, ioi_grid, single_token_names
 from pytest_interp.tasks.p8 import p8
 from pytest_interp.tasks.prompts import Group, Prompt, PromptSet
-from pytest_interp.tasks.repeated import doubled, repeated
+from pytest_interp.tasks.repeated import doubled, doubled_of, repeated
 from pytest_interp.tasks.sequences import sequences
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "analogies",
     "capitals",
     "doubled",
+    "doubled_of",
     "from_strings",
     "ioi",
     "ioi_grid",

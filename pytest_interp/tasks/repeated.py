@@ -52,6 +52,35 @@ def doubled(tokenizer: Any, *, length: int, n: int, seed: int, bos: bool) -> Dat
     return _data(tokenizer, length, n, seed, bos, least=2, whole=True)
 
 
+def doubled_of(tokenizer: Any, sequences: Sequence[Sequence[int]], *, bos: bool) -> DataSet:
+    """Given sequences of token ids, each said twice in full: a fixed population, for figures that name their tokens.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        sequences: token ids of one length, at least 2.
+        bos: whether BOS stands before each.
+
+    Raises:
+        UsageError: none, or sequences of several lengths.
+    """
+    lengths = sorted({len(one) for one in sequences})
+    if len(lengths) != 1 or lengths[0] < 2:
+        raise UsageError(
+            f"{len(sequences)} sequences of lengths {lengths} were passed; pass at least one, all of one length of at "
+            "least 2 tokens"
+        )
+    prompts = []
+    for i, one in enumerate(sequences):
+        prompt = Prompt(_text(tokenizer, [*one, *one]), _text(tokenizer, one[:1]), _text(tokenizer, one[1:2]), {},
+                        f"sequence {i}")  # fmt: skip
+        prompts.append((prompt, [*one, *one], one[0], one[1]))
+    made = from_ids(tokenizer, prompts, {}, bos=bos)
+    return DataSet(
+        name=f"doubled/{len(sequences[0])} given", clean=made, corrupted={}, reference=None, population="fixed",
+        seed=None, rebuild=lambda rows: doubled_of(tokenizer, [sequences[row] for row in rows], bos=bos),
+    )  # fmt: skip
+
+
 def _data(tokenizer: Any, length: int, n: int, seed: int, bos: bool, *, least: int, whole: bool) -> DataSet:
     special = {*tokenizer.all_special_ids, tokenizer.unk_token_id}
     ordinary = [token for token in range(len(tokenizer)) if token not in special]
