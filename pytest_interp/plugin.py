@@ -141,7 +141,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(row.text, **row.markup)
     if path := options_of(config).interp_records:
         save(config.invocation_params.dir / path, outcomes_of(reports))
-    for title, texts in run_again(reports).items():
+    for title, texts in run_again(reports, verbose=terminalreporter.verbosity > 0).items():
         if texts:
             terminalreporter.section(title)
             for text in texts:

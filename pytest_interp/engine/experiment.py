@@ -95,38 +95,42 @@ class Experiment:
             kept: dict[str, list[Tensor]] = {hook: [] for hook in wanted}
             for index, group in enumerate(prompts.groups):
                 one = self.checkpoint.run(group.tokens, keep=wanted)
-                memo[prompts.digest, index, "logits"] = one.logits
+                self._note(prompts, index, one.logits)
                 for hook in wanted:
                     kept[hook].append(one.kept[hook])
             memo.update({(prompts.digest, hook): tensors for hook, tensors in kept.items()})
         return {hook: memo[prompts.digest, hook] for hook in hooks}
-
-    def end_logits(self, index: int, run: str = "clean") -> Float[Tensor, "row vocab"]:
-        """An unedited run's logits of a group at END; any pass over it leaves them."""
-        prompts, memo = self.data.run(run), self.checkpoint.memory
-        key = (prompts.digest, index, "logits")
-        if key not in memo:
-            memo[key] = self.checkpoint.run(prompts.groups[index].tokens).logits
-        found: Tensor = memo[key]
-        return found
 
     def prepared(self, index: int, run: str = "clean") -> Prepared:
         """What an unedited pass over a group leaves for patched ones to start from."""
         prompts, memo = self.data.run(run), self.checkpoint.memory
         key = (prompts.digest, index, "prepared")
         if key not in memo:
-            memo[key] = self.checkpoint.prepare(prompts.groups[index].tokens)
-            memo[prompts.digest, index, "logits"] = memo[key].logits
+            made = self.checkpoint.prepare(prompts.groups[index].tokens)
+            self._note(prompts, index, made.logits)
+            memo[key] = made._replace(logits=made.logits[:1])
         found: Prepared = memo[key]
         return found
 
+    def _note(self, prompts: PromptSet, index: int, logits: Float[Tensor, "row vocab"]) -> Float[Tensor, "row 2"]:
+        """Keeps the logits of answer and distractor that any unedited pass over a group gives."""
+        groups, memo = self.data.clean.groups, self.checkpoint.memory
+        if not any(prompts is run for run in (self.data.clean, *self.data.corrupted.values())):
+            return logits[:, :0]  # the reference's prompts are not aligned with the answers
+        columns = torch.stack([groups[index].answers, groups[index].distractors], dim=1).to(logits.device)
+        pairs = logits.gather(1, columns).cpu()
+        memo[prompts.digest, self.data.clean.digest, index, "pairs"] = pairs
+        return pairs
+
     def answer_logits(self, run: str = "clean") -> Float[Tensor, "prompt 2"]:
         """Logits of answer and distractor at END in data-set order."""
-        out = torch.empty(len(self.data.clean), 2)
-        for index, clean in enumerate(self.data.clean.groups):
-            logits = self.end_logits(index, run)
-            columns = torch.stack([clean.answers, clean.distractors], dim=1).to(logits.device)
-            out[list(clean.rows)] = logits.gather(1, columns).cpu()
+        prompts, memo = self.data.run(run), self.checkpoint.memory
+        out = torch.empty(len(prompts), 2)
+        for index, group in enumerate(prompts.groups):
+            pairs = memo.get((prompts.digest, self.data.clean.digest, index, "pairs"))
+            if pairs is None:
+                pairs = self._note(prompts, index, self.checkpoint.run(group.tokens).logits)
+            out[list(group.rows)] = pairs
         return out
 
     def logit_diffs(self, run: str = "clean") -> Float[Tensor, " prompt"]:
@@ -151,8 +155,6 @@ class Experiment:
         """An unedited run's logits of a group at one position of each row."""
         prompts, memo = self.data.run(run), self.checkpoint.memory
         tokens = prompts.groups[index].tokens
-        if bool((where == tokens.shape[1] - 1).all()):
-            return self.end_logits(index, run)
         key = (prompts.digest, index, "logits", tuple(where.tolist()))
         if key not in memo:
             memo[key] = self.checkpoint.run(tokens, positions=where[:, None]).logits[:, 0]

@@ -10,12 +10,30 @@ WIDTH = 79
 _UNITS = ("logits", "probability", "share", "recovered", "nats")
 
 
-def noise(outcomes: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Lines of at most 79 columns; none where nothing was measured again."""
+def noise(outcomes: Iterable[Mapping[str, Any]], *, verbose: bool = False) -> list[str]:
+    """Lines of at most 79 columns; none where nothing was measured again. ``verbose``: every number's movements too."""
     tried = [outcome for outcome in outcomes if outcome.get("noise")]
     lines: list[str] = []
     for checkpoint in dict.fromkeys(str(outcome["checkpoint"]) for outcome in tried):
-        lines += _table(checkpoint, [outcome for outcome in tried if outcome["checkpoint"] == checkpoint])
+        mine = [outcome for outcome in tried if outcome["checkpoint"] == checkpoint]
+        lines += [*_table(checkpoint, mine), *(_each(mine) if verbose else ())]
+    return lines
+
+
+def _each(outcomes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Each claim's numbers: how far inside the bound, and how far each condition moved them."""
+    lines: list[str] = []
+    for outcome in outcomes:
+        names = list(dict.fromkeys(one["condition"] for one in outcome["noise"]))
+        by_condition = [[one for one in outcome["noise"] if one["condition"] == name] for name in names]
+        for verdicts in zip(*by_condition, strict=False):
+            first = verdicts[0]
+            lines.append(f"  {outcome['claim']['name']}"[:WIDTH])
+            moved = [
+                f"{one['condition']} {'.' if one['by'] is None else format(one['by'], '+.1e')}" for one in verdicts
+            ]
+            text = f"{first['quantity']}, margin {first['margin']:.1e} {first['unit']}: {', '.join(moved)}"
+            lines += wrap(text, WIDTH, initial_indent="    ", subsequent_indent="      ", break_on_hyphens=False)
     return lines
 
 

@@ -82,10 +82,10 @@ def summarise(reports: Iterable[Any], *, verbose: bool) -> list[Line]:
     return lines
 
 
-def run_again(reports: Iterable[Any]) -> dict[str, list[str]]:
+def run_again(reports: Iterable[Any], *, verbose: bool) -> dict[str, list[str]]:
     """What is said of claims that were run again, by section: on their mutants, and for their noise."""
     outcomes = outcomes_of(reports)
-    return {"mutants": falsified(outcomes), "noise": noise(outcomes)}
+    return {"mutants": falsified(outcomes), "noise": noise(outcomes, verbose=verbose)}
 
 
 def outcomes_of(reports: Iterable[Any]) -> list[dict[str, Any]]:

@@ -145,6 +145,16 @@ def test_noise_lists_what_moved_and_what_hangs_on_it(project):
             "  not supported with BOS turned: *",
         ]
     )
+    assert "margin 8" not in result.stdout.str()
+    result = run(project, "--interp-noise", "-k", "task", "-v")
+    result.stdout.fnmatch_lines(
+        [
+            "  test_task*",
+            "    logit_diff, margin *e+00 logits: batches of 5 [+-]*e-*, other threads *",
+            "      *BOS turned *e+00",
+        ]
+    )
+    assert max(map(len, result.stdout.str().partition("= noise =")[2].splitlines()[1:-1])) <= 79
 
 
 def test_a_record_carries_all_that_a_number_rests_on(project):
