@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         assert_copy_score,
         assert_detector_score,
         assert_direct_logit_attribution,
+        assert_every,
         assert_faithfulness,
         assert_flips,
         assert_head_patch_effect,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         assert_top,
         assert_top_k,
     )
+    from pytest_interp.checking import Checked, check
     from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.checkpoints.spec import CheckpointSpec
     from pytest_interp.circuit import Circuit, Role, load_circuit
@@ -65,6 +67,7 @@ _HOMES = {
         "assert_copy_score",
         "assert_detector_score",
         "assert_direct_logit_attribution",
+        "assert_every",
         "assert_faithfulness",
         "assert_flips",
         "assert_head_patch_effect",
@@ -85,6 +88,7 @@ _HOMES = {
         "assert_top",
         "assert_top_k",
     ),
+    "checking": ("Checked", "check"),
     "checkpoints.checkpoint": ("Checkpoint",),
     "checkpoints.spec": ("CheckpointSpec",),
     "circuit": ("Circuit", "Role", "load_circuit"),
@@ -101,6 +105,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Bound",
+    "Checked",
     "Checkpoint",
     "CheckpointSpec",
     "Circuit",
@@ -129,6 +134,7 @@ __all__ = [
     "assert_copy_score",
     "assert_detector_score",
     "assert_direct_logit_attribution",
+    "assert_every",
     "assert_faithfulness",
     "assert_flips",
     "assert_head_patch_effect",
@@ -148,6 +154,7 @@ __all__ = [
     "assert_some_head",
     "assert_top",
     "assert_top_k",
+    "check",
     "from_strings",
     "judge",
     "load_circuit",

@@ -28,10 +28,10 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     if item.get_closest_marker("claim") is None:
         return (yield)
     from pytest_interp.errors import NotApplicable
-    from pytest_interp.selection import NOT_APPLICABLE
+    from pytest_interp.selection import NOT_APPLICABLE, cite_of, statement_of
 
     outcome: dict[str, Any] = {"checkpoint": target_name(item) or "no checkpoint", "records": [], "snapshot": None}
-    outcome["claim"] = {"name": item.name, "id": item.nodeid}
+    outcome["claim"] = {"name": item.name, "id": item.nodeid, "cite": cite_of(item), "statement": statement_of(item)}
     item.stash[_outcome] = outcome
     item.user_properties.append((PROPERTY, outcome))
     try:
@@ -179,19 +179,21 @@ def _describe(item: pytest.Function, records: list[dict[str, Any]]) -> None:
     """What was claimed, by whom, and with what it was measured: in each record, and in a section of the report."""
     from pytest_interp.fixtures import options_of
     from pytest_interp.report.terminal import describe
-    from pytest_interp.selection import claim_of
+    from pytest_interp.selection import cite_of, claim_of, statement_of
 
     claim = claim_of(item)
     if claim is None:
         return
-    statement = (item.obj.__doc__ or "").strip().partition("\n\n")[0]
+    statement = statement_of(item)
     for record in records:
         record["claim"] = {
             "id": item.nodeid,
+            "cite": cite_of(item),
             "statement": statement,
             "source": claim.source,
             "role": claim.role,
             "class": claim.cls,
+            "row": list(claim.row),
         }
         record["seed"] = options_of(item.config).interp_seed
     item.add_report_section("call", "claim", describe(statement, claim.source, records))

@@ -49,6 +49,7 @@ def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
 
 def _load(config: pytest.Config, target: Target) -> Checkpoint:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
+    from pytest_interp.checkpoints.memory import bytes_of
     from pytest_interp.checkpoints.preflight import preflight
     from pytest_interp.selection import NOT_CHECKED
 
@@ -71,6 +72,8 @@ def _load(config: pytest.Config, target: Target) -> Checkpoint:
             # Asked once: a hub that is out of reach takes half a minute to say so.
             loaded[name] = error
         else:
+            if options.interp_memory:
+                model.budget = bytes_of(options.interp_memory)
             preflight(model)
             loaded[name] = model
     if isinstance(loaded[name], Unavailable):
@@ -178,6 +181,18 @@ def ioi_of(checkpoint: Checkpoint) -> Callable[..., Experiment]:
 
     def build(*pairs: tuple[str, str]) -> Experiment:
         return Experiment(checkpoint, ioi_grid(checkpoint.tokenizer, pairs, half="confirm", bos=checkpoint.bos))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def ioi_prompt(checkpoint: Checkpoint) -> Callable[..., Experiment]:
+    """``ioi_prompt(io="Mary", s="John", wording=0, order="ABBA", place=0, thing=0)``: one prompt, as it is chosen."""
+    from pytest_interp.engine import Experiment
+    from pytest_interp.tasks import ioi_prompt as one
+
+    def build(**choices: Any) -> Experiment:
+        return Experiment(checkpoint, one(checkpoint.tokenizer, half="confirm", bos=checkpoint.bos, **choices))
 
     return build
 

@@ -43,6 +43,20 @@ _OPTIONS = (
         metavar="YES_NO",
     ),
     _Option(
+        "interp_claims",
+        "run installed claims from anywhere: suite (this project's), the name under which another package brings some, "
+        "or all; repeatable",
+        kind="list",
+        metavar="NAME",
+    ),
+    _Option("interp_quick", "only the claims that are marked as quick", False, "bool"),
+    _Option(
+        "interp_memory",
+        "how much the activations of a batch of patched passes may take, such as 300M (default: a quarter of what is "
+        "free, at most 512M)",
+        metavar="SIZE",
+    ),
+    _Option(
         "interp_falsify",
         "run each supported claim again on damaged weights and by wrong protocols, until one refutes it; a claim that "
         "none refutes fails",
@@ -74,6 +88,9 @@ class Options:
     interp_seed: int
     interp_prompts: int
     interp_bos: str | None
+    interp_claims: tuple[str, ...]
+    interp_quick: bool
+    interp_memory: str | None
     interp_falsify: bool
     interp_falsify_all: bool
     interp_noise: bool

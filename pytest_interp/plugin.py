@@ -39,19 +39,37 @@ def pytest_configure(config: pytest.Config) -> None:
 
     config.addinivalue_line(
         "markers",
-        "claim(source, role=None, checkpoints=(), cls=None): a finding about a language model; runs on every "
-        "checkpoint with a circuit file. source: paper and section. role: whose heads the fixtures head and heads are. "
-        "checkpoints: the only ones it is about. cls: class of a published figure (A, B, C, D)",
+        "claim(source, role=None, checkpoints=(), cls=None, row=(), quick=False): a finding about a language model; "
+        "runs on every checkpoint with a circuit file. source: paper and section. role: whose heads the fixtures head "
+        "and heads are. checkpoints: the only ones it is about. cls: class of a published figure (A, B, C, D). row: of "
+        "a list of documented findings. quick: one of the few that --interp-quick runs",
     )
     config.pluginmanager.register(fixtures, "pytest_interp_fixtures")
     config.pluginmanager.register(task_fixtures, "pytest_interp_task_fixtures")
     config.pluginmanager.register(around, "pytest_interp_around")
-    fixtures.options_of(config)
+    options = fixtures.options_of(config)
+    _say_which(config, options)
     updating = getattr(config.option, "update_snapshots", False)
     if updating and (getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput")):
         raise pytest.UsageError(
             "--snapshot-update does not go with -n: workers would overwrite each other; leave out -n"
         )
+
+
+def _say_which(config: pytest.Config, options: Options) -> None:
+    """Installed claims that were named take the place of paths."""
+    if not options.interp_claims:
+        return
+    from pytest_interp.errors import UsageError
+    from pytest_interp.suites import chosen
+
+    try:
+        paths = [str(path) for path in chosen(options.interp_claims)]
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    if config.args_source is pytest.Config.ArgsSource.ARGS:
+        raise pytest.UsageError("--interp-claims names claims itself; leave out the paths, or leave it out")
+    config.args[:] = paths
 
 
 def _selection_of(config: pytest.Config) -> Selection:

@@ -80,6 +80,24 @@ def claim_of(node: Any) -> Claim | None:
     return Claim(**keywords)
 
 
+def cite_of(item: Any) -> str:
+    """The stable id of a claim, wherever it is run from: ``ioi/name_movers.reads_the_answer[gpt2-9.9]``.
+
+    Folders are counted from the one that has the circuits, or from the rootdir where none has.
+    """
+    roots = [folder for folder in item.path.parents if (folder / "circuits").is_dir()]
+    root = roots[0] if roots else item.config.rootpath
+    where = item.path.relative_to(root) if item.path.is_relative_to(root) else item.path
+    parts = [*where.parent.parts, where.stem.removeprefix("test_")]
+    return f"{'/'.join(parts)}.{item.nodeid.partition('::')[2].replace('::', '.').replace('test_', '', 1)}"
+
+
+def statement_of(item: Any) -> str:
+    """What a claim states: the first paragraph of its docstring, in one line."""
+    text = getattr(getattr(item, "obj", None), "__doc__", None) or ""
+    return " ".join(text.strip().partition("\n\n")[0].split())
+
+
 def _listed(specs: Any) -> Sequence[CheckpointSpec]:
     if not isinstance(specs, list | tuple) or not all(isinstance(spec, CheckpointSpec) for spec in specs):
         raise UsageError(f"pytest_interp_checkpoints returned {specs!r}; return a list of CheckpointSpec")
@@ -191,6 +209,8 @@ def parametrize(metafunc: pytest.Metafunc, claim: Claim, selection: Selection) -
             f"they have {', '.join(roles)}{nearest(claim.role, roles)}"
         )
     rows = []
+    if selection.options.interp_quick and not claim.quick:
+        metafunc.definition.add_marker(pytest.mark.skip(reason="not one of the quick claims (--interp-quick)"))
     for target in selection.named(path, claim.checkpoints) if claim.checkpoints else selection.targets(path):
         rows += _rows(
             target, claim, by_head=by_head, by_role=by_role, file=path.name, function=metafunc.function.__name__

@@ -35,6 +35,18 @@ def name_sets(pool: Sequence[str], *, min_size: int = 20) -> st.SearchStrategy[t
     return st.lists(names(_some(pool, min_size)), min_size=min_size, unique=True).map(tuple)
 
 
+def ioi_choices(pool: Sequence[str]) -> st.SearchStrategy[dict[str, Any]]:
+    """All choices of one IOI prompt, for the fixture ``ioi_prompt``: names, wording, order, place and object."""
+    few = st.integers(0, 9)
+    pair, wordings, orders = name_pairs(pool), st.integers(0, 11), st.sampled_from(("ABBA", "BABA"))
+    return st.builds(
+        lambda pair, wording, order, place, thing: {
+            "io": pair[0], "s": pair[1], "wording": wording, "order": order, "place": place, "thing": thing,
+        },
+        pair, wordings, orders, few, few,
+    )  # fmt: skip
+
+
 def circuit_subsets(
     circuit: Circuit, *, role: str | None = None, min_size: int = 1
 ) -> st.SearchStrategy[tuple[Head, ...]]:

@@ -27,7 +27,8 @@ LEVELS = [
     {"falsify", "noise", "calibration"},
     {"report", "comparison", "fixtures"},
     {"task_fixtures"},
-    {"around"},
+    {"around", "suites"},
+    {"checking"},
     {"plugin"},
 ]
 RANK = {name: rank for rank, names in enumerate(LEVELS) for name in names}

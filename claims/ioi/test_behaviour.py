@@ -12,6 +12,7 @@ def test_prefers_the_indirect_object(ioi):
     assert_logit_diff(ioi, controls={"other_names": 1, "random_model": 1}, at_least=2)
 
 
+@pytest.mark.claim(quick=True)
 def test_is_right_on_most_prompts(ioi):
     """The IO name's logit is above the S name's on at least 80 % of prompts."""
     assert_accuracy(ioi, at_least=0.8)
@@ -23,6 +24,7 @@ def test_in_both_orders_of_names(ioi, order):
     assert_logit_diff(ioi.where(order=order), at_least=1)
 
 
+@pytest.mark.claim(quick=True)
 def test_exchanging_the_second_subject_flips_the_answer(ioi):
     """With the second S replaced by IO, the other name is preferred: it is the repetition that decides."""
     assert_logit_diff(ioi, at_least=1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_interp import assert_ablation_effect, assert_completeness, assert_faithfulness
+from pytest_interp import assert_ablation_effect, assert_completeness, assert_faithfulness, assert_minimality
 
 
 @pytest.mark.claim(source="Wang et al. 2022, section 4")
@@ -11,7 +11,7 @@ def test_the_circuit_is_faithful(ioi):
     assert_faithfulness(ioi, between=(0.75, 1.25))
 
 
-@pytest.mark.claim(source="Wang et al. 2022, section 4.1", role="name_mover", checkpoints=("planted-ioi", "gpt2"))
+@pytest.mark.claim(source="Wang et al. 2022, section 4.1", role="name_mover")
 def test_the_circuit_is_complete_for_the_movers(ioi, heads):
     """Without the name movers circuit and model lose about as much."""
     assert_completeness(ioi, without=heads, between=(-1, 1))
@@ -27,3 +27,15 @@ def test_without_the_movers_the_answer_is_less_sure(ioi, heads):
 def test_without_the_movers_the_model_says_something_else(ioi, heads):
     """Knocking out the name movers at END changes what the model says next."""
     assert_ablation_effect(ioi, heads, metric="kl", at_least=0.05)
+
+
+@pytest.mark.claim(source="Wang et al. 2022, section 4.2", role="name_mover")
+def test_the_circuit_needs_each_mover(ioi, head):
+    """Without a name mover the circuit alone has less of the logit difference."""
+    assert_minimality(ioi, head, at_least=0.05)
+
+
+@pytest.mark.claim(source="Wang et al. 2022, section 4.2", role="induction")
+def test_the_circuit_needs_each_induction_head(ioi, head):
+    """Without an induction head the circuit alone has less of the logit difference."""
+    assert_minimality(ioi, head, at_least=0.05)

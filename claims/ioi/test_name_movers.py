@@ -30,6 +30,7 @@ def test_writes_what_it_attends_to(ioi, head):
     assert_attention_write_correlation(ioi, head, at_least=0.4)
 
 
+@pytest.mark.claim(quick=True)
 def test_reads_the_answer(ioi, head):
     """At END a name mover attends to IO more than to S1 and S2 together."""
     controls = {"same_layer": 5, "other_layers": 10}

@@ -18,6 +18,7 @@ def test_suppresses_the_name_it_reads(checkpoint, head, names):
     assert_copy_score(checkpoint, head, names=names, k=5, negative=True, at_least=0.8)
 
 
+@pytest.mark.claim(quick=True)
 def test_reads_the_answer(ioi, head):
     """At END a negative name mover attends to IO more than to S1 and S2 together."""
     controls = {"same_layer": 5, "other_layers": 10}

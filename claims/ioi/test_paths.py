@@ -23,7 +23,7 @@ def test_s_inhibition_acts_on_the_movers_queries(ioi, heads, circuit):
     assert_path_patch_effect(ioi, heads, circuit.role("name_mover").heads, into="q", metric="of_clean", at_most=-0.05)
 
 
-@pytest.mark.claim(source="Wang et al. 2022, section 3.3", role="induction", checkpoints=("planted-ioi", "gpt2"))
+@pytest.mark.claim(source="Wang et al. 2022, section 3.3", role="induction")
 def test_induction_acts_on_the_inhibition_at_s2(ioi, heads, circuit):
     """Induction heads act on the keys of the S-inhibition heads at S2."""
     assert_path_patch_effect(ioi, heads, circuit.role("s_inhibition").heads, into="k", at="S2", at_most=-0.3)
@@ -38,3 +38,22 @@ def test_induction_acts_on_the_values_of_the_inhibition(ioi, heads, circuit):
     """Induction heads act on what the S-inhibition heads read at S2: their values."""
     inhibition = circuit.role("s_inhibition").heads
     assert_path_patch_effect(ioi, heads, inhibition, into="v", at="S2", metric="of_clean", at_most=-0.05)
+
+
+@pytest.mark.claim(source="Merullo et al. 2024, section 3, of GPT-2 medium", role="subject_suppressor")
+def test_a_subject_suppressor_acts_on_the_logits_directly(ioi, heads):
+    """Along the direct path into the logits alone, a subject suppressor without its subject costs logit difference."""
+    assert_path_patch_effect(ioi, heads, "logits", at_most=-0.5)
+
+
+@pytest.mark.claim(source="Wang et al. 2022, section 3.1 and figure 3b", role="negative_name_mover")
+def test_negative_movers_act_on_the_logits_directly(ioi, heads):
+    """Along direct paths into the logits alone, negative name movers without their names raise the logit difference."""
+    assert_path_patch_effect(ioi, heads, "logits", at_least=0.2)
+
+
+@pytest.mark.claim(source="Wang et al. 2022, section 3.3", role="previous_token")
+def test_previous_token_heads_act_on_the_keys_of_induction(ioi, heads, circuit):
+    """Previous-token heads act on what the induction heads look for: their keys at S1+1."""
+    induction = circuit.role("induction").heads
+    assert_path_patch_effect(ioi, heads, induction, into="k", at="S1+1", metric="of_clean", at_most=-0.05)

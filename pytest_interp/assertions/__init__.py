@@ -47,6 +47,7 @@ from pytest_interp.assertions._some_head import (
 )
 from pytest_interp.assertions._tables import (
     assert_cell,
+    assert_every,
     assert_matrix,
     assert_only,
     assert_top,
@@ -69,6 +70,7 @@ __all__ = [
     "assert_copy_score",
     "assert_detector_score",
     "assert_direct_logit_attribution",
+    "assert_every",
     "assert_faithfulness",
     "assert_flips",
     "assert_head_patch_effect",

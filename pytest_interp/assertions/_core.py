@@ -18,7 +18,7 @@ from pytest_interp.assertions._controls import (
 )
 from pytest_interp.errors import ClaimFailed, NotApplicable
 from pytest_interp.explain import explain
-from pytest_interp.judge import Bound, Control, Outcome, Verdict, judge
+from pytest_interp.judge import Bound, Control, Outcome, Verdict, judge, worst
 from pytest_interp.ledger import in_trial, record_of, write
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.scrutiny import name_dependence
@@ -54,6 +54,8 @@ class BoundArgs(TypedDict, total=False):
 
 
 POSITIVE = Bound.positive()
+_OF_PROMPTS = ("logit_diff", "accuracy")
+"""What a person would try by hand: the worst prompt is given in full."""
 
 
 RANK: dict[Outcome, int] = {"refuted": 0, "inconclusive": 1, "supported": 2}
@@ -88,6 +90,9 @@ def conclude(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) -
     if in_trial():
         write(record_of(verdict, subject))
         return verdict
+    if verdict.outcome != "supported" and verdict.measurement.quantity in _OF_PROMPTS:
+        label, _ = worst(verdict)[0]
+        verdict = replace(verdict, details={"to paste": label, **verdict.details})
     names, note = name_dependence(verdict)
     if names:
         verdict = replace(verdict, details={**verdict.details, "names": names})

@@ -95,6 +95,34 @@ def assert_top(
     return conclude(verdict, f"{subject} on {_where(table)}")
 
 
+def assert_every(table: Table[Any], **bound: Unpack[BoundArgs]) -> Verdict:
+    """Asserts that every cell of a sweep meets a bound, and names the worst: every template, every order of names.
+
+    All of them must hold, so no level has to be corrected; refuted where one of them surely does not (corrected for
+    their number, Bonferroni).
+
+    Args:
+        table: what a sweep returned, or ``by_part(experiment, measurement, "template")``.
+        **bound: in the table's unit.
+    """
+    __tracebackhide__ = True
+    accepted = Bound.of(**bound)
+    verdicts = {cell: judge(one, accepted) for cell, one in table.items()}
+    level = 1 - 0.05 / len(table)
+    surely = [cell for cell, one in table.items() if judge(one, accepted, level=level).outcome == "refuted"]
+    doubtful = [cell for cell, verdict in verdicts.items() if verdict.outcome != "supported"]
+    ranked = sorted(
+        table, key=lambda cell: (cell not in surely, cell not in doubtful, accepted.slack(table[cell].value))
+    )
+    outcome: Outcome = "refuted" if surely else "inconclusive" if doubtful else "supported"
+    details = {
+        "worst": f"{quote(table[ranked[0]].value)}: {place(ranked[0])[0]}",
+        "in all": f"{len(table) - len(doubtful)} of {len(table)} surely meet it, {len(surely)} surely do not",
+    }
+    verdict = replace(verdicts[ranked[0]], outcome=outcome, details=details)
+    return conclude(verdict, f"{table.quantity} of every {table.axes[0]} on {_where(table)}; the worst of them")
+
+
 def assert_only(table: Table[Any], cells: Any, **bound: Unpack[BoundArgs]) -> Verdict:
     """Asserts that these cells, and no other of the sweep, meet a bound: a claim of absence with its positive.
 

@@ -32,6 +32,7 @@ from pytest_interp.measure.statistics import (
     score_statistics,
     selectivity,
 )
+from pytest_interp.measure.strata import by_part
 
 __all__ = [
     "BackupEffect",
@@ -46,6 +47,7 @@ __all__ = [
     "attention_write_correlation",
     "attributions_without",
     "backup_effect",
+    "by_part",
     "completeness",
     "component_attributions",
     "copy_score",

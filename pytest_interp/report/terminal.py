@@ -48,7 +48,9 @@ class Line:
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
+    """What one claim came to."""
+
     checkpoint: str
     claim: str
     outcome: str
@@ -56,11 +58,13 @@ class _Row:
     snapshot: str | None
     reason: str = ""
     remarks: tuple[str, ...] = ()
+    cite: str = ""
+    statement: str = ""
 
 
 def summarise(reports: Iterable[Any], *, verbose: bool) -> list[Line]:
     """The lines of the table: a line for each checkpoint, each claim's numbers where verbose."""
-    rows = [row for report in reports for row in _rows(report)]
+    rows = [row for report in reports for row in outcome_of(report)]
     lines: list[Line] = []
     rows.sort(key=lambda row: row.outcome == "not checked")
     for checkpoint in dict.fromkeys(row.checkpoint for row in rows):
@@ -94,7 +98,8 @@ def outcomes_of(reports: Iterable[Any]) -> list[dict[str, Any]]:
     return [value for report in called for key, value in report.user_properties if key == PROPERTY]
 
 
-def _rows(report: Any) -> Iterator[_Row]:
+def outcome_of(report: Any) -> Iterator[Row]:
+    """The row of a claim, from the one report that has it."""
     found = [value for key, value in report.user_properties if key == PROPERTY]
     # A claim has a row from its call, from a setup that did not lead to one, or from a teardown that went wrong.
     if not found or (report.when != "call" and report.passed):
@@ -109,7 +114,10 @@ def _rows(report: Any) -> Iterator[_Row]:
     if kind != "skipped":
         name = report.nodeid.rpartition("::")[2]
         said = tuple(remarks(outcome))
-        yield _Row(outcome["checkpoint"], name, kind, tuple(outcome["records"]), outcome["snapshot"], reason, said)
+        yield Row(
+            outcome["checkpoint"], name, kind, tuple(outcome["records"]), outcome["snapshot"], reason, said,
+            outcome["claim"]["cite"], outcome["claim"]["statement"],
+        )  # fmt: skip
 
 
 def _kind(report: Any, outcome: dict[str, Any], reason: str) -> tuple[str, str]:
@@ -128,7 +136,7 @@ def _kind(report: Any, outcome: dict[str, Any], reason: str) -> tuple[str, str]:
     return failing[-1] if failing else snapshot, ""
 
 
-def _detail(row: _Row) -> list[Line]:
+def _detail(row: Row) -> list[Line]:
     markup = _MARKUP.get(row.outcome, {})
     # The table is by checkpoint already: of the id, its heads and parameters are left.
     function, _, rest = row.claim.partition("[")
@@ -142,6 +150,9 @@ def _detail(row: _Row) -> list[Line]:
         lines.append(Line(f"{'':19}{seen}, {record['bound']}"))
         if record["controls"]:
             text = textwrap.wrap(f"controls {'; '.join(record['controls_shown'])}", WIDTH - 19, subsequent_indent="  ")
+            lines += [Line(f"{'':19}{part}") for part in text]
+        for key in (key for key in ("to paste", "worst") if key in record["details"]):
+            text = textwrap.wrap(f"{key}: {record['details'][key]}", WIDTH - 19, subsequent_indent="  ")
             lines += [Line(f"{'':19}{part}") for part in text]
     if row.remarks:
         lines.append(Line(f"{'':19}{', '.join(row.remarks)}"))

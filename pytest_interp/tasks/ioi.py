@@ -110,6 +110,30 @@ def ioi_grid(tokenizer: Any, pairs: Iterable[tuple[str, str]], *, half: Half, bo
     return build(tokenizer, clean, {}, None, bos=bos, name=f"ioi-grid/{half}", population="fixed", seed=None)
 
 
+def ioi_prompt(
+    tokenizer: Any, io: str, s: str, *, wording: int, order: Order, place: int, thing: int, half: Half, bos: bool
+) -> DataSet:
+    """One prompt, all of whose choices are given: a fixed population of one.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        io: the answer, without its leading space.
+        s: the subject.
+        wording: which template of the half; counted round.
+        order: ``ABBA`` or ``BABA``.
+        place: which place; counted round.
+        thing: which object; counted round.
+        half: of the templates.
+        bos: whether BOS stands before it.
+    """
+    templates, places, objects = _half(TEMPLATES, half), _single(tokenizer, PLACES), _single(tokenizer, OBJECTS)
+    fill = _Filler(
+        templates[wording % len(templates)], order, places[place % len(places)], objects[thing % len(objects)],
+        answer=io, distractor=s,
+    )  # fmt: skip
+    return build(tokenizer, [fill(io, s, s)], {}, None, bos=bos, name="ioi-prompt", population="fixed", seed=None)
+
+
 class _Filler:
     """A template with everything but the names filled in; answers stay those of the clean prompt."""
 

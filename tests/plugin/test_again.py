@@ -150,7 +150,7 @@ def test_noise_lists_what_moved_and_what_hangs_on_it(project):
     result.stdout.fnmatch_lines(
         [
             "  test_task*",
-            "    logit_diff, margin *e+00 logits: batches of 5 [+-]*e-*, other threads *",
+            "    logit_diff, margin *e+00 logits: batches of 5 *e*, other threads",
             "      *BOS turned *e+00",
         ]
     )
@@ -168,6 +168,8 @@ def test_a_record_carries_all_that_a_number_rests_on(project):
         "source": "a paper, 3.1",
         "role": "name_mover",
         "class": None,
+        "cite": "it.task[planted-ioi]",
+        "row": [],
     }
     about = record["about"]
     for key in ("checkpoint", "fingerprint", "data_hash", "bos", "n", "run", "dtype", "device", "data_seed"):

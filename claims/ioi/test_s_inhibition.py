@@ -1,0 +1,24 @@
+"""S-inhibition heads read S2 at END and tell name movers which name to leave out (Wang et al. 2022, section 3.2)."""
+
+import pytest
+
+from pytest_interp import assert_attention, assert_head_patch_effect, assert_minimality
+
+pytestmark = pytest.mark.claim(source="Wang et al. 2022, section 3.2", role="s_inhibition")
+
+
+@pytest.mark.claim(quick=True)
+def test_reads_the_second_subject(ioi, head):
+    """At END an S-inhibition head attends to S2 more than to IO."""
+    controls = {"same_layer": 5, "other_layers": 10}
+    assert_attention(ioi, head, at="END", to="S2", more_than=("IO",), controls=controls)
+
+
+def test_together_they_move_the_answer(ioi, heads):
+    """Patching z of the S-inhibition heads at END, all at once, from clean into corrupted recovers most of it."""
+    assert_head_patch_effect(ioi, heads, activation="z", at="END", direction="denoise", at_least=0.4)
+
+
+def test_the_circuit_needs_it(ioi, head):
+    """Without an S-inhibition head the circuit alone has less of the logit difference."""
+    assert_minimality(ioi, head, at_least=0.05)

@@ -1,0 +1,47 @@
+"""A measurement part by part: by template, by order of names, by any tag of the prompts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pytest_interp.errors import UsageError
+from pytest_interp.measurement import Measurement
+from pytest_interp.table import Table
+
+if TYPE_CHECKING:
+    from pytest_interp.engine import Experiment
+
+
+def by_part(experiment: Experiment, measurement: Measurement, part: str) -> Table[Any]:
+    """A measurement of an experiment's prompts, in parts: a cell for each template, or each value of a tag.
+
+    Within one template prompts differ by their names, so there the pairs of names are what an interval counts.
+
+    Args:
+        experiment: what was measured.
+        measurement: one value for each of its prompts.
+        part: ``template``, or a tag such as ``order``, ``IO`` or ``S``.
+
+    Raises:
+        UsageError: no such tag, or a measurement of something else than these prompts.
+    """
+    prompts = experiment.data.clean.prompts
+    if len(measurement.values) != len(prompts):
+        raise UsageError(
+            f"{measurement.quantity} has {len(measurement.values)} values, {experiment.data.name} has {len(prompts)} "
+            "prompts; pass a measurement of this experiment"
+        )
+    values = [prompt.template if part == "template" else prompt.tags.get(part, "") for prompt in prompts]
+    if "" in values:
+        known = sorted({"template", *(key for prompt in prompts for key in prompt.tags)})
+        raise UsageError(f"not every prompt of {experiment.data.name} has {part!r}; allowed: {', '.join(known)}")
+    cells: dict[Any, Measurement] = {}
+    for value in dict.fromkeys(values):
+        rows = [row for row, other in enumerate(values) if other == value]
+        one = measurement.of_rows(rows)
+        if part == "template":
+            pairs = one.names or tuple((label,) for label in one.labels)
+            one = replace(one, clusters=tuple(" ".join(pair) for pair in pairs))
+        cells[value, measurement.quantity] = replace(one, about={**one.about, "part": value, "n": len(rows)})
+    return Table(cells, (part, "quantity"))
