@@ -133,9 +133,7 @@ def test_what_heads_write_without_it(p8, figure):
 
     The scale is the ablated run's own.
     """
-    assert_matrix(
-        attributions_without(p8, "9.9", ablation="zero"), figure("ead_post_ablation_head_dla"), within=0.01
-    )
+    assert_matrix(attributions_without(p8, "9.9", ablation="zero"), figure("ead_post_ablation_head_dla"), within=0.01)
 
 
 @pytest.mark.claim(source=f"{EAD}, cell 109", row="S-K3")

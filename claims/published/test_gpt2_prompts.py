@@ -32,7 +32,8 @@ def bag(prompts):
 
 @pytest.mark.claim(source=EAD, row="S-P1")
 @pytest.mark.parametrize(
-    ("token", "probability"), [(" Mary", 0.7007), (" the", 0.0467), (" John", 0.0454), (" them", 0.0411), (" his", 0.0273)]
+    ("token", "probability"),
+    [(" Mary", 0.7007), (" the", 0.0467), (" John", 0.0454), (" them", 0.0411), (" his", 0.0273)],
 )
 def test_after_a_bottle_of_milk(prompts, token, probability):
     """Where John gives, Mary has seven tenths of the probability, and no other token as much as a twentieth."""
