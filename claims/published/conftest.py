@@ -19,7 +19,7 @@ def figure() -> Callable[[str], Any]:
 
 @pytest.fixture(scope="session")
 def random_tokens() -> Callable[..., list[list[int]]]:
-    """``random_tokens(2, 100, low=100, high=20000, seed=0)``: the token ids that this seed gives with torch on a CPU."""
+    """``random_tokens(2, 100, low=100, high=20000, seed=0)``: what torch draws with this seed on a CPU."""
     import torch
 
     def draw(rows: int, length: int, *, low: int, high: int, seed: int) -> list[list[int]]:

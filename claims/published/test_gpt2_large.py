@@ -52,7 +52,10 @@ FAILING = [
         "Then, Ashley and Samantha were thinking about going to the store. Ashley wanted to give a bone to",
         " Samantha", " Ashley", -0.054685,
     ),
-    ("After the lunch, Lindsay and Lindsey went to the office. Lindsay gave a ring to", " Lindsey", " Lindsay", -0.049021),
+    (
+        "After the lunch, Lindsay and Lindsey went to the office. Lindsay gave a ring to",
+        " Lindsey", " Lindsay", -0.049021,
+    ),
 ]  # fmt: skip
 
 

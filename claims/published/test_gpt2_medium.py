@@ -36,7 +36,10 @@ FAILING = [
         "Then, Ashley and Bradley had a lot of fun at the store. Ashley gave a bone to",
         " Bradley", " Ashley", -0.409494,
     ),
-    ("After the lunch, William and Mary went to the school. William gave a computer to", " Mary", " William", -0.359272),
+    (
+        "After the lunch, William and Mary went to the school. William gave a computer to",
+        " Mary", " William", -0.359272,
+    ),
     ("Then, Steven and Stephen went to the restaurant. Steven gave a bone to", " Stephen", " Steven", -0.317159),
     (THINKING.format("Megan", "Melissa", "house", "Megan", "basketball"), " Melissa", " Megan", -0.310487),
     (THINKING.format("Steven", "Aaron", "school", "Steven", "ring"), " Aaron", " Steven", -0.246918),

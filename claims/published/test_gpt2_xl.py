@@ -43,9 +43,7 @@ def test_the_city_is_likely(tower, run, token, probability):
 
 @pytest.mark.claim(source=f"{FACTS}, cell 61", row="X-5")
 def test_where_the_fact_is(tower, figure):
-    """Clean into corrupted, the residual stream carries the city at the subject's last tokens up to about layer 30,
-    and at END from about layer 34.
-    """
+    """The residual stream carries the city at the subject's last tokens first, and at END from about layer 34 on."""
     table = patch_sweep(tower, "resid_pre", positions=range(12), corruption="landmark")
     assert_matrix(table, figure("xl_factual_resid_pre"), within=0.002)
 
