@@ -86,7 +86,8 @@ def random_neox(tokenizer, n_layer=3, n_head=4, n_embd=48):
 
     config = GPTNeoXConfig(
         num_hidden_layers=n_layer, num_attention_heads=n_head, hidden_size=n_embd, intermediate_size=96,
-        vocab_size=len(tokenizer), max_position_embeddings=64, bos_token_id=0, eos_token_id=0, attn_implementation="eager",
+        vocab_size=len(tokenizer), max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
+        attn_implementation="eager",
     )  # fmt: skip
     return _randomised(GPTNeoXForCausalLM(config), torch)
 
