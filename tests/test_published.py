@@ -73,8 +73,7 @@ def impostor(published_tokenizer, tmp_path_factory):
             if name == "pythia-410m":
                 model = random_neox(published_tokenizer, n_layer=layers, n_head=heads, n_embd=8 * heads)
             else:
-                width = 4 * heads if name == "gpt2" else 2 * heads
-                model = random_gpt2(published_tokenizer, layers, heads, width, n_positions=256)
+                model = random_gpt2(published_tokenizer, layers, heads, 2 * heads, n_positions=256)
             made[name] = tmp_path_factory.mktemp("weights") / name
             model.save_pretrained(made[name])
             published_tokenizer.save_pretrained(made[name])
@@ -183,7 +182,8 @@ def test_without_weights_everything_is_not_checked(published, monkeypatch):
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_model_that_is_another_supports_no_figure(published, impostor, no_gate, name):
-    result = published.runpytest("published", "--interp-model", str(impostor(name)), "--interp-prompts", "24")
+    options = ("--interp-model", str(impostor(name)), "--interp-prompts", "24", "--tb=no")
+    result = published.runpytest("published", *options)
     outcomes, found = result.parseoutcomes(), result.stdout.str().partition("= findings =")[2]
     assert outcomes.get("passed", 0) == 0
     assert outcomes["failed"] > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def subject_first(checkpoint: Any) -> Callable[..., Any]:
     from pytest_interp import Experiment
     from pytest_interp.tasks import ioi_grid
 
+    @cache
     def build(*pairs: tuple[str, str]) -> Any:
         data = ioi_grid(checkpoint.tokenizer, pairs, half="confirm", bos=True)
         return Experiment(checkpoint, data).where(order="BABA")
@@ -63,10 +65,10 @@ def subject_first(checkpoint: Any) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def with_others(subject_first: Callable[..., Any], names: Sequence[str]) -> Callable[[str, str], Any]:
-    """``with_others("Lisa", "S")``: a name as S (or as IO) with ten other names in turn."""
+    """``with_others("Lisa", "S")``: a name as S (or as IO) with six other names in turn."""
 
     def build(name: str, place: str) -> Any:
-        others = [other for other in names if other != name][:10]
+        others = [other for other in names if other != name][:6]
         return subject_first(*[(other, name) if place == "S" else (name, other) for other in others])
 
     return build
