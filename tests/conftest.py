@@ -54,13 +54,13 @@ def tokenizer():
     )
 
 
-def random_gpt2(tokenizer, n_layer=3, n_head=4, n_embd=64):
+def random_gpt2(tokenizer, n_layer=3, n_head=4, n_embd=64, n_positions=64):
     """A GPT-2-shaped model with random weights, biases among them."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(
-        n_layer=n_layer, n_head=n_head, n_embd=n_embd, vocab_size=len(tokenizer), n_positions=64,
+        n_layer=n_layer, n_head=n_head, n_embd=n_embd, vocab_size=len(tokenizer), n_positions=n_positions,
         bos_token_id=0, eos_token_id=0, attn_implementation="eager",
     )  # fmt: skip
     return _randomised(GPT2LMHeadModel(config), torch)
@@ -79,14 +79,15 @@ def random_llama(tokenizer):
     return _randomised(LlamaForCausalLM(config), torch)
 
 
-def random_neox(tokenizer):
+def random_neox(tokenizer, n_layer=3, n_head=4, n_embd=48):
     """A Pythia-shaped model with random weights: attention and MLP side by side, partly rotary positions."""
     import torch
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
     config = GPTNeoXConfig(
-        num_hidden_layers=3, num_attention_heads=4, hidden_size=48, intermediate_size=96, vocab_size=len(tokenizer),
-        max_position_embeddings=64, bos_token_id=0, eos_token_id=0, attn_implementation="eager",
+        num_hidden_layers=n_layer, num_attention_heads=n_head, hidden_size=n_embd, intermediate_size=96,
+        vocab_size=len(tokenizer), max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
+        attn_implementation="eager",
     )  # fmt: skip
     return _randomised(GPTNeoXForCausalLM(config), torch)
 

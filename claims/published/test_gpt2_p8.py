@@ -1,14 +1,25 @@
-"""Figures of GPT-2 small that others printed, on the eight prompts of TransformerLens's demos, with BOS.
+"""What GPT-2 small writes on the eight prompts of TransformerLens's demos, with BOS: logit differences, attribution.
 
-Sources: EAD is TransformerLens demos/Exploratory_Analysis_Demo.ipynb at 52c42edd, APD is
-demos/Activation_Patching_in_TL_Demo.ipynb at 4cd36aae; weights as compatibility mode processes them.
+Weights as compatibility mode processes them: norms folded in, writing weights and unembedding centred. All of it is a
+fixed population, so a figure is compared by its value.
 """
 
 import pytest
 
-from pytest_interp import assert_direct_logit_attribution, assert_head_patch_effect, assert_logit_diff
+from pytest_interp import (
+    assert_component_attribution,
+    assert_direct_logit_attribution,
+    assert_logit_diff,
+    assert_logit_lens,
+    assert_matrix,
+    assert_measurement,
+)
+from pytest_interp.measure import attributions_without, component_attributions, head_attributions, logit_lens
 
-pytestmark = pytest.mark.claim(source="TransformerLens demos, EAD and APD", checkpoints="gpt2", cls="A")
+EAD = "TransformerLens demos/Exploratory_Analysis_Demo.ipynb at 52c42edd"
+APD = "TransformerLens demos/Activation_Patching_in_TL_Demo.ipynb at 4cd36aae"
+
+pytestmark = pytest.mark.claim(source=EAD, checkpoints="gpt2", cls="A")
 
 PER_PROMPT = [
     ("Mary", "John", 3.337),
@@ -22,46 +33,111 @@ PER_PROMPT = [
 ]
 
 
+@pytest.mark.claim(source=f"{EAD}; {APD}", row="S-B21")
 def test_mean_logit_difference(p8):
-    """The mean logit difference over the eight prompts is 3.5519 (EAD, APD)."""
+    """The mean logit difference over the eight prompts is 3.5519."""
     assert_logit_diff(p8, near=(3.5519, 0.01))
 
 
+@pytest.mark.claim(source=f"{EAD}; {APD}", row="S-B21")
 def test_exchanging_the_second_subject_negates_it(p8):
-    """On the prompts with S2 exchanged it is -3.5519, since they are the same prompts in pairs (EAD, APD)."""
+    """On the prompts with S2 exchanged it is -3.5519, since they are the same prompts in pairs."""
     assert_logit_diff(p8, run="s2-exchanged", near=(-3.5519, 0.01))
 
 
+@pytest.mark.claim(source=EAD, row="S-B22")
 @pytest.mark.parametrize(("io", "s", "value"), PER_PROMPT, ids=[f"{io}-{s}" for io, s, _ in PER_PROMPT])
 def test_logit_difference_of_each_prompt(p8, io, s, value):
-    """Each prompt has the logit difference that EAD prints."""
+    """Each prompt has the logit difference that the demo prints."""
     assert_logit_diff(p8.where(IO=io, S=s), near=(value, 0.01))
 
 
+@pytest.mark.claim(source=f"{EAD}, cell 41", row="S-D1")
+@pytest.mark.parametrize(
+    ("layer", "site", "value"),
+    [(7, "resid_mid", 0.2497), (9, "resid_pre", 0.46), (9, "resid_mid", 5.0255), (11, "resid_mid", 3.4454)],
+)
+def test_the_lens_at_a_layer(p8, layer, site, value):
+    """With the finished run's scale, the answer appears in the residual stream at END with the attention of layer 9."""
+    assert_logit_lens(p8, layer, site=site, norm="frozen", near=(value, 0.01))
+
+
+@pytest.mark.claim(source=f"{EAD}, cell 41", row="S-D1")
+def test_the_lens_at_every_layer(p8, figure):
+    """The accumulated residual stream at END reads as printed before and in the middle of every layer."""
+    assert_matrix(logit_lens(p8, norm="frozen"), figure("ead_logit_lens_accumulated"), within=0.01)
+
+
+@pytest.mark.claim(source=f"{EAD}, cell 44", row="S-D2")
+@pytest.mark.parametrize(
+    ("layer", "component", "value"),
+    [
+        (7, "attn_out", 0.2796),
+        (8, "attn_out", 0.1995),
+        (9, "attn_out", 4.5655),
+        (10, "attn_out", -0.4123),
+        (11, "attn_out", -1.4417),
+        (9, "mlp_out", 0.1174),
+        (10, "mlp_out", 0.1565),
+        (11, "mlp_out", 0.1065),
+    ],
+)
+def test_attribution_of_a_layer(p8, layer, component, value):
+    """Attention of layer 9 writes the answer, that of 10 and 11 against it, and late MLPs a little for it."""
+    assert_component_attribution(p8, layer, component, near=(value, 0.01))
+
+
+@pytest.mark.claim(source=f"{EAD}, cell 44", row="S-D2")
+def test_attribution_of_every_component(p8, figure):
+    """Embeddings, attention and MLP of each layer write what is printed, most of them nearly nothing."""
+    assert_matrix(component_attributions(p8), figure("ead_layer_dla"), within=0.01)
+
+
+@pytest.mark.claim(source=f"{EAD}, cell 47", row="S-D3")
 @pytest.mark.parametrize(
     ("which", "value"),
-    [("9.9", 2.9854), ("9.6", 1.3845), ("10.7", -1.8986), ("11.10", -0.9702), ("10.0", 0.5609), ("10.10", 0.4802)],
+    [
+        ("9.9", 2.9854),
+        ("9.6", 1.3845),
+        ("10.7", -1.8986),
+        ("11.10", -0.9702),
+        ("10.0", 0.5609),
+        ("10.10", 0.4802),
+        ("11.2", -0.3879),
+        ("8.10", 0.2896),
+        ("10.6", 0.2883),
+        ("7.9", 0.1833),
+        ("10.1", 0.1708),
+    ],
 )
-def test_direct_logit_attribution_of_heads(p8, which, value):
-    """The heads of the circuit write what EAD's cell 47 prints."""
+def test_attribution_of_heads(p8, which, value):
+    """The heads of the circuit write what is printed into the answer's direction at END."""
     assert_direct_logit_attribution(p8, which, near=(value, 0.01))
 
 
-@pytest.mark.parametrize(("which", "value"), [("9.9", 0.2636), ("10.7", -0.4799), ("5.5", 0.3435), ("8.6", 0.3186)])
-def test_patching_a_head_at_all_positions(p8, which, value):
-    """Patching z of one head at all positions from clean into corrupted recovers what APD's cell 24 prints."""
-    assert_head_patch_effect(p8, which, activation="z", direction="denoise", near=(value, 0.002))
+@pytest.mark.claim(source=f"{EAD}, cell 47", row="S-D3")
+def test_attribution_of_every_head(p8, figure):
+    """All 144 heads write what is printed, those outside the circuit less than 0.1."""
+    assert_matrix(head_attributions(p8), figure("ead_head_dla"), within=0.01)
 
 
-@pytest.mark.parametrize(
-    ("which", "at", "value"),
-    [("10.7", "END", -0.4764), ("5.5", "S2", 0.3431), ("8.6", "END", 0.3109), ("9.9", "END", 0.2586)],
-)
-def test_patching_a_head_at_one_position(p8, which, at, value):
-    """Patching z of one head at one position recovers what APD's cell 26 prints."""
-    assert_head_patch_effect(p8, which, activation="z", at=at, direction="denoise", near=(value, 0.002))
-
-
+@pytest.mark.claim(source=f"{EAD}, cell 105", row="S-K1")
 def test_zero_ablating_the_strongest_name_mover(p8):
-    """Zeroing z of 9.9 at END leaves 2.92 of the logit difference, though it writes 2.99 of it (EAD, cell 105)."""
+    """Zeroing z of 9.9 at END leaves 2.92 of the logit difference, though it writes 2.99 of it."""
     assert_logit_diff(p8, without="9.9", ablation="zero", near=(2.92, 0.01))
+
+
+@pytest.mark.claim(source=f"{EAD}, cell 107", row="S-K2")
+def test_what_heads_write_without_it(p8, figure):
+    """With z of 9.9 zeroed at END every other head writes what is printed, later ones more for the answer.
+
+    The scale is the ablated run's own.
+    """
+    assert_matrix(attributions_without(p8, "9.9", ablation="zero"), figure("ead_post_ablation_head_dla"), within=0.01)
+
+
+@pytest.mark.claim(source=f"{EAD}, cell 109", row="S-K3")
+def test_the_norm_rescales_by_little(p8, scale_ratios):
+    """Zeroing 9.9 at END makes the final norm's scale smaller, so that all else weighs 1.042 times as much."""
+    ratios = scale_ratios(p8, "9.9", "10.0")
+    assert_measurement(ratios, name="scale_ratio", unit="ratio", population="fixed", near=(1.042, 0.002))
