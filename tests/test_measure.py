@@ -389,3 +389,35 @@ def test_given_tokens_said_twice(planted):
     assert data.population == "fixed"
     with pytest.raises(UsageError, match=r"2 sequences of lengths \[1, 2\] were passed; pass at least one"):
         doubled_of(planted.tokenizer, [[1], [1, 2]], bos=True)
+
+
+def test_parts_of_a_measurement(planted_ioi):
+    from pytest_interp.measure import by_part
+
+    whole = logit_diff(planted_ioi)
+    orders = by_part(planted_ioi, whole, "order")
+    assert {key[0]: one.value for key, one in orders.items()} == {
+        order: pytest.approx(logit_diff(planted_ioi.where(order=order)).value) for order in ("ABBA", "BABA")
+    }
+    wordings = by_part(planted_ioi, whole, "template")
+    assert sum(len(one.values) for one in wordings.values()) == len(whole.values)
+    assert all(set(one.clusters) == {" ".join(pair) for pair in one.names} for one in wordings.values())
+    with pytest.raises(UsageError, match="not every prompt of ioi/confirm has 'colour'; allowed: IO, S, object, order"):
+        by_part(planted_ioi, whole, "colour")
+    with pytest.raises(UsageError, match="pass a measurement of this experiment"):
+        by_part(planted_ioi, logit_diff(planted_ioi.where(order="ABBA")), "order")
+
+
+def test_one_prompt_as_it_is_chosen(planted):
+    from pytest_interp.tasks import ioi_grid, ioi_prompt, single_token_names
+
+    io, s, *_ = single_token_names(planted.tokenizer, "confirm")
+    grid = ioi_grid(planted.tokenizer, [(io, s)], half="confirm", bos=True)
+    texts = [
+        ioi_prompt(
+            planted.tokenizer, io, s, wording=wording, order=order, place=0, thing=0, half="confirm", bos=True
+        ).clean.prompts[0].text
+        for wording in range(12)
+        for order in ("ABBA", "BABA")
+    ]  # fmt: skip
+    assert texts == [prompt.text for prompt in grid.clean.prompts]

@@ -147,6 +147,17 @@ BROKEN = {
             "  controls    4.2 no score; 4.3 no score",
         ],
     ),
+    "every": (
+        "from pytest_interp.measure import by_part, logit_diff\n"
+        "def test_it(ioi):\n    assert_every(by_part(ioi, logit_diff(ioi), 'order'), at_least=8.9)\n",
+        [
+            "pytest_interp.ClaimFailed: refuted",
+            "  logit_diff of every order on planted-ioi, ioi/confirm; the worst of",
+            "  required    at least 8.9; off by *",
+            "  worst       8.854: *",
+            "  in all      0 of 2 surely meet it, 2 surely do not",
+        ],
+    ),
     "only": (
         "from pytest_interp.measure import head_attributions\n\n"
         "def test_it(ioi):\n    assert_only(head_attributions(ioi), ['3.0', '3.1'], at_least=0.5)\n",

@@ -1,0 +1,159 @@
+"""Claims from anywhere: in the wheel, from other packages, of a model in memory, only the quick ones."""
+
+import subprocess
+import sys
+import textwrap
+import venv
+from pathlib import Path
+
+import pytest
+
+from conftest import CLAIMS, random_gpt2
+from pytest_interp import Checked, UsageError, check
+from pytest_interp.suites import folders
+
+ROOT = CLAIMS.parent
+
+QUICK = """
+import pytest
+from pytest_interp import assert_logit_diff
+
+pytestmark = pytest.mark.claim(source="a paper")
+
+
+@pytest.mark.claim(quick=True)
+def test_quick(ioi):
+    assert_logit_diff(ioi, at_least=1)
+
+
+def test_slow(ioi):
+    assert_logit_diff(ioi, at_least=1)
+"""
+
+
+def test_quick_claims_alone(claims_project):
+    claims_project.makepyfile(test_it=QUICK)
+    result = claims_project.runpytest("--interp-prompts", "24", "--interp-quick", "-rs")
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["*not one of the quick claims (--interp-quick)*", "planted-ioi: 1 supported*"])
+
+
+def test_the_suite_has_quick_claims_of_several_kinds(pytester):
+    result = pytester.runpytest("--interp-claims", "suite", "--interp-quick", "--interp-model", "planted-ioi",
+                                "--interp-prompts", "24", "-p", "no:cacheprovider", "-q")  # fmt: skip
+    assert result.parseoutcomes()["passed"] >= 8
+    assert result.parseoutcomes().get("failed", 0) == 0
+
+
+def test_named_claims_take_no_paths(pytester):
+    result = pytester.runpytest("--interp-claims", "suite", ".")
+    result.stderr.fnmatch_lines(["*--interp-claims names claims itself; leave out the paths*"])
+    result = pytester.runpytest("--interp-claims", "suit")
+    result.stderr.fnmatch_lines(["*there are no claims 'suit'; installed are suite*did you mean*"])
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Another package that brings claims by an entry point."""
+    folder = tmp_path / "guest_package" / "findings"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").write_text("")
+    (folder / "test_guest.py").write_text(QUICK.replace("test_quick", "test_guest"))
+    circuits = folder / "circuits"
+    circuits.mkdir()
+    text = (CLAIMS / "circuits" / "planted-ioi.toml").read_text()
+    (circuits / "planted-ioi.toml").write_text(
+        "\n".join(line for line in text.splitlines() if not line.startswith("fingerprint"))
+    )
+    info = tmp_path / "guest_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: guest-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[pytest_interp.claims]\nguest = guest_package.findings\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    return folder
+
+
+def test_another_package_brings_claims(package, pytester):
+    assert folders()["guest"] == package
+    result = pytester.runpytest("--interp-claims", "guest", "--interp-prompts", "24", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["planted-ioi: 2 supported*"])
+
+
+def test_an_entry_point_without_its_package_gets_a_sentence(package):
+    (package.parents[1] / "guest_package-1.0.dist-info" / "entry_points.txt").write_text(
+        "[pytest_interp.claims]\nguest = nowhere_package.findings\n"
+    )
+    with pytest.raises(UsageError, match=r"the claims 'guest' should be in the package nowhere_package\.findings"):
+        folders()
+
+
+# ---- a model in memory
+
+
+def test_a_model_in_memory_is_judged_and_left_as_it_is(tokenizer):
+    import torch
+
+    model = random_gpt2(tokenizer).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    seen = check(model, tokenizer, keyword="test_behaviour", prompts=24, bos=True)
+    assert {one.outcome for one in seen} <= {"supported", "refuted", "inconclusive", "not applicable"}
+    by_claim = {one.claim: one for one in seen}
+    one = by_claim["ioi/behaviour.prefers_the_indirect_object[model]"]
+    assert isinstance(one, Checked)
+    assert one.outcome == "refuted"
+    assert one.statement.startswith("At END the IO name's logit is above")
+    assert one.records[0]["quantity"] == "logit_diff"
+    assert model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_checking_bad_input_gets_a_sentence(tokenizer):
+    model = random_gpt2(tokenizer)
+    with pytest.raises(UsageError, match="GPT2LMHeadModel was passed without its tokenizer"):
+        check(model)
+    with pytest.raises(UsageError, match="there are no claims 'nothing'"):
+        check(model, tokenizer, claims=["nothing"])
+    with pytest.raises(UsageError, match="none matches 'no_such_claim'"):
+        check(model, tokenizer, keyword="no_such_claim", prompts=24)
+
+
+# ---- the wheel
+
+
+def test_the_wheel_brings_the_claims(tmp_path, tokenizer):
+    """Built, installed into an environment of its own, and asked of a person's own checkpoint without a clone."""
+    pytest.importorskip("hatchling")
+    built = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(ROOT)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    environment = tmp_path / "env"
+    venv.create(environment, with_pip=True)
+    python = environment / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)], check=True)
+    # The dependencies are those of this environment, so that nothing is downloaded; the package itself is the wheel's.
+    (site,) = environment.glob("lib/python*/site-packages")
+    (site / "dependencies.pth").write_text(str(Path(pytest.__file__).parents[1]))
+    model = tmp_path / "my-finetune"
+    random_gpt2(tokenizer).save_pretrained(model)
+    tokenizer.save_pretrained(model)
+    for arguments in (["--pyargs", "pytest_interp.claims"], ["--interp-claims", "suite"]):
+        done = subprocess.run(
+            [python, "-m", "pytest", *arguments, "--interp-model", str(model), "--interp-prompts", "24", "-k",
+             "test_behaviour", "-p", "no:cacheprovider"],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert str(site / "pytest_interp" / "claims") in done.stdout or "ioi/test_behaviour.py" in done.stdout, (
+            done.stdout
+        )
+        assert "my-finetune: " in done.stdout, done.stdout + done.stderr
+        assert "refuted" in done.stdout
+    where = subprocess.run(
+        [python, "-c", textwrap.dedent("import pytest_interp; print(pytest_interp.__file__)")],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert where.stdout.startswith(str(site))
