@@ -11,12 +11,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from math import fsum
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from pytest_interp import Checkpoint, Experiment, Metric, figures, load_circuit, measure
+from pytest_interp import Checkpoint, Experiment, Head, Metric, figures, load_circuit, measure
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.intervals import interval_of
 from pytest_interp.measurement import Measurement, quote
@@ -596,6 +597,55 @@ def calibration() -> str:
     table = markdown(["noise", "prompts", "variants", "verdicts", *RESULTS], rows)
     mistakes = markdown(["noise", "prompts", "variant", "claim", "head", "result"], worst) if worst else "No mistake.\n"
     return f"{len(CLAIMS)} claims about each of 20 heads:\n\n{table}\nEvery mistake:\n\n{mistakes}"
+
+
+@section
+def tolerances() -> str:
+    """How far one prompt's number is from the same in float64, by model and dtype, and the tolerance made of it."""
+    from pytest_interp.measurement import FLOAT_NOISE, PROBABILITY_NOISE, tolerance_from
+
+    rows: list[list[Any]] = []
+    furthest: dict[tuple[str, str], float] = {}
+    for name in ("planted-ioi", "planted-gqa", "smollm2-135m-instruct"):
+        exact = _numbers(name, "float64")
+        for dtype in ("float32", "bfloat16"):
+            other = _numbers(name, dtype)
+            row: list[Any] = [name, dtype]
+            for unit, values in exact.items():
+                moved = [abs(a - b) for one, two in zip(values, other[unit], strict=True)
+                         for a, b in zip(one, two, strict=True)]  # fmt: skip
+                means = [abs(fsum(one) - fsum(two)) / len(one) for one, two in zip(values, other[unit], strict=True)]
+                furthest[unit, dtype] = max(furthest.get((unit, dtype), 0.0), *moved)
+                row += [f"{max(moved):.1e}", f"{max(means):.1e}"]
+            rows.append(row)
+    table = markdown(["model", "dtype", "logits", "their mean", "probability", "its mean"], rows)
+    kept = {"logits": FLOAT_NOISE, "probability": PROBABILITY_NOISE}
+    chosen = markdown(
+        ["unit", "dtype", "furthest", "tolerance from it", "kept"],
+        [[unit, dtype, f"{value:.1e}", f"{tolerance_from(value):g}", f"{kept[unit][dtype]:g}"]
+         for (unit, dtype), value in furthest.items()],
+    )  # fmt: skip
+    return f"{table}\n{chosen}"
+
+
+def _numbers(name: str, dtype: str) -> dict[str, list[tuple[float, ...]]]:
+    """Logit effects and probabilities of 24 prompts, prompt by prompt: behaviour, attribution, patching, paths."""
+    from pytest_interp import measure
+
+    model = Checkpoint(known_specs()[name], dtype=dtype)
+    on = Experiment(model, ioi(model.tokenizer, half="confirm", n=24, seed=1, bos=model.bos))
+    last = model.shape.n_layers - 1
+    heads = [Head(23, 0), Head(23, 3), Head(24, 4)] if last > 10 else [Head(3, 0), Head(4, 0)]
+    logits = [measure.logit_diff(on, run=run) for run in ("clean", "s2-exchanged", "abc")]
+    for head in heads:
+        logits.append(measure.direct_logit_attribution(on, head))
+        logits.append(measure.head_patch_effect(on, head, at="END", metric="logit_diff"))
+    logits.append(measure.patch_effect(on, "resid_pre", last // 2, at="S2", metric="logit_diff"))
+    logits.append(measure.ablation_effect(on, heads))
+    logits.append(measure.path_patch_effect(on, heads[0], "logits"))
+    probabilities = [measure.attention(on, head, at="END", to="IO") for head in heads]
+    probabilities.append(measure.next_token(on, "probability"))
+    return {"logits": [one.values for one in logits], "probability": [one.values for one in probabilities]}
 
 
 def fill(name: str, text: str) -> None:

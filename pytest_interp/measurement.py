@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import fsum, isfinite
+from math import floor, fsum, isfinite, log10
 from typing import Literal, TypeAlias
 
 from pytest_interp.errors import NotApplicable, UsageError
@@ -15,12 +15,21 @@ from pytest_interp.errors import NotApplicable, UsageError
 Population: TypeAlias = Literal["fixed", "sampled"]
 Json: TypeAlias = str | int | float | bool | Sequence["Json"] | Mapping[str, "Json"] | None
 
-FLOAT_NOISE: Mapping[str, float] = {"float64": 1e-5, "float32": 2e-4, "bfloat16": 0.2, "float16": 0.02}
-"""How far a logit may move between machines, batch sizes and kernels, by dtype; in float64 too parts of the bridge
-(its softmax, for one) compute in float32."""
+FLOAT_NOISE: Mapping[str, float] = {"float64": 1e-5, "float32": 2e-4, "bfloat16": 0.5, "float16": 0.05}
+"""How far a logit may move between machines, batch sizes and kernels, by dtype.
+
+Any kernel is as far from exact arithmetic as ours: so float32 and bfloat16 are :func:`tolerance_from` the furthest that
+one prompt's number was from float64 (docs/verdicts.md, "How much is float noise"); a tenth of bfloat16's stands for
+float16, which has three bits more. In float64 too parts of the bridge, its softmax for one, compute in float32."""
 
 PROBABILITY_NOISE: Mapping[str, float] = {"float64": 1e-6, "float32": 1e-5, "bfloat16": 1e-2, "float16": 1e-3}
 """The same for a probability such as an attention weight."""
+
+
+def tolerance_from(furthest: float) -> float:
+    """A tolerance for a mean: twice the furthest that any one prompt's number moved, rounded up to 1, 2 or 5."""
+    power = 10.0 ** floor(log10(2 * furthest))
+    return next(step * power for step in (1, 2, 5, 10) if 2 * furthest <= step * power * (1 + 1e-9))
 
 
 def mean(values: Sequence[float]) -> float:

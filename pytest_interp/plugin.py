@@ -6,6 +6,7 @@ only; torch and the rest come in inside fixtures, on first use.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -70,6 +71,18 @@ def _say_which(config: pytest.Config, options: Options) -> None:
     if config.args_source is pytest.Config.ArgsSource.ARGS:
         raise pytest.UsageError("--interp-claims names claims itself; leave out the paths, or leave it out")
     config.args[:] = paths
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Lets installed claims be collected that were asked for, though pytest passes over environments."""
+    asked = [arg.partition("::")[0] for arg in config.args]
+    inside = Path(__file__).parent / "claims"
+    if any(arg.startswith("pytest_interp.claims") for arg in asked):
+        asked.append(str(inside))
+    if not any(Path(arg).is_absolute() and Path(arg).is_relative_to(inside) for arg in asked):
+        return None
+    return False if inside.is_relative_to(collection_path) else None
 
 
 def _selection_of(config: pytest.Config) -> Selection:

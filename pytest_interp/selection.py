@@ -209,12 +209,11 @@ def parametrize(metafunc: pytest.Metafunc, claim: Claim, selection: Selection) -
             f"they have {', '.join(roles)}{nearest(claim.role, roles)}"
         )
     rows = []
-    if selection.options.interp_quick and not claim.quick:
-        metafunc.definition.add_marker(pytest.mark.skip(reason="not one of the quick claims (--interp-quick)"))
     for target in selection.named(path, claim.checkpoints) if claim.checkpoints else selection.targets(path):
         rows += _rows(
-            target, claim, by_head=by_head, by_role=by_role, file=path.name, function=metafunc.function.__name__
-        )
+            target, claim, by_head=by_head, by_role=by_role, file=path.name, function=metafunc.function.__name__,
+            quick_only=selection.options.interp_quick,
+        )  # fmt: skip
     if not rows:
         why = "name one with --interp-model, or write a circuit file circuits/NAME.toml beside or above the claim"
         skip = pytest.mark.skip(reason=f"{NOT_CHECKED}no checkpoint: {why}")
@@ -235,8 +234,12 @@ def _asks(metafunc: pytest.Metafunc, name: str) -> bool:
     return bool(definitions) and definitions[-1].func.__module__ == "pytest_interp.fixtures"
 
 
-def _rows(target: Target, claim: Claim, *, by_head: bool, by_role: bool, file: str, function: str) -> list[Any]:
+def _rows(
+    target: Target, claim: Claim, *, by_head: bool, by_role: bool, file: str, function: str, quick_only: bool
+) -> list[Any]:
     name, reason = target.spec.name, target.skip
+    if quick_only and not claim.quick:
+        reason = "not one of the quick claims (--interp-quick)"
     heads: tuple[Head, ...] = ()
     if claim.role and (by_head or by_role):
         if target.circuit is None:

@@ -1,12 +1,15 @@
 """The pages that are made from the claims are those that the claims make."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from pytest_interp.measurement import FLOAT_NOISE, PROBABILITY_NOISE, tolerance_from
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,3 +46,21 @@ def test_what_is_documented_exactly_has_a_claim_or_a_reason():
     rows = tomllib.loads((ROOT / "claims" / "published" / "rows.toml").read_text())["rows"]
     text = (ROOT / "docs" / "documented.md").read_text()
     assert all(f"| {row} |" in text for row in rows)
+
+
+def test_tolerances_are_those_that_were_measured():
+    """What a snapshot allows follows by one rule from the distance from float64 that the page shows."""
+    text = (ROOT / "docs" / "verdicts.md").read_text()
+    rows = re.findall(r"^\| (logits|probability) \| (\w+) \| (\S+) \| (\S+) \| (\S+) \|$", text, re.M)
+    assert {(unit, dtype) for unit, dtype, *_ in rows} == {
+        (unit, dtype) for unit in ("logits", "probability") for dtype in ("float32", "bfloat16")
+    }
+    kept = {"logits": FLOAT_NOISE, "probability": PROBABILITY_NOISE}
+    for unit, dtype, furthest, made, shown in rows:
+        assert tolerance_from(float(furthest)) == pytest.approx(float(made))
+        assert kept[unit][dtype] == pytest.approx(float(made)) == pytest.approx(float(shown)), (unit, dtype)
+
+
+def test_the_rule_for_tolerances():
+    made = [tolerance_from(x) for x in (5.3e-5, 5e-5, 2.4e-6, 0.15, 0.1)]
+    assert made == pytest.approx([2e-4, 1e-4, 5e-6, 0.5, 0.2])

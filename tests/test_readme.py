@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from conftest import random_gpt2
+
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCK = re.compile(r"<!-- run on ([\w-]+): (.*?) -->\n```python\n(.*?)```", re.S)
 BLOCKS = BLOCK.findall(README)
@@ -12,7 +14,14 @@ BLOCKS = BLOCK.findall(README)
 
 def test_there_are_blocks():
     assert len(BLOCKS) >= 4
-    assert len(re.findall(r"```python", README)) == len(BLOCKS) + 1, "only the conftest.py block does not run"
+    others = len(re.findall(r"```python", README)) - len(BLOCKS)
+    assert others == 2, "only the block of conftest.py does not run; that of the training loop runs below"
+
+
+def test_the_block_of_the_training_loop(tokenizer, capsys):
+    (block,) = re.findall(r"```python\n(from pytest_interp import check\n.*?)```", README, re.S)
+    exec(block, {"model": random_gpt2(tokenizer), "tokenizer": tokenizer})
+    assert "ioi/behaviour.is_right_on_most_prompts[model]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("checkpoint", "outcome", "code"), BLOCKS, ids=range(len(BLOCKS)))
