@@ -180,7 +180,7 @@ class Checkpoint(Weights):
             normed = bridge.ln_final(residual[:, None])
             if tokens is None:
                 return Pass(self._finite(bridge.unembed(normed)[:, 0]), kept)
-            logits = (normed * self.w_u().T[tokens]).sum(-1) + self.b_u()[tokens]
+            logits = (normed.float() * self.w_u().T[tokens].float()).sum(-1) + self.b_u()[tokens].float()
         return Pass(self._finite(logits), kept)
 
     def hook(self, site: str, layer: int) -> str:
