@@ -605,25 +605,28 @@ def tolerances() -> str:
     from pytest_interp.measurement import FLOAT_NOISE, PROBABILITY_NOISE, tolerance_from
 
     rows: list[list[Any]] = []
-    furthest: dict[tuple[str, str], float] = {}
-    for name in ("planted-ioi", "planted-gqa", "smollm2-135m-instruct"):
+    furthest: dict[tuple[str, str], tuple[float, float]] = {}
+    for name in ("planted-ioi", NAME):
         exact = _numbers(name, "float64")
         for dtype in ("float32", "bfloat16"):
             other = _numbers(name, dtype)
             row: list[Any] = [name, dtype]
             for unit, values in exact.items():
-                moved = [abs(a - b) for one, two in zip(values, other[unit], strict=True)
-                         for a, b in zip(one, two, strict=True)]  # fmt: skip
-                means = [abs(fsum(one) - fsum(two)) / len(one) for one, two in zip(values, other[unit], strict=True)]
-                furthest[unit, dtype] = max(furthest.get((unit, dtype), 0.0), *moved)
-                row += [f"{max(moved):.1e}", f"{max(means):.1e}"]
+                both = list(zip(values, other[unit], strict=True))
+                prompt = max(abs(a - b) for one, two in both for a, b in zip(one, two, strict=True))
+                mean = max(abs(fsum(one) - fsum(two)) / len(one) for one, two in both)
+                row += [f"{prompt:.1e}", f"{mean:.1e}"]
+                old = furthest.get((unit, dtype), (0.0, 0.0))
+                furthest[unit, dtype] = max(old[0], prompt), max(old[1], mean)
             rows.append(row)
-    table = markdown(["model", "dtype", "logits", "their mean", "probability", "its mean"], rows)
+    table = markdown(
+        ["model", "dtype", "logits of a prompt", "of a mean", "probability of a prompt", "of a mean"], rows
+    )
     kept = {"logits": FLOAT_NOISE, "probability": PROBABILITY_NOISE}
     chosen = markdown(
-        ["unit", "dtype", "furthest", "tolerance from it", "kept"],
-        [[unit, dtype, f"{value:.1e}", f"{tolerance_from(value):g}", f"{kept[unit][dtype]:g}"]
-         for (unit, dtype), value in furthest.items()],
+        ["unit", "dtype", "prompt", "mean", "tolerance from it", "kept"],
+        [[unit, dtype, f"{prompt:.1e}", f"{mean:.1e}", f"{tolerance_from(prompt, mean, dtype):g}",
+          f"{kept[unit][dtype]:g}"] for (unit, dtype), (prompt, mean) in furthest.items()],
     )  # fmt: skip
     return f"{table}\n{chosen}"
 

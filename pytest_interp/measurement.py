@@ -18,18 +18,26 @@ Json: TypeAlias = str | int | float | bool | Sequence["Json"] | Mapping[str, "Js
 FLOAT_NOISE: Mapping[str, float] = {"float64": 1e-5, "float32": 2e-4, "bfloat16": 0.5, "float16": 0.05}
 """How far a logit may move between machines, batch sizes and kernels, by dtype.
 
-Any kernel is as far from exact arithmetic as ours: so float32 and bfloat16 are :func:`tolerance_from` the furthest that
-one prompt's number was from float64 (docs/verdicts.md, "How much is float noise"); a tenth of bfloat16's stands for
-float16, which has three bits more. In float64 too parts of the bridge, its softmax for one, compute in float32."""
+Any kernel is as far from exact arithmetic as ours, so these are :func:`tolerance_from` the distance from float64 that
+docs/verdicts.md shows ("How much is float noise"): in float32 of single prompts, in bfloat16, where single prompts move
+by half a logit, of means; float16 has three bits more, a tenth stands for it. In float64 too parts of the bridge (its
+softmax, for one) compute in float32."""
 
-PROBABILITY_NOISE: Mapping[str, float] = {"float64": 1e-6, "float32": 1e-5, "bfloat16": 1e-2, "float16": 1e-3}
+PROBABILITY_NOISE: Mapping[str, float] = {"float64": 1e-6, "float32": 1e-5, "bfloat16": 0.05, "float16": 5e-3}
 """The same for a probability such as an attention weight."""
 
 
-def tolerance_from(furthest: float) -> float:
-    """A tolerance for a mean: twice the furthest that any one prompt's number moved, rounded up to 1, 2 or 5."""
-    power = 10.0 ** floor(log10(2 * furthest))
-    return next(step * power for step in (1, 2, 5, 10) if 2 * furthest <= step * power * (1 + 1e-9))
+def tolerance_from(prompt: float, mean: float, dtype: str) -> float:
+    """A tolerance, rounded up to 1, 2 or 5: twice the furthest that a prompt moved; in half precision ten means.
+
+    Args:
+        prompt: the furthest that any one prompt's number was from exact.
+        mean: the furthest that any mean over 24 prompts was.
+        dtype: which they were computed in.
+    """
+    enough = 10 * mean if dtype in ("bfloat16", "float16") else 2 * prompt
+    power = 10.0 ** floor(log10(enough))
+    return next(step * power for step in (1, 2, 5, 10) if enough <= step * power * (1 + 1e-9))
 
 
 def mean(values: Sequence[float]) -> float:
