@@ -620,7 +620,7 @@ def tolerances() -> str:
                 furthest[unit, dtype] = max(old[0], prompt), max(old[1], mean)
             rows.append(row)
     table = markdown(
-        ["model", "dtype", "logits of a prompt", "of a mean", "probability of a prompt", "of a mean"], rows
+        ["model", "dtype", "logits, prompt", "logits, mean", "probability, prompt", "probability, mean"], rows
     )
     kept = {"logits": FLOAT_NOISE, "probability": PROBABILITY_NOISE}
     chosen = markdown(

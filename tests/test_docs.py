@@ -51,16 +51,17 @@ def test_what_is_documented_exactly_has_a_claim_or_a_reason():
 def test_tolerances_are_those_that_were_measured():
     """What a snapshot allows follows by one rule from the distance from float64 that the page shows."""
     text = (ROOT / "docs" / "verdicts.md").read_text()
-    rows = re.findall(r"^\| (logits|probability) \| (\w+) \| (\S+) \| (\S+) \| (\S+) \|$", text, re.M)
+    rows = re.findall(r"^\| (logits|probability) \| (\w+) \| (\S+) \| (\S+) \| (\S+) \| (\S+) \|$", text, re.M)
     assert {(unit, dtype) for unit, dtype, *_ in rows} == {
         (unit, dtype) for unit in ("logits", "probability") for dtype in ("float32", "bfloat16")
     }
     kept = {"logits": FLOAT_NOISE, "probability": PROBABILITY_NOISE}
-    for unit, dtype, furthest, made, shown in rows:
-        assert tolerance_from(float(furthest)) == pytest.approx(float(made))
+    for unit, dtype, prompt, mean, made, shown in rows:
+        assert tolerance_from(float(prompt), float(mean), dtype) == pytest.approx(float(made))
         assert kept[unit][dtype] == pytest.approx(float(made)) == pytest.approx(float(shown)), (unit, dtype)
 
 
 def test_the_rule_for_tolerances():
-    made = [tolerance_from(x) for x in (5.3e-5, 5e-5, 2.4e-6, 0.15, 0.1)]
-    assert made == pytest.approx([2e-4, 1e-4, 5e-6, 0.5, 0.2])
+    made = [tolerance_from(x, x / 10, "float32") for x in (5.3e-5, 5e-5, 2.4e-6, 0.1)]
+    assert made == pytest.approx([2e-4, 1e-4, 5e-6, 0.2])
+    assert tolerance_from(0.52, 0.044, "bfloat16") == pytest.approx(0.5)
