@@ -331,7 +331,7 @@ def test_help_markers_and_fixtures_read_like_a_manual(pytester):
         assert f"\n{name} " in fixtures, name
     assert "The checkpoint on IOI prompts of the confirming half" in fixtures
     pytester.runpytest("--markers").stdout.fnmatch_lines(
-        ["@pytest.mark.claim(source, role=None, checkpoints=(), cls=None)*"]
+        ["@pytest.mark.claim(source, role=None, checkpoints=(), cls=None, row=(), quick=False)*"]
     )
 
 
