@@ -18,7 +18,6 @@ from pytest_interp.engine.edits import edits_of
 from pytest_interp.engine.interventions import At, Patch, Rows, positions_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
 from pytest_interp.errors import UsageError
-from pytest_interp.positions import END
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -121,7 +120,10 @@ class _Group:
     @cached_property
     def read(self) -> Rows:
         """The position that is read in each row."""
-        (where,) = positions_of(self.experiment, self.index, self.metric.at if self.metric else END)
+        if self.metric in (None, LOGIT_DIFF):
+            return torch.full_like(self.every, self.length - 1)  # the last token, whatever a data set calls END
+        assert self.metric is not None
+        (where,) = positions_of(self.experiment, self.index, self.metric.at)
         assert where is not None
         return where
 
