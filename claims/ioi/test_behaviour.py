@@ -24,7 +24,6 @@ def test_in_both_orders_of_names(ioi, order):
     assert_logit_diff(ioi.where(order=order), at_least=1)
 
 
-@pytest.mark.claim(quick=True)
 def test_exchanging_the_second_subject_flips_the_answer(ioi):
     """With the second S replaced by IO, the other name is preferred: it is the repetition that decides."""
     assert_logit_diff(ioi, at_least=1)

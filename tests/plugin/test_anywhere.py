@@ -41,7 +41,7 @@ def test_quick_claims_alone(claims_project):
 def test_the_suite_has_quick_claims_of_several_kinds(pytester):
     result = pytester.runpytest("--interp-claims", "suite", "--interp-quick", "--interp-model", "planted-ioi",
                                 "--interp-prompts", "24", "-p", "no:cacheprovider", "-q")  # fmt: skip
-    assert result.parseoutcomes()["passed"] >= 8
+    assert result.parseoutcomes()["passed"] >= 7
     assert result.parseoutcomes().get("failed", 0) == 0
 
 
