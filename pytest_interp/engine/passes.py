@@ -84,7 +84,7 @@ def patched(
             if outcome.scores is not None:
                 values[job, list(clean.rows)] = outcome.scores.float().cpu()
     kept = [{hook: [some[job].kept[hook] for some in outcomes] for hook in keep} for job in range(len(jobs))]
-    since = [[group.first(job) for group in groups] for job in jobs]
+    since = [[group.firsts[job] for group in groups] for job in range(len(jobs))]
     return Passes(values, kept, since, max(ways, key=_WAYS.index))
 
 
@@ -112,6 +112,7 @@ class _Group:
         self.length, self.size = self.group.tokens.shape[1], len(self.group.rows)
         self.checkpoint, self.clean = self.experiment.checkpoint, self.experiment.data.clean.groups[self.index]
         self.every = torch.arange(self.size, device=self.checkpoint.device)
+        self.firsts: list[Rows] = []
 
     @cached_property
     def prepared(self) -> Prepared:
@@ -139,11 +140,8 @@ class _Group:
                     begin = since if where is None else torch.where(where >= since, where, self.length)
                     first = torch.minimum(first, begin)
         if self.alone is not None:
-            (*several,) = (
-                where for where in positions_of(self.experiment, self.index, self.alone) if where is not None
-            )
-            read = torch.stack(several).amin(0)
-            first = torch.where(first < self.length, read, first)
+            alone = [where for where in positions_of(self.experiment, self.index, self.alone) if where is not None]
+            first = torch.where(first < self.length, torch.stack(alone).amin(0), first)
         # What is read before anything changes is as it was.
         return first if self.keep else torch.where(first <= self.read, first, self.length)
 
@@ -173,7 +171,7 @@ class _Group:
         found: dict[tuple[int, tuple[int, ...]], list[int]] = {}
         for number in sorted(range(len(jobs)), key=lambda number: self._layer(jobs[number])):
             whole = self.prepared.way == "layer" or any(patch.source.whole for patch in self._working(jobs[number]))
-            for start, rows in self._starts(self.first(jobs[number])):
+            for start, rows in self._starts(self.firsts[number]):
                 found.setdefault((0 if whole else start, rows), []).append(number)
         return found
 
@@ -191,9 +189,10 @@ class _Group:
 
     def outcomes(self, jobs: Sequence[Job]) -> list[_Outcome]:
         """What each pass does."""
+        self.firsts = [self.first(job) for job in jobs]
         if self.prepared.way == "whole":
             return [self._whole(job) for job in jobs]
-        outcomes = self._unedited(jobs)
+        outcomes = self._unedited()
         for (start, some), numbers in self._alike(jobs).items():
             rows = torch.tensor(some, device=self.checkpoint.device)
             for part, chunk in self._chunks(rows, numbers, start):
@@ -205,15 +204,15 @@ class _Group:
         one = self.checkpoint.run(self.group.tokens, edits=edits, keep=self.keep, positions=self.read[:, None])
         return _Outcome(self._score(one.logits[:, 0], self.every) if self.metric else None, dict(one.kept))
 
-    def _unedited(self, jobs: Sequence[Job]) -> list[_Outcome]:
-        """What rows have that no patch changes."""
+    def _unedited(self) -> list[_Outcome]:
+        """For each job, what rows have that no patch changes."""
         kept = self.experiment.activations(self.keep, self.experiment.data.run(self.run)) if self.keep else {}
         scores = None
         if self.metric:
             scores = self.experiment.scores(self.metric, self.run)[list(self.clean.rows)]
         made = []
-        for job in jobs:
-            count = self.length - min([self.length - 1, *self.first(job).tolist()])
+        for first in self.firsts:
+            count = self.length - min([self.length - 1, *first.tolist()])
             tails = {hook: kept[hook][self.index] for hook in self.keep}
             tails = {hook: value[:, -min(count, value.shape[1]) :].clone() for hook, value in tails.items()}
             made.append(_Outcome(None if scores is None else scores.clone(), tails))
