@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,9 +74,11 @@ def check(
     paths = [str(path) for one in claims for path in (chosen([one]) if isinstance(one, str) else [one])]
     listener = _Listener(CheckpointSpec(name, loader=lambda: _copied(model, tokenizer), bos=bos, circuit=circuit))
     arguments = [*paths, "--interp-model", name, "--interp-prompts", str(prompts), "--interp-seed", str(seed),
-                 "-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:syrupy", "-p", "no:xdist", "-o", "addopts=",
+                 "--import-mode=importlib", "-o", "addopts=", "-p", "no:terminal", "-p", "no:cacheprovider",
+                 "-p", "no:syrupy", "-p", "no:xdist",
                  *(["-k", keyword] if keyword else []), *(["--interp-quick"] if quick else [])]  # fmt: skip
-    code = pytest.main(arguments, plugins=[listener])
+    with _modules_left_as_they_are(paths):
+        code = pytest.main(arguments, plugins=[listener])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not listener.checked:
         raise UsageError(listener.complaint or f"no claim of {', '.join(paths)} was asked: none matches {keyword!r}")
     return listener.checked
@@ -83,6 +87,20 @@ def check(
 def _copied(model: Any, tokenizer: Any) -> Any:
     """The bridge wraps a model's parts in place and folds its weights: it gets a copy of its own."""
     return model if tokenizer is None else (copy.deepcopy(model), tokenizer)
+
+
+@contextmanager
+def _modules_left_as_they_are(paths: Sequence[str]) -> Iterator[None]:
+    """Modules of claims are imported anew each time: another folder may have claims under the same names."""
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        folders = [Path(path).resolve() for path in paths]
+        for name in set(sys.modules) - before:
+            file = Path(getattr(sys.modules[name], "__file__", None) or "/")
+            if any(file.is_relative_to(folder) for folder in folders):
+                del sys.modules[name]
 
 
 class _Listener:

@@ -109,6 +109,33 @@ def test_a_model_in_memory_is_judged_and_left_as_it_is(tokenizer):
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
+NAMED = '''
+import pytest
+from pytest_interp import assert_logit_diff
+
+@pytest.mark.claim(source="{0}")
+def test_it(ioi):
+    """In folder {0}."""
+    assert_logit_diff(ioi, at_least=1)
+'''
+
+
+def test_modules_of_the_same_name_do_not_meet(tokenizer, tmp_path, monkeypatch):
+    """Neither with what the training loop has imported, nor with claims of another folder that were asked before."""
+    monkeypatch.setitem(sys.modules, "test_behaviour", sys.modules[__name__])
+    model = random_gpt2(tokenizer)
+    assert check(model, tokenizer, keyword="test_behaviour", prompts=24, bos=True)
+    for name in ("one", "other"):
+        folder = tmp_path / name / "claims"
+        folder.mkdir(parents=True)
+        (folder.parent / "pytest.ini").write_text("[pytest]")
+        (folder / "test_behaviour.py").write_text(NAMED.format(name))
+        before = set(sys.modules)
+        (seen,) = check(model, tokenizer, claims=[folder], prompts=24, bos=True)
+        assert seen.statement == f"In folder {name}."
+        assert not {found for found in set(sys.modules) - before if "test_behaviour" in found}
+
+
 def test_checking_bad_input_gets_a_sentence(tokenizer):
     model = random_gpt2(tokenizer)
     with pytest.raises(UsageError, match="GPT2LMHeadModel was passed without its tokenizer"):

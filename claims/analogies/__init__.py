@@ -1,0 +1,1 @@
+"""Analogies, in words and in order of the same content."""

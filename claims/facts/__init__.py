@@ -1,0 +1,1 @@
+"""Facts: surnames, capitals, landmarks."""

@@ -1,0 +1,1 @@
+"""Heads by what they attend to, whatever the task."""

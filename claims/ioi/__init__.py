@@ -1,0 +1,1 @@
+"""Indirect object identification: behaviour, heads, circuit."""

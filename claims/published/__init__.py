@@ -1,0 +1,1 @@
+"""Figures that others published, one claim for a statement."""

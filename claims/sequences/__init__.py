@@ -1,0 +1,1 @@
+"""Days, months, numbers that go on."""
