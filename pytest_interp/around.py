@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +127,33 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
     if guarded and (left := _restore((getattr(item, "funcargs", None) or {}).get("checkpoint"))):
         pytest.fail(f"after its fixtures, {left}", pytrace=False)
     return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Long sweeps draw a bar where a person looks on: on a terminal, not under -q, xdist or CI."""
+    from pytest_interp.progress import drawn_on
+
+    config = session.config
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    workers = hasattr(config, "workerinput") or getattr(config.option, "numprocesses", None)
+    watched = reporter is not None and reporter.isatty and reporter.verbosity >= 0
+    with drawn_on(_Below(reporter) if watched and not workers and not os.environ.get("CI") else None):
+        return (yield)
+
+
+class _Below:
+    """The line below what pytest has written; it writes the name of the file or claim again afterwards."""
+
+    def __init__(self, reporter: Any) -> None:
+        self.reporter = reporter
+
+    def write(self, text: str) -> None:
+        self.reporter.ensure_newline()
+        self.reporter.write(text, flush=True)
+
+    def flush(self) -> None:
+        self.reporter.flush()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -14,24 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import torch
 
+from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
 from pytest_interp.measurement import FLOAT_NOISE
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-Edit: TypeAlias = Callable[["Tensor"], "Tensor"]
-"""What replaces an activation: gets it, returns another of the same shape."""
-
-Hook: TypeAlias = Callable[["Tensor", Any], "Tensor | None"]
-"""What TransformerLens calls at a hook point; its second argument has to be named ``hook``."""
-
 Way: TypeAlias = Literal["position", "layer", "whole"]
 """From where a pass can start: a layer and a position, a layer alone, or the beginning."""
-
-
-_LEVEL = 7461
-"""Marks our hooks among those of others; TransformerLens counts its own from 0."""
 
 
 class Prepared(NamedTuple):
@@ -69,7 +60,16 @@ class _Cache:
             self.seen[layer] = keys, values
             return keys, values
         old_keys, old_values = self.before(layer)
-        return torch.cat([old_keys, keys], dim=2), torch.cat([old_values, values], dim=2)
+        return _after(old_keys, keys), _after(old_values, values)
+
+
+def _after(old: Tensor, new: Tensor) -> Tensor:
+    """What stood before, the same for each pass in a batch, and what each has itself: along positions."""
+    rows, heads, start, width = old.shape
+    joined = new.new_empty(len(new), heads, start + new.shape[2], width)
+    joined.view(-1, rows, *joined.shape[1:])[:, :, :, :start] = old
+    joined[:, :, start:] = new
+    return joined
 
 
 class Blocks:
@@ -81,6 +81,9 @@ class Blocks:
         self.points: Mapping[str, Any] = dict(bridge.hook_dict)
         self._given: dict[int, list[tuple[Any, Any]]] = {}
         self._ways: dict[int, Way] = {}
+        self._ends: dict[int, bool] = {}
+        slow = {"NewGELUActivation"}  # the formula of torch's kernel in nine steps, each through memory
+        self._gelus = [one for one in bridge.original_model.modules() if type(one).__name__ in slow]
 
     @property
     def hooks(self) -> list[str]:
@@ -120,6 +123,7 @@ class Blocks:
         keep: Sequence[str] = (),
         until: int | None = None,
         attend: bool = True,
+        end: bool = False,
     ) -> Resumed:
         """Runs several passes over the same rows in one batch, from a position on, each joining at its layer.
 
@@ -133,23 +137,26 @@ class Blocks:
             keep: hook names; each is kept as it is after its edit.
             until: the last block that runs; None for all.
             attend: whether what attention reads before ``start`` matters; not where all of its output is replaced.
+            end: whether END alone is read of the residual stream; then the last MLP runs there alone.
         """
         bridge = self.bridge
         kept: dict[str, Tensor] = {}
 
         def before(index: int) -> tuple[Tensor, Tensor]:
-            copies = sum(layer <= index for layer in layers)
-            keys, values = (part[rows, :, :start].repeat(copies, 1, 1, 1) for part in prepared.cache[index])
+            keys, values = (part[rows, :, :start] for part in prepared.cache[index])
             return keys, values
 
         last = self.n_layers - 1 if until is None else until
         length = prepared.residual[0].shape[1]
         given = self._given[length]
+        last_names = [name for name in (*edits, *keep) if name.startswith(f"blocks.{last}.")]
+        ended = end and self._ends.get(length, True) and all(".attn." in name for name in last_names)
         x = prepared.residual[0][:0, start:]
         with (
             torch.inference_mode(),
-            self.hooked(hooks_of(edits, keep, kept)),
+            hooked(self.points, hooks_of(edits, keep, kept)),
             self._attending(_Cache(before) if start and attend else None),
+            self._quick(last if ended else None),
         ):
             for index in range(layers[0], last + 1):
                 if joining := layers.count(index):
@@ -160,15 +167,27 @@ class Blocks:
         return Resumed(x, kept)
 
     @contextmanager
-    def hooked(self, hooks: Sequence[tuple[str, Hook]]) -> Iterator[None]:
-        """Hooks at points, and none of them afterwards; the bridge's own way walks all its modules each time."""
+    def _quick(self, ended: int | None) -> Iterator[None]:
+        """The model's own parts where they waste nothing: a kernel for GELU, and a layer whose MLP runs at END alone.
+
+        What a block adds to its residual stream then has one position, which is added to all of them: those before
+        END are wrong, and nobody reads them.
+        """
+
+        def at_end(_: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return args[0][:, -1:], *args[1:]
+
+        norm = None if ended is None else getattr(self.bridge.blocks[ended], "ln2", None)
+        handle = norm.register_forward_pre_hook(at_end) if norm is not None else None
         try:
-            for name, hook in hooks:
-                self.points[name].add_hook(hook, level=_LEVEL)
+            for gelu in self._gelus:
+                gelu.forward = _gelu
             yield
         finally:
-            for name in {name for name, _ in hooks}:
-                self.points[name].remove_hooks(level=_LEVEL)
+            for gelu in self._gelus:
+                vars(gelu).pop("forward", None)
+            if handle:
+                handle.remove()
 
     def _way(self, prepared: Prepared) -> Way:
         """From where the first prompt, resumed without any edit, ends with the logits that it had."""
@@ -178,15 +197,19 @@ class Blocks:
         for way, start in ways:
             if way == "position" and len(prepared.cache) < self.n_layers:
                 continue
-            try:
-                row = torch.zeros(1, dtype=torch.long, device=expected.device)
-                end = self.resume(prepared, row, [0], start).residual[:, -1:]
-                got = self.bridge.unembed(self.bridge.ln_final(end))[:, 0].float()
-            except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError):
-                continue  # blocks that take something else than the one pass showed
-            if bool((got - expected).abs().max() <= allowed):
+            if self._ends_as(expected, allowed, prepared, start, end=False):
+                self._ends[prepared.residual[0].shape[1]] = self._ends_as(expected, allowed, prepared, start, end=True)
                 return way
         return "whole"
+
+    def _ends_as(self, expected: Tensor, allowed: float, prepared: Prepared, start: int, *, end: bool) -> bool:
+        row = torch.zeros(1, dtype=torch.long, device=expected.device)
+        try:
+            last = self.resume(prepared, row, [0], start, end=end).residual[:, -1:]
+            got = self.bridge.unembed(self.bridge.ln_final(last))[:, 0].float()
+        except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError):
+            return False  # blocks that take something else than the one pass showed
+        return bool((got - expected).abs().max() <= allowed)
 
     @contextmanager
     def _seeing(self, shape: Sequence[int]) -> Iterator[None]:
@@ -232,25 +255,8 @@ class Blocks:
                 handle.remove()
 
 
-def hooks_of(edits: Mapping[str, Edit], keep: Sequence[str], kept: dict[str, Tensor]) -> list[tuple[str, Hook]]:
-    """Hooks that replace activations, and then keep some by name."""
-
-    def editing(edit: Edit) -> Hook:
-        return lambda value, hook: edit(value)  # noqa: ARG005
-
-    return [
-        *((name, editing(edit)) for name, edit in edits.items()),
-        *((name, storing(kept, name)) for name in keep),
-    ]
-
-
-def storing(kept: dict[str, Tensor], name: str) -> Hook:
-    """A hook that keeps an activation."""
-
-    def store(value: Tensor, hook: Any) -> None:  # noqa: ARG001
-        kept[name] = value.detach()
-
-    return store
+def _gelu(value: Tensor) -> Tensor:
+    return torch.nn.functional.gelu(value, approximate="tanh")
 
 
 def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from pytest_interp.checkpoints import guard
-from pytest_interp.checkpoints.blocks import Blocks, Edit, Prepared, Resumed, hooks_of
+from pytest_interp.checkpoints.blocks import Blocks, Prepared, Resumed
 from pytest_interp.checkpoints.boot import boot, device_of
+from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
 from pytest_interp.checkpoints.memory import budget_of, bytes_of_row
 from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.checkpoints.weights import Shape, Weights
@@ -134,7 +135,7 @@ class Checkpoint(Weights):
 
         def only_read(value: Tensor, hook: Any) -> Tensor:  # noqa: ARG001
             if positions is None:
-                return value[:, -1:]
+                return value[:, -1:].contiguous()  # else the unembedding is read once for each row
             where = positions.to(value.device)[:, :, None]
             return value.gather(1, where.expand(-1, -1, value.shape[-1]))
 
@@ -142,7 +143,7 @@ class Checkpoint(Weights):
             if name not in self._blocks.points:
                 raise NotApplicable(f"{self.name} has no activation {name}")
         hooks = [*hooks_of(edits, keep, kept), ("unembed.hook_in", only_read)]
-        with torch.inference_mode(), self._blocks.hooked(hooks):
+        with torch.inference_mode(), hooked(self._blocks.points, hooks):
             logits = bridge(tokens.to(self.device), return_type="logits")
         if positions is None:
             logits = logits[:, -1]
@@ -176,7 +177,7 @@ class Checkpoint(Weights):
         """Logits of a residual stream after the last layer: of some tokens of each row, or of the whole vocabulary."""
         bridge = self._bridge
         kept: dict[str, Tensor] = {}
-        with torch.inference_mode(), self._blocks.hooked(hooks_of({}, keep, kept)):
+        with torch.inference_mode(), hooked(self._blocks.points, hooks_of({}, keep, kept)):
             normed = bridge.ln_final(residual[:, None])
             if tokens is None:
                 return Pass(self._finite(bridge.unembed(normed)[:, 0]), kept)

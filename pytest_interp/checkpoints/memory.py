@@ -10,12 +10,12 @@ import torch
 from pytest_interp.checkpoints.weights import Shape
 from pytest_interp.errors import UsageError
 
-_MOST = 2**29
+_MOST = 2**28
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
 def budget_of(device: str) -> int:
-    """By default a quarter of what is free on the device, at most 512 MB: larger batches are no faster."""
+    """By default a quarter of what is free on the device, at most 256 MB: larger batches are no faster."""
     return max(2**24, min(_MOST, _free(device) // 4))
 
 

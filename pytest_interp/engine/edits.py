@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool
     from torch import Tensor
 
-    from pytest_interp.checkpoints.blocks import Edit
+    from pytest_interp.checkpoints.hooks import Edit
     from pytest_interp.engine.experiment import Experiment
 
 

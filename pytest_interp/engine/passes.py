@@ -7,7 +7,7 @@ blocks cannot be driven (``Prepared.way``) whole passes with hooks give the same
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +18,7 @@ from pytest_interp.engine.edits import edits_of
 from pytest_interp.engine.interventions import At, Patch, Rows, positions_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
 from pytest_interp.errors import UsageError
+from pytest_interp.progress import progress
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -78,7 +79,8 @@ def patched(
         for index, group in enumerate(data.run(run).groups)
     ]
     ways = [group.prepared.way for group in groups]
-    outcomes = [group.outcomes(jobs) for group in groups]
+    with progress(len(jobs) * len(data.clean), experiment.checkpoint.name) as done:
+        outcomes = [group.outcomes(jobs, done) for group in groups]
     for clean, some in zip(data.clean.groups, outcomes, strict=True):
         for job, outcome in enumerate(some):
             if outcome.scores is not None:
@@ -171,36 +173,42 @@ class _Group:
         found: dict[tuple[int, tuple[int, ...]], list[int]] = {}
         for number in sorted(range(len(jobs)), key=lambda number: self._layer(jobs[number])):
             whole = self.prepared.way == "layer" or any(patch.source.whole for patch in self._working(jobs[number]))
-            for start, rows in self._starts(self.firsts[number]):
+            for start, rows in self._starts(self.firsts[number], len(jobs)):
                 found.setdefault((0 if whole else start, rows), []).append(number)
         return found
 
-    def _starts(self, first: Rows) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """Where rows start: later ones with earlier ones if that adds fewer positions than a call of a block costs."""
+    def _starts(self, first: Rows, jobs: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """Where rows start: later ones with earlier ones if that adds fewer positions than a call of a block costs.
+
+        Of many passes half have joined in the middle layer.
+        """
         waiting: list[int] = []
         starts = sorted({start for start in first.tolist() if start < self.length}, reverse=True)
         for start, earlier in zip(starts, [*starts[1:], -self.length * _CALL], strict=False):
             waiting += (first == start).nonzero()[:, 0].tolist()
-            if (start - earlier) * len(waiting) > _CALL:
+            if (start - earlier) * len(waiting) * max(1, jobs // 2) > _CALL:
                 yield start, tuple(sorted(waiting))
                 waiting = []
 
     # ---- passes
 
-    def outcomes(self, jobs: Sequence[Job]) -> list[_Outcome]:
-        """What each pass does."""
+    def outcomes(self, jobs: Sequence[Job], done: Callable[[int], object]) -> list[_Outcome]:
+        """What each pass does; says of how many prompts it is known."""
         self.firsts = [self.first(job) for job in jobs]
         if self.prepared.way == "whole":
-            return [self._whole(job) for job in jobs]
+            return [self._whole(job, done) for job in jobs]
         outcomes = self._unedited()
+        done(sum(int((first == self.length).sum()) for first in self.firsts))
         for (start, some), numbers in self._alike(jobs).items():
             rows = torch.tensor(some, device=self.checkpoint.device)
             for part, chunk in self._chunks(rows, numbers, start):
                 self._resume([jobs[number] for number in chunk], [outcomes[n] for n in chunk], part, start)
+                done(len(chunk) * len(part))
         return outcomes
 
-    def _whole(self, job: Job) -> _Outcome:
+    def _whole(self, job: Job, done: Callable[[int], object]) -> _Outcome:
         edits = edits_of(self.experiment, self.index, [job], self.every)
+        done(self.size)
         one = self.checkpoint.run(self.group.tokens, edits=edits, keep=self.keep, positions=self.read[:, None])
         return _Outcome(self._score(one.logits[:, 0], self.every) if self.metric else None, dict(one.kept))
 
@@ -225,6 +233,7 @@ class _Group:
         one = self.checkpoint.resume(
             self.prepared, rows, [self._layer(job) for job in jobs], start, edits=edits, keep=list(blocks),
             until=None if self.metric else max(blocks.values()), attend=self.alone is None,
+            end=self.metric == LOGIT_DIFF,
         )  # fmt: skip
         found = {hook: value.view(-1, len(rows), *value.shape[1:]) for hook, value in one.kept.items()}
         if self.metric:
