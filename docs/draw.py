@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -127,6 +128,29 @@ def patching() -> str:
     for site in ("q", "k", "v", "pattern"):
         table = measure.patch_sweep(e, site, layers=some)
         out += f"\n`{site}` of layers 15 to 27, all positions:\n\n" + top(table, 4)
+    return out
+
+
+@section
+def screen() -> str:
+    """Attribution patching beside the exact effects: what it finds, and what it misses."""
+    from scipy.stats import spearmanr
+
+    out = ""
+    for site in ("z", "mlp_out"):
+        start = time.perf_counter()
+        estimates = measure.attribution_screen(prompts(), site)
+        took = time.perf_counter() - start
+        exact = measure.patch_sweep(prompts(), site, metric="logit_diff")
+        cells = list(exact)
+        r = spearmanr([exact[cell].value for cell in cells], [estimates[cell] for cell in cells]).statistic
+        largest = [cell for cell, _ in exact.top(10, most="absolute")]
+        found = sum(cell in largest for cell, _ in estimates.top(10))
+        worst = sorted(cells, key=lambda cell: -abs(exact[cell].value - estimates[cell]))[:5]
+        out += f"`{site}`, {len(cells)} cells in {took:.0f} s: rank correlation with the exact effects {r:.2f}; "
+        out += f"{found} of the 10 largest are among the 10 largest estimates. Furthest off:\n\n"
+        rows = [[name_of(cell), quote(exact[cell].value), quote(estimates[cell])] for cell in worst]
+        out += markdown(["cell", "exact (logits)", "estimate"], rows) + "\n\n"
     return out
 
 

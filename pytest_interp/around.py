@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -147,13 +148,15 @@ class _Below:
 
     def __init__(self, reporter: Any) -> None:
         self.reporter = reporter
+        self.capture: Any = reporter.config.pluginmanager.get_plugin("capturemanager")
 
     def write(self, text: str) -> None:
-        self.reporter.ensure_newline()
-        self.reporter.write(text, flush=True)
+        with self.capture.global_and_fixture_disabled() if self.capture else nullcontext():
+            self.reporter.ensure_newline()
+            self.reporter.write(text, flush=True)
 
     def flush(self) -> None:
-        self.reporter.flush()
+        """Each write has been flushed."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -197,7 +200,10 @@ def _unfounded(records: list[dict[str, Any]]) -> str:
 
 def _restore(checkpoint: Any, since: Any = None) -> str:
     """Loads the model anew where a claim left hooks or changed weights behind, and says so; empty where it did not."""
-    if checkpoint is None or not (left := checkpoint.disturbed(since)):
+    left = checkpoint is not None and checkpoint.disturbed(since)
+    if checkpoint is not None and checkpoint.cache is not None:
+        checkpoint.cache.settle(clean=not left)
+    if not left:
         return ""
     checkpoint.load()
     return f"the claim left {' and '.join(left)} on {checkpoint.name}; the model was loaded anew"

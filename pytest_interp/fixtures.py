@@ -14,6 +14,7 @@ from pytest_interp.options import Options, read_options
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pytest_interp.cache import Cache
     from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.circuit import Circuit
     from pytest_interp.engine import Experiment
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _loaded = pytest.StashKey[dict[str, Any]]()
 _options = pytest.StashKey[Options]()
+_cache = pytest.StashKey["Cache"]()
 
 
 def options_of(config: pytest.Config) -> Options:
@@ -30,6 +32,18 @@ def options_of(config: pytest.Config) -> Options:
     if _options not in config.stash:
         config.stash[_options] = read_options(config)
     return config.stash[_options]
+
+
+def cache_of(config: pytest.Config) -> Cache | None:
+    """The measurements on disk, opened once for a session; None where nobody asked for them."""
+    folder = options_of(config).interp_cache
+    if folder is None:
+        return None
+    if _cache not in config.stash:
+        from pytest_interp.cache import Cache
+
+        config.stash[_cache] = Cache.at(config.invocation_params.dir / folder)
+    return config.stash[_cache]
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +89,7 @@ def _load(config: pytest.Config, target: Target) -> Checkpoint:
             if options.interp_memory:
                 model.budget = bytes_of(options.interp_memory)
             preflight(model)
+            model.cache = cache_of(config)
             loaded[name] = model
     if isinstance(loaded[name], Unavailable):
         pytest.skip(f"{NOT_CHECKED}{name}: {loaded[name]}")

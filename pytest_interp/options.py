@@ -53,8 +53,14 @@ _OPTIONS = (
     _Option(
         "interp_memory",
         "how much the activations of a batch of patched passes may take, such as 300M (default: a quarter of what is "
-        "free, at most 512M)",
+        "free, at most 256M)",
         metavar="SIZE",
+    ),
+    _Option(
+        "interp_cache",
+        "keep measurements in this folder, and read them back where weights, prompts, libraries and code are the same "
+        "(default: no cache)",
+        metavar="FOLDER",
     ),
     _Option(
         "interp_falsify",
@@ -91,6 +97,7 @@ class Options:
     interp_claims: tuple[str, ...]
     interp_quick: bool
     interp_memory: str | None
+    interp_cache: str | None
     interp_falsify: bool
     interp_falsify_all: bool
     interp_noise: bool

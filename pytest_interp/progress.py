@@ -33,5 +33,8 @@ def progress(total: int, what: str) -> Iterator[Callable[[int], object]]:
     from tqdm import tqdm
 
     columns = shutil.get_terminal_size().columns - 1
-    with tqdm(total=total, desc=what, unit=" passes", file=_screen, delay=_AFTER, leave=False, ncols=columns) as bar:
+    bar = tqdm(
+        total=total, desc=what, unit=" passes", file=_screen, delay=_AFTER, leave=False, ncols=columns, ascii=" ="
+    )
+    with bar:
         yield bar.update

@@ -117,6 +117,14 @@ def capitals(task: Callable[..., Experiment]) -> Experiment:
 
 
 @pytest.fixture(scope="session")
+def mentioned(task: Callable[..., Experiment]) -> Experiment:
+    """The checkpoint on IOI prompts that mention S once more. Corruption: io-mentioned (IO once more instead)."""
+    from pytest_interp.tasks import mentioned as draw
+
+    return task(draw)
+
+
+@pytest.fixture(scope="session")
 def repeated(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Experiment:
     """The checkpoint on random tokens said twice, up to the last. Corruption: first-copy-changed."""
     from pytest_interp.tasks import repeated as draw

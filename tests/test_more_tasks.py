@@ -5,7 +5,7 @@ import pytest
 from pytest_interp import Experiment
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measure import accuracy, detector_scores, flips
-from pytest_interp.tasks import alex_hart, analogies, capitals, doubled, repeated, sequences, surnames
+from pytest_interp.tasks import alex_hart, analogies, capitals, doubled, mentioned, repeated, sequences, surnames
 from pytest_interp.tasks.prompts import encode
 
 SAMPLED = [sequences, analogies, surnames, capitals]
@@ -74,6 +74,22 @@ def test_full_names(real):
         assert (last.tokens[:, -1] != group.tokens[:, -1]).all()
 
 
+def test_one_more_mention(real):
+    data = mentioned(real, half="confirm", n=24, seed=0, bos=False)
+    assert len(data.clean) == 24
+    assert len({p.template for p in data.clean.prompts}) == 4
+    for prompt, other in zip(data.clean.prompts, data.run("io-mentioned").prompts, strict=True):
+        s, io = prompt.distractor.strip(), prompt.answer.strip()
+        assert (prompt.text.split().count(s), prompt.text.split().count(io)) == (3, 1), prompt.text
+        assert (other.text.split().count(s), other.text.split().count(io)) == (2, 2), other.text
+    for group, twin in zip(data.clean.groups, data.run("io-mentioned").groups, strict=True):
+        answers, distractors = real.batch_decode(group.answers[:, None]), real.batch_decode(group.distractors[:, None])
+        assert words_at(real, group, "IO") == answers
+        for position in ("S1", "S2", "EXTRA"):
+            assert words_at(real, group, position) == distractors
+        assert words_at(real, twin, "EXTRA") == answers
+
+
 def test_the_published_stimulus(smollm2):
     experiment = Experiment(smollm2, alex_hart(smollm2.tokenizer, bos=False))
     assert accuracy(experiment).value == 1
@@ -82,6 +98,8 @@ def test_the_published_stimulus(smollm2):
 
 
 def test_what_planted_cannot_say_is_not_applicable(planted):
+    with pytest.raises(NotApplicable, match="sentences that mention a name once more"):
+        mentioned(planted.tokenizer, half="find", n=24, seed=0, bos=True)
     for task in SAMPLED:
         with pytest.raises(NotApplicable, match="tokenizer"):
             task(planted.tokenizer, half="find", n=8, seed=0, bos=True)

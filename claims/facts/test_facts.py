@@ -2,7 +2,8 @@
 
 import pytest
 
-from pytest_interp import assert_accuracy, assert_flips, assert_logit_diff, assert_patch_effect
+from pytest_interp import assert_accuracy, assert_every, assert_flips, assert_logit_diff, assert_patch_effect
+from pytest_interp.measure import by_part, logit_diff
 
 pytestmark = pytest.mark.claim(source="this project; the questions are those of a notebook on patching in fifty lines")
 
@@ -37,3 +38,13 @@ def test_capitals_are_known(capitals):
 def test_another_country_flips_it(capitals):
     """With the other country asked about, the other capital is preferred."""
     assert_flips(capitals, "country-exchanged", at_least=0.9)
+
+
+def test_surnames_in_every_wording(surnames):
+    """In each of the wordings the surname that was said wins by a logit on average over names."""
+    assert_every(by_part(surnames, logit_diff(surnames), "template"), at_least=1)
+
+
+def test_capitals_in_every_wording(capitals):
+    """In each of the wordings the capital that is asked for wins by a logit on average over countries."""
+    assert_every(by_part(capitals, logit_diff(capitals), "template"), at_least=1)

@@ -46,6 +46,19 @@ def test_the_answer_has_half_the_probability(ioi_with):
     assert_next_token(ioi_with(half="confirm", bos=True), "probability", between=(0.3, 0.68))
 
 
+@pytest.mark.claim(source=f"{WANG}, figure 8: 3.64, wrong on 0.4 %", row="S-B5")
+def test_one_more_mention_of_the_subject_changes_little(mentioned):
+    """With the subject mentioned once more the answer leads by about 3.6 logits, and nearly always."""
+    assert_logit_diff(mentioned, between=(2.4, 4.9))
+    assert_accuracy(mentioned, at_least=0.93)
+
+
+@pytest.mark.claim(source=f"{WANG}, figure 8 and appendix L: 1.23, wrong on 23.4 %", row="S-B6")
+def test_one_more_mention_of_the_answer_costs_most_of_the_lead(mentioned):
+    """With the answer mentioned once more, so that both names stand twice, about 1.2 logits are left."""
+    assert_logit_diff(mentioned, run="io-mentioned", between=(0.2, 2.3))
+
+
 @pytest.mark.claim(source="TransformerLens's own tests of ioi_eval at 4cd36aae", row="S-B23")
 def test_the_library_test_holds(ioi_with):
     """Accuracy is 99 % or near it, and the mean logit difference above 2."""

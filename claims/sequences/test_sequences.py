@@ -2,7 +2,15 @@
 
 import pytest
 
-from pytest_interp import assert_accuracy, assert_flips, assert_logit_diff, assert_patch_effect, assert_top_k
+from pytest_interp import (
+    assert_accuracy,
+    assert_every,
+    assert_flips,
+    assert_logit_diff,
+    assert_patch_effect,
+    assert_top_k,
+)
+from pytest_interp.measure import by_part, logit_diff
 
 pytestmark = pytest.mark.claim(source="this project; the question is that of a notebook on number sequences")
 
@@ -36,3 +44,8 @@ def test_the_order_of_the_others_matters_less(sequences):
 def test_what_decides_stands_at_the_last_element(sequences):
     """The residual stream at the last element, before the first layer, carries most of the difference between runs."""
     assert_patch_effect(sequences, "resid_pre", 0, at="LAST", corruption="sequence-exchanged", at_least=0.5)
+
+
+def test_in_every_wording(sequences):
+    """Whatever words stand around a sequence, the next element is preferred by a logit on average over kinds."""
+    assert_every(by_part(sequences, logit_diff(sequences), "wording"), at_least=1)

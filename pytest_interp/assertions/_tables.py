@@ -25,6 +25,7 @@ def assert_cell(table: Table[Any], cell: Any, **bound: Unpack[BoundArgs]) -> Ver
         **bound: in the table's unit.
     """
     __tracebackhide__ = True
+    _check_swept(table)
     accepted = Bound.of(**bound)
     key = table.key(cell)
     verdict = judge(table[key], accepted)
@@ -58,6 +59,7 @@ def assert_top(
         UsageError: no cells, a cell that is not there, or more cells than places.
     """
     __tracebackhide__ = True
+    _check_swept(table)
     claimed = [table.key(cell) for cell in _listed(cells)]
     if not claimed:
         raise UsageError("an empty list of cells was passed; name at least one")
@@ -106,6 +108,7 @@ def assert_every(table: Table[Any], **bound: Unpack[BoundArgs]) -> Verdict:
         **bound: in the table's unit.
     """
     __tracebackhide__ = True
+    _check_swept(table)
     accepted = Bound.of(**bound)
     verdicts = {cell: judge(one, accepted) for cell, one in table.items()}
     level = 1 - 0.05 / len(table)
@@ -139,6 +142,7 @@ def assert_only(table: Table[Any], cells: Any, **bound: Unpack[BoundArgs]) -> Ve
         UsageError: no cells, a cell that is not there, or all there are.
     """
     __tracebackhide__ = True
+    _check_swept(table)
     accepted = Bound.of(**bound)
     claimed = [table.key(cell) for cell in _listed(cells)]
     others = [cell for cell in table if cell not in claimed]
@@ -178,6 +182,7 @@ def assert_matrix(
         UsageError: rows or columns of another number, or a cell that the table does not have.
     """
     __tracebackhide__ = True
+    _check_swept(table)
     accepted = Bound.of(at_most=within)
     wanted = _expected(table, expected)
     differences = {cell: table[cell].value - number for cell, number in wanted.items()}
@@ -252,6 +257,14 @@ def _listed(cells: Any) -> Iterable[Any]:
     if isinstance(cells, str | Head | KVHead) or (isinstance(cells, tuple) and cells and isinstance(cells[0], int)):
         return [cells]
     return list(cells)
+
+
+def _check_swept(table: Any) -> None:
+    if not isinstance(table, Table):
+        raise UsageError(
+            f"a {type(table).__name__} was passed; pass the Table that a sweep returned. An estimate (a Screen) says "
+            "where to look and is no evidence: measure what it finds"
+        )
 
 
 def _where(table: Table[Any]) -> str:

@@ -7,7 +7,7 @@ class for a forward pass, a weight or a hook name, and never touches the bridge.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,8 +16,8 @@ import torch
 from pytest_interp.checkpoints import guard
 from pytest_interp.checkpoints.blocks import Blocks, Prepared, Resumed
 from pytest_interp.checkpoints.boot import boot, device_of
-from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
-from pytest_interp.checkpoints.memory import budget_of, bytes_of_row
+from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of, with_other_layers
+from pytest_interp.checkpoints.memory import Memo, budget_of, bytes_of_row, bytes_of_sites
 from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.checkpoints.weights import Shape, Weights
 from pytest_interp.errors import NotApplicable, UsageError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
+    from pytest_interp.cache import Cache
     from pytest_interp.circuit import Circuit
 
 _HOOKS = {
@@ -66,19 +67,20 @@ class Checkpoint(Weights):
         fingerprint: hash of its weights as loaded.
         parity: largest difference of logits (up to a constant) between the raw model where there is one, the bridge,
             and the bridge in compatibility mode.
-        memo: measured activations; emptied when the weights change.
+        memo: measured activations, the last GB of them; emptied when the weights change.
         budget: how many bytes the activations of a batch of patched passes may take.
+        cache: measurements on disk, where that was asked for.
     """
 
     def __init__(
         self, spec: CheckpointSpec, circuit: Circuit | None = None, *, device: str = "auto", dtype: str = "float32"
     ) -> None:
         self.spec, self.name, self.circuit = spec, spec.name, circuit
-        self.bos = spec.bos
-        self.fingerprint = ""
+        self.bos, self.fingerprint = spec.bos, ""
         self.device, self.dtype = device_of(device), dtype
-        self.memo: dict[Any, Any] = {}
+        self.memo = Memo()
         self.budget = 0
+        self.cache: Cache | None = None
         self.load()
 
     def __repr__(self) -> str:
@@ -96,9 +98,7 @@ class Checkpoint(Weights):
                 f"{self.fingerprint}): return a new model each time, not one that a claim has changed"
             )
         self._bridge, self.fingerprint, self.parity = booted
-        cfg = self._bridge.cfg
-        n_kv = cfg.n_key_value_heads or cfg.n_heads
-        self.shape = Shape(cfg.n_layers, cfg.n_heads, n_kv, cfg.d_head, cfg.d_model, cfg.d_vocab, cfg.n_ctx)
+        self.shape = Shape.of(self._bridge.cfg)
         self.tokenizer = self._bridge.tokenizer
         # A bridge that the user built has its own place and precision.
         some = next(self._bridge.parameters())
@@ -167,9 +167,10 @@ class Checkpoint(Weights):
         """About what one prompt takes in a pass over its last positions, ``count`` of ``length``."""
         return bytes_of_row(self.shape, self._bridge.cfg.d_mlp or 0, count, length, logits=logits)
 
-    def resume(self, *what: Any, **choices: Any) -> Resumed:
-        """Passes that start at a layer and a position, see :meth:`Blocks.resume`."""
-        return self._blocks.resume(*what, **choices)
+    @property
+    def resume(self) -> Callable[..., Resumed]:
+        """Passes that start at a layer and a position: :meth:`Blocks.resume`."""
+        return self._blocks.resume
 
     def read(
         self, residual: Float[Tensor, "row d_model"], tokens: Int[Tensor, "row k"] | None, keep: Sequence[str] = ()
@@ -199,30 +200,22 @@ class Checkpoint(Weights):
 
     def with_other_layers(self, hooks: Sequence[str], rows: int, length: int) -> list[str]:
         """These hooks, and the same ones of all other layers where that is not too much for so many prompts."""
-        shape = self.shape
-        width = max(shape.d_model, shape.n_heads * shape.d_head, shape.n_heads * length)
-        if 4 * width * rows * length * shape.n_layers > self.budget // 4:
+        if bytes_of_sites(self.shape, hooks, rows, length) > self.budget // 2:
             return list(hooks)
-        found = dict.fromkeys(hooks)
-        for hook in hooks:
-            first, _, rest = hook.partition(".")
-            if first == "blocks":
-                more = (f"blocks.{layer}.{rest.partition('.')[2]}" for layer in range(shape.n_layers))
-                found |= dict.fromkeys(name for name in more if name in self._blocks.points)
-        return list(found)
+        return with_other_layers(self._blocks.points, hooks, self.shape.n_layers)
 
     @property
     def embedding_hooks(self) -> Mapping[str, str]:
         """The hooks of what the residual stream starts from: token embedding, and position where it is added."""
-        names = {"embed": "hook_embed", "pos_embed": "hook_pos_embed"}
-        rotary = "rotary_emb.hook_in" in self._blocks.points
-        return {name: hook for name, hook in names.items() if name == "embed" or not rotary}
+        if "rotary_emb.hook_in" in self._blocks.points:
+            return {"embed": "hook_embed"}
+        return {"embed": "hook_embed", "pos_embed": "hook_pos_embed"}
 
     @property
     def scale_hook(self) -> str | None:
         """The hook of the final norm's scale, or None where the model has no final norm."""
-        name = "ln_final.hook_scale"
-        return name if name in self._blocks.points and self._bridge.cfg.normalization_type else None
+        normed = "ln_final.hook_scale" in self._blocks.points and self._bridge.cfg.normalization_type
+        return "ln_final.hook_scale" if normed else None
 
     # ---- heads
 
@@ -245,8 +238,8 @@ class Checkpoint(Weights):
 
     def sharers(self, kv_head: KVHead) -> tuple[Head, ...]:
         """The query heads that read a key-value head."""
-        group = self.shape.n_heads // self.shape.n_kv_heads
-        return tuple(Head(kv_head.layer, kv_head.head * group + i) for i in range(group))
+        count = self.shape.n_heads // self.shape.n_kv_heads
+        return tuple(Head(kv_head.layer, kv_head.head * count + i) for i in range(count))
 
     def detected(self, text: str, kind: str) -> Float[Tensor, "layer head"]:
         """The scores of TransformerLens's own head detector on a text, with BOS as the tokenizer puts it."""
@@ -264,19 +257,25 @@ class Checkpoint(Weights):
         return guard.attached(self._blocks.points)
 
     @property
-    def memory(self) -> dict[Any, Any]:
+    def memory(self) -> Memo:
         """The memo; an empty one while hooks are attached or parameters were changed in place, to be forgotten."""
         pristine = not self.attached and guard.versions(self._parameters) == self._versions
-        return self.memo if pristine else {}
+        return self.memo if pristine else Memo()
+
+    @property
+    def trusted_cache(self) -> Cache | None:
+        """The measurements on disk, where this is the model that its name and its fingerprint say."""
+        known = self.spec.kind != "user" and self.memory is self.memo
+        return self.cache if known and self.cache and not self.cache.off else None
 
     @contextmanager
     def scratch(self) -> Iterator[None]:
-        """An empty memo, forgotten afterwards: for weights or prompts that are of no use later."""
-        memo, self.memo = self.memo, {}
+        """An empty memo and none on disk: for weights or prompts that are of no use later."""
+        kept, self.memo, self.cache = (self.memo, self.cache), Memo(), None
         try:
             yield
         finally:
-            self.memo = memo
+            self.memo, self.cache = kept
 
     def state(self) -> guard.State:
         """Hooks, weights and mode, to compare a model before and after. Takes 0.2 s for 163M weights."""

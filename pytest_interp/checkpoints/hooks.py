@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -50,3 +50,14 @@ def storing(kept: dict[str, Tensor], name: str) -> Hook:
         kept[name] = value.detach()
 
     return store
+
+
+def with_other_layers(points: Collection[str], hooks: Sequence[str], n_layers: int) -> list[str]:
+    """These hook names, and the same ones of all other layers that have them."""
+    found = dict.fromkeys(hooks)
+    for hook in hooks:
+        first, _, rest = hook.partition(".")
+        if first == "blocks":
+            more = (f"blocks.{layer}.{rest.partition('.')[2]}" for layer in range(n_layers))
+            found |= dict.fromkeys(name for name in more if name in points)
+    return list(found)

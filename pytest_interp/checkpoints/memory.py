@@ -1,9 +1,12 @@
-"""How much memory a batch of passes may take."""
+"""How much memory a batch of passes may take, and how much is kept of them."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -11,7 +14,48 @@ from pytest_interp.checkpoints.weights import Shape
 from pytest_interp.errors import UsageError
 
 _MOST = 2**28
+_KEPT = 2**30
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+
+
+class Memo(OrderedDict[Any, Any]):
+    """What was computed, up to a number of bytes: what has not been asked for longest is forgotten first."""
+
+    def __init__(self, most: int = _KEPT) -> None:
+        super().__init__()
+        self.most, self.held = most, 0
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """What is there; asked for just now."""
+        if key not in self:
+            return default
+        self.move_to_end(key)
+        return self[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if key in self:
+            del self[key]
+        super().__setitem__(key, value)
+        self.held += bytes_in(value)
+        while self.held > self.most and len(self) > 1:
+            del self[next(iter(self))]
+
+    def __delitem__(self, key: Any) -> None:
+        self.held -= bytes_in(self[key])
+        super().__delitem__(key)
+
+    def clear(self) -> None:
+        """Nothing is there."""
+        super().clear()
+        self.held = 0
+
+
+def bytes_in(value: Any) -> int:
+    """The bytes of all tensors in a value."""
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return sum(map(bytes_in, inside))
 
 
 def budget_of(device: str) -> int:
@@ -45,6 +89,13 @@ def bytes_of_row(shape: Shape, d_mlp: int, count: int, length: int, *, logits: b
     stream = count * (8 * shape.d_model + 3 * d_mlp + 6 * wide)
     attention = 3 * shape.n_heads * count * length + 4 * wide * length
     return 4 * (stream + attention + (2 * shape.d_vocab if logits else 0))
+
+
+def bytes_of_sites(shape: Shape, hooks: Sequence[str], rows: int, length: int) -> int:
+    """About what so many prompts' activations at these hooks take, in every layer."""
+    by_key = all(hook.endswith(("pattern", "scores")) for hook in hooks)
+    width = shape.n_heads * length if by_key else max(shape.d_model, shape.n_heads * shape.d_head)
+    return 4 * width * rows * length * shape.n_layers * len({hook.rpartition(".")[2] for hook in hooks})
 
 
 def _free(device: str) -> int:

@@ -26,6 +26,12 @@ class Shape:
     d_vocab: int
     n_ctx: int
 
+    @classmethod
+    def of(cls, cfg: Any) -> Shape:
+        """The shape that a bridge's configuration says."""
+        n_kv_heads = cfg.n_key_value_heads or cfg.n_heads
+        return cls(cfg.n_layers, cfg.n_heads, n_kv_heads, cfg.d_head, cfg.d_model, cfg.d_vocab, cfg.n_ctx)
+
     @property
     def heads(self) -> list[Head]:
         """Every query head, layer by layer."""

@@ -7,6 +7,7 @@ that a change of weights can exchange it for an empty one; only the activations 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import torch
 
 from pytest_interp.engine.interventions import positions_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
-from pytest_interp.errors import UsageError, nearest
+from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.measurement import FLOAT_NOISE, Json
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ class Experiment:
         Where a site of one layer is asked for, and all layers' together are not large, all are kept: others follow.
         """
         memo = self.checkpoint.memory
-        wanted = [hook for hook in hooks if (prompts.digest, hook) not in memo]
+        found = {hook: memo.get((prompts.digest, hook)) for hook in hooks}
+        wanted = [hook for hook, kept in found.items() if kept is None]
         if wanted:
             rows = sum(len(group.rows) for group in prompts.groups)
             longest = max(group.tokens.shape[1] for group in prompts.groups)
@@ -99,17 +101,18 @@ class Experiment:
                 for hook in wanted:
                     kept[hook].append(one.kept[hook])
             memo.update({(prompts.digest, hook): tensors for hook, tensors in kept.items()})
-        return {hook: memo[prompts.digest, hook] for hook in hooks}
+            found |= kept
+        return {hook: found[hook] for hook in hooks}
 
     def prepared(self, index: int, run: str = "clean") -> Prepared:
         """What an unedited pass over a group leaves for patched ones to start from."""
         prompts, memo = self.data.run(run), self.checkpoint.memory
         key = (prompts.digest, index, "prepared")
-        if key not in memo:
+        found: Prepared | None = memo.get(key)
+        if found is None:
             made = self.checkpoint.prepare(prompts.groups[index].tokens)
             self._note(prompts, index, made.logits)
-            memo[key] = made._replace(logits=made.logits[:1])
-        found: Prepared = memo[key]
+            memo[key] = found = made._replace(logits=made.logits[:1])
         return found
 
     def _note(self, prompts: PromptSet, index: int, logits: Float[Tensor, "row vocab"]) -> Float[Tensor, "row 2"]:
@@ -125,6 +128,10 @@ class Experiment:
     def answer_logits(self, run: str = "clean") -> Float[Tensor, "prompt 2"]:
         """Logits of answer and distractor at END in data-set order."""
         prompts, memo = self.data.run(run), self.checkpoint.memory
+        if run == "clean" and (prompts.digest, prompts.digest, 0, "pairs") not in memo:
+            # What heads attend to is asked for next, and costs nothing beside the pass that is made anyway.
+            with suppress(NotApplicable):
+                self.activations([self.checkpoint.hook("pattern", 0)], prompts)
         out = torch.empty(len(prompts), 2)
         for index, group in enumerate(prompts.groups):
             pairs = memo.get((prompts.digest, self.data.clean.digest, index, "pairs"))
@@ -156,9 +163,9 @@ class Experiment:
         prompts, memo = self.data.run(run), self.checkpoint.memory
         tokens = prompts.groups[index].tokens
         key = (prompts.digest, index, "logits", tuple(where.tolist()))
-        if key not in memo:
-            memo[key] = self.checkpoint.run(tokens, positions=where[:, None]).logits[:, 0]
-        logits: Tensor = memo[key]
+        logits: Tensor | None = memo.get(key)
+        if logits is None:
+            memo[key] = logits = self.checkpoint.run(tokens, positions=where[:, None]).logits[:, 0]
         return logits
 
     def in_order(self, by_group: Sequence[Tensor]) -> Tensor:

@@ -22,6 +22,7 @@ from pytest_interp.measure.logit_lens import logit_lens
 from pytest_interp.measure.next_token import NextToken, loss, next_token, next_tokens, top_k
 from pytest_interp.measure.patching import flips, head_patch_effect, patch_effect, patch_sweep
 from pytest_interp.measure.path_patching import path_patch_effect, path_patch_sweep
+from pytest_interp.measure.screen import Screen, attribution_screen
 from pytest_interp.measure.statistics import (
     activation_statistics,
     activation_values,
@@ -37,6 +38,7 @@ from pytest_interp.measure.strata import by_part
 __all__ = [
     "BackupEffect",
     "NextToken",
+    "Screen",
     "ablation_effect",
     "ablation_sweep",
     "accuracy",
@@ -45,6 +47,7 @@ __all__ = [
     "attention",
     "attention_and_write",
     "attention_write_correlation",
+    "attribution_screen",
     "attributions_without",
     "backup_effect",
     "by_part",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from pytest_interp.cache import cached
 from pytest_interp.engine.interventions import Ablation, At, Node, Patch, ablated, text_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric, as_metric
 from pytest_interp.engine.passes import patched
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
 
 
+@cached
 def ablation_effect(
     experiment: Experiment,
     heads: HeadLike | Iterable[HeadLike],
@@ -54,6 +56,7 @@ def ablation_effect(
     return effect
 
 
+@cached
 def ablation_sweep(
     experiment: Experiment,
     *,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_interp.cache import cached
 from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head, HeadLike, as_head
 from pytest_interp.measure._per_prompt import per_prompt
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
 
 
+@cached
 def attention(
     experiment: Experiment,
     head: HeadLike,
@@ -115,6 +117,7 @@ def attention_and_write(
     return tuple(points)
 
 
+@cached
 def attention_write_correlation(
     experiment: Experiment, head: HeadLike, *, to: Sequence[str] = ("IO", "S1", "S2"), run: str = "clean"
 ) -> Measurement:
@@ -153,6 +156,7 @@ def pearson(one: Tensor, other: Tensor) -> Tensor:
     return a * w - r * (a**2 + w**2) / 2 + r
 
 
+@cached
 def head_attentions(
     experiment: Experiment,
     *,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import fsum
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from pytest_interp.cache import cached, result_type
 from pytest_interp.engine.interventions import Ablation, Node, Patch, ablated
 from pytest_interp.engine.passes import patched
 from pytest_interp.errors import NotApplicable, UsageError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
 
 
+@result_type
 @dataclass(frozen=True)
 class BackupEffect:
     """Direct logit attribution of heads before and after others are knocked out at END.
@@ -57,6 +59,7 @@ class BackupEffect:
         return replace(first, quantity="backup_rise", values=tuple(map(fsum, zip(*moves, strict=True))), about=about)
 
 
+@cached
 def backup_effect(
     experiment: Experiment,
     knocked_out: HeadLike | Iterable[HeadLike],
@@ -118,6 +121,7 @@ def backup_effect(
     )
 
 
+@cached
 def attributions_without(
     experiment: Experiment, knocked_out: HeadLike | Iterable[HeadLike], *, ablation: Ablation = "mean"
 ) -> Table[Head]:
@@ -178,6 +182,7 @@ def ablated_pass(experiment: Experiment, out: list[Head], ablation: Ablation, wa
     return Ablated(passes.values[0], kept, frozen, final_scale(experiment, kept), removed.sum(1))
 
 
+@cached
 def self_repair(
     experiment: Experiment, knocked_out: HeadLike | Iterable[HeadLike], *, ablation: Ablation = "mean"
 ) -> Measurement:

@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from pytest_interp.cache import cached
 from pytest_interp.circuit import Circuit
 from pytest_interp.engine.interventions import At, Node, Patch, ablated
 from pytest_interp.engine.passes import patched
@@ -29,6 +30,7 @@ CircuitLike: TypeAlias = Circuit | Mapping[Head, At] | Iterable[HeadLike]
 Metric: TypeAlias = Literal["of_model", "logit_diff"]
 
 
+@cached
 def faithfulness(experiment: Experiment, circuit: CircuitLike, *, metric: Metric = "of_model") -> Measurement:
     """What a circuit alone keeps of the task: ``F(C) / F(M)``, a ratio of means, or ``F(C)`` in logits.
 
@@ -55,6 +57,7 @@ def faithfulness(experiment: Experiment, circuit: CircuitLike, *, metric: Metric
     return per_prompt(experiment, "faithfulness", alone, unit="of model", scale=whole, tolerance=noise, about=about)
 
 
+@cached
 def completeness(experiment: Experiment, circuit: CircuitLike, without: Iterable[HeadLike]) -> Measurement:
     """How differently circuit and model react to the loss of the heads K: ``F(C without K) - F(M without K)``, logits.
 
@@ -80,6 +83,7 @@ def completeness(experiment: Experiment, circuit: CircuitLike, without: Iterable
     return per_prompt(experiment, "completeness", values, about=about)
 
 
+@cached
 def minimality(
     experiment: Experiment,
     circuit: CircuitLike,

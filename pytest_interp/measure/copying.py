@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from pytest_interp.cache import cached
 from pytest_interp.engine.experiment import describe
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_head
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _DEAD = 1e-6
 
 
+@cached
 def copy_score(
     checkpoint: Checkpoint,
     head: HeadLike,
@@ -87,6 +89,7 @@ def copy_score(
     )
 
 
+@cached
 def copy_scores(
     checkpoint: Checkpoint, *, names: Sequence[str], k: int = 5, sign: Literal[1, -1] = 1, reach: float = 0.0
 ) -> Table[Head]:
@@ -116,6 +119,7 @@ def copy_scores(
     return heads_table(found)
 
 
+@cached
 def prompt_copy_score(
     experiment: Experiment,
     head: HeadLike,
@@ -173,6 +177,7 @@ def prompt_copy_score(
     )
 
 
+@cached
 def ov_eigenvalue_score(
     checkpoint: Checkpoint, head: HeadLike, *, through: Literal["residual", "tokens"] = "tokens"
 ) -> Measurement:

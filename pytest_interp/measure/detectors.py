@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import torch
 
+from pytest_interp.cache import cached
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.heads import Head, HeadLike, as_head
 from pytest_interp.measure._per_prompt import per_prompt
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 Detector: TypeAlias = Literal["previous_token", "duplicate_token", "induction"]
 
 
+@cached
 def detector_score(experiment: Experiment, head: HeadLike, kind: Detector) -> Measurement:
     """The mean attention of a head along one diagonal of its pattern, on random tokens that are said twice.
 
@@ -62,6 +64,7 @@ def detector_score(experiment: Experiment, head: HeadLike, kind: Detector) -> Me
     )
 
 
+@cached
 def detector_scores(experiment: Experiment, kind: Detector) -> Table[Head]:
     """The score of every head, layer by head, from one pass."""
     shape = experiment.checkpoint.shape

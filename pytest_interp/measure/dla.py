@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from pytest_interp.cache import cached
 from pytest_interp.heads import Head, HeadLike, as_heads
 from pytest_interp.measure._per_prompt import per_prompt
 from pytest_interp.measurement import Measurement
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
 
 
+@cached
 def direct_logit_attribution(
     experiment: Experiment, heads: HeadLike | Iterable[HeadLike], *, run: str = "clean"
 ) -> Measurement:
@@ -44,6 +46,7 @@ def direct_logit_attribution(
     )
 
 
+@cached
 def head_attributions(experiment: Experiment, *, run: str = "clean") -> Table[Head]:
     """The direct logit attribution of every head of the model, layer by head."""
     heads = experiment.checkpoint.shape.heads
@@ -58,6 +61,7 @@ def head_attributions(experiment: Experiment, *, run: str = "clean") -> Table[He
     )
 
 
+@cached
 def source_attributions(
     experiment: Experiment, source: str, *, of: Literal["answer", "logit_diff"] = "answer", run: str = "clean"
 ) -> Table[Head]:
@@ -108,6 +112,7 @@ def source_attributions(
     )
 
 
+@cached
 def component_attributions(experiment: Experiment, *, run: str = "clean") -> Table[tuple[Row, int | str]]:
     """The direct logit attribution of every component: embeddings, and attention and MLP of each layer.
 

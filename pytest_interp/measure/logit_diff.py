@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from pytest_interp.cache import cached
 from pytest_interp.engine.interventions import Ablation
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import HeadLike, as_heads
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
 
 
+@cached
 def logit_diff(
     experiment: Experiment,
     *,
@@ -46,6 +48,7 @@ def logit_diff(
     return per_prompt(experiment, "logit_diff", experiment.logit_diffs(run), about={"run": run})
 
 
+@cached
 def accuracy(experiment: Experiment, *, run: str = "clean") -> Measurement:
     """The share of prompts on which the answer's logit is above the distractor's at END; a tie is wrong.
 

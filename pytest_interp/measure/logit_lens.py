@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from pytest_interp.cache import cached
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric, as_metric
 from pytest_interp.errors import UsageError
 from pytest_interp.measure._per_prompt import per_prompt
@@ -19,6 +20,7 @@ Norm = Literal["live", "frozen"]
 SITES = ("resid_pre", "resid_mid", "resid_post")
 
 
+@cached
 def logit_lens(
     experiment: Experiment,
     *,

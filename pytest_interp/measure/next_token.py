@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_interp.cache import cached, result_type
 from pytest_interp.engine.metric import Metric, as_metric
 from pytest_interp.errors import UsageError
 from pytest_interp.measure._per_prompt import per_prompt
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
 
 
+@result_type
 @dataclass(frozen=True)
 class NextToken:
     """A token that may follow a text: its place (1 is the likeliest), logit and probability."""
@@ -30,6 +32,7 @@ class NextToken:
     probability: float
 
 
+@cached
 def next_tokens(
     checkpoint: Checkpoint, text: str, *, k: int = 10, also: Sequence[str] = (), bos: bool | None = None
 ) -> tuple[NextToken, ...]:
@@ -66,6 +69,7 @@ def next_tokens(
     )
 
 
+@cached
 def next_token(experiment: Experiment, metric: Metric | str = "log_prob", *, run: str = "clean") -> Measurement:
     """A score of the next token: logit, log-probability, probability or rank of the answer or another token.
 
@@ -88,6 +92,7 @@ def next_token(experiment: Experiment, metric: Metric | str = "log_prob", *, run
     )
 
 
+@cached
 def top_k(experiment: Experiment, k: int = 1, *, run: str = "clean") -> Measurement:
     """The share of prompts whose answer is among the k likeliest next tokens of the whole vocabulary.
 
@@ -102,6 +107,7 @@ def top_k(experiment: Experiment, k: int = 1, *, run: str = "clean") -> Measurem
     )
 
 
+@cached
 def loss(experiment: Experiment, *, run: str = "clean") -> Measurement:
     """The cross-entropy loss: minus the mean log-probability of each token given those before it, per prompt.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
+from pytest_interp.cache import cached
 from pytest_interp.engine.interventions import HEAD_SITES, LAYER_SITES, At, Node, Patch, from_run, text_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric, as_metric
 from pytest_interp.engine.passes import patched
@@ -25,6 +26,7 @@ Stream: TypeAlias = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", 
 Direction: TypeAlias = Literal["denoise", "noise"]
 
 
+@cached
 def head_patch_effect(
     experiment: Experiment,
     heads: HeadLike | KVHead | Iterable[HeadLike],
@@ -66,6 +68,7 @@ def head_patch_effect(
     return effect
 
 
+@cached
 def patch_effect(
     experiment: Experiment,
     site: Stream,
@@ -100,6 +103,7 @@ def patch_effect(
     return effect
 
 
+@cached
 def patch_sweep(
     experiment: Experiment,
     site: Activation | Stream,
@@ -152,6 +156,7 @@ def named_positions(experiment: Experiment) -> Sequence[str | int]:
     return range(groups[0].tokens.shape[1]) if len(groups) == 1 else experiment.data.clean.position_names
 
 
+@cached
 def flips(experiment: Experiment, corruption: str) -> Measurement:
     """The share of prompts whose answer a corruption flips: clean prefers the answer, corrupted the distractor.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from pytest_interp.cache import cached
 from pytest_interp.engine.interventions import At, Node, Patch, from_run, recorded, text_of
 from pytest_interp.engine.passes import Passes, patched
 from pytest_interp.errors import NotApplicable, UsageError
@@ -27,6 +28,7 @@ Into: TypeAlias = Literal["q", "k", "v"]
 MLPs: TypeAlias = Literal["recompute", "freeze"]
 
 
+@cached
 def path_patch_effect(
     experiment: Experiment,
     senders: HeadLike | Iterable[HeadLike],
@@ -67,6 +69,7 @@ def path_patch_effect(
     return effect
 
 
+@cached
 def path_patch_sweep(
     experiment: Experiment,
     receivers: HeadLike | Iterable[HeadLike] | Literal["logits"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
+from pytest_interp.cache import cached
 from pytest_interp.engine.interventions import positions_of
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head
@@ -27,6 +28,7 @@ Kind: TypeAlias = Literal["scores", "pattern"]
 Variant: TypeAlias = Literal["per_head", "concatenated"]
 
 
+@cached
 def activation_statistics(
     experiment: Experiment, site: Projection | Literal["z"], *, run: str = "clean"
 ) -> Table[tuple[int, str]]:
@@ -59,6 +61,7 @@ def activation_values(
     return torch.cat([x[:, 1:].flatten().float().cpu() for x in kept])
 
 
+@cached
 def score_statistics(
     experiment: Experiment, kind: Kind = "scores", *, variant: Variant = "per_head", run: str = "clean"
 ) -> Table[tuple[int, str]]:
@@ -127,6 +130,7 @@ def _rotated(experiment: Experiment, site: str, layer: int) -> str:
         return experiment.checkpoint.hook(site, layer)
 
 
+@cached
 def head_norms(experiment: Experiment, *, at: str | int | None = None, run: str = "clean") -> Table[Head]:
     """The norm of z of every head, layer by head: at a position, or the mean over all of them."""
     shape = experiment.checkpoint.shape
@@ -144,6 +148,7 @@ def head_norms(experiment: Experiment, *, at: str | int | None = None, run: str 
     return heads_table(cells)
 
 
+@cached
 def position_norms(
     experiment: Experiment, *, positions: Sequence[str | int] | None = None, run: str = "clean"
 ) -> Table[tuple[int, str | int]]:
@@ -165,6 +170,7 @@ def position_norms(
     )
 
 
+@cached
 def occurrence_difference(
     experiment: Experiment, first: str = "S1", second: str = "S2", *, run: str = "clean"
 ) -> Table[Head]:
@@ -181,6 +187,7 @@ def occurrence_difference(
     return heads_table(cells)
 
 
+@cached
 def selectivity(
     experiment: Experiment, first: str = "S1", second: str = "S2", *, run: str = "clean"
 ) -> Table[tuple[int, str]]:

@@ -80,6 +80,9 @@ def summarise(reports: Iterable[Any], *, verbose: bool) -> list[Line]:
         parts += [f"{snapshots[s]} {s}" for s in ("new number", "other prompts", "updated") if snapshots[s]]
         good = set(counts) <= {"supported", "expected failure", "not applicable"}
         lines.append(Line(f"{checkpoint}: {', '.join(parts)}", {"green": good, "red": not good, "bold": True}))
+        if any(record["about"].get("passes_from") == "whole" for row in mine for record in row.records):
+            text = f"  {checkpoint}: passes cannot start inside this model; whole ones gave the numbers, more slowly"
+            lines += [Line(part) for part in textwrap.wrap(text, WIDTH, subsequent_indent="  ")]
         for row in mine:
             if verbose or row.outcome not in ("supported", "not applicable"):
                 lines += _detail(row)

@@ -4,6 +4,7 @@ from pytest_interp.tasks.analogies import analogies
 from pytest_interp.tasks.dataset import DataSet, from_strings
 from pytest_interp.tasks.facts import alex_hart, capitals, surnames
 from pytest_interp.tasks.ioi import ioi, ioi_grid, ioi_prompt, single_token_names
+from pytest_interp.tasks.mentions import mentioned
 from pytest_interp.tasks.p8 import p8
 from pytest_interp.tasks.prompts import Group, Prompt, PromptSet
 from pytest_interp.tasks.repeated import doubled, doubled_of, repeated
@@ -23,6 +24,7 @@ __all__ = [
     "ioi",
     "ioi_grid",
     "ioi_prompt",
+    "mentioned",
     "p8",
     "repeated",
     "sequences",

@@ -109,8 +109,8 @@ class _Writer:
     def __call__(self, four: Sequence[str]) -> Prompt:
         text, ends = fill(self.wording, dict(zip("abcd", four, strict=True)))
         marks = {"FIRST": ends["a"][0], "THIRD": ends["c"][0], "LAST": ends["d"][0]}
-        template = f"{self.kind}: {self.wording}"
-        return Prompt(text + self.end, self.answer, self.distractor, marks, template, {"kind": self.kind})
+        template, tags = f"{self.kind}: {self.wording}", {"kind": self.kind, "wording": self.wording}
+        return Prompt(text + self.end, self.answer, self.distractor, marks, template, tags)
 
 
 def _sayable(tokenizer: Any, wording: str, elements: Sequence[str]) -> bool:

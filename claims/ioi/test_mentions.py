@@ -1,0 +1,18 @@
+"""One more mention of a name, in a sentence between (Wang et al. 2022, figure 8)."""
+
+import pytest
+
+from pytest_interp import assert_accuracy, assert_logit_diff
+
+pytestmark = pytest.mark.claim(source="Wang et al. 2022, section 4 and figure 8, for GPT-2 small")
+
+
+def test_one_more_mention_of_the_subject_changes_little(mentioned):
+    """With the subject mentioned once more the answer is still preferred."""
+    assert_accuracy(mentioned, at_least=0.8)
+
+
+def test_one_more_mention_of_the_answer_costs_much_of_the_lead(mentioned):
+    """With the answer mentioned once more, so that both names stand twice, the answer leads by less."""
+    assert_logit_diff(mentioned, at_least=2)
+    assert_logit_diff(mentioned, run="io-mentioned", at_most=2)

@@ -1,0 +1,253 @@
+"""Measurements on disk, off unless asked for: a number is read back only where the same code would compute it again.
+
+The key holds the weights, the prompts, the measurement and its arguments, dtype and device, the versions of the
+libraries and a hash of this package. Where one of these cannot be vouched for, everything is measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from pytest_interp import provenance
+from pytest_interp.heads import Head, KVHead
+from pytest_interp.measurement import Measurement
+from pytest_interp.table import Table
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FORMAT = 1
+_RESULTS: dict[str, type] = {one.__name__: one for one in (Measurement, Table, Head, KVHead)}
+_COLLECTIONS: dict[str, Callable[[list[Any]], Any]] = {"tuple": tuple, "set": frozenset}
+_LONG = 8
+"""Tuples longer than this (labels, templates, names of all prompts) are written once for all cells."""
+
+
+class _Uncacheable(TypeError):
+    """Something of which no key, or no copy on disk, can be made."""
+
+
+@dataclass
+class Cache:
+    """A folder of measurements.
+
+    Attributes:
+        folder: where they are.
+        off: why nothing is read or written; empty if all is well.
+        read: how many measurements were read back.
+        measured: how many were measured and written.
+    """
+
+    folder: Path
+    off: str = ""
+    read: int = 0
+    measured: int = 0
+    _open: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def at(cls, folder: Path) -> Cache:
+        """The cache in a folder, which is made if need be; off, with the reason, where it must not be used."""
+        made = cls(folder, provenance.changed())
+        if not made.off:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                _write(folder / "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n")
+                _write(folder / ".gitignore", "*\n")
+            except OSError as error:
+                made.off = f"{folder} cannot be written: {error.strerror}"
+        return made
+
+    @property
+    def said(self) -> str:
+        """What a run says of it."""
+        if self.off:
+            return f"cache not used: {self.off}"
+        return f"cache {self.folder}: {self.read} measurements read, {self.measured} measured"
+
+    def find(self, key: str) -> Any:
+        """What was measured under a key; None if there is nothing, or nothing whole."""
+        try:
+            entry = json.loads(self._path(key).read_text(encoding="utf-8"))
+            if entry["key"] != key or entry["check"] != _digest(entry["result"]):
+                return None
+            found = _Reader(json.loads(entry["result"])).result
+        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+            return None  # not there, cut off, or not ours: it is measured and written again
+        self.read += 1
+        return found
+
+    def keep(self, key: str, result: Any) -> None:
+        """Remembers what was measured until the model is known to be as it was loaded, see :meth:`settle`."""
+        with suppress(_Uncacheable):
+            self._open[key] = _Writer().text(result)
+
+    def settle(self, *, clean: bool) -> None:
+        """Writes what was measured since the last time, or forgets it where the model turned out to be changed.
+
+        Where it cannot be written the cache goes off, and the run goes on.
+        """
+        waiting, self._open = self._open, {}
+        if not clean or self.off:
+            return
+        for key, text in waiting.items():
+            try:
+                path = self._path(key)
+                path.parent.mkdir(exist_ok=True)
+                _write(path, json.dumps({"key": key, "check": _digest(text), "result": text}))
+                self.measured += 1
+            except OSError as error:
+                self.off = f"{self.folder} cannot be written: {error.strerror}"
+                return
+
+    def _path(self, key: str) -> Path:
+        name = hashlib.sha256(key.encode()).hexdigest()
+        return self.folder / name[:2] / f"{name}.json"
+
+
+def cached(measure: Callable[P, R]) -> Callable[P, R]:
+    """A measurement that looks on disk first, where its checkpoint has a cache; it says in ``about`` that it did.
+
+    Its first argument is an experiment or a checkpoint. Arguments that have no text of their own (a tensor, a
+    generator) make it measure.
+    """
+    signature = inspect.signature(measure)
+
+    @wraps(measure)
+    def measured(*args: P.args, **kwargs: P.kwargs) -> R:
+        first: Any = args[0] if args else None
+        cache = getattr(getattr(first, "checkpoint", first), "trusted_cache", None)
+        if cache is None:
+            return measure(*args, **kwargs)
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError:
+            return measure(*args, **kwargs)  # which says what is missing
+        bound.apply_defaults()
+        try:
+            key = _key(measure, first, dict(list(bound.arguments.items())[1:]))
+        except _Uncacheable:
+            return measure(*args, **kwargs)
+        found: R | None = cache.find(key)
+        if found is None:
+            found = measure(*args, **kwargs)
+            cache.keep(key, found)
+        return found
+
+    return measured
+
+
+def result_type(kind: type[R]) -> type[R]:
+    """Lets a dataclass be part of what is written and read back."""
+    _RESULTS[kind.__name__] = kind
+    return kind
+
+
+def _key(measure: Callable[..., Any], first: Any, arguments: Mapping[str, Any]) -> str:
+    import torch
+
+    checkpoint = getattr(first, "checkpoint", first)
+    parts = {
+        "format": FORMAT,
+        "measure": f"{measure.__module__}.{measure.__qualname__}",
+        "code": provenance.own_code(),
+        "versions": provenance.versions(),
+        "checkpoint": [checkpoint.name, checkpoint.fingerprint, checkpoint.dtype, checkpoint.device.partition(":")[0]],
+        "bos": checkpoint.bos,
+        "matmul": torch.get_float32_matmul_precision(),
+        "data": None if first is checkpoint else first.about(seed=first.seed, population=first.data.population),
+        "arguments": _Writer().text(arguments),
+    }
+    return json.dumps(parts, sort_keys=True)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all; two workers that write the same write the same."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+class _Writer:
+    """Values as JSON; long tuples once each."""
+
+    def __init__(self) -> None:
+        self.pool: dict[tuple[Any, ...], int] = {}
+        self.shared: list[Any] = []
+
+    def text(self, value: Any) -> str:
+        """The JSON of a value and of what it shares."""
+        return json.dumps({"value": self.plain(value), "shared": self.shared})
+
+    def plain(self, value: Any) -> Any:
+        if value is None or isinstance(value, str | bool | int | float | Path):
+            return str(value) if isinstance(value, Path) else value
+        kind = type(value)
+        if is_dataclass(value) and not isinstance(value, type):
+            return {"!": kind.__name__, "of": {one.name: self.plain(getattr(value, one.name)) for one in fields(value)}}
+        if kind in (list, range):
+            return [self.plain(item) for item in value]
+        if kind in (set, frozenset):
+            return {"!": "set", "of": sorted((self.plain(item) for item in value), key=json.dumps)}
+        if isinstance(value, tuple):
+            named = {"!": kind.__name__} if kind is not tuple else {"!": "tuple"}
+            return {**named, "of": self._tuple(value)}
+        if isinstance(value, Mapping):
+            return {"!": "dict", "of": [[self.plain(key), self.plain(item)] for key, item in value.items()]}
+        raise _Uncacheable(kind.__name__)
+
+    def _tuple(self, value: tuple[Any, ...]) -> Any:
+        if len(value) <= _LONG or isinstance(value[0], float):
+            return [self.plain(item) for item in value]
+        if value not in self.pool:
+            inside = [self.plain(item) for item in value]
+            self.pool[value] = len(self.shared)
+            self.shared.append(inside)
+        return self.pool[value]
+
+
+class _Reader:
+    """The values that a writer wrote."""
+
+    def __init__(self, text: Mapping[str, Any]) -> None:
+        self.shared: list[tuple[Any, ...]] = []
+        for one in text["shared"]:
+            self.shared.append(tuple(self.value(item) for item in one))
+        self.result = self.value(text["value"])
+
+    def value(self, plain: Any) -> Any:
+        if isinstance(plain, list):
+            return [self.value(item) for item in plain]
+        if not isinstance(plain, dict):
+            return plain
+        kind, inside = plain["!"], plain["of"]
+        if kind == "dict":
+            return {self.value(key): self.value(item) for key, item in inside}
+        if kind == "tuple" and isinstance(inside, int):
+            return self.shared[inside]
+        if isinstance(inside, list):
+            items = [self.value(item) for item in inside]
+            return _COLLECTIONS[kind](items) if kind in _COLLECTIONS else _RESULTS[kind](*items)
+        of = {name: self.value(item) for name, item in inside.items()}
+        if kind == Measurement.__name__:
+            of["about"] = {**of["about"], "cached": True}
+        return _RESULTS[kind](**of)
