@@ -55,9 +55,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         claims = [sys.executable, "-m", "pytest", "claims", "--interp-model", MODEL, "-q", *arguments]
         results = [timed("loading alone", [sys.executable, "-c", LOADING])]
-        results.append(timed("engine, filling the cache", [*claims, "--interp-cache", folder]))
+        results.append(timed("cold, filling a cache", [*claims, "--interp-cache", folder]))
         results.append(timed("warm cache", [*claims, "--interp-cache", folder]))
-        results.append(timed("engine", claims))
         if not chosen.skip_whole:
             results.append(timed("whole passes", [*claims, "-p", "whole_passes"]))
     if chosen.json:

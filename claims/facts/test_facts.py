@@ -41,10 +41,10 @@ def test_another_country_flips_it(capitals):
 
 
 def test_surnames_in_every_wording(surnames):
-    """In each of the wordings the surname that was said wins by a logit on average over names."""
-    assert_every(by_part(surnames, logit_diff(surnames), "template"), at_least=1)
+    """In each of the wordings the surname that was said wins by five logits on average over names."""
+    assert_every(by_part(surnames, logit_diff(surnames), "template"), at_least=5)
 
 
 def test_capitals_in_every_wording(capitals):
-    """In each of the wordings the capital that is asked for wins by a logit on average over countries."""
-    assert_every(by_part(capitals, logit_diff(capitals), "template"), at_least=1)
+    """In each of the wordings the capital that is asked for wins by three logits on average over countries."""
+    assert_every(by_part(capitals, logit_diff(capitals), "template"), at_least=3)
