@@ -34,10 +34,11 @@ def sweeps(found: list[dict[str, Any]]) -> str:
 def growth(found: list[dict[str, Any]]) -> str:
     """How time grows, and a picture of it."""
     figure = Figure(figsize=(9, 3), layout="constrained")
+    where = {"all": "all positions", "END": "END alone"}
     names = list(dict.fromkeys(one["grows with"] for one in found))
     for axes, name in zip(figure.subplots(1, len(names), sharey=True), names, strict=True):
         for one in (one for one in found if one["grows with"] == name):
-            axes.loglog(one["sizes"], one["seconds"], "o-", label=f"{one['at']} positions, power {one['power']:.2f}")
+            axes.loglog(one["sizes"], one["seconds"], "o-", label=f"{where[one['at']]}, power {one['power']:.2f}")
         axes.set_xticks(one["sizes"], labels=map(str, one["sizes"]))
         axes.minorticks_off()
         axes.set_xlabel(name)

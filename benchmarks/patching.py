@@ -263,7 +263,7 @@ def run(work: Work, checkpoint: Checkpoint, n: int, cells: int, repeat: int, bes
     }  # fmt: skip
 
 
-def growth() -> list[dict[str, Any]]:
+def growth(chosen: list[str]) -> list[dict[str, Any]]:
     """Seconds of the sweep over every head's z by prompts, layers and heads, and the power that fits them."""
     import numpy as np
 
@@ -273,7 +273,7 @@ def growth() -> list[dict[str, Any]]:
         ("heads", [4, 8, 16, 32], lambda n: pairs(gpt2_shape(n_heads=n), 16)),
     ]
     found = []
-    for name, sizes, experiment_of in sweeps:
+    for name, sizes, experiment_of in (one for one in sweeps if not chosen or one[0] in chosen):
         for at in (None, "END"):
             seconds = []
             for size in sizes:
@@ -289,7 +289,7 @@ def growth() -> list[dict[str, Any]]:
 def main() -> None:
     """Times what is asked for, prints a line for each, and writes all to a file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("works", nargs="*", help="parts of names of works; all by default")
+    parser.add_argument("works", nargs="*", help="parts of names of works, or what grows; all by default")
     parser.add_argument("--model", default="", help="part of a model's name")
     parser.add_argument("--prompts", type=int, default=50)
     parser.add_argument("--repeat", type=int, default=3, help="ours so often; the median counts")
@@ -298,7 +298,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write the results")
     chosen = parser.parse_args()
     if chosen.growth:
-        results = growth()
+        results = growth(chosen.works)
     else:
         results, best = [], rate()
         print(f"{best / 1e9:.0f}e9 multiply-adds a second, {torch.get_num_threads()} threads", flush=True)

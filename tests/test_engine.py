@@ -10,7 +10,7 @@ from conftest import experiment_on
 from pytest_interp import Checkpoint, Experiment, Head
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.blocks import Prepared
-from pytest_interp.checkpoints.memory import bytes_of
+from pytest_interp.checkpoints.memory import Memo, bytes_of
 from pytest_interp.engine.interventions import Node, Patch, ablated, from_run
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
 from pytest_interp.engine.passes import patched
@@ -158,6 +158,64 @@ def test_a_small_budget_changes_nothing(small, monkeypatch):
     per_row = small.checkpoint.bytes_of_row(20, 20, logits=False)
     monkeypatch.setattr(small.checkpoint, "budget", 2 * per_row)
     agree(small, "in batches of about two rows", patched(small, jobs).values, one, bound=2e-5)
+
+
+def test_what_is_kept_is_bounded_and_changes_nothing(small, monkeypatch):
+    measure = lambda: [one.values for one in patch_sweep(small, "z", metric="logit_diff").values()]  # noqa: E731
+    expected = measure()
+    with small.checkpoint.scratch():
+        monkeypatch.setattr(small.checkpoint.memo, "most", 1)
+        assert measure() == expected
+        assert len(small.checkpoint.memo) == 1
+
+
+def test_what_was_asked_for_last_is_kept():
+    memo = Memo(most=30 * 4)
+    for name in "abc":
+        memo[name] = [torch.zeros(10)]
+    assert memo.get("a") is not None
+    memo["d"] = {"x": (torch.zeros(5), torch.zeros(5))}
+    assert list(memo) == ["c", "a", "d"]
+    assert memo.held == 120
+    memo["a"] = torch.zeros(1)
+    assert memo.held == 84
+    del memo["c"]
+    assert (memo.held, memo.get("c", "gone")) == (44, "gone")
+    memo.clear()
+    assert memo.held == 0
+
+
+def test_where_end_alone_is_read_the_last_mlp_runs_there_alone(small, monkeypatch):
+    """And nowhere else: what is kept of the last layer, or read elsewhere, has every position."""
+    checkpoint, group = small.checkpoint, small.data.clean.groups[0]
+    last, length = checkpoint.shape.n_layers - 1, group.tokens.shape[1]
+    if not hasattr(checkpoint._bridge.blocks[last], "ln2"):
+        pytest.skip("this architecture has no second norm")
+    rows, prepared = torch.arange(len(group.rows)), checkpoint.prepare(group.tokens)
+    start = 0 if prepared.way == "layer" else length // 2
+    whole, ended = (checkpoint.resume(prepared, rows, [last], start, end=end).residual for end in (False, True))
+    assert (whole[:, -1] - ended[:, -1]).abs().max() < 1e-5
+    assert (whole[:, :-1] - ended[:, :-1]).abs().max() > 1e-3
+    hook = checkpoint.hook("mlp_out", last)
+    kept = checkpoint.resume(prepared, rows, [last], start, end=True, keep=[hook])
+    assert kept.kept[hook].shape[1] == length - start
+    assert torch.equal(kept.residual, whole)
+
+
+def test_the_parts_of_the_model_are_its_own_again(gpt2_like):
+    gelus = [one for one in gpt2_like._bridge.original_model.modules() if type(one).__name__ == "NewGELUActivation"]
+    assert gelus
+    group = experiment_on(gpt2_like).data.clean.groups[0]
+    prepared = gpt2_like.prepare(group.tokens)
+
+    def stop(value):
+        assert all("forward" in vars(one) for one in gelus)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gpt2_like.resume(prepared, torch.arange(2), [0], 3, edits={"blocks.1.hook_mlp_out": stop}, end=True)
+    assert not any("forward" in vars(one) for one in gelus)
+    assert not any(block.ln2._forward_pre_hooks for block in gpt2_like._bridge.blocks)
 
 
 def test_a_budget_for_less_than_one_prompt_gets_a_sentence(gpt2_like, monkeypatch):
