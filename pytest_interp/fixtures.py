@@ -225,7 +225,7 @@ def p8(checkpoint: Checkpoint) -> Experiment:
 def ioi_cache(ioi: Experiment) -> Callable[..., list[Tensor]]:
     """``ioi_cache("z", layer=9, run="clean")``: activations of the confirming half, one tensor for each token length.
 
-    Computed on first use and kept; only what was asked for is held.
+    Computed on first use and kept (up to a GB); held is what was asked for, and what heads attend to.
     """
 
     def activations(site: str, *, layer: int, run: str = "clean") -> list[Tensor]:

@@ -40,6 +40,13 @@ P8_WORDS = (
 )
 
 
+@pytest.fixture(autouse=True)
+def no_worker(monkeypatch):
+    """Runs within tests are runs of their own, though a worker of pytest-xdist makes them."""
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def tokenizer():
     """A word-level tokenizer that knows the IOI words and those of P8."""
