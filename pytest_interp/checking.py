@@ -75,7 +75,7 @@ def check(
     listener = _Listener(CheckpointSpec(name, loader=lambda: _copied(model, tokenizer), bos=bos, circuit=circuit))
     arguments = [*paths, "--interp-model", name, "--interp-prompts", str(prompts), "--interp-seed", str(seed),
                  "--import-mode=importlib", "-o", "addopts=", "-p", "no:terminal", "-p", "no:cacheprovider",
-                 "-p", "no:syrupy", "-p", "no:xdist",
+                 "-p", "no:syrupy", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning",
                  *(["-k", keyword] if keyword else []), *(["--interp-quick"] if quick else [])]  # fmt: skip
     with _modules_left_as_they_are(paths):
         code = pytest.main(arguments, plugins=[listener])
@@ -96,11 +96,15 @@ def _modules_left_as_they_are(paths: Sequence[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        folders = [Path(path).resolve() for path in paths]
-        for name in set(sys.modules) - before:
-            file = Path(getattr(sys.modules[name], "__file__", None) or "/")
-            if any(file.is_relative_to(folder) for folder in folders):
-                del sys.modules[name]
+        folders, new = [Path(path).resolve() for path in paths], set(sys.modules) - before
+        files = {name: Path(getattr(sys.modules[name], "__file__", None) or "/") for name in new}
+        claims = {name for name, file in files.items() if any(file.is_relative_to(folder) for folder in folders)}
+        # Folders that have no module of their own were made up on the way to those below them.
+        made_up = {
+            name for name in new if files[name] == Path("/") and any(one.startswith(f"{name}.") for one in claims)
+        }
+        for name in claims | made_up:
+            del sys.modules[name]
 
 
 class _Listener:
