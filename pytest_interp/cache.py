@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from pytest_interp import provenance
+from pytest_interp.files import write_whole
 from pytest_interp.heads import Head, KVHead
 from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table
@@ -61,8 +60,8 @@ class Cache:
         if not made.off:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                _write(folder / "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n")
-                _write(folder / ".gitignore", "*\n")
+                write_whole(folder / "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n")
+                write_whole(folder / ".gitignore", "*\n")
             except OSError as error:
                 made.off = f"{folder} cannot be written: {error.strerror}"
         return made
@@ -103,7 +102,7 @@ class Cache:
             try:
                 path = self._path(key)
                 path.parent.mkdir(exist_ok=True)
-                _write(path, json.dumps({"key": key, "check": _digest(text), "result": text}))
+                write_whole(path, json.dumps({"key": key, "check": _digest(text), "result": text}))
                 self.measured += 1
             except OSError as error:
                 self.off = f"{self.folder} cannot be written: {error.strerror}"
@@ -174,19 +173,6 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all; two workers that write the same write the same."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
-
-
 class _Writer:
     """Values as JSON; long tuples once each."""
 
@@ -209,14 +195,13 @@ class _Writer:
         if kind in (set, frozenset):
             return {"!": "set", "of": sorted((self.plain(item) for item in value), key=json.dumps)}
         if isinstance(value, tuple):
-            named = {"!": kind.__name__} if kind is not tuple else {"!": "tuple"}
-            return {**named, "of": self._tuple(value)}
+            return {"!": kind.__name__, "of": self._tuple(value)}
         if isinstance(value, Mapping):
             return {"!": "dict", "of": [[self.plain(key), self.plain(item)] for key, item in value.items()]}
         raise _Uncacheable(kind.__name__)
 
     def _tuple(self, value: tuple[Any, ...]) -> Any:
-        if len(value) <= _LONG or isinstance(value[0], float):
+        if len(value) <= _LONG or isinstance(value[0], float) or type(value) is not tuple:
             return [self.plain(item) for item in value]
         if value not in self.pool:
             inside = [self.plain(item) for item in value]

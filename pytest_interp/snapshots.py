@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from syrupy.data import Snapshot, SnapshotCollection, SnapshotCollections
 from syrupy.extensions.base import AbstractSyrupyExtension
 
 from pytest_interp.errors import UsageError
+from pytest_interp.files import write_whole
 from pytest_interp.ledger import Record
 from pytest_interp.measurement import quote
 
@@ -153,16 +152,7 @@ def read_file(path: Path) -> dict[str, Any]:
 def write_file(path: Path, entries: dict[str, Any]) -> None:
     """Writes a snapshot file to a temporary one first, then renames it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(dict(sorted(entries.items())), file, indent=1, sort_keys=True)
-            file.write("\n")
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path, json.dumps(dict(sorted(entries.items())), indent=1, sort_keys=True) + "\n")
 
 
 def differences(now: dict[str, Any], stored: dict[str, Any]) -> list[str]:

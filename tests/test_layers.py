@@ -11,7 +11,7 @@ import pytest_interp
 
 ROOT = Path(pytest_interp.__file__).parent
 LEVELS = [
-    {"errors", "heads", "positions", "measurement", "table", "circuit", "progress", "provenance", "cache"},
+    {"errors", "heads", "positions", "measurement", "table", "circuit", "progress", "provenance", "cache", "files"},
     {"tasks"},
     {"checkpoints"},
     {"engine"},

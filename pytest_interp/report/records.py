@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
-import tempfile
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from pytest_interp.files import write_whole
 
 
 def versions() -> dict[str, str]:
@@ -22,11 +22,4 @@ def save(path: Path, outcomes: Iterable[Mapping[str, Any]]) -> None:
     """Writes every claim's outcome; the file is whole or not there."""
     content = {"format": 1, "versions": versions(), "claims": list(outcomes)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path, json.dumps(content, indent=1))
