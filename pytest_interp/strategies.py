@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
 from pytest_interp.circuit import Circuit
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head
 
-PROFILE = settings(deadline=None, derandomize=True, database=None, max_examples=10, print_blob=False)
+# The phase `explain` traces every line of Python that a pass runs, which takes as long as the pass.
+_PHASES = [phase for phase in Phase if phase is not Phase.explain]
+PROFILE = settings(
+    deadline=None, derandomize=True, database=None, max_examples=10, print_blob=False, phases=_PHASES
+)
 """The one profile: the same examples on a laptop and in CI, no database, no deadline."""
 
 
