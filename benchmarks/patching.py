@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from whole_passes import whole
 
 from pytest_interp import Checkpoint, CheckpointSpec, Experiment, Head
 from pytest_interp.checkpoints import known_specs
-from pytest_interp.checkpoints.blocks import Prepared
 from pytest_interp.measure import patch_sweep, path_patch_effect, path_patch_sweep
 from pytest_interp.tasks import ioi
 
@@ -127,7 +127,7 @@ def stock_paths(experiment: Experiment, count: int) -> tuple[Values, int]:
     last = max(Head.parse(one).layer for one in receivers)
     heads = [head for head in experiment.checkpoint.shape.heads if head.layer < last]
     some, clean, driven = spread(heads, count), experiment.logit_diffs(), Checkpoint.prepare
-    Checkpoint.prepare = lambda self, tokens: Prepared((), self.run(tokens).logits, {}, "whole")  # type: ignore[method-assign]
+    Checkpoint.prepare = whole  # type: ignore[method-assign]
     try:
         effects = [path_patch_effect(experiment, head, receivers, into="q").values for head in some]
     finally:

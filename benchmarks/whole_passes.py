@@ -1,13 +1,18 @@
 """A pytest plugin that takes the engine out: every patched pass is whole again. ``pytest -p whole_passes claims``."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from pytest_interp.checkpoints.blocks import Prepared
 from pytest_interp.checkpoints.checkpoint import Checkpoint
+from pytest_interp.checkpoints.prepared import Prepared
 
 
-def _whole(self: Checkpoint, tokens: Any) -> Prepared:
-    return Prepared((), self.run(tokens).logits, {}, "whole")
+def whole(self: Checkpoint, tokens: Any, keep: Sequence[str] = ()) -> Prepared:
+    """What nothing can start from but the beginning: logits, and what was asked for."""
+    logits, kept = self.run(tokens, keep=keep)
+    return Prepared((), logits, {}, "whole", kept)
 
 
-Checkpoint.prepare = _whole  # type: ignore[method-assign]
+def pytest_configure() -> None:
+    """For all claims of the run."""
+    Checkpoint.prepare = whole  # type: ignore[method-assign]

@@ -18,9 +18,7 @@ from pytest_interp.heads import Head
 
 # The phase `explain` traces every line of Python that a pass runs, which takes as long as the pass.
 _PHASES = [phase for phase in Phase if phase is not Phase.explain]
-PROFILE = settings(
-    deadline=None, derandomize=True, database=None, max_examples=10, print_blob=False, phases=_PHASES
-)
+PROFILE = settings(deadline=None, derandomize=True, database=None, max_examples=10, print_blob=False, phases=_PHASES)
 """The one profile: the same examples on a laptop and in CI, no database, no deadline."""
 
 

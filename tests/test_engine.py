@@ -9,8 +9,8 @@ import torch
 from conftest import experiment_on
 from pytest_interp import Checkpoint, Experiment, Head
 from pytest_interp.checkpoints import known_specs
-from pytest_interp.checkpoints.blocks import Prepared
 from pytest_interp.checkpoints.memory import Memo, bytes_of
+from pytest_interp.checkpoints.prepared import Prepared
 from pytest_interp.engine.interventions import Node, Patch, ablated, from_run
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
 from pytest_interp.engine.passes import patched
@@ -40,8 +40,9 @@ def whole(monkeypatch):
     """Runs what it is given by whole passes."""
 
     def run(experiment, measure):
-        def prepare(self, tokens):
-            return Prepared((), self.run(tokens).logits, {}, "whole")
+        def prepare(self, tokens, keep=()):
+            logits, kept = self.run(tokens, keep=keep)
+            return Prepared((), logits, {}, "whole", kept)
 
         with monkeypatch.context() as patch, experiment.checkpoint.scratch():
             patch.setattr(Checkpoint, "prepare", prepare)
@@ -165,12 +166,13 @@ def test_what_is_kept_is_bounded_and_changes_nothing(small, monkeypatch):
     expected = measure()
     with small.checkpoint.scratch():
         monkeypatch.setattr(small.checkpoint.memo, "most", 1)
+        monkeypatch.setattr(small.checkpoint.memo, "small", 0)
         assert measure() == expected
         assert len(small.checkpoint.memo) == 1
 
 
 def test_what_was_asked_for_last_is_kept():
-    memo = Memo(most=30 * 4)
+    memo = Memo(most=30 * 4, small=0)
     for name in "abc":
         memo[name] = [torch.zeros(10)]
     assert memo.get("a") is not None
@@ -183,6 +185,16 @@ def test_what_was_asked_for_last_is_kept():
     assert (memo.held, memo.get("c", "gone")) == (44, "gone")
     memo.clear()
     assert memo.held == 0
+
+
+def test_what_is_small_stays():
+    memo = Memo(most=100, small=40)
+    for name, size in (("small", 9), ("large", 12), ("another", 20)):
+        memo[name] = torch.zeros(size)
+    assert list(memo) == ["small", "another"]
+    memo["last"] = torch.zeros(9)
+    assert list(memo) == ["small", "last"]
+    assert memo.held == 72
 
 
 def test_where_end_alone_is_read_the_last_mlp_runs_there_alone(small, monkeypatch):
@@ -260,9 +272,9 @@ def test_blocks_that_cannot_be_driven_are_run_whole(gpt2_like, monkeypatch):
 
 def test_blocks_that_end_elsewhere_are_run_whole(gpt2_like, monkeypatch):
     """Driven wrongly (here: without what comes before), they are found out and not used."""
-    from pytest_interp.checkpoints import blocks
+    from pytest_interp.checkpoints.prepared import KeyValues
 
-    monkeypatch.setattr(blocks._Cache, "update", lambda self, keys, values, layer: self.seen.update(
+    monkeypatch.setattr(KeyValues, "update", lambda self, keys, values, layer: self.seen.update(
         {layer: (keys, values)}) or (keys, values))  # fmt: skip
     monkeypatch.setattr(gpt2_like._blocks, "_ways", {})
     monkeypatch.setattr(gpt2_like._blocks, "_given", {})

@@ -10,66 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
+from pytest_interp.checkpoints.prepared import KeyValues, Prepared, Resumed, Way
 from pytest_interp.measurement import FLOAT_NOISE
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Int
     from torch import Tensor
-
-Way: TypeAlias = Literal["position", "layer", "whole"]
-"""From where a pass can start: a layer and a position, a layer alone, or the beginning."""
-
-
-class Prepared(NamedTuple):
-    """What an unedited pass leaves for others to start from.
-
-    Attributes:
-        residual: at the entry of each layer, and after the last one; each of shape ``(row, pos, d_model)``.
-        logits: of the last position, ``(row, vocab)``.
-        cache: keys and values by layer as attention uses them (rotated), each ``(row, kv_head, pos, d_head)``.
-        way: from where other passes can start.
-    """
-
-    residual: Sequence[Tensor]
-    logits: Tensor
-    cache: Mapping[int, tuple[Tensor, Tensor]]
-    way: Way
-
-
-class Resumed(NamedTuple):
-    """What a resumed pass gives: the residual stream after the last block that ran, and what was kept by hook name."""
-
-    residual: Float[Tensor, "row pos d_model"]
-    kept: Mapping[str, Tensor]
-
-
-class _Cache:
-    """What attention takes for a key-value cache: remembers keys and values, or sets those of a prefix before them."""
-
-    def __init__(self, before: Callable[[int], tuple[Tensor, Tensor]] | None = None) -> None:
-        self.before = before
-        self.seen: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any) -> tuple[Tensor, Tensor]:
-        if self.before is None:
-            self.seen[layer] = keys, values
-            return keys, values
-        old_keys, old_values = self.before(layer)
-        return _after(old_keys, keys), _after(old_values, values)
-
-
-def _after(old: Tensor, new: Tensor) -> Tensor:
-    """What stood before, the same for each pass in a batch, and what each has itself: along positions."""
-    rows, heads, start, width = old.shape
-    joined = new.new_empty(len(new), heads, start + new.shape[2], width)
-    joined.view(-1, rows, *joined.shape[1:])[:, :, :, :start] = old
-    joined[:, :, start:] = new
-    return joined
 
 
 class Blocks:
@@ -92,25 +43,44 @@ class Blocks:
         return [*entries, f"blocks.{self.n_layers - 1}.hook_resid_post"]
 
     def prepare(
-        self, tokens: Int[Tensor, "row pos"], run: Callable[[Sequence[str]], tuple[Tensor, Mapping[str, Tensor]]]
+        self,
+        tokens: Int[Tensor, "row pos"],
+        run: Callable[[Sequence[str]], tuple[Tensor, Mapping[str, Tensor]]],
+        keep: Sequence[str] = (),
     ) -> Prepared:
         """What an unedited pass leaves, and whether the blocks can be driven: tried on the first prompt.
 
         Args:
             tokens: the prompts.
             run: makes the pass over them and keeps activations; returns the logits at END, and what was kept.
+            keep: other activations that are kept.
         """
-        cache, length = _Cache(), tokens.shape[1]
+        cache, length = KeyValues(), tokens.shape[1]
         with self._attending(cache), self._seeing(tokens.shape):
-            logits, kept = run(self.hooks)
-        prepared = Prepared([kept[name] for name in self.hooks], logits, cache.seen, "position")
+            logits, kept = run(list(dict.fromkeys([*self.hooks, *keep])))
+        also = {name: kept[name] for name in keep}
+        prepared = Prepared([kept[name] for name in self.hooks], logits, cache.seen, "position", also)
         if length not in self._ways:
             with torch.inference_mode():
                 self._ways[length] = self._way(prepared)
         way = self._ways[length]
         if way == "whole":
-            return Prepared((), logits, {}, way)
+            return Prepared((), logits, {}, way, also)
         return prepared._replace(way=way, cache=cache.seen if way == "position" else {})
+
+    def again(self, prepared: Prepared, hooks: Sequence[str]) -> Mapping[str, Tensor]:
+        """Other activations of the pass that prepared these: of blocks, each of which runs once more, alone."""
+        entries = dict(zip(self.hooks, prepared.residual, strict=True))
+        entries |= {f"blocks.{layer}.hook_resid_post": prepared.residual[layer + 1] for layer in range(self.n_layers)}
+        found = {hook: entries[hook] for hook in hooks if hook in entries}
+        by_layer: dict[int, list[str]] = {}
+        for hook in hooks:
+            if hook not in found:
+                by_layer.setdefault(int(hook.split(".")[1]), []).append(hook)
+        rows = torch.arange(len(prepared.residual[0]), device=prepared.residual[0].device)
+        for layer, some in by_layer.items():
+            found |= self.resume(prepared, rows, [layer], 0, keep=some, until=layer).kept
+        return found
 
     def resume(
         self,
@@ -155,7 +125,7 @@ class Blocks:
         with (
             torch.inference_mode(),
             hooked(self.points, hooks_of(edits, keep, kept)),
-            self._attending(_Cache(before) if start and attend else None),
+            self._attending(KeyValues(before) if start and attend else None),
             self._quick(last if ended else None),
         ):
             for index in range(layers[0], last + 1):
@@ -235,7 +205,7 @@ class Blocks:
             self._given[length] = [given[index] for index in range(self.n_layers)]
 
     @contextmanager
-    def _attending(self, cache: _Cache | None) -> Iterator[None]:
+    def _attending(self, cache: KeyValues | None) -> Iterator[None]:
         """Attention that gets this for its key-value cache, whatever the model's own code calls its own."""
 
         def give(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

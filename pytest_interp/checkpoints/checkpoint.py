@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from pytest_interp.checkpoints import guard
-from pytest_interp.checkpoints.blocks import Blocks, Prepared, Resumed
+from pytest_interp.checkpoints.blocks import Blocks
 from pytest_interp.checkpoints.boot import boot, device_of
-from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of, with_other_layers
-from pytest_interp.checkpoints.memory import Memo, budget_of, bytes_of_row, bytes_of_sites
+from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
+from pytest_interp.checkpoints.memory import Memo, budget_of, bytes_of_row
+from pytest_interp.checkpoints.prepared import Prepared, Resumed
+from pytest_interp.checkpoints.sites import Sites
 from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.checkpoints.weights import Shape, Weights
 from pytest_interp.errors import NotApplicable, UsageError
@@ -30,21 +32,6 @@ if TYPE_CHECKING:
     from pytest_interp.cache import Cache
     from pytest_interp.circuit import Circuit
 
-_HOOKS = {
-    "resid_pre": "blocks.{}.hook_resid_pre",
-    "resid_mid": "blocks.{}.hook_resid_mid",
-    "resid_post": "blocks.{}.hook_resid_post",
-    "attn_out": "blocks.{}.hook_attn_out",
-    "mlp_out": "blocks.{}.hook_mlp_out",
-    "q": "blocks.{}.attn.hook_q",
-    "k": "blocks.{}.attn.hook_k",
-    "v": "blocks.{}.attn.hook_v",
-    "z": "blocks.{}.attn.hook_z",
-    "rot_q": "blocks.{}.attn.hook_rot_q",
-    "rot_k": "blocks.{}.attn.hook_rot_k",
-    "pattern": "blocks.{}.attn.hook_pattern",
-}
-
 
 class Pass(NamedTuple):
     """One forward pass: logits at END, shape ``(row, vocab)``, and the activations asked for, by hook name.
@@ -56,7 +43,7 @@ class Pass(NamedTuple):
     kept: Mapping[str, Tensor]
 
 
-class Checkpoint(Weights):
+class Checkpoint(Weights, Sites):
     """A frozen model in eval mode, with the circuit that is claimed of it.
 
     Attributes:
@@ -104,6 +91,7 @@ class Checkpoint(Weights):
         some = next(self._bridge.parameters())
         self.device, self.dtype = str(some.device), str(some.dtype).removeprefix("torch.")
         self._blocks = Blocks(self._bridge, self.dtype)
+        self.points, self._normed = self._blocks.points, bool(self._bridge.cfg.normalization_type)
         self.budget = self.budget or budget_of(self.device)
         self._parameters = tuple(self._bridge.original_model.parameters())
         self._loaded, self._versions = self.state(), guard.versions(self._parameters)
@@ -140,10 +128,10 @@ class Checkpoint(Weights):
             return value.gather(1, where.expand(-1, -1, value.shape[-1]))
 
         for name in (*edits, *keep):
-            if name not in self._blocks.points:
+            if name not in self.points:
                 raise NotApplicable(f"{self.name} has no activation {name}")
         hooks = [*hooks_of(edits, keep, kept), ("unembed.hook_in", only_read)]
-        with torch.inference_mode(), hooked(self._blocks.points, hooks):
+        with torch.inference_mode(), hooked(self.points, hooks):
             logits = bridge(tokens.to(self.device), return_type="logits")
         if positions is None:
             logits = logits[:, -1]
@@ -157,11 +145,20 @@ class Checkpoint(Weights):
             )
         return logits.float()
 
-    def prepare(self, tokens: Int[Tensor, "row pos"]) -> Prepared:
-        """What an unedited pass leaves for others to start from; only logits where hooks of others are attached."""
+    def prepare(self, tokens: Int[Tensor, "row pos"], keep: Sequence[str] = ()) -> Prepared:
+        """What an unedited pass leaves for others to start from, and activations by hook name.
+
+        Only these and the logits where hooks of others are attached.
+        """
         if self.attached:
-            return Prepared((), self.run(tokens).logits, {}, "whole")
-        return self._blocks.prepare(tokens.to(self.device), lambda keep: self.run(tokens, keep=keep))
+            logits, kept = self.run(tokens, keep=keep)
+            return Prepared((), logits, {}, "whole", kept)
+        return self._blocks.prepare(tokens.to(self.device), lambda names: self.run(tokens, keep=names), keep)
+
+    def again(self, prepared: Prepared, hooks: Sequence[str]) -> Mapping[str, Tensor]:
+        """Activations of the pass that prepared these; those that it kept, others from its layers run once more."""
+        others = [hook for hook in hooks if hook not in prepared.kept]
+        return {**prepared.kept, **(self._blocks.again(prepared, others) if others else {})}
 
     def bytes_of_row(self, count: int, length: int, *, logits: bool) -> int:
         """About what one prompt takes in a pass over its last positions, ``count`` of ``length``."""
@@ -178,44 +175,12 @@ class Checkpoint(Weights):
         """Logits of a residual stream after the last layer: of some tokens of each row, or of the whole vocabulary."""
         bridge = self._bridge
         kept: dict[str, Tensor] = {}
-        with torch.inference_mode(), hooked(self._blocks.points, hooks_of({}, keep, kept)):
+        with torch.inference_mode(), hooked(self.points, hooks_of({}, keep, kept)):
             normed = bridge.ln_final(residual[:, None])
             if tokens is None:
                 return Pass(self._finite(bridge.unembed(normed)[:, 0]), kept)
             logits = (normed.float() * self.w_u().T[tokens].float()).sum(-1) + self.b_u()[tokens].float()
         return Pass(self._finite(logits), kept)
-
-    def hook(self, site: str, layer: int) -> str:
-        """The hook name of a site such as ``z`` at a layer.
-
-        Raises:
-            UsageError: no such site; NotApplicable: this architecture lacks it.
-        """
-        if site not in _HOOKS:
-            raise UsageError(f"{site!r} is not a site; allowed: {', '.join(_HOOKS)}")
-        name = _HOOKS[site].format(layer)
-        if name not in self._blocks.points:
-            raise NotApplicable(f"{self.name} has no {site} at layer {layer}")
-        return name
-
-    def with_other_layers(self, hooks: Sequence[str], rows: int, length: int) -> list[str]:
-        """These hooks, and the same ones of all other layers where that is not too much for so many prompts."""
-        if bytes_of_sites(self.shape, hooks, rows, length) > self.budget // 2:
-            return list(hooks)
-        return with_other_layers(self._blocks.points, hooks, self.shape.n_layers)
-
-    @property
-    def embedding_hooks(self) -> Mapping[str, str]:
-        """The hooks of what the residual stream starts from: token embedding, and position where it is added."""
-        if "rotary_emb.hook_in" in self._blocks.points:
-            return {"embed": "hook_embed"}
-        return {"embed": "hook_embed", "pos_embed": "hook_pos_embed"}
-
-    @property
-    def scale_hook(self) -> str | None:
-        """The hook of the final norm's scale, or None where the model has no final norm."""
-        normed = "ln_final.hook_scale" in self._blocks.points and self._bridge.cfg.normalization_type
-        return "ln_final.hook_scale" if normed else None
 
     # ---- heads
 
@@ -254,7 +219,7 @@ class Checkpoint(Weights):
     @property
     def attached(self) -> list[str]:
         """The hook points that carry a hook; of a pass of this class none is left."""
-        return guard.attached(self._blocks.points)
+        return guard.attached(self.points)
 
     @property
     def memory(self) -> Memo:

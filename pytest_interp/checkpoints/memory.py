@@ -14,16 +14,20 @@ from pytest_interp.checkpoints.weights import Shape
 from pytest_interp.errors import UsageError
 
 _MOST = 2**28
-_KEPT = 2**30
+_KEPT = 3 * 2**29
+_SMALL = 2**20
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
 class Memo(OrderedDict[Any, Any]):
-    """What was computed, up to a number of bytes: what has not been asked for longest is forgotten first."""
+    """What was computed, up to a number of bytes: what has not been asked for longest is forgotten first.
 
-    def __init__(self, most: int = _KEPT) -> None:
+    What is small stays: to forget it gains nothing.
+    """
+
+    def __init__(self, most: int = _KEPT, small: int = _SMALL) -> None:
         super().__init__()
-        self.most, self.held = most, 0
+        self.most, self.small, self.held = most, small, 0
 
     def get(self, key: Any, default: Any = None) -> Any:
         """What is there; asked for just now."""
@@ -37,8 +41,11 @@ class Memo(OrderedDict[Any, Any]):
             del self[key]
         super().__setitem__(key, value)
         self.held += bytes_in(value)
-        while self.held > self.most and len(self) > 1:
-            del self[next(iter(self))]
+        while self.held > self.most:
+            large = (other for other in self if other != key and bytes_in(self[other]) >= self.small)
+            if (first := next(large, None)) is None:
+                return
+            del self[first]
 
     def __delitem__(self, key: Any) -> None:
         self.held -= bytes_in(self[key])

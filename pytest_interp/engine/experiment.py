@@ -7,7 +7,6 @@ that a change of weights can exchange it for an empty one; only the activations 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,15 +14,15 @@ import torch
 
 from pytest_interp.engine.interventions import positions_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
-from pytest_interp.errors import NotApplicable, UsageError, nearest
+from pytest_interp.errors import UsageError, nearest
 from pytest_interp.measurement import FLOAT_NOISE, Json
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-    from pytest_interp.checkpoints.blocks import Prepared
-    from pytest_interp.checkpoints.checkpoint import Checkpoint
+    from pytest_interp.checkpoints.checkpoint import Checkpoint, Pass
+    from pytest_interp.checkpoints.prepared import Prepared
     from pytest_interp.circuit import Circuit
     from pytest_interp.tasks import DataSet, Group, PromptSet
 
@@ -84,61 +83,87 @@ class Experiment:
     def activations(self, hooks: Sequence[str], prompts: PromptSet) -> Mapping[str, list[Tensor]]:
         """Activations of unedited prompts by hook name, each one tensor for each group.
 
-        Where a site of one layer is asked for, and all layers' together are not large, all are kept: others follow.
+        The first that is asked for takes a pass, which keeps what is mostly asked for next; others of a block take
+        that block alone, on the residual stream that the pass left. Of prompts for means, and where it is too large,
+        no residual stream is kept.
         """
         memo = self.checkpoint.memory
-        found = {hook: memo.get((prompts.digest, hook)) for hook in hooks}
-        wanted = [hook for hook, kept in found.items() if kept is None]
-        if wanted:
-            rows = sum(len(group.rows) for group in prompts.groups)
-            longest = max(group.tokens.shape[1] for group in prompts.groups)
-            wanted = [hook for hook in self.checkpoint.with_other_layers(wanted, rows, longest)
-                      if (prompts.digest, hook) not in memo]  # fmt: skip
-            kept: dict[str, list[Tensor]] = {hook: [] for hook in wanted}
-            for index, group in enumerate(prompts.groups):
-                one = self.checkpoint.run(group.tokens, keep=wanted)
-                self._note(prompts, index, one.logits)
-                for hook in wanted:
-                    kept[hook].append(one.kept[hook])
-            memo.update({(prompts.digest, hook): tensors for hook, tensors in kept.items()})
-            found |= kept
+        found = {hook: memo.get((prompts.inputs, hook)) for hook in hooks}
+        if missing := [hook for hook, kept in found.items() if kept is None]:
+            if prompts is self.data.reference or not self.checkpoint.holds(prompts):
+                wanted = self.checkpoint.with_other_layers(missing, prompts)
+                made = [one.kept for one in self._run(prompts, wanted)]
+            else:
+                of_blocks = all(hook.startswith("blocks.") for hook in missing)
+                prepared = memo.get((prompts.inputs, "prepared")) if of_blocks else None
+                made = [self.checkpoint.again(one, missing) for one in prepared or self._prepare(prompts, missing)]
+            found |= self._keep(prompts, missing, made)
         return {hook: found[hook] for hook in hooks}
 
-    def prepared(self, index: int, run: str = "clean") -> Prepared:
-        """What an unedited pass over a group leaves for patched ones to start from."""
-        prompts, memo = self.data.run(run), self.checkpoint.memory
-        key = (prompts.digest, index, "prepared")
-        found: Prepared | None = memo.get(key)
-        if found is None:
-            made = self.checkpoint.prepare(prompts.groups[index].tokens)
-            self._note(prompts, index, made.logits)
-            memo[key] = found = made._replace(logits=made.logits[:1])
-        return found
+    def prepared(self, run: str = "clean") -> list[Prepared]:
+        """What an unedited pass over each group leaves for patched ones to start from."""
+        prompts = self.data.run(run)
+        found: list[Prepared] | None = self.checkpoint.memory.get((prompts.inputs, "prepared"))
+        return found or self._prepare(prompts)
 
-    def _note(self, prompts: PromptSet, index: int, logits: Float[Tensor, "row vocab"]) -> Float[Tensor, "row 2"]:
-        """Keeps the logits of answer and distractor that any unedited pass over a group gives."""
-        groups, memo = self.data.clean.groups, self.checkpoint.memory
-        if not any(prompts is run for run in (self.data.clean, *self.data.corrupted.values())):
-            return logits[:, :0]  # the reference's prompts are not aligned with the answers
-        columns = torch.stack([groups[index].answers, groups[index].distractors], dim=1).to(logits.device)
-        pairs = logits.gather(1, columns).cpu()
-        memo[prompts.digest, self.data.clean.digest, index, "pairs"] = pairs
-        return pairs
+    def _prepare(self, prompts: PromptSet, hooks: Sequence[str] = ()) -> list[Prepared]:
+        """The pass that is kept: its residual stream, its logits, these activations, and what follows most often."""
+        checkpoint = self.checkpoint
+        also = [checkpoint.with_other_layers([hook], prompts) for hook in (*hooks, *checkpoint.usual_hooks)]
+        keep = list(dict.fromkeys(hook for some in also for hook in some))
+        made = [checkpoint.prepare(group.tokens, keep) for group in prompts.groups]
+        if all(one.way != "whole" for one in made):
+            checkpoint.memory[prompts.inputs, "prepared"] = [
+                one._replace(logits=one.logits[:1], kept={}) for one in made
+            ]
+        self._keep(prompts, keep, [one.kept for one in made])
+        self._keep_ends(prompts, [one.logits for one in made])
+        return made
+
+    def _run(self, prompts: PromptSet, hooks: Sequence[str] = ()) -> list[Pass]:
+        """A pass of which only these activations and what END says is kept."""
+        made = [self.checkpoint.run(group.tokens, keep=hooks) for group in prompts.groups]
+        if prompts is not self.data.reference:
+            self._keep_ends(prompts, [one.logits for one in made])
+        return made
+
+    def _keep(
+        self, prompts: PromptSet, hooks: Sequence[str], made: Sequence[Mapping[str, Tensor]]
+    ) -> dict[str, list[Tensor]]:
+        """Activations by hook name; all of them stay in the memo, but for the residual stream where that is there."""
+        found, memo = {hook: [one[hook] for one in made] for hook in made[0]}, self.checkpoint.memory
+        there = ("hook_resid_pre", "hook_resid_post") if (prompts.inputs, "prepared") in memo else ()
+        memo.update({(prompts.inputs, hook): kept for hook, kept in found.items() if not hook.endswith(there)})
+        return {hook: found[hook] for hook in hooks}
+
+    def _keep_ends(self, prompts: PromptSet, logits: list[Tensor]) -> None:
+        """Keeps the logits at END where they are not too large, and in any case those of answer and distractor."""
+        memo = self.checkpoint.memory
+        memo[prompts.inputs, self.data.clean.digest, "pairs"] = self._pairs(logits)
+        if sum(one.nbytes for one in logits) <= self.checkpoint.budget // 2:
+            memo[prompts.inputs, "ends"] = logits
+
+    def _pairs(self, logits: Sequence[Tensor]) -> Float[Tensor, "prompt 2"]:
+        """Of logits at END by group those of answer and distractor, in data-set order."""
+        out = torch.empty(len(self.data.clean), 2)
+        for group, some in zip(self.data.clean.groups, logits, strict=True):
+            out[list(group.rows)] = some.gather(1, group.pairs.to(some.device)).cpu()
+        return out
+
+    def _ends(self, prompts: PromptSet) -> list[Tensor]:
+        """Logits at END by group. A sample is asked many things: its pass is kept; a listed prompt mostly one."""
+        memo = self.checkpoint.memory
+        found: list[Tensor] | None = memo.get((prompts.inputs, "ends"))
+        if found is None:
+            kept = self.data.population == "sampled" and self.checkpoint.holds(prompts)
+            return [one.logits for one in (self._prepare(prompts) if kept else self._run(prompts))]
+        return found
 
     def answer_logits(self, run: str = "clean") -> Float[Tensor, "prompt 2"]:
         """Logits of answer and distractor at END in data-set order."""
-        prompts, memo = self.data.run(run), self.checkpoint.memory
-        if run == "clean" and (prompts.digest, prompts.digest, 0, "pairs") not in memo:
-            # What heads attend to is asked for next, and costs nothing beside the pass that is made anyway.
-            with suppress(NotApplicable):
-                self.activations([self.checkpoint.hook("pattern", 0)], prompts)
-        out = torch.empty(len(prompts), 2)
-        for index, group in enumerate(prompts.groups):
-            pairs = memo.get((prompts.digest, self.data.clean.digest, index, "pairs"))
-            if pairs is None:
-                pairs = self._note(prompts, index, self.checkpoint.run(group.tokens).logits)
-            out[list(group.rows)] = pairs
-        return out
+        prompts = self.data.run(run)
+        found: Tensor | None = self.checkpoint.memory.get((prompts.inputs, self.data.clean.digest, "pairs"))
+        return self._pairs(self._ends(prompts)) if found is None else found
 
     def logit_diffs(self, run: str = "clean") -> Float[Tensor, " prompt"]:
         """logit(answer) - logit(distractor) at END for each prompt."""
@@ -162,7 +187,9 @@ class Experiment:
         """An unedited run's logits of a group at one position of each row."""
         prompts, memo = self.data.run(run), self.checkpoint.memory
         tokens = prompts.groups[index].tokens
-        key = (prompts.digest, index, "logits", tuple(where.tolist()))
+        if bool((where == tokens.shape[1] - 1).all()):
+            return self._ends(prompts)[index]
+        key = (prompts.inputs, index, "logits", tuple(where.tolist()))
         logits: Tensor | None = memo.get(key)
         if logits is None:
             memo[key] = logits = self.checkpoint.run(tokens, positions=where[:, None]).logits[:, 0]

@@ -141,25 +141,48 @@ def ablated(experiment: Experiment, nodes: Iterable[Node], how: Ablation, *, see
         )
     hooks = sorted({experiment.checkpoint.hook(node.site, node.layer) for node in nodes})
     pools = _reference_rows(experiment)
-    kept = experiment.activations(hooks, _reference(experiment))
-    generator = torch.Generator().manual_seed(seed)
-    prompts = experiment.data.clean.prompts
-    draws = torch.randint(2**31, (len(prompts),), generator=generator).tolist()
-
-    means: dict[tuple[str, str], Tensor] = {}
+    stand_in = _mean(experiment, hooks, pools) if how == "mean" else _drawn(experiment, hooks, pools, seed)
 
     def give(hook: str, index: int, rows: Rows, _: Tensor) -> Tensor:
-        made, in_order = [], experiment.data.clean.groups[index].rows
-        for row in (in_order[i] for i in rows.tolist()):
-            template = prompts[row].template
-            where, others = pools[template]
-            pool = kept[hook][where]
-            if how == "mean" and (hook, template) not in means:
-                means[hook, template] = pool[others].mean(0)
-            made.append(means[hook, template] if how == "mean" else pool[others[draws[row] % len(others)]])
-        return torch.stack(made)
+        in_order = experiment.data.clean.groups[index].rows
+        return torch.stack([stand_in(hook, in_order[i]) for i in rows.tolist()])
 
     return Source(give)
+
+
+_Pools: TypeAlias = Mapping[str, tuple[int, list[int]]]
+_StandIn: TypeAlias = Callable[[str, int], "Tensor"]
+"""Gets a hook name and a prompt's row in the data set; returns what comes in place of its activation."""
+
+
+def _drawn(experiment: Experiment, hooks: Sequence[str], pools: _Pools, seed: int) -> _StandIn:
+    """One reference prompt for each prompt."""
+    kept, prompts = experiment.activations(hooks, _reference(experiment)), experiment.data.clean.prompts
+    draws = torch.randint(2**31, (len(prompts),), generator=torch.Generator().manual_seed(seed)).tolist()
+
+    def stand_in(hook: str, row: int) -> Tensor:
+        index, others = pools[prompts[row].template]
+        return kept[hook][index][others[draws[row] % len(others)]]
+
+    return stand_in
+
+
+def _mean(experiment: Experiment, hooks: Sequence[str], pools: _Pools) -> _StandIn:
+    """The mean over the template's reference prompts at each position; of all layers from one pass, and kept."""
+    checkpoint, reference, prompts = experiment.checkpoint, _reference(experiment), experiment.data.clean.prompts
+    memo = checkpoint.memory
+    means = {hook: memo.get((reference.digest, hook, "means")) for hook in hooks}
+    if missing := [hook for hook, found in means.items() if found is None]:
+        wanted = checkpoint.with_other_layers(missing, reference)
+        made: dict[str, dict[str, Tensor]] = {hook: {} for hook in wanted}
+        for index, group in enumerate(reference.groups):
+            kept = checkpoint.run(group.tokens, keep=wanted).kept
+            for template, rows in ((name, rows) for name, (where, rows) in pools.items() if where == index):
+                for hook in wanted:
+                    made[hook][template] = kept[hook][rows].mean(0)
+        memo.update({(reference.digest, hook, "means"): found for hook, found in made.items()})
+        means |= made
+    return lambda hook, row: means[hook][prompts[row].template]
 
 
 def _reference(experiment: Experiment) -> PromptSet:
@@ -172,7 +195,7 @@ def _reference(experiment: Experiment) -> PromptSet:
     return reference
 
 
-def _reference_rows(experiment: Experiment) -> Mapping[str, tuple[int, list[int]]]:
+def _reference_rows(experiment: Experiment) -> _Pools:
     """For each template of the clean run: the group of its reference prompts, and their rows in it."""
     reference, data = _reference(experiment), experiment.data
     pools: dict[str, tuple[int, list[int]]] = {}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from pytest_interp.checkpoints.blocks import Prepared, Way
+    from pytest_interp.checkpoints.prepared import Prepared, Way
     from pytest_interp.engine.experiment import Experiment
     from pytest_interp.tasks import Group
 
@@ -74,8 +74,13 @@ def patched(
     """
     data = experiment.data
     values = torch.empty(len(jobs), len(data.clean) if metric else 0)
+    unedited = _Unedited(
+        experiment.prepared(run),
+        experiment.activations(keep, data.run(run)) if keep else {},
+        experiment.scores(metric, run) if metric else None,
+    )
     groups = [
-        _Group(experiment, index, group, run, metric, tuple(keep), alone)
+        _Group(experiment, index, group, run, metric, tuple(keep), alone, unedited)
         for index, group in enumerate(data.run(run).groups)
     ]
     ways = [group.prepared.way for group in groups]
@@ -88,6 +93,14 @@ def patched(
     kept = [{hook: [some[job].kept[hook] for some in outcomes] for hook in keep} for job in range(len(jobs))]
     since = [[group.firsts[job] for group in groups] for job in range(len(jobs))]
     return Passes(values, kept, since, max(ways, key=_WAYS.index))
+
+
+class _Unedited(NamedTuple):
+    """What passes start from and what stays where no patch reaches: activations by hook name, the metric by prompt."""
+
+    prepared: Sequence[Prepared]
+    kept: Mapping[str, Sequence[Tensor]]
+    scores: Float[Tensor, " prompt"] | None
 
 
 @dataclass(eq=False)
@@ -109,6 +122,7 @@ class _Group:
     metric: Metric | None
     keep: tuple[str, ...]
     alone: At
+    unedited: _Unedited
 
     def __post_init__(self) -> None:
         self.length, self.size = self.group.tokens.shape[1], len(self.group.rows)
@@ -116,9 +130,9 @@ class _Group:
         self.every = torch.arange(self.size, device=self.checkpoint.device)
         self.firsts: list[Rows] = []
 
-    @cached_property
+    @property
     def prepared(self) -> Prepared:
-        return self.experiment.prepared(self.index, self.run)
+        return self.unedited.prepared[self.index]
 
     @cached_property
     def read(self) -> Rows:
@@ -214,10 +228,8 @@ class _Group:
 
     def _unedited(self) -> list[_Outcome]:
         """For each job, what rows have that no patch changes."""
-        kept = self.experiment.activations(self.keep, self.experiment.data.run(self.run)) if self.keep else {}
-        scores = None
-        if self.metric:
-            scores = self.experiment.scores(self.metric, self.run)[list(self.clean.rows)]
+        kept, every = self.unedited.kept, self.unedited.scores
+        scores = None if every is None else every[list(self.clean.rows)]
         made = []
         for first in self.firsts:
             count = self.length - min([self.length - 1, *first.tolist()])
@@ -258,8 +270,7 @@ class _Group:
         """The tokens of answer and distractor where nothing else of the vocabulary is read."""
         if self.metric != LOGIT_DIFF:
             return None
-        pairs = torch.stack([self.clean.answers, self.clean.distractors], dim=1)
-        return pairs.to(self.checkpoint.device)[rows].repeat(copies, 1)
+        return self.clean.pairs.to(self.checkpoint.device)[rows].repeat(copies, 1)
 
     def _score(self, logits: Tensor, rows: Rows) -> Tensor:
         assert self.metric is not None

@@ -171,8 +171,14 @@ def _alone(experiment: Experiment, kept: Mapping[Head, At]) -> Tensor:
 def _ablate(experiment: Experiment, nodes: list[Node], spared: list[Node] | None = None) -> Tensor:
     if not nodes:
         return experiment.logit_diffs()
-    patch = Patch(tuple(nodes), ablated(experiment, nodes, "mean"), tuple(spared or ()))
-    return patched(experiment, [[patch]]).values[0]
+    # A circuit as a whole is asked again for each of its heads.
+    memo, reference = experiment.checkpoint.memory, experiment.data.reference
+    key = (experiment.data.clean.digest, reference and reference.digest, "mean-ablated", repr(nodes), repr(spared))
+    found: Tensor | None = memo.get(key)
+    if found is None:
+        patch = Patch(tuple(nodes), ablated(experiment, nodes, "mean"), tuple(spared or ()))
+        memo[key] = found = patched(experiment, [[patch]]).values[0]
+    return found
 
 
 def _subset(kept: Mapping[Head, At], heads: Iterable[HeadLike], what: str) -> tuple[Head, ...]:

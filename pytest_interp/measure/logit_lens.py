@@ -75,6 +75,11 @@ def logit_lens(
                 x = checkpoint.final_norm(x)
             elif scale:
                 x = x / kept[scale[0]][index][:, -1]
+            if score == LOGIT_DIFF:  # two tokens of the vocabulary
+                pairs = group.pairs.to(w_u.device)
+                logits = torch.einsum("rd,rtd->rt", x, w_u.T[pairs]) + b_u[pairs]
+                values.append((logits[:, 0] - logits[:, 1]).float())
+                continue
             end = torch.full((len(group.rows),), group.tokens.shape[1] - 1)
             values.append(score.of((x @ w_u + b_u).float(), group, end, checkpoint, None))
         return per_prompt(

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_interp.errors import UsageError
@@ -59,6 +60,13 @@ class Group:
     answers: Int[Tensor, " row"]
     distractors: Int[Tensor, " row"]
 
+    @property
+    def pairs(self) -> Int[Tensor, "row 2"]:
+        """Token ids of answer and distractor side by side."""
+        import torch
+
+        return torch.stack([self.answers, self.distractors], dim=1)
+
 
 @dataclass(frozen=True)
 class PromptSet:
@@ -71,6 +79,14 @@ class PromptSet:
 
     def __len__(self) -> int:
         return len(self.prompts)
+
+    @cached_property
+    def inputs(self) -> str:
+        """The hash of what a model reads: the tokens, row by row as they are grouped; not answers, nor positions."""
+        found = hashlib.sha256()
+        for group in self.groups:
+            found.update(f"{tuple(group.tokens.shape)}".encode() + group.tokens.numpy().tobytes())
+        return found.hexdigest()[:12]
 
     @property
     def position_names(self) -> tuple[str, ...]:
