@@ -14,7 +14,7 @@ from pytest_interp.checkpoints.weights import Shape
 from pytest_interp.errors import UsageError
 
 _MOST = 2**28
-_KEPT = 3 * 2**29
+_KEPT = 2**30
 _SMALL = 2**20
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 

@@ -11,7 +11,7 @@ from pytest_interp.checkpoints.weights import Shape
 from pytest_interp.errors import NotApplicable, UsageError
 
 if TYPE_CHECKING:
-    from pytest_interp.tasks import PromptSet
+    from pytest_interp.tasks import Group
 
 _HOOKS = {
     "resid_pre": "blocks.{}.hook_resid_pre",
@@ -55,19 +55,18 @@ class Sites:
             raise NotApplicable(f"{self.name} has no {site} at layer {layer}")
         return name
 
-    def with_other_layers(self, hooks: Sequence[str], prompts: PromptSet) -> list[str]:
+    def with_other_layers(self, hooks: Sequence[str], groups: Sequence[Group]) -> list[str]:
         """These hooks, and the same ones of all other layers where that is not too much for so many prompts."""
-        if self._bytes(hooks, prompts) > self.budget // 2:
+        if self._bytes(hooks, groups) > self.budget // 2:
             return list(hooks)
         return with_other_layers(self.points, hooks, self.shape.n_layers)
 
-    def holds(self, prompts: PromptSet) -> bool:
+    def holds(self, groups: Sequence[Group]) -> bool:
         """Whether the residual stream of so many prompts, in every layer, is not too much to be kept."""
-        return self._bytes(["resid_pre"], prompts) <= self.budget
+        return self._bytes(["resid_pre"], groups) <= self.budget
 
-    def _bytes(self, hooks: Sequence[str], prompts: PromptSet) -> int:
-        longest = max(group.tokens.shape[1] for group in prompts.groups)
-        return bytes_of_sites(self.shape, hooks, len(prompts), longest)
+    def _bytes(self, hooks: Sequence[str], groups: Sequence[Group]) -> int:
+        return sum(bytes_of_sites(self.shape, hooks, *group.tokens.shape) for group in groups)
 
     @property
     def usual_hooks(self) -> list[str]:

@@ -90,8 +90,8 @@ class Experiment:
         memo = self.checkpoint.memory
         found = {hook: memo.get((prompts.inputs, hook)) for hook in hooks}
         if missing := [hook for hook, kept in found.items() if kept is None]:
-            if prompts is self.data.reference or not self.checkpoint.holds(prompts):
-                wanted = self.checkpoint.with_other_layers(missing, prompts)
+            if prompts is self.data.reference or not self.checkpoint.holds(prompts.groups):
+                wanted = self.checkpoint.with_other_layers(missing, prompts.groups)
                 made = [one.kept for one in self._run(prompts, wanted)]
             else:
                 of_blocks = all(hook.startswith("blocks.") for hook in missing)
@@ -109,12 +109,13 @@ class Experiment:
     def _prepare(self, prompts: PromptSet, hooks: Sequence[str] = ()) -> list[Prepared]:
         """The pass that is kept: its residual stream, its logits, these activations, and what follows most often."""
         checkpoint = self.checkpoint
-        also = [checkpoint.with_other_layers([hook], prompts) for hook in (*hooks, *checkpoint.usual_hooks)]
+        usual = checkpoint.usual_hooks if prompts is self.data.clean else ()  # others are mostly only read at END
+        also = [checkpoint.with_other_layers([hook], prompts.groups) for hook in (*hooks, *usual)]
         keep = list(dict.fromkeys(hook for some in also for hook in some))
         made = [checkpoint.prepare(group.tokens, keep) for group in prompts.groups]
         if all(one.way != "whole" for one in made):
             checkpoint.memory[prompts.inputs, "prepared"] = [
-                one._replace(logits=one.logits[:1], kept={}) for one in made
+                one._replace(logits=one.logits[:1].clone(), kept={}) for one in made
             ]
         self._keep(prompts, keep, [one.kept for one in made])
         self._keep_ends(prompts, [one.logits for one in made])
@@ -155,7 +156,7 @@ class Experiment:
         memo = self.checkpoint.memory
         found: list[Tensor] | None = memo.get((prompts.inputs, "ends"))
         if found is None:
-            kept = self.data.population == "sampled" and self.checkpoint.holds(prompts)
+            kept = self.data.population == "sampled" and self.checkpoint.holds(prompts.groups)
             return [one.logits for one in (self._prepare(prompts) if kept else self._run(prompts))]
         return found
 

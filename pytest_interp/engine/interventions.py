@@ -173,7 +173,8 @@ def _mean(experiment: Experiment, hooks: Sequence[str], pools: _Pools) -> _Stand
     memo = checkpoint.memory
     means = {hook: memo.get((reference.digest, hook, "means")) for hook in hooks}
     if missing := [hook for hook, found in means.items() if found is None]:
-        wanted = checkpoint.with_other_layers(missing, reference)
+        largest = max(reference.groups, key=lambda group: group.tokens.numel())
+        wanted = checkpoint.with_other_layers(missing, [largest])
         made: dict[str, dict[str, Tensor]] = {hook: {} for hook in wanted}
         for index, group in enumerate(reference.groups):
             kept = checkpoint.run(group.tokens, keep=wanted).kept
