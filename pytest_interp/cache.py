@@ -161,6 +161,7 @@ def _key(measure: Callable[..., Any], first: Any, arguments: Mapping[str, Any]) 
         "code": provenance.own_code(),
         "versions": provenance.versions(),
         "checkpoint": [checkpoint.name, checkpoint.fingerprint, checkpoint.dtype, checkpoint.device.partition(":")[0]],
+        "damage": checkpoint.damage,
         "bos": checkpoint.bos,
         "matmul": torch.get_float32_matmul_precision(),
         "data": None if first is checkpoint else first.about(seed=first.seed, population=first.data.population),
@@ -216,12 +217,12 @@ class _Reader:
     def __init__(self, text: Mapping[str, Any]) -> None:
         self.shared: list[tuple[Any, ...]] = []
         for one in text["shared"]:
-            self.shared.append(tuple(self.value(item) for item in one))
+            self.shared.append(tuple(self.value(one)))
         self.result = self.value(text["value"])
 
     def value(self, plain: Any) -> Any:
         if isinstance(plain, list):
-            return [self.value(item) for item in plain]
+            return [self.value(item) if type(item) in (list, dict) else item for item in plain]
         if not isinstance(plain, dict):
             return plain
         kind, inside = plain["!"], plain["of"]
@@ -230,7 +231,7 @@ class _Reader:
         if kind == "tuple" and isinstance(inside, int):
             return self.shared[inside]
         if isinstance(inside, list):
-            items = [self.value(item) for item in inside]
+            items = self.value(inside)
             return _COLLECTIONS[kind](items) if kind in _COLLECTIONS else _RESULTS[kind](*items)
         of = {name: self.value(item) for name, item in inside.items()}
         if kind == Measurement.__name__:

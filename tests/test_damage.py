@@ -9,7 +9,6 @@ import torch
 from conftest import experiment_on
 from pytest_interp import Checkpoint, CheckpointSpec, Head
 from pytest_interp.checkpoints.damage import Damage, damaged
-from pytest_interp.checkpoints.guard import state_of
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measure import attention, copy_score, direct_logit_attribution, logit_diff
 
@@ -41,7 +40,7 @@ def logits(checkpoint, **edits):
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.kind)
 @pytest.mark.parametrize("end", ["returns", "raises", "is interrupted"])
 def test_weights_come_back_bit_for_bit(small, damage, end):
-    before, whole, state = bits(small), logits(small), state_of(small._bridge)
+    before, whole, state = bits(small), logits(small), small.state()
     memo = small.memo
     memo["something"] = 1
     with suppress(RuntimeError, KeyboardInterrupt), damaged(small, damage):
@@ -51,7 +50,7 @@ def test_weights_come_back_bit_for_bit(small, damage, end):
             raise RuntimeError if end == "raises" else KeyboardInterrupt
     assert bits(small) == before
     assert torch.equal(logits(small), whole)
-    assert state_of(small._bridge) == state
+    assert small.state() == state
     assert small.memo is memo
     assert memo.pop("something") == 1
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from pytest_interp.checkpoints import guard
 from pytest_interp.checkpoints.blocks import Blocks
 from pytest_interp.checkpoints.boot import boot, device_of
+from pytest_interp.checkpoints.guard import Guarded
 from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
-from pytest_interp.checkpoints.memory import Memo, budget_of, bytes_of_row
+from pytest_interp.checkpoints.memory import budget_of, bytes_of_row
 from pytest_interp.checkpoints.prepared import Prepared, Resumed
 from pytest_interp.checkpoints.sites import Sites
 from pytest_interp.checkpoints.spec import CheckpointSpec
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-    from pytest_interp.cache import Cache
     from pytest_interp.circuit import Circuit
 
 
@@ -43,7 +42,7 @@ class Pass(NamedTuple):
     kept: Mapping[str, Tensor]
 
 
-class Checkpoint(Weights, Sites):
+class Checkpoint(Guarded, Weights, Sites):
     """A frozen model in eval mode, with the circuit that is claimed of it.
 
     Attributes:
@@ -54,9 +53,7 @@ class Checkpoint(Weights, Sites):
         fingerprint: hash of its weights as loaded.
         parity: largest difference of logits (up to a constant) between the raw model where there is one, the bridge,
             and the bridge in compatibility mode.
-        memo: measured activations, the last GB of them; emptied when the weights change.
         budget: how many bytes the activations of a batch of patched passes may take.
-        cache: measurements on disk, where that was asked for.
     """
 
     def __init__(
@@ -65,9 +62,8 @@ class Checkpoint(Weights, Sites):
         self.spec, self.name, self.circuit = spec, spec.name, circuit
         self.bos, self.fingerprint = spec.bos, ""
         self.device, self.dtype = device_of(device), dtype
-        self.memo = Memo()
         self.budget = 0
-        self.cache: Cache | None = None
+        super().__init__()
         self.load()
 
     def __repr__(self) -> str:
@@ -76,7 +72,7 @@ class Checkpoint(Weights, Sites):
     def load(self) -> None:
         """Boots the model from its source; called again when a claim has damaged it."""
         self.memo.clear()
-        self._bridge: Any = None
+        self._model: Any = None
         gc.collect()
         booted = boot(self.spec, self.device, self.dtype)
         if self.fingerprint not in ("", booted.fingerprint):
@@ -84,17 +80,21 @@ class Checkpoint(Weights, Sites):
                 f"the loader of {self.name} returned other weights than before ({booted.fingerprint}, not "
                 f"{self.fingerprint}): return a new model each time, not one that a claim has changed"
             )
-        self._bridge, self.fingerprint, self.parity = booted
+        self._model, self.fingerprint, self.parity = booted
         self.shape = Shape.of(self._bridge.cfg)
         self.tokenizer = self._bridge.tokenizer
         # A bridge that the user built has its own place and precision.
         some = next(self._bridge.parameters())
         self.device, self.dtype = str(some.device), str(some.dtype).removeprefix("torch.")
-        self._blocks = Blocks(self._bridge, self.dtype)
-        self.points, self._normed = self._blocks.points, bool(self._bridge.cfg.normalization_type)
+        self._drive = Blocks(self._bridge, self.dtype)
+        self.points, self._normed = self._drive.points, bool(self._bridge.cfg.normalization_type)
         self.budget = self.budget or budget_of(self.device)
-        self._parameters = tuple(self._bridge.original_model.parameters())
-        self._loaded, self._versions = self.state(), guard.versions(self._parameters)
+        self.begin(self._bridge.original_model.parameters())
+
+    @property
+    def _blocks(self) -> Blocks:
+        self._bridge  # noqa: B018  # whoever drives the blocks has the model
+        return self._drive
 
     # ---- forward passes
 
@@ -213,42 +213,6 @@ class Checkpoint(Weights, Sites):
         with torch.inference_mode():
             scores: Tensor = detect_head(self._bridge, text, kind)
         return scores
-
-    # ---- the guard
-
-    @property
-    def attached(self) -> list[str]:
-        """The hook points that carry a hook; of a pass of this class none is left."""
-        return guard.attached(self.points)
-
-    @property
-    def memory(self) -> Memo:
-        """The memo; an empty one while hooks are attached or parameters were changed in place, to be forgotten."""
-        pristine = not self.attached and guard.versions(self._parameters) == self._versions
-        return self.memo if pristine else Memo()
-
-    @property
-    def trusted_cache(self) -> Cache | None:
-        """The measurements on disk, where this is the model that its name and its fingerprint say."""
-        known = self.spec.kind != "user" and self.memory is self.memo
-        return self.cache if known and self.cache and not self.cache.off else None
-
-    @contextmanager
-    def scratch(self) -> Iterator[None]:
-        """An empty memo and none on disk: for weights or prompts that are of no use later."""
-        kept, self.memo, self.cache = (self.memo, self.cache), Memo(), None
-        try:
-            yield
-        finally:
-            self.memo, self.cache = kept
-
-    def state(self) -> guard.State:
-        """Hooks, weights and mode, to compare a model before and after. Takes 0.2 s for 163M weights."""
-        return guard.state_of(self._bridge)
-
-    def disturbed(self, since: guard.State | None = None) -> list[str]:
-        """What was left behind, since loading or since a :meth:`state`: hooks, changed weights, train mode."""
-        return guard.changes(since or self._loaded, self.state())
 
     @contextmanager
     def weights(self, layer: int, what: str) -> Iterator[Tensor]:

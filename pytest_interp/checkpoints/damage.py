@@ -47,8 +47,13 @@ class Damage:
 
 
 @contextmanager
-def damaged(checkpoint: Checkpoint, damage: Damage) -> Iterator[None]:
+def damaged(checkpoint: Checkpoint, damage: Damage, *, on_disk: bool = False) -> Iterator[None]:
     """The checkpoint with this damage; as it was, bit for bit, when the block is left, however it is left.
+
+    Args:
+        checkpoint: the loaded model.
+        damage: what is done to it.
+        on_disk: whether its measurements are kept on disk, where others are.
 
     Raises:
         NotApplicable: the architecture does not allow it: its heads are not interchangeable, or its weights cannot
@@ -60,7 +65,7 @@ def damaged(checkpoint: Checkpoint, damage: Damage) -> Iterator[None]:
     parts = [bridge] if damage.kind == "random" else [bridge.blocks[layer].attn for layer in layers]
     stored = list({id(p): p for part in parts for p in part.parameters()}.values())
     saved = [parameter.detach().clone() for parameter in stored]
-    with checkpoint.scratch():
+    with checkpoint.scratch(repr(damage) if on_disk else ""):
         before = _probe(checkpoint) if damage.kind == "exchanged" else None
         try:
             if damage.kind == "random":

@@ -41,9 +41,12 @@ class Shape:
 class Weights:
     """The weights of a bridge, by head where they have heads."""
 
-    _bridge: Any
     shape: Shape
     device: str
+
+    @property
+    def _bridge(self) -> Any:
+        raise NotImplementedError
 
     def w_v(self, layer: int) -> Float[Tensor, "head d_model d_head"]:
         """Value weights by query head; grouped key-value heads are repeated for the query heads that share them."""

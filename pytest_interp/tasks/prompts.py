@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -104,10 +104,13 @@ def tokenize(tokenizer: Any, prompts: Sequence[Prompt], *, bos: bool) -> PromptS
     if not prompts:
         raise UsageError("a data set needs at least one prompt")
     start = [_bos_token(tokenizer)] if bos else []
-    encoded = [start + encode(tokenizer, prompt.text) for prompt in prompts]
-    answers = [single_token(tokenizer, prompt.answer) for prompt in prompts]
-    distractors = [single_token(tokenizer, prompt.distractor) for prompt in prompts]
-    marks = [_positions(tokenizer, prompt, len(start), ids) for prompt, ids in zip(prompts, encoded, strict=True)]
+    ids_of = _encode_all(tokenizer, (text for prompt in prompts for text in (prompt.text, *_prefixes(prompt))))
+    encoded = [start + ids_of[prompt.text] for prompt in prompts]
+    words = {word for prompt in prompts for word in (prompt.answer, prompt.distractor)}
+    token_of = {word: single_token(tokenizer, word) for word in words}
+    answers = [token_of[prompt.answer] for prompt in prompts]
+    distractors = [token_of[prompt.distractor] for prompt in prompts]
+    marks = [_positions(ids_of, prompt, len(start), ids) for prompt, ids in zip(prompts, encoded, strict=True)]
     for prompt, answer, distractor in zip(prompts, answers, distractors, strict=True):
         if answer == distractor:
             raise UsageError(f"the answer and the distractor of {prompt.text!r} are both {prompt.answer!r}")
@@ -177,6 +180,12 @@ def encode(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
+def _encode_all(tokenizer: Any, texts: Iterable[str]) -> dict[str, list[int]]:
+    """The tokens of many texts, each once and all in one call."""
+    different = list(dict.fromkeys(texts))
+    return dict(zip(different, tokenizer(different, add_special_tokens=False)["input_ids"], strict=True))
+
+
 def single_token(tokenizer: Any, word: str) -> int:
     """The id of a word that must be one known token.
 
@@ -204,10 +213,14 @@ def _bos_token(tokenizer: Any) -> int:
     return int(tokenizer.bos_token_id)
 
 
-def _positions(tokenizer: Any, prompt: Prompt, offset: int, ids: Sequence[int]) -> dict[str, int]:
+def _prefixes(prompt: Prompt) -> Iterable[str]:
+    return (prompt.text[:stop] for stop in prompt.marks.values())
+
+
+def _positions(ids_of: Mapping[str, list[int]], prompt: Prompt, offset: int, ids: Sequence[int]) -> dict[str, int]:
     positions = {}
     for name, stop in prompt.marks.items():
-        prefix = encode(tokenizer, prompt.text[:stop])
+        prefix = ids_of[prompt.text[:stop]]
         index = offset + len(prefix) - 1
         # A mark inside a token would make the prefix tokenise differently from the prompt.
         if not prefix or list(ids[offset : index + 1]) != prefix:

@@ -114,6 +114,24 @@ def runs_exchanged(data: DataSet, corruption: str | None = None) -> DataSet:
     )
 
 
+def right_padded(pad: int) -> Protocol:
+    """Prompts are filled up at their ends to one more than the longest: index -1 is read, which is never END."""
+
+    def padded(data: DataSet) -> DataSet:
+        import torch
+
+        longest = 1 + max(group.tokens.shape[1] for group in data.clean.groups)
+
+        def fill(group: Group) -> Group:
+            filling = torch.full((len(group.rows), longest - group.tokens.shape[1]), pad)
+            return replace(group, tokens=torch.cat([group.tokens, filling], dim=1))
+
+        return replace(_each(data, padded, fill), name=f"{data.name}, right-padded")
+
+    padded.__name__ = f"right_padded with {pad}"
+    return padded
+
+
 def in_batches(size: int) -> Protocol:
     """At most ``size`` prompts in a forward pass: the same numbers but for float noise."""
 
@@ -226,4 +244,4 @@ WRONG: dict[str, Protocol] = {
 }
 """The mistakes by name."""
 
-__all__ = ["WRONG", "Protocol", "drawn_with", "in_another_order", "in_batches"]
+__all__ = ["WRONG", "Protocol", "drawn_with", "in_another_order", "in_batches", "right_padded"]
