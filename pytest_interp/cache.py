@@ -6,9 +6,11 @@ libraries and a hash of this package. Where one of these cannot be vouched for, 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import inspect
 import json
+import struct
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -25,11 +27,11 @@ from pytest_interp.table import Table
 P = ParamSpec("P")
 R = TypeVar("R")
 
-FORMAT = 1
+FORMAT = 2
 _RESULTS: dict[str, type] = {one.__name__: one for one in (Measurement, Table, Head, KVHead)}
 _COLLECTIONS: dict[str, Callable[[list[Any]], Any]] = {"tuple": tuple, "set": frozenset}
 _LONG = 8
-"""Tuples longer than this (labels, templates, names of all prompts) are written once for all cells."""
+"""Tuples longer than this (labels, templates, names of all prompts) are written once for all cells; numbers as bits."""
 
 
 class _Uncacheable(TypeError):
@@ -80,7 +82,7 @@ class Cache:
             if entry["key"] != key or entry["check"] != _digest(entry["result"]):
                 return None
             found = _Reader(json.loads(entry["result"])).result
-        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, struct.error):
             return None  # not there, cut off, or not ours: it is measured and written again
         self.read += 1
         return found
@@ -202,8 +204,10 @@ class _Writer:
         raise _Uncacheable(kind.__name__)
 
     def _tuple(self, value: tuple[Any, ...]) -> Any:
-        if len(value) <= _LONG or isinstance(value[0], float) or type(value) is not tuple:
+        if len(value) <= _LONG or type(value) is not tuple:
             return [self.plain(item) for item in value]
+        if all(type(item) is float for item in value):
+            return base64.b64encode(struct.pack(f"<{len(value)}d", *value)).decode()  # see _numbers
         if value not in self.pool:
             inside = [self.plain(item) for item in value]
             self.pool[value] = len(self.shared)
@@ -228,8 +232,8 @@ class _Reader:
         kind, inside = plain["!"], plain["of"]
         if kind == "dict":
             return {self.value(key): self.value(item) for key, item in inside}
-        if kind == "tuple" and isinstance(inside, int):
-            return self.shared[inside]
+        if isinstance(inside, int | str):
+            return self.shared[inside] if isinstance(inside, int) else _numbers(inside)
         if isinstance(inside, list):
             items = self.value(inside)
             return _COLLECTIONS[kind](items) if kind in _COLLECTIONS else _RESULTS[kind](*items)
@@ -237,3 +241,8 @@ class _Reader:
         if kind == Measurement.__name__:
             of["about"] = {**of["about"], "cached": True}
         return _RESULTS[kind](**of)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    bits = base64.b64decode(text, validate=True)
+    return struct.unpack(f"<{len(bits) // 8}d", bits)

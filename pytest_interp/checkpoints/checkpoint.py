@@ -6,7 +6,6 @@ class for a forward pass, a weight or a hook name, and never touches the bridge.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -71,9 +70,8 @@ class Checkpoint(Guarded, Weights, Sites):
 
     def load(self) -> None:
         """Boots the model from its source; called again when a claim has damaged it."""
-        self.memo.clear()
-        self._model: Any = None
-        gc.collect()
+        self._drive: Blocks | None = None
+        self.release()
         booted = boot(self.spec, self.device, self.dtype)
         if self.fingerprint not in ("", booted.fingerprint):
             raise UsageError(
@@ -94,6 +92,7 @@ class Checkpoint(Guarded, Weights, Sites):
     @property
     def _blocks(self) -> Blocks:
         self._bridge  # noqa: B018  # whoever drives the blocks has the model
+        assert self._drive is not None
         return self._drive
 
     # ---- forward passes

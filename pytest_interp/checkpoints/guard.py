@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -35,10 +36,10 @@ class Guarded:
 
     spec: CheckpointSpec
     points: Mapping[str, Any]
-    _model: Any
 
     def __init__(self) -> None:
         self.memo, self.damage = Memo(), ""
+        self._model: Any = None
         self.cache: Cache | None = None
         self._weights: int | None = None
         self._summed = 0
@@ -56,9 +57,17 @@ class Guarded:
         self._weights = None
         return self._model
 
+    def release(self) -> None:
+        """Lets go of the model and of all that was measured of it."""
+        self.memo.clear()
+        self.points, self._parameters, self._modules = {}, (), ()
+        if self._model is not None:
+            self._model = None
+            gc.collect()
+
     def begin(self, parameters: Iterable[Any]) -> None:
         """From here on changes are seen."""
-        self._parameters = tuple(parameters)
+        self._parameters, self._modules = tuple(parameters), tuple(self._model.modules())
         self._loaded, self._versions = self.state(), versions(self._parameters)
 
     @property
@@ -111,7 +120,7 @@ class Guarded:
         now = versions(self._parameters)
         if self._weights is None or self._summed != now or self.spec.kind == "user":
             self._weights, self._summed = _weight_sum(self._model), now
-        return State(_hook_count(self._model), self._weights, bool(self._model.training))
+        return State(_hook_count(self._modules), self._weights, bool(self._model.training))
 
     def disturbed(self, since: State | None = None) -> list[str]:
         """What was left behind, since loading or since a :meth:`state`: hooks, changed weights, train mode."""
@@ -150,10 +159,10 @@ def _weight_sum(bridge: Any) -> int:
     return total
 
 
-def _hook_count(bridge: Any) -> int:
+def _hook_count(modules: Iterable[Any]) -> int:
     # transformers installs hooks of its own, once and for good, when outputs are first captured.
     return sum(
         not str(getattr(hook, "__module__", "")).startswith("transformers.")
-        for module in bridge.modules()
+        for module in modules
         for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
     )
