@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from pytest_interp import Checkpoint, CheckpointSpec, Experiment, provenance
+from pytest_interp import Checkpoint, CheckpointSpec, Experiment, assert_logit_diff, provenance
 from pytest_interp.cache import Cache
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.damage import Damage, damaged
+from pytest_interp.errors import NotOnDisk
 from pytest_interp.heads import Head
 from pytest_interp.measure import (
     backup_effect,
@@ -102,6 +103,49 @@ def test_what_is_read_is_what_was_measured_bit_for_bit(experiment, monkeypatch, 
 def plain(value):
     """A result as text, without the remark that it was read."""
     return repr(value if not hasattr(value, "cells") else dict(value.cells)).replace(", 'cached': True", "")
+
+
+def test_the_control_on_random_weights_is_read_too(experiment, monkeypatch):
+    from pytest_interp.checkpoints import damage
+
+    def controls():
+        verdict = assert_logit_diff(experiment, at_least=1, controls={"random_model": 2})
+        return [(one.label, one.value) for one in verdict.controls]
+
+    draws, draw = [], damage._draw_anew
+    monkeypatch.setattr(damage, "_draw_anew", lambda *a: draws.append(1) or draw(*a))
+    first, cache = controls(), experiment.checkpoint.cache
+    assert len(draws) == 2
+    assert experiment.checkpoint.disturbed() == []
+    cache.settle(clean=True)
+    experiment.checkpoint.memo.clear()
+    count = passes(experiment.checkpoint, monkeypatch)
+    assert controls() == first
+    assert (len(draws), count) == (2, [])
+    assert abs(first[0][1]) < 1 < logit_diff(experiment).value
+    assert first[0][1] != first[1][1]
+
+
+def test_what_cannot_be_recalled_whole_is_measured_whole(experiment, monkeypatch):
+    """A question of which a part is on disk: no number of the undamaged model gets among those of the damaged."""
+    checkpoint, seed = experiment.checkpoint, Damage("random", seed=0)
+    with damaged(checkpoint, seed, on_disk=True):
+        first, second = logit_diff(experiment).value, logit_diff(experiment, run="abc").value
+        checkpoint.cache._open.popitem()  # as if the second had never been written
+    checkpoint.cache.settle(clean=True)
+    own = logit_diff(experiment).value, logit_diff(experiment, run="abc").value
+    with checkpoint.recalling(repr(seed)):
+        assert logit_diff(experiment).value == first
+        with pytest.raises(NotOnDisk):
+            logit_diff(experiment, run="abc")
+        with pytest.raises(NotOnDisk):
+            checkpoint.w_u()
+    with damaged(checkpoint, seed, on_disk=True):
+        assert (logit_diff(experiment).value, logit_diff(experiment, run="abc").value) == (first, second)
+    assert (logit_diff(experiment).value, logit_diff(experiment, run="abc").value) == own
+    with damaged(checkpoint, seed):
+        assert checkpoint.trusted_cache is None
+    assert checkpoint.damage == ""
 
 
 def test_it_says_that_it_was_read(experiment):

@@ -302,6 +302,36 @@ def test_what_a_claim_left_behind_is_seen(fresh):
     assert fresh.disturbed() == []
 
 
+def test_weights_are_looked_at_where_somebody_had_the_model(tmp_path, monkeypatch):
+    from pytest_interp.checkpoints import guard
+
+    looks, total = [], guard._weight_sum
+    monkeypatch.setattr(guard, "_weight_sum", lambda bridge: looks.append(1) or total(bridge))
+    checkpoint = Checkpoint(known_specs()["planted-ioi"])
+    experiment = experiment_on(checkpoint)
+    checkpoint.state()
+    logit_diff(experiment)
+    assert checkpoint.disturbed() == []
+    before = len(looks)
+    for _ in range(3):
+        logit_diff(experiment)  # known by now
+        checkpoint.hook("z", 0)
+        assert checkpoint.disturbed() == []
+    assert len(looks) == before
+    for look in (checkpoint.w_u, lambda: checkpoint.run(torch.arange(2, 8)[None]), lambda: checkpoint._blocks):
+        look()
+        assert checkpoint.disturbed() == []
+    assert len(looks) == before + 3
+    checkpoint.w_o(3).data[0] += 1
+    assert checkpoint.disturbed() == ["changed weights"]
+    # Of a model that the user built others may have the weights in hand.
+    bridge = build_planted(RULES, tmp_path)
+    mine = Checkpoint(CheckpointSpec("mine", loader=lambda: bridge, bos=True))
+    assert mine.disturbed() == []
+    bridge.blocks[3].attn.o.weight.data[0, 0] += 1e-6
+    assert mine.disturbed() == ["changed weights"]
+
+
 @pytest.mark.parametrize("what", ["q", "o"])
 def test_two_heads_that_were_exchanged_are_seen(fresh, what):
     weight = getattr(fresh._bridge.blocks[3].attn, what).weight.data

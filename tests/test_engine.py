@@ -3,19 +3,30 @@
 ``pytest tests/test_engine.py -rP`` prints the largest difference of any prompt.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from conftest import experiment_on
 from pytest_interp import Checkpoint, Experiment, Head
 from pytest_interp.checkpoints import known_specs
+from pytest_interp.checkpoints.blocks import Blocks
 from pytest_interp.checkpoints.memory import Memo, bytes_of
 from pytest_interp.checkpoints.prepared import Prepared
 from pytest_interp.engine.interventions import Node, Patch, ablated, from_run
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
 from pytest_interp.engine.passes import patched
 from pytest_interp.errors import UsageError
-from pytest_interp.measure import ablation_effect, backup_effect, patch_sweep, path_patch_effect
+from pytest_interp.measure import (
+    ablation_effect,
+    backup_effect,
+    faithfulness,
+    minimality,
+    patch_sweep,
+    path_patch_effect,
+)
+from pytest_interp.tasks.protocols import answer_and_distractor_exchanged, end_one_earlier
 
 WAYS = {
     "planted": "layer",  # TransformerLens's native model takes no key-value cache
@@ -153,6 +164,87 @@ def test_what_is_kept(small, whole):
     agree(small, "attribution after a knock-out", measure(), whole(small, measure))
 
 
+SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "q", "k", "v", "z", "pattern")
+
+
+def test_what_is_asked_for_later_is_what_the_same_pass_had(small, monkeypatch):
+    """Sites that the kept pass did not keep come from its residual stream, without another pass."""
+    checkpoint, data = small.checkpoint, small.data
+    sites = [site for site in SITES if (site, checkpoint.name) != ("resid_mid", "neox-like")]
+    hooks = [checkpoint.hook(site, layer) for site in sites for layer in range(checkpoint.shape.n_layers)]
+    whole = [checkpoint.run(group.tokens, keep=hooks).kept for group in data.clean.groups]
+    with checkpoint.scratch():
+        small.logit_diffs()
+        monkeypatch.setattr(type(checkpoint), "run", None)
+        for hook in hooks:
+            for index, one in enumerate(small.activations([hook], data.clean)[hook]):
+                agree(small, hook, one, whole[index][hook], bound=2e-5)
+
+
+def passes(monkeypatch):
+    """How many passes were made from the beginning, one for each group."""
+    count, run = [], Checkpoint.run
+    monkeypatch.setattr(Checkpoint, "run", lambda self, *a, **k: count.append(1) or run(self, *a, **k))
+    return count
+
+
+def test_other_labels_and_positions_of_the_same_tokens_take_no_pass(small, monkeypatch):
+    with small.checkpoint.scratch():
+        own, count = small.logit_diffs(), passes(monkeypatch)
+        exchanged = replace(small, data=answer_and_distractor_exchanged(small.data))
+        assert torch.equal(exchanged.logit_diffs(), -own)
+        assert exchanged.activation(small.checkpoint.hook("z", 0))
+        assert count == []
+        assert not torch.equal(replace(small, data=end_one_earlier(small.data)).logit_diffs(), own)
+        assert count
+
+
+def test_means_over_reference_prompts_are_taken_once(small, monkeypatch):
+    layers, checkpoint, data = small.checkpoint.shape.n_layers, small.checkpoint, small.data
+    with checkpoint.scratch():
+        small.logit_diffs()
+        first, count = ablation_effect(small, [Head(0, 0)], at="END"), passes(monkeypatch)
+        ablation_effect(small, [Head(layers - 1, 1)], at="S2")
+        assert ablation_effect(small, [Head(0, 0)], at="END").values == first.values
+        assert count == []
+        # By hand, for the first template of the reference.
+        hook, template = checkpoint.hook("z", 0), data.reference.prompts[0].template
+        means = checkpoint.memo[data.reference.digest, hook, "means"]
+        (group,) = [one for one in data.reference.groups if 0 in one.rows]
+        rows = [i for i, row in enumerate(group.rows) if data.reference.prompts[row].template == template]
+        z = checkpoint.run(group.tokens[rows], keep=[hook]).kept[hook]
+        assert len(rows) >= 16
+        assert torch.allclose(means[template], sum(z) / len(rows), atol=1e-5)
+
+
+def test_a_circuit_as_a_whole_is_asked_once_for_all_its_heads(small, monkeypatch):
+    last = small.checkpoint.shape.n_layers - 1
+    circuit, resumed, resume = [Head(0, 0), Head(last, 0), Head(last, 1)], [], Blocks.resume
+    with small.checkpoint.scratch():
+        alone = faithfulness(small, circuit, metric="logit_diff").values
+        monkeypatch.setattr(Blocks, "resume", lambda self, *a, **k: resumed.append(1) or resume(self, *a, **k))
+        counts = []
+        for head in circuit:
+            needed = minimality(small, circuit, head).values
+            counts.append(len(resumed))
+            rest = faithfulness(small, [one for one in circuit if one != head], metric="logit_diff").values
+            assert needed == pytest.approx([a - b for a, b in zip(alone, rest, strict=True)], abs=1e-5)
+            assert len(resumed) == counts[-1]  # the rest was known of minimality
+        assert counts[0] > 0
+
+
+def test_prompts_that_are_too_many_leave_no_residual_stream(small, monkeypatch):
+    expected = small.logit_diffs()
+    with small.checkpoint.scratch():
+        monkeypatch.setattr(type(small.checkpoint), "holds", lambda self, groups: False)
+        assert torch.allclose(small.logit_diffs(), expected, atol=1e-5)
+        assert not [key for key in small.checkpoint.memo if "prepared" in key]
+        z = small.activation(small.checkpoint.hook("z", 0))
+        assert not [key for key in small.checkpoint.memo if "prepared" in key]
+    for one, other in zip(z, small.activation(small.checkpoint.hook("z", 0)), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
 def test_a_small_budget_changes_nothing(small, monkeypatch):
     jobs = jobs_of(small, "clean")
     one = patched(small, jobs).values
@@ -257,8 +349,6 @@ def test_hooks_of_others_make_whole_passes(gpt2_like):
 
 
 def test_blocks_that_cannot_be_driven_are_run_whole(gpt2_like, monkeypatch):
-    from pytest_interp.checkpoints.blocks import Blocks
-
     def stubborn(self, *args, **kwargs):
         raise TypeError("this block takes something else")
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from conftest import experiment_on
 from pytest_interp import Experiment, from_strings
@@ -15,6 +16,7 @@ from pytest_interp.tasks.protocols import (
     in_batches,
     names_permuted,
     positions_one_earlier,
+    right_padded,
     runs_exchanged,
     s1_read_for_s2,
     s2_read_for_end,
@@ -34,6 +36,26 @@ def test_reading_one_token_early_reads_the_logits_there(small):
         for i, row in enumerate(group.rows):
             expected = float(logits[i, group.answers[i]] - logits[i, group.distractors[i]])
             assert early[row] == pytest.approx(expected, abs=1e-5), where
+
+
+def test_index_minus_one_of_padded_prompts_is_read_at_the_padding(small):
+    experiment = experiment_on(small, n=12)
+    pad = small.tokenizer.eos_token_id
+    padded = by(experiment, right_padded(pad))
+    assert padded.data.name == f"{experiment.data.name}, right-padded"
+    longest = max(group.tokens.shape[1] for group in experiment.data.clean.groups)
+    values, own = logit_diff(padded).values, logit_diff(experiment).values
+    for group in experiment.data.clean.groups:
+        for i, row in enumerate(group.rows):
+            tokens = group.tokens[i].tolist() + [pad] * (longest + 1 - group.tokens.shape[1])
+            logits = small.run(torch.tensor([tokens])).logits[0]
+            expected = float(logits[group.answers[i]] - logits[group.distractors[i]])
+            assert values[row] == pytest.approx(expected, abs=1e-4)
+    assert values != own
+    # The positions are as they were: a patch at END is where END is.
+    assert head_patch_effect(padded, "0.0", at="END", metric="kl").values
+    assert padded.data.digest != by(experiment, right_padded(pad + 1)).data.digest
+    assert len(padded.where(order="ABBA").data.clean) == 6
 
 
 def test_a_position_mixed_up_is_the_other_position(planted_ioi):
