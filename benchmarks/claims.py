@@ -34,12 +34,12 @@ def timed(name: str, command: list[str], **more: str) -> dict[str, Any]:
     start = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
     seconds = time.perf_counter() - start
-    lines = done.stdout.splitlines()
+    lines = re.sub(r"cache /\S+: ", "", done.stdout).splitlines()
     found = {
         "run": name,
         "seconds": seconds,
         "peak MB": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
-        "said": [line for line in lines if re.match(rf"{MODEL}: \d|interp: cache ", line)] + lines[-1:],
+        "said": [line for line in lines if re.match(rf"{MODEL}: \d|interp: \d", line)] + lines[-1:],
     }
     print(found, flush=True)
     if done.returncode:

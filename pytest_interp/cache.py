@@ -27,7 +27,7 @@ from pytest_interp.table import Table
 P = ParamSpec("P")
 R = TypeVar("R")
 
-FORMAT = 2
+FORMAT = 3
 _RESULTS: dict[str, type] = {one.__name__: one for one in (Measurement, Table, Head, KVHead)}
 _COLLECTIONS: dict[str, Callable[[list[Any]], Any]] = {"tuple": tuple, "set": frozenset}
 _LONG = 8
@@ -78,10 +78,10 @@ class Cache:
     def find(self, key: str) -> Any:
         """What was measured under a key; None if there is nothing, or nothing whole."""
         try:
-            entry = json.loads(self._path(key).read_text(encoding="utf-8"))
-            if entry["key"] != key or entry["check"] != _digest(entry["result"]):
+            head, _, text = self._path(key).read_text(encoding="utf-8").partition("\n")
+            if json.loads(head) != {"key": key, "check": _digest(text)}:
                 return None
-            found = _Reader(json.loads(entry["result"])).result
+            found = _Reader(json.loads(text)).result
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, struct.error):
             return None  # not there, cut off, or not ours: it is measured and written again
         self.read += 1
@@ -104,7 +104,7 @@ class Cache:
             try:
                 path = self._path(key)
                 path.parent.mkdir(exist_ok=True)
-                write_whole(path, json.dumps({"key": key, "check": _digest(text), "result": text}))
+                write_whole(path, json.dumps({"key": key, "check": _digest(text)}) + "\n" + text)
                 self.measured += 1
             except OSError as error:
                 self.off = f"{self.folder} cannot be written: {error.strerror}"

@@ -76,13 +76,13 @@ def standard_error(measurement: Measurement) -> float:
     return sqrt(sum((m - middle) ** 2 for m in means) / (count - 1) / count)
 
 
-def without_names(measurement: Measurement) -> dict[str, Measurement]:
-    """For each name the same measurement on the prompts that do not have it; names in every prompt are left out."""
-    kept: dict[str, Measurement] = {}
+def without_names(measurement: Measurement) -> dict[str, list[int]]:
+    """For each name the rows of the prompts that do not have it; names in every prompt are left out."""
+    kept: dict[str, list[int]] = {}
     for name in sorted({name for names in measurement.names for name in names}):
         rows = [i for i, names in enumerate(measurement.names) if name not in names]
         if rows and not (measurement.scale and not any(measurement.scale[i] for i in rows)):
-            kept[name] = measurement.of_rows(rows)
+            kept[name] = rows
     return kept
 
 

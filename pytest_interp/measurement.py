@@ -96,12 +96,17 @@ class Measurement:
     @property
     def value(self) -> float:
         """The mean over prompts; for a ratio, mean numerator over mean denominator."""
+        return self.value_of(range(len(self.values)))
+
+    def value_of(self, rows: Sequence[int]) -> float:
+        """The same over some of the prompts."""
+        top = mean([self.values[row] for row in rows])
         if not self.scale:
-            return mean(self.values)
-        bottom = mean(self.scale)
+            return top
+        bottom = mean([self.scale[row] for row in rows])
         if bottom == 0:
             raise NotApplicable(f"{self.quantity} is undefined: its denominator has mean 0")
-        return mean(self.values) / bottom
+        return top / bottom
 
     def of_rows(self, rows: Sequence[int]) -> Measurement:
         """The same measurement on some of the prompts."""

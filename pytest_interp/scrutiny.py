@@ -41,13 +41,15 @@ def name_dependence(verdict: Verdict) -> tuple[str, str]:
     not see what one name does.
     """
     measurement = verdict.measurement
-    rest = {name: some for name, some in without_names(measurement).items() if len(set(some.clusters)) > 1}
-    if measurement.population != "sampled" or verdict.interval is None or len(rest) < 3:
+    sampled = measurement.population == "sampled" and verdict.interval is not None
+    rest = without_names(measurement) if sampled else {}
+    rest = {name: rows for name, rows in rest.items() if len({measurement.clusters[row] for row in rows}) > 1}
+    if verdict.interval is None or len(rest) < 3:
         return "", ""
-    undefined = [name for name, some in rest.items() if not _defined(some)]
+    undefined = [name for name, rows in rest.items() if not _defined(measurement, rows)]
     if undefined:
         return "", f"the verdict rests on one name: without {undefined[0]} it is undefined"
-    values = sorted((some.value, name) for name, some in rest.items())
+    values = sorted((measurement.value_of(rows), name) for name, rows in rest.items())
     if values[-1][0] - values[0][0] <= measurement.tolerance:
         return "", ""
     text = (
@@ -58,7 +60,7 @@ def name_dependence(verdict: Verdict) -> tuple[str, str]:
     if judge(measurement, verdict.bound, level=level).outcome != verdict.outcome:
         return text, ""  # decided by more than this measurement
     for _, name in (*values[:3], *values[-3:]):
-        if (outcome := judge(rest[name], verdict.bound, level=level).outcome) != verdict.outcome:
+        if (outcome := judge(measurement.of_rows(rest[name]), verdict.bound, level=level).outcome) != verdict.outcome:
             turned[name] = outcome
     if not turned:
         return text, ""
@@ -66,9 +68,10 @@ def name_dependence(verdict: Verdict) -> tuple[str, str]:
     return text, f"the verdict rests on one name: without {name} it is {outcome}"
 
 
-def _defined(measurement: Measurement) -> bool:
+def _defined(measurement: Measurement, rows: Sequence[int]) -> bool:
     try:
-        require_defined(measurement)
+        if measurement.scale:
+            require_defined(measurement.of_rows(rows))
     except NotApplicable:
         return False
     return True

@@ -375,7 +375,7 @@ def test_a_changed_library_turns_the_cache_off_and_says_so(claims_project, folde
         lambda text: "",
         lambda text: "[]",
         lambda text: text.replace("logit_diff", "logit_dixx"),
-        lambda text: json.dumps({**json.loads(text), "key": "another"}),
+        lambda text: json.dumps({**json.loads(text.partition("\n")[0]), "key": "another"}) + text[text.index("\n") :],
     ],
 )
 def test_a_damaged_entry_is_measured_again_and_replaced(experiment, folder, damage):

@@ -147,7 +147,7 @@ def test_a_verdict_that_rests_on_one_name_says_so():
     assert verdict.outcome == "supported"
     assert note == "the verdict rests on one name: without Mary it is refuted"
     assert text.endswith("leaving out any one of 4 names")
-    left = without_names(one)["Mary"]
+    left = one.of_rows(without_names(one)["Mary"])
     assert left.value == pytest.approx(sum(v for v, p in zip(values, names, strict=True) if "Mary" not in p) / 6)
 
 

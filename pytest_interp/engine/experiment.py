@@ -90,12 +90,12 @@ class Experiment:
         memo = self.checkpoint.memory
         found = {hook: memo.get((prompts.inputs, hook)) for hook in hooks}
         if missing := [hook for hook, kept in found.items() if kept is None]:
-            if prompts is self.data.reference or not self.checkpoint.holds(prompts.groups):
+            of_blocks = all(hook.startswith("blocks.") for hook in missing)
+            prepared = memo.get((prompts.inputs, "prepared")) if of_blocks else None
+            if prepared is None and (prompts is self.data.reference or not self.checkpoint.holds(prompts.groups)):
                 wanted = self.checkpoint.with_other_layers(missing, prompts.groups)
                 made = [one.kept for one in self._run(prompts, wanted)]
             else:
-                of_blocks = all(hook.startswith("blocks.") for hook in missing)
-                prepared = memo.get((prompts.inputs, "prepared")) if of_blocks else None
                 made = [self.checkpoint.again(one, missing) for one in prepared or self._prepare(prompts, missing)]
             found |= self._keep(prompts, missing, made)
         return {hook: found[hook] for hook in hooks}
@@ -141,8 +141,11 @@ class Experiment:
         """Keeps the logits at END where they are not too large, and in any case those of answer and distractor."""
         memo = self.checkpoint.memory
         memo[prompts.inputs, self.data.clean.digest, "pairs"] = self._pairs(logits)
-        if sum(one.nbytes for one in logits) <= self.checkpoint.budget // 2:
+        if self._ends_fit(prompts):
             memo[prompts.inputs, "ends"] = logits
+
+    def _ends_fit(self, prompts: PromptSet) -> bool:
+        return 4 * self.checkpoint.shape.d_vocab * len(prompts) <= self.checkpoint.budget // 2
 
     def _pairs(self, logits: Sequence[Tensor]) -> Float[Tensor, "prompt 2"]:
         """Of logits at END by group those of answer and distractor, in data-set order."""
@@ -188,7 +191,7 @@ class Experiment:
         """An unedited run's logits of a group at one position of each row."""
         prompts, memo = self.data.run(run), self.checkpoint.memory
         tokens = prompts.groups[index].tokens
-        if bool((where == tokens.shape[1] - 1).all()):
+        if bool((where == tokens.shape[1] - 1).all()) and self._ends_fit(prompts):
             return self._ends(prompts)[index]
         key = (prompts.inputs, index, "logits", tuple(where.tolist()))
         logits: Tensor | None = memo.get(key)

@@ -171,7 +171,14 @@ def describe(statement: str | None, source: str, records: Iterable[dict[str, Any
         about = ", ".join(f"{key} {_plain(value)}" for key, value in record["about"].items())
         lines += [f"measured   {record['quantity']}: {about}"]
     lines.append(f"with       {', '.join(f'{name} {number}' for name, number in versions().items())}")
-    return "\n".join(part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent=" " * 11)) + "\n"
+    return (
+        "\n".join(
+            part
+            for line in lines
+            for part in textwrap.wrap(line, WIDTH, subsequent_indent=" " * 11, break_on_hyphens=False)
+        )
+        + "\n"
+    )
 
 
 def _plain(value: Any) -> str:

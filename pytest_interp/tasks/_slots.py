@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_interp.errors import NotApplicable, UsageError
-from pytest_interp.tasks.prompts import encode, is_single_token
+from pytest_interp.tasks.prompts import encode, single_tokens
 
 _SLOT = re.compile(r"\{(\w+)\}")
 
@@ -36,7 +36,7 @@ def single_words(tokenizer: Any, words: Sequence[str], least: int, what: str) ->
     Raises:
         NotApplicable: fewer than are needed.
     """
-    kept = tuple(word for word in words if is_single_token(tokenizer, f" {word}"))
+    kept = single_tokens(tokenizer, words)
     if len(kept) < least:
         raise NotApplicable(
             f"only {len(kept)} of {len(words)} {what} are single tokens of this tokenizer and {least} are needed; "

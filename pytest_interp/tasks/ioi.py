@@ -20,7 +20,7 @@ from pytest_interp.errors import UsageError
 from pytest_interp.positions import IO, S1, S1_NEXT, S2
 from pytest_interp.tasks._ioi_words import NAMES, OBJECTS, PLACES, TEMPLATES
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
-from pytest_interp.tasks.prompts import Prompt, encode, is_single_token
+from pytest_interp.tasks.prompts import Prompt, encode_all, single_tokens
 
 Half: TypeAlias = Literal["find", "confirm", "all"]
 Order: TypeAlias = Literal["ABBA", "BABA"]
@@ -34,7 +34,7 @@ def single_token_names(tokenizer: Any, half: Half = "all") -> tuple[str, ...]:
     Raises:
         UsageError: fewer than four are left, too few for the ABC corruption.
     """
-    names = tuple(name for name in _half(NAMES, half) if is_single_token(tokenizer, f" {name}"))
+    names = single_tokens(tokenizer, _half(NAMES, half))
     if len(names) < 4:
         raise UsageError(
             f"only {len(names)} of {len(NAMES)} first names are single tokens of this tokenizer; "
@@ -205,7 +205,7 @@ def _reference(
 
 def _single(tokenizer: Any, words: Sequence[str]) -> tuple[str, ...]:
     """The words of one token, so that all prompts of a template have one length."""
-    kept = tuple(word for word in words if is_single_token(tokenizer, f" {word}"))
+    kept = single_tokens(tokenizer, words)
     if not kept:
         raise UsageError(f"none of {', '.join(words)} is a single token of this tokenizer")
     return kept
@@ -219,12 +219,13 @@ def _half(words: Sequence[str], half: Half) -> tuple[str, ...]:
 
 def _check_answers(tokenizer: Any, data: DataSet) -> None:
     """Every name occurs where its position says it does, and the sample is diverse."""
+    ids = encode_all(tokenizer, (word for prompt in data.clean.prompts for word in (prompt.answer, prompt.distractor)))
     for group in data.clean.groups:
         for i, row in enumerate(group.rows):
             prompt = data.clean.prompts[row]
             tokens = group.tokens[i].tolist()
             for position, name in ((IO, prompt.answer), (S1, prompt.distractor), (S2, prompt.distractor)):
-                if encode(tokenizer, name) != [tokens[int(group.positions[position][i])]]:
+                if ids[name] != [tokens[int(group.positions[position][i])]]:
                     raise UsageError(
                         f"{position} of {prompt.text!r} is not the token of {name!r}: a fault of this tool"
                     )

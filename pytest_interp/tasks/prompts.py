@@ -104,7 +104,7 @@ def tokenize(tokenizer: Any, prompts: Sequence[Prompt], *, bos: bool) -> PromptS
     if not prompts:
         raise UsageError("a data set needs at least one prompt")
     start = [_bos_token(tokenizer)] if bos else []
-    ids_of = _encode_all(tokenizer, (text for prompt in prompts for text in (prompt.text, *_prefixes(prompt))))
+    ids_of = encode_all(tokenizer, (text for prompt in prompts for text in (prompt.text, *_prefixes(prompt))))
     encoded = [start + ids_of[prompt.text] for prompt in prompts]
     words = {word for prompt in prompts for word in (prompt.answer, prompt.distractor)}
     token_of = {word: single_token(tokenizer, word) for word in words}
@@ -180,9 +180,10 @@ def encode(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _encode_all(tokenizer: Any, texts: Iterable[str]) -> dict[str, list[int]]:
+def encode_all(tokenizer: Any, texts: Iterable[str]) -> dict[str, list[int]]:
     """The tokens of many texts, each once and all in one call."""
-    different = list(dict.fromkeys(texts))
+    if not (different := list(dict.fromkeys(texts))):
+        return {}
     return dict(zip(different, tokenizer(different, add_special_tokens=False)["input_ids"], strict=True))
 
 
@@ -199,6 +200,12 @@ def single_token(tokenizer: Any, word: str) -> int:
     if ids[0] == tokenizer.unk_token_id:
         raise UsageError(f"{word!r} is not in the tokenizer's vocabulary; use a word that is")
     return ids[0]
+
+
+def single_tokens(tokenizer: Any, words: Sequence[str]) -> tuple[str, ...]:
+    """Those of these words that are one known token with a space before them."""
+    ids = encode_all(tokenizer, (f" {word}" for word in words))
+    return tuple(word for word in words if len(ids[f" {word}"]) == 1 and ids[f" {word}"][0] != tokenizer.unk_token_id)
 
 
 def is_single_token(tokenizer: Any, word: str) -> bool:
