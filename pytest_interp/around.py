@@ -54,7 +54,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 
     outcome = pyfuncitem.stash[_outcome]
     checkpoint: Any = pyfuncitem.funcargs.get("checkpoint")
-    before = checkpoint.state() if checkpoint is not None and _own_fixtures(pyfuncitem) else None
+    held = _own_fixtures(pyfuncitem, every_scope=True)
+    before = checkpoint.state(whole=True) if checkpoint is not None and _own_fixtures(pyfuncitem) else None
     try:
         comparison = _comparison(pyfuncitem)
     except UsageError as error:
@@ -65,7 +66,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         except BaseException as error:
             if comparison:
                 comparison.keep()
-            if left := _restore(checkpoint, before):
+            if left := _restore(checkpoint, before, whole=held):
                 error.add_note(left)
             if isinstance(error, NotApplicable):
                 pytest.skip(f"{NOT_APPLICABLE}{error}")
@@ -74,7 +75,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
             drawn = getattr(pyfuncitem.obj, "is_hypothesis_test", False)
             outcome["records"] = ledger.worst_of(records) if drawn else records
             _describe(pyfuncitem, outcome["records"])
-    complaint = _restore(checkpoint, before) or _unfounded(outcome["records"])
+    complaint = _restore(checkpoint, before, whole=held) or _unfounded(outcome["records"])
     # A claim that is expected to fail has no snapshot: that it passes is the news.
     expected = checkpoint is None or pyfuncitem.get_closest_marker("xfail") is not None
     if comparison and (complaint or expected):
@@ -117,7 +118,7 @@ def _try_again(item: pytest.Function, checkpoint: Any, outcome: dict[str, Any], 
         outcome["died"] = falsify.died(mutants)
         outcome["survived"] = falsify.verdict_of(mutants, names_heads=bool(falsify.heads_of(records)))
     survived = outcome.get("survived", "")
-    return _restore(checkpoint, before) or (f"{item.name}: {survived}" if survived else "")
+    return _restore(checkpoint, before, whole=True) or (f"{item.name}: {survived}" if survived else "")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -125,7 +126,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
     """Guards the model against what a claim's own fixtures leave behind."""
     result = yield
     guarded = _outcome in item.stash and isinstance(item, pytest.Function) and _own_fixtures(item)
-    if guarded and (left := _restore((getattr(item, "funcargs", None) or {}).get("checkpoint"))):
+    if guarded and (left := _restore((getattr(item, "funcargs", None) or {}).get("checkpoint"), whole=True)):
         pytest.fail(f"after its fixtures, {left}", pytrace=False)
     return result
 
@@ -178,11 +179,14 @@ def _comparison(item: pytest.Function) -> Comparison | None:
     return Comparison(item)
 
 
-def _own_fixtures(item: pytest.Function) -> bool:
-    """Whether a claim uses function-scoped fixtures of its project, which may change the model around its body."""
+def _own_fixtures(item: pytest.Function, *, every_scope: bool = False) -> bool:
+    """Whether a claim uses fixtures of its project.
+
+    Those of the function's scope may change the model around its body; those of any scope may have it in hand.
+    """
     ours = ("_pytest.", "pytest_interp.", "syrupy")
     return any(
-        definition.scope == "function" and not definition.func.__module__.startswith(ours)
+        (every_scope or definition.scope == "function") and not definition.func.__module__.startswith(ours)
         for definitions in item._fixtureinfo.name2fixturedefs.values()
         for definition in definitions
     )
@@ -198,9 +202,9 @@ def _unfounded(records: list[dict[str, Any]]) -> str:
     return ""
 
 
-def _restore(checkpoint: Any, since: Any = None) -> str:
+def _restore(checkpoint: Any, since: Any = None, *, whole: bool = False) -> str:
     """Loads the model anew where a claim left hooks or changed weights behind, and says so; empty where it did not."""
-    left = checkpoint is not None and checkpoint.disturbed(since)
+    left = checkpoint is not None and checkpoint.disturbed(since, whole=whole)
     if checkpoint is not None and checkpoint.cache is not None:
         checkpoint.cache.settle(clean=not left)
     if not left:

@@ -23,7 +23,7 @@ def test_bos(ioi, ioi_with):
 def test_cache(ioi, ioi_cache, checkpoint):
     z = ioi_cache("z", layer=3)
     assert [len(t) for t in z] == [len(g.rows) for g in ioi.data.clean.groups]
-    kept = {key[1] for key in checkpoint.memo if key[0] == ioi.data.clean.digest and str(key[1]).startswith("blocks")}
+    kept = {key[1] for key in checkpoint.memo if key[0] == ioi.data.clean.inputs and str(key[1]).startswith("blocks")}
     # Of one site, since all layers are small, and what the first pass brought along.
     assert kept == {checkpoint.hook(site, layer) for site in ("z", "pattern") for layer in range(5)}
     assert ioi_cache("z", layer=3)[0] is z[0]

@@ -90,3 +90,32 @@ def test_the_guard(claims_project):
     result.stdout.fnmatch_lines(["*the claim left 1 hook attached on planted-ioi; the model was loaded anew*"])
     result.stdout.fnmatch_lines(["*the claim left changed weights on planted-ioi; the model was loaded anew*"])
     assert "ClaimFailed: refuted" in result.stdout.str()
+
+
+HELD = """
+import pytest
+from pytest_interp import assert_logit_diff
+
+pytestmark = pytest.mark.claim(source="a paper")
+
+@pytest.fixture(scope="session")
+def held(checkpoint):
+    return checkpoint.w_o(3)
+
+def test_1_has_it_in_hand(ioi, held):
+    assert_logit_diff(ioi, near=(8.854, 0.01))
+
+def test_2_changes_it_without_asking_for_the_model(ioi, held):
+    held.data.zero_()
+    assert_logit_diff(ioi, near=(8.854, 0.01))
+
+def test_3_sees_a_clean_model(ioi):
+    assert_logit_diff(ioi, near=(8.854, 0.01))
+"""
+
+
+def test_a_fixture_of_any_scope_may_have_the_weights_in_hand(claims_project):
+    claims_project.makepyfile(test_it=HELD)
+    result = claims_project.runpytest("--interp-prompts", "24", "-p", "no:syrupy")
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["*test_2*", "*the claim left changed weights on planted-ioi*"])
