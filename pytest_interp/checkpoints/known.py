@@ -1,0 +1,122 @@
+"""What is known of a checkpoint that was loaded once: a run that finds all its numbers on disk loads no weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_interp import provenance
+from pytest_interp.checkpoints.sources import folder_of, quiet
+from pytest_interp.checkpoints.spec import CheckpointSpec
+from pytest_interp.checkpoints.weights import Shape
+
+_READ = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+"""What a model and its tokenizer are read from."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A checkpoint as it was found when it was loaded.
+
+    Attributes:
+        fingerprint: hash of its weights.
+        parity: largest difference of logits on the way from the raw model.
+        device: where its weights are.
+        dtype: their precision.
+        shape: its size.
+        d_mlp: the width of its MLPs; 0 where it has none.
+        normed: whether there is a final norm.
+        sites: the names of its hook points.
+        tokenizer: its own, as the bridge sets it up.
+    """
+
+    fingerprint: str
+    parity: float
+    device: str
+    dtype: str
+    shape: Shape
+    d_mlp: int
+    normed: bool
+    sites: tuple[str, ...]
+    tokenizer: Any
+
+    @classmethod
+    def of(cls, bridge: Any, fingerprint: str, parity: float) -> Known:
+        """What a bridge in compatibility mode shows. One that the user built has its own place and precision."""
+        some, cfg = next(bridge.parameters()), bridge.cfg
+        return cls(
+            fingerprint,
+            parity,
+            str(some.device),
+            str(some.dtype).removeprefix("torch."),
+            Shape.of(cfg),
+            cfg.d_mlp or 0,
+            bool(cfg.normalization_type),
+            tuple(bridge.hook_dict),
+            bridge.tokenizer,
+        )
+
+
+def place_of(folder: Path, spec: CheckpointSpec, device: str, dtype: str) -> Path | None:
+    """Where in a cache it stands what is known of a checkpoint; None where its weights are in no files.
+
+    The name holds a hash of all these files, of the libraries' versions and of this package.
+    """
+    source = folder_of(spec)
+    if source is None:
+        return None
+    files = sorted(path for pattern in _READ for path in source.glob(pattern))
+    key = [spec.source, device, dtype, provenance.versions(), provenance.own_code(), [_digest(path) for path in files]]
+    return folder / "checkpoints" / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
+
+
+def recall(place: Path) -> Known | None:
+    """What was remembered there; None where nothing was, or not all of it."""
+    from transformers import AutoTokenizer
+
+    try:
+        found = json.loads((place / "known.json").read_text(encoding="utf-8"))
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(place)
+        if found.pop("says") != _says(tokenizer):
+            return None
+        shape, sites = Shape(**found.pop("shape")), tuple(found.pop("sites"))
+        return Known(shape=shape, sites=sites, tokenizer=tokenizer, **found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # cut off, or not ours: the model is loaded and remembered again
+
+
+def remember(place: Path, known: Known) -> None:
+    """Writes what is known, whole or not at all; not where its tokenizer does not come back from disk as it was."""
+    kept = {name: value for name, value in vars(known).items() if name != "tokenizer"}
+    text = json.dumps({**kept, "shape": asdict(known.shape), "says": _says(known.tokenizer)})
+    work = None
+    with suppress(OSError, ValueError, TypeError, AttributeError, NotImplementedError):  # then it is loaded each time
+        place.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=place.parent, prefix=".part-"))
+        with quiet():
+            known.tokenizer.save_pretrained(work)
+        (work / "known.json").write_text(text, encoding="utf-8")
+        if recall(work) is not None:
+            shutil.rmtree(place, ignore_errors=True)
+            work.rename(place)  # an error where another process was faster
+    if work is not None:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _says(tokenizer: Any) -> str:
+    """A hash of all that decides what a tokenizer makes of a text."""
+    special: Sequence[int | None] = [getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad", "unk")]
+    return hashlib.sha256(f"{special} {tokenizer.backend_tokenizer.to_str()}".encode()).hexdigest()
+
+
+def _digest(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        return [path.name, hashlib.file_digest(file, "sha256").hexdigest()]
