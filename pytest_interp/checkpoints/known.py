@@ -82,11 +82,12 @@ def recall(place: Path) -> Known | None:
     from transformers import AutoTokenizer
 
     try:
-        found = json.loads((place / "known.json").read_text(encoding="utf-8"))
+        check, _, text = (place / "known.json").read_text(encoding="utf-8").partition("\n")
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(place)
-        if found.pop("says") != _says(tokenizer):
+        if check != _check(text, tokenizer):
             return None
+        found = json.loads(text)
         shape, sites = Shape(**found.pop("shape")), tuple(found.pop("sites"))
         return Known(shape=shape, sites=sites, tokenizer=tokenizer, **found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -96,14 +97,14 @@ def recall(place: Path) -> Known | None:
 def remember(place: Path, known: Known) -> None:
     """Writes what is known, whole or not at all; not where its tokenizer does not come back from disk as it was."""
     kept = {name: value for name, value in vars(known).items() if name != "tokenizer"}
-    text = json.dumps({**kept, "shape": asdict(known.shape), "says": _says(known.tokenizer)})
+    text = json.dumps({**kept, "shape": asdict(known.shape)})
     work = None
     with suppress(OSError, ValueError, TypeError, AttributeError, NotImplementedError):  # then it is loaded each time
         place.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=place.parent, prefix=".part-"))
         with quiet():
             known.tokenizer.save_pretrained(work)
-        (work / "known.json").write_text(text, encoding="utf-8")
+        (work / "known.json").write_text(f"{_check(text, known.tokenizer)}\n{text}", encoding="utf-8")
         if recall(work) is not None:
             shutil.rmtree(place, ignore_errors=True)
             work.rename(place)  # an error where another process was faster
@@ -111,10 +112,10 @@ def remember(place: Path, known: Known) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _says(tokenizer: Any) -> str:
-    """A hash of all that decides what a tokenizer makes of a text."""
+def _check(text: str, tokenizer: Any) -> str:
+    """A hash of what is known, and of all that decides what a tokenizer makes of a text."""
     special: Sequence[int | None] = [getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad", "unk")]
-    return hashlib.sha256(f"{special} {tokenizer.backend_tokenizer.to_str()}".encode()).hexdigest()
+    return hashlib.sha256(f"{text} {special} {tokenizer.backend_tokenizer.to_str()}".encode()).hexdigest()
 
 
 def _digest(path: Path) -> list[str]:
