@@ -53,7 +53,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     from pytest_interp.selection import NOT_APPLICABLE
 
     outcome = pyfuncitem.stash[_outcome]
-    checkpoint: Any = pyfuncitem.funcargs.get("checkpoint")
+    checkpoint = _checkpoint_of(pyfuncitem)
     held = _own_fixtures(pyfuncitem, every_scope=True)
     before = checkpoint.state(whole=True) if checkpoint is not None and _own_fixtures(pyfuncitem) else None
     try:
@@ -167,6 +167,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     open_ended = [item for item in claims if _compared not in item.stash and item.get_closest_marker("skip") is None]
     if open_ended and hasattr(session.config.option, "no_cleanup"):
         session.config.option.no_cleanup = True
+
+
+def _checkpoint_of(item: pytest.Function) -> Any:
+    """The claim's checkpoint; loaded, where Hypothesis would take loading it for slowness of the claim."""
+    checkpoint: Any = item.funcargs.get("checkpoint")
+    chosen = getattr(item.obj, "_hypothesis_internal_use_settings", None)
+    timed = getattr(item.obj, "is_hypothesis_test", False) and (chosen is None or chosen.deadline is not None)
+    if checkpoint is not None and timed and not checkpoint.loaded:
+        checkpoint.wake()
+    return checkpoint
 
 
 def _comparison(item: pytest.Function) -> Comparison | None:

@@ -1,7 +1,7 @@
 """Measurements on disk, off unless asked for: a number is read back only where the same code would compute it again.
 
-The key holds the weights, the prompts, the measurement and its arguments, dtype and device, the versions of the
-libraries and a hash of this package. Where one of these cannot be vouched for, everything is measured.
+The key holds the weights, configuration and tokenizer, the prompts, the measurement and its arguments, dtype and device,
+the versions of the libraries and a hash of this package. Where one of these cannot be vouched for, everything is measured.
 """
 
 from __future__ import annotations
@@ -47,14 +47,12 @@ class Cache:
         off: why nothing is read or written; empty if all is well.
         read: how many measurements were read back.
         measured: how many were measured and written.
-        spared: the checkpoints that nobody had to load.
     """
 
     folder: Path
     off: str = ""
     read: int = 0
     measured: int = 0
-    spared: set[str] = field(default_factory=set)
     _open: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -75,8 +73,7 @@ class Cache:
         """What a run says of it."""
         if self.off:
             return f"cache not used: {self.off}"
-        spared = f"; not loaded: {', '.join(sorted(self.spared))}" if self.spared else ""
-        return f"cache {self.folder}: {self.read} measurements read, {self.measured} measured{spared}"
+        return f"cache {self.folder}: {self.read} measurements read, {self.measured} measured"
 
     def find(self, key: str) -> Any:
         """What was measured under a key; None if there is nothing, or nothing whole."""
@@ -165,7 +162,8 @@ def _key(measure: Callable[..., Any], first: Any, arguments: Mapping[str, Any]) 
         "measure": f"{measure.__module__}.{measure.__qualname__}",
         "code": provenance.own_code(),
         "versions": provenance.versions(),
-        "checkpoint": [checkpoint.name, checkpoint.fingerprint, checkpoint.dtype, checkpoint.device.partition(":")[0]],
+        "checkpoint": [checkpoint.name, checkpoint.fingerprint, checkpoint.known.settings],
+        "computed": [checkpoint.dtype, checkpoint.device.partition(":")[0]],
         "damage": checkpoint.damage,
         "bos": checkpoint.bos,
         "matmul": torch.get_float32_matmul_precision(),

@@ -47,6 +47,12 @@ def cache_of(config: pytest.Config) -> Cache | None:
     return config.stash[_cache]
 
 
+def never_loaded(config: pytest.Config) -> list[str]:
+    """The checkpoints of whose weights nobody had need."""
+    loaded = config.stash.get(_loaded, {})
+    return [name for name, model in loaded.items() if not isinstance(model, Unavailable) and not model.loaded]
+
+
 @pytest.fixture(scope="session")
 def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
     """The model with weights that a claim is judged on: loaded once, frozen, in eval mode, preflighted.
@@ -74,7 +80,7 @@ def _load(config: pytest.Config, target: Target) -> Checkpoint:
     if name not in loaded:
         # One large model at a time; the planted ones are small.
         for other in [other for other, model in loaded.items() if isinstance(model, Checkpoint)]:
-            if loaded[other].spec.kind != "planted":
+            if loaded[other].loaded and loaded[other].spec.kind != "planted":
                 del loaded[other]
         options = options_of(config)
         _share_threads()
@@ -115,8 +121,6 @@ def _opened(spec: CheckpointSpec, options: Options, cache: Cache | None) -> Chec
         # Files that changed meanwhile, or came only now, are not those that were loaded.
         if kept and place and place == place_of(kept, spec, device, dtype):
             remember(place, model.known)
-    elif cache:
-        cache.spared.add(model.name)
     model.cache = cache
     return model
 

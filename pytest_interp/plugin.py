@@ -158,7 +158,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     reports = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "when")]
     if not any(_is_claim(report) for report in reports):
         return
-    from pytest_interp.fixtures import cache_of, options_of
+    from pytest_interp.fixtures import cache_of, never_loaded, options_of
     from pytest_interp.report.records import save
     from pytest_interp.report.terminal import outcomes_of, run_again, summarise
 
@@ -172,7 +172,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(row.text, **row.markup)
         cache = cache_of(config)
         if cache and (cache.off or not getattr(config.option, "numprocesses", None)):  # workers count for themselves
-            terminalreporter.write_line(f"interp: {cache.said}")
+            spared = ", ".join(never_loaded(config))
+            terminalreporter.write_line(f"interp: {cache.said}{f'; not loaded: {spared}' if spared else ''}")
     if path := options_of(config).interp_records:
         save(config.invocation_params.dir / path, outcomes_of(reports))
     for title, texts in run_again(reports, verbose=terminalreporter.verbosity > 0).items():

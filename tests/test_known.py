@@ -1,5 +1,6 @@
 """A checkpoint that a cache knows: not loaded before somebody asks for it, and never taken for another one."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -71,7 +72,6 @@ def test_it_is_loaded_once_and_then_known(spec, cache, boots):
     assert on_ioi(again).data.digest == on_ioi(first).data.digest
     for name in ("bos", "fingerprint", "parity", "device", "dtype", "shape", "sites", "budget"):
         assert getattr(again, name) == getattr(first, name)
-    assert "not loaded: my-model" in cache.said
 
 
 def test_without_a_cache_nothing_is_remembered(spec, cache, boots, tmp_path):
@@ -121,7 +121,7 @@ def test_what_it_measures_is_what_is_read_next_time(spec, cache, boots):
     known = opened(spec, cache)
     expected = logit_diff(on_ioi(known)).values
     cache.settle(clean=True)
-    assert (len(boots), cache.spared) == (2, set())
+    assert len(boots) == 2
     third = opened(spec, cache)
     assert logit_diff(on_ioi(third)).values == expected
     assert not third.loaded
@@ -168,8 +168,42 @@ def test_weights_that_change_between_knowing_and_loading(spec, source, cache, to
     opened(spec, cache)
     known = opened(spec, cache)
     change_weights(source)
-    with pytest.raises(UsageError, match="my-model was loaded with other weights than before .* leave its files"):
+    with pytest.raises(UsageError, match="my-model was loaded with other weights than before: leave its files"):
         logit_diff(on_ioi(known))
+
+
+def change_configuration(source):
+    text = (source / "config.json").read_text()
+    assert "gelu_new" in text
+    (source / "config.json").write_text(text.replace("gelu_new", "relu"))
+
+
+def exchange_tokens(source):
+    text = json.loads((source / "tokenizer.json").read_text())
+    vocabulary = text["model"]["vocab"]
+    one, other = (next(word for word in vocabulary if name in word) for name in ("Mary", "Paul"))
+    vocabulary[one], vocabulary[other] = vocabulary[other], vocabulary[one]
+    (source / "tokenizer.json").write_text(json.dumps(text))
+
+
+@pytest.mark.parametrize("change", [change_configuration, exchange_tokens])
+def test_the_same_weights_with_another_configuration_or_tokenizer(spec, source, cache, change):
+    def measured(checkpoint):
+        return logit_diff(on_ioi(checkpoint)).values, copy_score(checkpoint, "1.0", names=["Mary", "John"]).values
+
+    first = opened(spec, cache)
+    opened(spec, cache)
+    before = measured(first)
+    cache.settle(clean=True)
+    known, seen = opened(spec, cache), cache.read
+    change(source)
+    with pytest.raises(UsageError, match="loaded with other configuration or another tokenizer than before"):
+        logit_diff(on_ioi(known), run="abc")
+    other = opened(spec, cache)
+    assert other.loaded
+    assert (other.fingerprint, other.known.settings) != (first.fingerprint, first.known.settings)
+    assert measured(other) != before
+    assert cache.read == seen
 
 
 def test_weights_that_change_while_they_are_loaded_are_not_remembered(spec, source, cache, tokenizer, monkeypatch):
@@ -197,19 +231,48 @@ def test_what_stands_in_no_files_is_loaded(kind, cache, tokenizer):
     assert opened(spec, cache).loaded
 
 
-def test_of_the_hub_the_files_that_are_here(cache, source, monkeypatch):
+def test_of_the_hub_only_what_cannot_have_moved(cache, source, monkeypatch):
     import huggingface_hub
 
-    asked = []
+    asked, commit = [], "0123456789abcdef0123456789abcdef01234567"
     here = {"config.json": str(source / "config.json")}
     monkeypatch.setattr(
         huggingface_hub, "try_to_load_from_cache", lambda name, file, revision: asked.append(revision) or here.get(file)
     )
-    spec = CheckpointSpec("org--model", "hub", "org/model", revision="abc")
-    assert sources.folder_of(spec) == source
-    assert asked == ["abc"]
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    branch = CheckpointSpec("org--model", "hub", "org/model", revision="main")
+    pinned = CheckpointSpec("org--model", "hub", "org/model", revision=commit)
+    assert place(branch, cache) is None
+    assert sources.folder_of(pinned) == source
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert sources.folder_of(branch) == source
+    assert asked == [commit, "main"]
     here.clear()
+    assert place(pinned, cache) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda at: (at / "model.safetensors").rename(at / "pytorch_model.bin"),
+        lambda at: (at / "adapter_config.json").write_text("{}"),
+        lambda at: (at / "config.json").write_text('{"transformers_weights": "sub/model.safetensors"}'),
+        lambda at: (at / "model.safetensors.index.json").write_text('{"weight_map": {"a": "sub/1.safetensors"}}'),
+        lambda at: (at / "model.safetensors.index.json").write_text("{}"),
+        lambda at: (at / "config.json").write_text("{"),
+        lambda at: (at / ".#config.json").symlink_to("nowhere"),
+    ],
+)
+def test_a_folder_that_does_not_hold_all_of_it(spec, source, cache, change):
+    assert place(spec, cache) is not None
+    change(source)
     assert place(spec, cache) is None
+
+
+def test_the_parts_that_an_index_names(spec, source, cache):
+    (source / "model.safetensors").rename(source / "model-1.safetensors")
+    (source / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-1.safetensors"}}')
+    assert place(spec, cache) is not None
 
 
 def test_a_dequantised_file_is_where_it_is_read_from(cache, source, monkeypatch):
@@ -230,6 +293,7 @@ def test_a_dequantised_file_is_where_it_is_read_from(cache, source, monkeypatch)
         lambda at: (at / "known.json").write_text((at / "known.json").read_text().replace('"d_mlp": 2', '"d_mlp": 3')),
         lambda at: (at / "known.json").unlink(),
         lambda at: (at / "tokenizer.json").write_text("{}"),
+        lambda at: (at / "tokenizer.json").write_text('{"version": "1.0", "model": {"type": "unheard of"}}'),
         lambda at: (at / "tokenizer.json").write_text((at / "tokenizer.json").read_text().replace("Mary", "Mery")),
     ],
 )
@@ -241,6 +305,7 @@ def test_a_damaged_entry_is_replaced(spec, cache, boots, damage):
     assert opened(spec, cache).loaded
     assert not opened(spec, cache).loaded
     assert [path.name for path in at.parent.iterdir()] == [at.name]
+    assert at.stat().st_mode & 0o777 == 0o755
 
 
 def test_a_tokenizer_that_does_not_come_back_as_it_was_is_not_remembered(spec, cache, monkeypatch):
@@ -256,6 +321,33 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_time(spec, cache):
     (cache.folder / "checkpoints").write_text("a file")
     assert opened(spec, cache).loaded
     assert opened(spec, cache).loaded
+
+
+# ---- waking
+
+
+def test_a_model_that_fails_its_checks_is_not_used(spec, cache, monkeypatch):
+    opened(spec, cache)
+    known = opened(spec, cache)
+
+    def refuse(checkpoint):
+        raise UsageError("not faithful")
+
+    monkeypatch.setattr(checkpoint_module, "preflight", refuse)
+    for _ in range(2):
+        with pytest.raises(UsageError, match="not faithful"):
+            logit_diff(on_ioi(known))
+        assert not known.loaded
+
+
+def test_what_is_drawn_does_not_depend_on_when_it_is_loaded(spec, cache):
+    opened(spec, cache)
+    known = opened(spec, cache)
+    torch.manual_seed(0)
+    expected = torch.randn(3)
+    torch.manual_seed(0)
+    known.w_u()
+    assert torch.equal(torch.randn(3), expected)
 
 
 # ---- as a run sees it
@@ -295,3 +387,47 @@ def test_a_run_that_finds_all_its_numbers_loads_nothing(claims_project, source, 
     left.stdout.fnmatch_lines(["*the claim left 1 hook attached on my-model; the model was loaded anew*"])
     left.stdout.fnmatch_lines(["interp: cache *: 3 measurements read, 0 measured"])
     assert len(boots) == 3
+
+
+def test_what_runs_claims_again_loads_it_and_says_so(claims_project, source):
+    claims_project.makepyfile(test_it=CLAIM)
+    arguments = ("--interp-model", str(source), "--interp-prompts", "24", "--interp-cache", "kept", "--snapshot-update")
+    for more in ((), ("--interp-noise",)):
+        result = claims_project.runpytest(*arguments, "-k", "test_1", *more)
+        result.assert_outcomes(passed=1, skipped=1)
+        result.stdout.no_fnmatch_line("*not loaded*")
+
+
+LATER = """
+import os
+import pytest
+from hypothesis import given, strategies
+from pytest_interp import assert_logit_diff
+
+@pytest.mark.claim(source="test")
+def test_from_elsewhere(ioi, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert_logit_diff(ioi, run=os.environ["RUN"], between=(-99, 99))
+
+@pytest.mark.claim(source="test")
+@given(strategies.just(os.environ["RUN"]))
+def test_in_time(ioi, run):
+    assert_logit_diff(ioi, run=run, between=(-99, 99))
+"""
+
+
+@pytest.mark.parametrize("which", ["elsewhere", "in_time"])
+def test_loading_within_a_claim_is_not_held_against_it(claims_project, source, monkeypatch, which):
+    from hypothesis import settings
+
+    claims_project.makepyfile(test_it=LATER)
+    source.rename(claims_project.path / "mine")
+    arguments = ("--interp-model", "mine", "--interp-prompts", "24", "--interp-cache", "kept", "--snapshot-update")
+    before = settings.get_current_profile_name()
+    settings.load_profile("default")
+    try:
+        for run in ("clean", "abc"):
+            monkeypatch.setenv("RUN", run)
+            claims_project.runpytest(*arguments, "-k", which).assert_outcomes(passed=1, skipped=1)
+    finally:
+        settings.load_profile(before)

@@ -86,26 +86,32 @@ class Checkpoint(Guarded, Weights, Sites):
         self._drive = None
         self.release()
         bridge, fingerprint, parity = boot(self.spec, self.device, self.dtype)
-        if self.fingerprint not in ("", fingerprint):
+        found = Known.of(bridge, fingerprint, parity)
+        if self.fingerprint and (self.fingerprint, self.known.settings) != (fingerprint, found.settings):
+            what = "weights" if self.fingerprint != fingerprint else "configuration or another tokenizer"
             raise UsageError(
-                f"{self.name} was loaded with other weights than before ({fingerprint}, not {self.fingerprint}): leave "
-                "its files as they are during a run; in a loader, return a new model each time, not a changed one"
+                f"{self.name} was loaded with other {what} than before: leave its files as they are during a run; in a "
+                "loader, return a new model each time, not a changed one"
             )
-        self._know(Known.of(bridge, fingerprint, parity))
+        self._know(found)
         self._drive = Blocks(bridge, self.dtype)
         self.begin(bridge)
 
     def wake(self) -> None:
         """Boots the model that was only known until now, and checks it as any other."""
-        with torch.inference_mode(mode=False):  # whoever asked may be in the middle of a measurement
-            self.load()
-            preflight(self)
-        if self.cache is not None:
-            self.cache.spared.discard(self.name)
+        # Whoever asked may be in the middle of a measurement, or have drawn half of its numbers.
+        with torch.inference_mode(mode=False), torch.random.fork_rng(devices=[]):
+            try:
+                self.load()
+                preflight(self)
+            except BaseException:
+                self.release()
+                raise
 
     def _know(self, known: Known) -> None:
         self.known, self.fingerprint, self.parity = known, known.fingerprint, known.parity
         self.device, self.dtype, self.shape = known.device, known.dtype, known.shape
+        self._d_mlp = known.d_mlp
         self.sites, self.tokenizer, self._normed = frozenset(known.sites), known.tokenizer, known.normed
         self.budget = self.budget or budget_of(self.device)
 
@@ -181,7 +187,7 @@ class Checkpoint(Guarded, Weights, Sites):
 
     def bytes_of_row(self, count: int, length: int, *, logits: bool) -> int:
         """About what one prompt takes in a pass over its last positions, ``count`` of ``length``."""
-        return bytes_of_row(self.shape, self.known.d_mlp, count, length, logits=logits)
+        return bytes_of_row(self.shape, self._d_mlp, count, length, logits=logits)
 
     @property
     def resume(self) -> Callable[..., Resumed]:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ class Known:
 
     Attributes:
         fingerprint: hash of its weights.
+        settings: hash of its configuration, and of what its tokenizer makes of a text.
         parity: largest difference of logits on the way from the raw model.
         device: where its weights are.
         dtype: their precision.
@@ -38,6 +38,7 @@ class Known:
     """
 
     fingerprint: str
+    settings: str
     parity: float
     device: str
     dtype: str
@@ -53,6 +54,7 @@ class Known:
         some, cfg = next(bridge.parameters()), bridge.cfg
         return cls(
             fingerprint,
+            _hash(f"{_configuration(bridge)} {_meaning(bridge.tokenizer)}"),
             parity,
             str(some.device),
             str(some.dtype).removeprefix("torch."),
@@ -65,16 +67,28 @@ class Known:
 
 
 def place_of(folder: Path, spec: CheckpointSpec, device: str, dtype: str) -> Path | None:
-    """Where in a cache it stands what is known of a checkpoint; None where its weights are in no files.
+    """Where in a cache it stands what is known of a checkpoint; None where not all of it is in files that can be read.
 
-    The name holds a hash of all these files, of the libraries' versions and of this package.
+    The name is a hash of all these files, of the libraries' versions and of this package.
     """
     source = folder_of(spec)
-    if source is None:
-        return None
-    files = sorted(path for pattern in _READ for path in source.glob(pattern))
-    key = [spec.source, device, dtype, provenance.versions(), provenance.own_code(), [_digest(path) for path in files]]
-    return folder / "checkpoints" / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
+    try:
+        if source is None or not _has_all(source):
+            return None
+        files = [_digest(path) for path in sorted(path for pattern in _READ for path in source.glob(pattern))]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # whoever loads it says what is wrong
+    key = [spec.source, device, dtype, provenance.versions(), provenance.own_code(), files]
+    return folder / "checkpoints" / _hash(json.dumps(key))[:32]
+
+
+def _has_all(source: Path) -> bool:
+    """Whether all weights are in this folder: not an adapter of others, nor what a repository keeps elsewhere."""
+    here = {path.name for path in source.iterdir()}
+    index, config = source / "model.safetensors.index.json", json.loads((source / "config.json").read_text("utf-8"))
+    several = json.loads(index.read_text("utf-8"))["weight_map"].values() if index.name in here else ()
+    whole = {"model.safetensors"} <= here if not several else set(several) <= here
+    return whole and "adapter_config.json" not in here and "transformers_weights" not in config
 
 
 def recall(place: Path) -> Known | None:
@@ -90,7 +104,7 @@ def recall(place: Path) -> Known | None:
         found = json.loads(text)
         shape, sites = Shape(**found.pop("shape")), tuple(found.pop("sites"))
         return Known(shape=shape, sites=sites, tokenizer=tokenizer, **found)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except Exception:  # tokenizers have no class of their own for what they cannot read
         return None  # cut off, or not ours: the model is loaded and remembered again
 
 
@@ -98,24 +112,41 @@ def remember(place: Path, known: Known) -> None:
     """Writes what is known, whole or not at all; not where its tokenizer does not come back from disk as it was."""
     kept = {name: value for name, value in vars(known).items() if name != "tokenizer"}
     text = json.dumps({**kept, "shape": asdict(known.shape)})
-    work = None
-    with suppress(OSError, ValueError, TypeError, AttributeError, NotImplementedError):  # then it is loaded each time
+    with suppress(Exception):  # then it is loaded each time
         place.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=place.parent, prefix=".part-"))
-        with quiet():
-            known.tokenizer.save_pretrained(work)
-        (work / "known.json").write_text(f"{_check(text, known.tokenizer)}\n{text}", encoding="utf-8")
-        if recall(work) is not None:
-            shutil.rmtree(place, ignore_errors=True)
-            work.rename(place)  # an error where another process was faster
-    if work is not None:
-        shutil.rmtree(work, ignore_errors=True)
+        try:
+            with quiet():
+                known.tokenizer.save_pretrained(work)
+            (work / "known.json").write_text(f"{_check(text, known.tokenizer)}\n{text}", encoding="utf-8")
+            if recall(work) is not None:
+                work.chmod(0o755)
+                shutil.rmtree(place, ignore_errors=True)
+                work.rename(place)  # an error where another process was faster
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _check(text: str, tokenizer: Any) -> str:
-    """A hash of what is known, and of all that decides what a tokenizer makes of a text."""
-    special: Sequence[int | None] = [getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad", "unk")]
-    return hashlib.sha256(f"{text} {special} {tokenizer.backend_tokenizer.to_str()}".encode()).hexdigest()
+    return _hash(f"{text} {_meaning(tokenizer)}")
+
+
+def _meaning(tokenizer: Any) -> str:
+    """All that decides what a tokenizer makes of a text."""
+    special = [getattr(tokenizer, f"{name}_token_id", None) for name in ("bos", "eos", "pad", "unk")]
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return f"{special} {backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())}"
+
+
+def _configuration(bridge: Any) -> str:
+    """What decides, beside the weights, what a model computes; names and places left out."""
+    own = getattr(bridge.original_model, "config", None)
+    found = {**(own.to_dict() if own is not None else {}), **bridge.cfg.to_dict()}
+    return repr(sorted((name, str(value)) for name, value in found.items() if not name.endswith(("name", "_path"))))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _digest(path: Path) -> list[str]:

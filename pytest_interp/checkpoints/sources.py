@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from re import fullmatch
 from typing import TYPE_CHECKING, Any
 
 from pytest_interp.checkpoints.spec import CheckpointSpec, wheel_gguf
@@ -66,8 +67,11 @@ def folder_of(spec: CheckpointSpec) -> Path | None:
         case "directory":
             return Path(spec.source)
         case "hub":
-            from huggingface_hub import try_to_load_from_cache
+            from huggingface_hub import constants, try_to_load_from_cache
 
+            # A branch may move; who is online gets what is there now.
+            if not (constants.HF_HUB_OFFLINE or fullmatch("[0-9a-f]{40}", spec.revision or "")):
+                return None
             found = try_to_load_from_cache(spec.source, "config.json", revision=spec.revision)
             return Path(found).parent if isinstance(found, str) else None
         case _:

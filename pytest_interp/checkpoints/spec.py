@@ -94,10 +94,10 @@ def resolve(text: str, known: Mapping[str, CheckpointSpec], revision: str | None
     elif path.suffix == ".gguf":
         if not path.is_file():
             raise UsageError(f"there is no file {text}")
-        spec = CheckpointSpec(path.stem, "gguf", str(path))
+        spec = CheckpointSpec(path.stem, "gguf", str(path.absolute()))
     elif path.is_dir():
         _check_directory(path)
-        spec = CheckpointSpec(path.resolve().name, "directory", str(path))
+        spec = CheckpointSpec(path.resolve().name, "directory", str(path.absolute()))
     elif text.count("/") == 1 and not text.startswith((".", "/", "~")):
         spec = CheckpointSpec(text.replace("/", "--"), "hub", text, bos=False)
     else:
