@@ -1,7 +1,7 @@
 """Measurements on disk, off unless asked for: a number is read back only where the same code would compute it again.
 
-The key holds the weights, configuration and tokenizer, the prompts, the measurement and its arguments, dtype and device,
-the versions of the libraries and a hash of this package. Where one of these cannot be vouched for, everything is measured.
+The key holds weights, configuration and tokenizer, the prompts, the measurement and its arguments, dtype and device,
+the libraries' versions and a hash of this package. Where one of these cannot be vouched for, everything is measured.
 """
 
 from __future__ import annotations

@@ -133,6 +133,8 @@ def _check(text: str, tokenizer: Any) -> str:
 
 def _meaning(tokenizer: Any) -> str:
     """All that decides what a tokenizer makes of a text."""
+    if tokenizer is None:
+        return ""
     special = [getattr(tokenizer, f"{name}_token_id", None) for name in ("bos", "eos", "pad", "unk")]
     backend = getattr(tokenizer, "backend_tokenizer", None)
     return f"{special} {backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())}"
@@ -140,8 +142,8 @@ def _meaning(tokenizer: Any) -> str:
 
 def _configuration(bridge: Any) -> str:
     """What decides, beside the weights, what a model computes; names and places left out."""
-    own = getattr(bridge.original_model, "config", None)
-    found = {**(own.to_dict() if own is not None else {}), **bridge.cfg.to_dict()}
+    own: Any = getattr(bridge.original_model, "config", None)
+    found = {**(own.to_dict() if hasattr(own, "to_dict") else {}), **bridge.cfg.to_dict()}
     return repr(sorted((name, str(value)) for name, value in found.items() if not name.endswith(("name", "_path"))))
 
 
