@@ -126,13 +126,15 @@ def stock_paths(experiment: Experiment, count: int) -> tuple[Values, int]:
     receivers = MOVERS[experiment.checkpoint.name]
     last = max(Head.parse(one).layer for one in receivers)
     heads = [head for head in experiment.checkpoint.shape.heads if head.layer < last]
-    some, clean, driven = spread(heads, count), experiment.logit_diffs(), Checkpoint.prepare
+    some, driven = spread(heads, count), Checkpoint.prepare
     Checkpoint.prepare = whole  # type: ignore[method-assign]
     try:
-        effects = [path_patch_effect(experiment, head, receivers, into="q").values for head in some]
+        clean = experiment.logit_diffs()
+        effects = [path_patch_effect(experiment, head, receivers, into="q") for head in some]
     finally:
         Checkpoint.prepare = driven  # type: ignore[method-assign]
-    return {head: torch.tensor(one) + clean for head, one in zip(some, effects, strict=True)}, len(heads)
+    assert {one.about["passes_from"] for one in effects} == {"whole"}
+    return {head: torch.tensor(one.values) + clean for head, one in zip(some, effects, strict=True)}, len(heads)
 
 
 # ---- what cannot be avoided

@@ -11,6 +11,8 @@ from pytest_interp.errors import NotApplicable
 from pytest_interp.measure import ablation_effect, attention, head_patch_effect, logit_diff, next_token
 from pytest_interp.tasks.protocols import (
     WRONG,
+    answer_and_distractor_exchanged,
+    drawn_with,
     end_one_earlier,
     in_another_order,
     in_batches,
@@ -36,6 +38,17 @@ def test_reading_one_token_early_reads_the_logits_there(small):
         for i, row in enumerate(group.rows):
             expected = float(logits[i, group.answers[i]] - logits[i, group.distractors[i]])
             assert early[row] == pytest.approx(expected, abs=1e-5), where
+
+
+@pytest.mark.parametrize(
+    "protocol", [right_padded(0), end_one_earlier, answer_and_distractor_exchanged, names_permuted, runs_exchanged]
+)
+def test_a_protocol_stays_where_prompts_are_drawn_again_or_taken_from(small, protocol):
+    data, anew = experiment_on(small, n=24).data, drawn_with(seed=lambda data: data.seed + 1)
+    assert anew(protocol(data)).digest == protocol(anew(data)).digest != protocol(data).digest
+    # (of many prompts: some protocols look at all of them)
+    rows = range(len(data.clean))
+    assert protocol(data).rebuild(rows).digest == protocol(data.rebuild(rows)).digest
 
 
 def test_index_minus_one_of_padded_prompts_is_read_at_the_padding(small):

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
+from pytest_interp.report._names import short
+
 WIDTH = 79
 _UNITS = ("logits", "probability", "share", "recovered", "nats")
 
@@ -28,7 +30,7 @@ def _each(outcomes: Sequence[Mapping[str, Any]]) -> list[str]:
         by_condition = [[one for one in outcome["noise"] if one["condition"] == name] for name in names]
         for verdicts in zip(*by_condition, strict=False):
             first = verdicts[0]
-            lines.append(f"  {outcome['claim']['name']}"[:WIDTH])
+            lines.append(f"  {_name(outcome)}"[:WIDTH])
             moved = [
                 f"{one['condition']} {'.' if one['by'] is None else format(one['by'], '+.1e')}" for one in verdicts
             ]
@@ -38,7 +40,7 @@ def _each(outcomes: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _table(checkpoint: str, outcomes: Sequence[Mapping[str, Any]]) -> list[str]:
-    moved = [{**one, "claim": outcome["claim"]["name"]} for outcome in outcomes for one in outcome["noise"]]
+    moved = [{**one, "claim": _name(outcome)} for outcome in outcomes for one in outcome["noise"]]
     seen = {one["unit"] for one in moved}
     units = [*(unit for unit in _UNITS if unit in seen), *sorted(seen - set(_UNITS))][:5]
     lines = [f"{checkpoint}: {len(outcomes)} claims; the furthest that any number moved"]
@@ -63,5 +65,11 @@ def _table(checkpoint: str, outcomes: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _listed(what: str, claims: Sequence[str]) -> list[str]:
-    text = f"{what}: {', '.join(dict.fromkeys(claims)) or 'none'}"
-    return wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+    lines = [f"  {what}: {'' if claims else 'none'}".rstrip()]
+    for one in dict.fromkeys(claims):
+        lines += wrap(one, WIDTH, initial_indent="    ", subsequent_indent="      ", break_on_hyphens=False)
+    return lines
+
+
+def _name(outcome: Mapping[str, Any]) -> str:
+    return short(outcome["claim"]["name"], outcome["checkpoint"])

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_interp.measurement import quote
+from pytest_interp.report._names import short
 from pytest_interp.report.falsified import falsified, remarks
 from pytest_interp.report.noise import noise
 from pytest_interp.report.records import versions
@@ -141,11 +142,8 @@ def _kind(report: Any, outcome: dict[str, Any], reason: str) -> tuple[str, str]:
 
 def _detail(row: Row) -> list[Line]:
     markup = _MARKUP.get(row.outcome, {})
-    # The table is by checkpoint already: of the id, its heads and parameters are left.
-    function, _, rest = row.claim.partition("[")
-    which = rest.removesuffix("]").replace(row.checkpoint, "").strip("-")
     status = f"  ({row.snapshot})" if row.snapshot in ("new number", "other prompts", "updated") else ""
-    lines = [Line(f"  {row.outcome:<16} {function} {which}".rstrip() + status, markup)]
+    lines = [Line(f"  {row.outcome:<16} {short(row.claim, row.checkpoint)}{status}", markup)]
     for record in row.records:
         seen = f"{record['quantity']} {quote(record['value'])}"
         if record["interval"]:

@@ -10,7 +10,7 @@ import hashlib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pytest_interp.errors import NotApplicable
 from pytest_interp.positions import END, S1, S2
@@ -106,11 +106,11 @@ def runs_exchanged(data: DataSet, corruption: str | None = None) -> DataSet:
     clean, other = data.clean, data.run(name)
     groups = tuple(replace(mine, tokens=theirs.tokens) for mine, theirs in zip(clean.groups, other.groups, strict=True))
     exchanged = replace(clean, groups=groups, digest=_digest(clean.digest, other.digest))
-    return replace(
+    return _under(
         data,
+        lambda other: runs_exchanged(other, corruption),
         clean=exchanged,
         corrupted={**data.corrupted, name: replace(clean, digest=_digest(other.digest, clean.digest))},
-        rebuild=lambda rows: runs_exchanged(data.rebuild(rows), corruption),
     )
 
 
@@ -150,12 +150,8 @@ def in_batches(size: int) -> Protocol:
         return replace(run, groups=groups, digest=_digest(run.digest, f"batches of {size}"))
 
     def change(data: DataSet) -> DataSet:
-        return replace(
-            data,
-            clean=split(data.clean),
-            corrupted={key: split(run) for key, run in data.corrupted.items()},
-            rebuild=lambda rows: change(data.rebuild(rows)),
-        )
+        corrupted = {key: split(run) for key, run in data.corrupted.items()}
+        return _under(data, change, clean=split(data.clean), corrupted=corrupted)
 
     return change
 
@@ -191,13 +187,20 @@ def _each(data: DataSet, protocol: Protocol, change: Callable[[Group], Group], *
     def of(run: PromptSet) -> PromptSet:
         return replace(run, groups=tuple(map(change, run.groups)), digest=_digest(run.digest, protocol.__name__))
 
-    return replace(
+    return _under(
         data,
+        protocol,
         clean=of(data.clean),
         corrupted={key: of(run) for key, run in data.corrupted.items()},
         reference=of(data.reference) if reference and data.reference else data.reference,
-        rebuild=lambda rows: protocol(data.rebuild(rows)),
     )
+
+
+def _under(data: DataSet, protocol: Protocol, **changed: Any) -> DataSet:
+    """A data set under a protocol that stays where some of its prompts are taken and where it is drawn again."""
+    draw = data.redraw
+    redraw = None if draw is None else lambda **choices: protocol(draw(**choices))
+    return replace(data, **changed, rebuild=lambda rows: protocol(data.rebuild(rows)), redraw=redraw)
 
 
 def _relabelled(data: DataSet, protocol: Protocol, source: Sequence[int], *, swap: bool) -> DataSet:
@@ -226,7 +229,7 @@ def _relabelled(data: DataSet, protocol: Protocol, source: Sequence[int], *, swa
         answer, distractor = (labels.distractor, labels.answer) if swap else (labels.answer, labels.distractor)
         prompts.append(replace(prompt, answer=answer, distractor=distractor))
     new = replace(clean, groups=groups, prompts=tuple(prompts), digest=_digest(clean.digest, protocol.__name__))
-    return replace(data, clean=new, rebuild=lambda rows: protocol(data.rebuild(rows)))
+    return _under(data, protocol, clean=new)
 
 
 def _digest(*parts: str) -> str:
