@@ -7,7 +7,6 @@ the libraries' versions and a hash of this package. Where one of these cannot be
 from __future__ import annotations
 
 import base64
-import hashlib
 import inspect
 import json
 import struct
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from pytest_interp import provenance
-from pytest_interp.files import write_whole
+from pytest_interp.files import digest, write_whole
 from pytest_interp.heads import Head, KVHead
 from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table
@@ -79,7 +78,7 @@ class Cache:
         """What was measured under a key; None if there is nothing, or nothing whole."""
         try:
             head, _, text = self._path(key).read_text(encoding="utf-8").partition("\n")
-            if json.loads(head) != {"key": key, "check": _digest(text)}:
+            if json.loads(head) != {"key": key, "check": digest(text)}:
                 return None
             found = _Reader(json.loads(text)).result
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, struct.error):
@@ -104,14 +103,14 @@ class Cache:
             try:
                 path = self._path(key)
                 path.parent.mkdir(exist_ok=True)
-                write_whole(path, json.dumps({"key": key, "check": _digest(text)}) + "\n" + text)
+                write_whole(path, json.dumps({"key": key, "check": digest(text)}) + "\n" + text)
                 self.measured += 1
             except OSError as error:
                 self.off = f"{self.folder} cannot be written: {error.strerror}"
                 return
 
     def _path(self, key: str) -> Path:
-        name = hashlib.sha256(key.encode()).hexdigest()
+        name = digest(key)
         return self.folder / name[:2] / f"{name}.json"
 
 
@@ -171,10 +170,6 @@ def _key(measure: Callable[..., Any], first: Any, arguments: Mapping[str, Any]) 
         "arguments": _Writer().text(arguments),
     }
     return json.dumps(parts, sort_keys=True)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class _Writer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ from pytest_interp import provenance
 from pytest_interp.checkpoints.sources import folder_of, quiet
 from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.checkpoints.weights import Shape
+from pytest_interp.files import digest, digest_of
 
 _READ = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 """What a model and its tokenizer are read from."""
@@ -54,7 +54,7 @@ class Known:
         some, cfg = next(bridge.parameters()), bridge.cfg
         return cls(
             fingerprint,
-            _hash(f"{_configuration(bridge)} {_meaning(bridge.tokenizer)}"),
+            digest(f"{_configuration(bridge)} {_meaning(bridge.tokenizer)}"),
             parity,
             str(some.device),
             str(some.dtype).removeprefix("torch."),
@@ -75,11 +75,11 @@ def place_of(folder: Path, spec: CheckpointSpec, device: str, dtype: str) -> Pat
     try:
         if source is None or not _has_all(source):
             return None
-        files = [_digest(path) for path in sorted(path for pattern in _READ for path in source.glob(pattern))]
+        files = [(path.name, digest_of(path)) for path in sorted(path for one in _READ for path in source.glob(one))]
     except (OSError, ValueError, KeyError, TypeError):
         return None  # whoever loads it says what is wrong
     key = [spec.source, device, dtype, provenance.versions(), provenance.own_code(), files]
-    return folder / "checkpoints" / _hash(json.dumps(key))[:32]
+    return folder / "checkpoints" / digest(json.dumps(key))[:32]
 
 
 def _has_all(source: Path) -> bool:
@@ -128,7 +128,7 @@ def remember(place: Path, known: Known) -> None:
 
 
 def _check(text: str, tokenizer: Any) -> str:
-    return _hash(f"{text} {_meaning(tokenizer)}")
+    return digest(f"{text} {_meaning(tokenizer)}")
 
 
 def _meaning(tokenizer: Any) -> str:
@@ -145,12 +145,3 @@ def _configuration(bridge: Any) -> str:
     own: Any = getattr(bridge.original_model, "config", None)
     found = {**(own.to_dict() if hasattr(own, "to_dict") else {}), **bridge.cfg.to_dict()}
     return repr(sorted((name, str(value)) for name, value in found.items() if not name.endswith(("name", "_path"))))
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _digest(path: Path) -> list[str]:
-    with path.open("rb") as file:
-        return [path.name, hashlib.file_digest(file, "sha256").hexdigest()]

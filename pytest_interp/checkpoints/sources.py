@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_interp.checkpoints.spec import CheckpointSpec, wheel_gguf
 from pytest_interp.errors import Unavailable, UsageError
+from pytest_interp.files import digest_of
 
 if TYPE_CHECKING:
     import torch
@@ -149,8 +149,7 @@ def _check_whole(path: Path) -> None:
 def _hash(path: Path) -> str:
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return digest_of(path)[:16]
 
 
 class quiet:  # noqa: N801 - used like a function
