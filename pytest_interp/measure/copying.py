@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 
@@ -18,6 +17,7 @@ from pytest_interp.table import Table, heads_table
 from pytest_interp.tasks.prompts import single_token
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, Int
     from torch import Tensor
 
     from pytest_interp.checkpoints.checkpoint import Checkpoint
@@ -59,34 +59,8 @@ def copy_score(
     Wang et al. 2022, section 3.1; the weight-based form with embeddings through MLP0.
     """
     head = checkpoint.check_head(as_head(head))
-    if not names:
-        raise UsageError("copy_score needs names; pass the fixture `names` or a list of first names")
-    tokens = torch.tensor([single_token(checkpoint.tokenizer, f" {name}") for name in names], device=checkpoint.device)
-    _check(checkpoint, k, sign)
-    memo, key = checkpoint.memory, ("copy ranks", head, tuple(tokens.tolist()), k)
-    if key not in memo:
-        with torch.inference_mode():
-            x = checkpoint.ln1(head.layer, checkpoint.embed_through_mlp0(tokens))
-        logits = _written(checkpoint, head, x)
-        memo[key] = {1: _ranks(logits, tokens, k), -1: _ranks(-logits, tokens, k)}
-    ranks, close = memo[key][sign]
-    return Measurement(
-        quantity="copy_score" if sign == 1 else "negative_copy_score",
-        unit="share",
-        values=tuple((ranks <= k).float().tolist()),
-        labels=tuple(f"{name} (rank {rank})" for name, rank in zip(names, ranks.tolist(), strict=True)),
-        clusters=tuple(names),
-        population="fixed",
-        tolerance=close + 1e-9,
-        about={
-            **describe(checkpoint),
-            "heads": [str(head)],
-            "k": k,
-            "n": len(names),
-            "through": "mlp0",
-            "each": "name",
-        },
-    )
+    tokens = _tokens(checkpoint, names, k, sign)
+    return _copy_score(checkpoint, names, k, sign, head, _ranked(checkpoint, [head], tokens, k)[head])
 
 
 @cached
@@ -105,15 +79,18 @@ def copy_scores(
     Raises:
         NotApplicable: no head has a cell.
     """
-    few = names[: max(1, len(names) // 4)]
+    tokens = _tokens(checkpoint, names, k, sign)
+    few = tokens[: max(1, len(names) // 4)]
     found: dict[Head, Measurement] = {}
-    for head in checkpoint.shape.heads:
-        with suppress(NotApplicable):
-            if reach > 0:
-                wrong = len(few) - sum(copy_score(checkpoint, head, names=few, k=k, sign=sign).values)
-                if 1 - wrong / len(names) < reach:
-                    continue
-            found[head] = copy_score(checkpoint, head, names=names, k=k, sign=sign)
+    for layer in range(checkpoint.shape.n_layers):
+        heads = [head for head in checkpoint.shape.heads if head.layer == layer]
+        if reach > 0:
+            some = _ranked(checkpoint, heads, few, k)
+            wrong = {head: int((ranks[sign].ranks > k).sum()) for head, ranks in some.items() if ranks}
+            heads = [head for head in wrong if 1 - wrong[head] / len(names) >= reach]
+        for head, ranks in _ranked(checkpoint, heads, tokens, k).items():
+            if ranks:
+                found[head] = _copy_score(checkpoint, names, k, sign, head, ranks)
     if not found:
         raise NotApplicable(f"no head of {checkpoint.name} writes what it reads, or anything, into the unembedding")
     return heads_table(found)
@@ -162,10 +139,12 @@ def prompt_copy_score(
             rows = torch.arange(len(where), device=where.device)
             x = kept[index][rows, where]
             tokens = group.tokens.to(where.device)[rows, where]
-            logits = _written(checkpoint, head, checkpoint.ln1(head.layer, x) if ln1 else x)
-            ranks, close = _ranks(sign * logits, tokens, k)
-            columns.append((ranks <= k).float())
-            doubtful.append(close)
+            (logits,) = _written(checkpoint, [head], checkpoint.ln1(head.layer, x) if ln1 else x)
+            if not _alive(logits):
+                raise _nothing(checkpoint, head)
+            found = _rank(sign * logits, tokens, k)
+            columns.append((found.ranks <= k).float())
+            doubtful.append(found.close)
         shares.append(torch.stack(columns).mean(0))
     return per_prompt(
         experiment,
@@ -221,31 +200,97 @@ def ov_eigenvalue_score(
     )
 
 
-def _written(checkpoint: Checkpoint, head: Head, x: Tensor) -> Tensor:
-    """The logits that a head's OV circuit writes from each row of ``x``, shape ``(row, vocab)``.
+class _Ranks(NamedTuple):
+    """Of each row a token's rank among the logits; the share of rows where another machine may rank it otherwise."""
+
+    ranks: Int[Tensor, " row"]
+    close: float
+
+
+def _tokens(checkpoint: Checkpoint, names: Sequence[str], k: int, sign: int) -> Int[Tensor, " name"]:
+    if not names:
+        raise UsageError("a copy score needs names; pass the fixture `names` or a list of first names")
+    _check(checkpoint, k, sign)
+    return torch.tensor([single_token(checkpoint.tokenizer, f" {name}") for name in names], device=checkpoint.device)
+
+
+def _ranked(
+    checkpoint: Checkpoint, heads: Sequence[Head], tokens: Int[Tensor, " name"], k: int
+) -> dict[Head, Mapping[int, _Ranks] | None]:
+    """The ranks of tokens by heads of one layer, for both signs; None for a head that writes nothing."""
+    memo, found = checkpoint.memory, {}
+    keys = {head: ("copy ranks", head, tuple(tokens.tolist()), k) for head in heads}
+    missing = [head for head in heads if keys[head] not in memo]
+    if missing:
+        with torch.inference_mode():
+            x = checkpoint.ln1(missing[0].layer, checkpoint.embed_through_mlp0(tokens))
+    # The unembedding is read once for as many heads as fit, with four tensors of that size at a time.
+    fit = max(1, checkpoint.budget // (16 * len(tokens) * checkpoint.shape.d_vocab))
+    for start in range(0, len(missing), fit):
+        some = missing[start : start + fit]
+        for head, logits in zip(some, _written(checkpoint, some, x), strict=True):
+            both = {1: _rank(logits, tokens, k), -1: _rank(-logits, tokens, k)} if _alive(logits) else None
+            memo[keys[head]] = found[head] = both
+    return {head: found[head] if head in found else memo[keys[head]] for head in heads}
+
+
+def _copy_score(
+    checkpoint: Checkpoint, names: Sequence[str], k: int, sign: int, head: Head, both: Mapping[int, _Ranks] | None
+) -> Measurement:
+    if both is None:
+        raise _nothing(checkpoint, head)
+    ranks, close = both[sign]
+    return Measurement(
+        quantity="copy_score" if sign == 1 else "negative_copy_score",
+        unit="share",
+        values=tuple((ranks <= k).float().tolist()),
+        labels=tuple(f"{name} (rank {rank})" for name, rank in zip(names, ranks.tolist(), strict=True)),
+        clusters=tuple(names),
+        population="fixed",
+        tolerance=close + 1e-9,
+        about={
+            **describe(checkpoint),
+            "heads": [str(head)],
+            "k": k,
+            "n": len(names),
+            "through": "mlp0",
+            "each": "name",
+        },
+    )
+
+
+def _written(checkpoint: Checkpoint, heads: Sequence[Head], x: Tensor) -> Float[Tensor, "head row vocab"]:
+    """The logits that the OV circuits of heads of one layer write from each row of ``x``.
 
     Raises:
         UsageError: they are not finite.
-        NotApplicable: the head writes nothing into the unembedding.
     """
+    layer, numbers = heads[0].layer, [head.head for head in heads]
     with torch.inference_mode():
-        written = x @ checkpoint.w_v(head.layer)[head.head] @ checkpoint.w_o(head.layer)[head.head]
-        logits = (written @ checkpoint.w_u()).float()
-        if not bool(torch.isfinite(logits).all()):
-            raise UsageError(f"head {head} of {checkpoint.name} writes NaN or infinite logits; check its weights")
-        if bool((logits.amax(1) - logits.amin(1) <= _DEAD).any()):
-            raise NotApplicable(f"head {head} of {checkpoint.name} writes nothing into the unembedding: no copy score")
+        written = x @ checkpoint.w_v(layer)[numbers] @ checkpoint.w_o(layer)[numbers]
+        logits = (written.flatten(0, 1) @ checkpoint.w_u()).float().view(len(heads), len(x), -1)
+        for head, one in zip(heads, logits, strict=True):
+            if not bool(torch.isfinite(one).all()):
+                raise UsageError(f"head {head} of {checkpoint.name} writes NaN or infinite logits; check its weights")
     return logits
 
 
-def _ranks(logits: Tensor, tokens: Tensor, k: int) -> tuple[Tensor, float]:
-    """The rank of each token among the logits of its row, and the share of rows in which it is close to the k-th."""
+def _alive(logits: Float[Tensor, "row vocab"]) -> bool:
+    """Whether each row says anything."""
+    return bool((logits.amax(1) - logits.amin(1) > _DEAD).all())
+
+
+def _nothing(checkpoint: Checkpoint, head: Head) -> NotApplicable:
+    return NotApplicable(f"head {head} of {checkpoint.name} writes nothing into the unembedding: no copy score")
+
+
+def _rank(logits: Float[Tensor, "row vocab"], tokens: Int[Tensor, " row"], k: int) -> _Ranks:
     own = logits.gather(1, tokens[:, None])
     ranks = (logits >= own).sum(1)  # itself included, and every tie before it
-    # A rank within float noise of the k-th could come out either way on another machine.
-    rivals = logits.scatter(1, tokens[:, None], float("-inf")).topk(k, dim=1).values[:, -1:]
+    top = logits.topk(k + 1, dim=1).values
+    rivals = torch.where(own >= top[:, -2:-1], top[:, -1:], top[:, -2:-1])  # the k-th of the others
     spread = logits.amax(1) - logits.amin(1)
-    return ranks, float(((own - rivals).abs() <= 1e-5 * spread[:, None]).float().mean())
+    return _Ranks(ranks, float(((own - rivals).abs() <= 1e-5 * spread[:, None]).float().mean()))
 
 
 def _check(checkpoint: Checkpoint, k: int, sign: int) -> None:
