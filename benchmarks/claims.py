@@ -1,6 +1,6 @@
-"""``pytest claims`` on SmolLM2: whole passes, then the engine, then with a warm cache; beside loading the model alone.
+"""``pytest claims`` on SmolLM2: cold and with a warm cache, beside loading the model alone; and as it was before.
 
-python benchmarks/claims.py [--skip-whole] [--json FILE] [pytest arguments ...]
+python benchmarks/claims.py [--runs RUN ...] [--json FILE] [-- pytest arguments ...]
 """
 
 from __future__ import annotations
@@ -14,11 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 MODEL = "smollm2-135m-instruct"
+BEFORE = "3ee6b9d"
+"""The last commit whose patched passes are all whole; its claims are still there."""
+RUNS = ("loading", "cold", "warm", "before", "whole")
 LOADING = f"""
 from pytest_interp import Checkpoint
 from pytest_interp.checkpoints import known_specs
@@ -27,12 +32,12 @@ preflight(Checkpoint(known_specs()[{MODEL!r}]))
 """
 
 
-def timed(name: str, command: list[str], **more: str) -> dict[str, Any]:
-    """Seconds of a command, and what it closed with."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "benchmarks")]), **more}
+def timed(name: str, command: list[str], root: Path = ROOT) -> tuple[dict[str, Any], str]:
+    """Seconds of a command and what it closed with; and all that it printed."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(ROOT / "benchmarks")])}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is compiled once is not what is timed
     start = time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, env=environment)
     seconds = time.perf_counter() - start
     lines = re.sub(r"cache /\S+: ", "", done.stdout).splitlines()
     found = {
@@ -44,22 +49,51 @@ def timed(name: str, command: list[str], **more: str) -> dict[str, Any]:
     print(found, flush=True)
     if done.returncode:
         print(done.stdout[-3000:], done.stderr[-2000:], file=sys.stderr)
-    return found
+    return found, done.stdout
+
+
+@contextmanager
+def checkout(commit: str) -> Iterator[Path]:
+    """The files of a commit of this repository, beside those that are worked on."""
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "tree"
+        subprocess.run(["git", "worktree", "add", "--detach", str(tree), commit], cwd=ROOT, check=True)
+        try:
+            yield tree
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", str(tree)], cwd=ROOT, check=True)
+
+
+def before_and_now(pytest: list[str]) -> list[dict[str, Any]]:
+    """The suite before patched passes started where they differ; and now the claims that it had."""
+    with checkout(BEFORE) as tree:
+        old, said = timed("the suite before", [*pytest, "claims", "-v"], tree)
+    same = re.findall(r"^(claims/\S+) (?:PASSED|XFAIL)", said, re.MULTILINE)
+    new, _ = timed(f"the same {len(same)} claims now", [*pytest, *same, "-q"])
+    return [old, new]
 
 
 def main() -> None:
     """Each in a process of its own, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--skip-whole", action="store_true", help="leave out the run with whole passes, the longest")
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS, help="which; the last two take the longest")
     parser.add_argument("--json", type=Path, help="where to write the results")
-    chosen, arguments = parser.parse_known_args()
+    parser.add_argument("arguments", nargs="*", help="of pytest, after --")
+    chosen = parser.parse_args()
+    pytest = [sys.executable, "-m", "pytest", "--interp-model", MODEL, *chosen.arguments]
+    results = []
     with tempfile.TemporaryDirectory() as folder:
-        claims = [sys.executable, "-m", "pytest", "claims", "--interp-model", MODEL, "-q", *arguments]
-        results = [timed("loading alone", [sys.executable, "-c", LOADING])]
-        results.append(timed("cold, filling a cache", [*claims, "--interp-cache", folder]))
-        results.append(timed("warm cache", [*claims, "--interp-cache", folder]))
-        if not chosen.skip_whole:
-            results.append(timed("whole passes", [*claims, "-p", "whole_passes"]))
+        cached = [*pytest, "claims", "-q", "--interp-cache", folder]
+        if "loading" in chosen.runs:
+            results.append(timed("loading alone", [sys.executable, "-c", LOADING])[0])
+        if "cold" in chosen.runs:
+            results.append(timed("cold, filling a cache", cached)[0])
+        if "warm" in chosen.runs:
+            results.append(timed("warm cache", cached)[0])
+    if "before" in chosen.runs:
+        results += before_and_now(pytest)
+    if "whole" in chosen.runs:
+        results.append(timed("whole passes", [*pytest, "claims", "-q", "-p", "whole_passes"])[0])
     if chosen.json:
         chosen.json.write_text(json.dumps(results, indent=1) + "\n")
 
