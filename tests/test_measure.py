@@ -1,5 +1,8 @@
 """Each measurement on the planted model, where the truth follows from the construction, and where it must not hold."""
 
+from functools import partial
+
+import numpy as np
 import pytest
 import torch
 from test_planted import variant
@@ -14,12 +17,14 @@ from pytest_interp.measure import (
     attention,
     backup_effect,
     copy_score,
+    copy_scores,
     direct_logit_attribution,
     head_attributions,
     head_patch_effect,
     logit_diff,
 )
 from pytest_interp.measure.backup import self_repair
+from pytest_interp.measure.copying import _rank
 from pytest_interp.tasks import single_token_names
 
 MOVERS, BACKUP, NEGATIVE = ("3.0", "3.1", "3.2"), "4.1", "4.0"
@@ -133,6 +138,37 @@ def test_copy_score_by_hand(gpt2_like, llama_like):
             assert copy_score(checkpoint, head, names=names, k=20).values == tuple(map(float, by_hand))
 
 
+@pytest.mark.parametrize("heads_at_once", [1, 2, 99])
+def test_copy_scores_of_a_layer_are_those_of_its_heads(gpt2_like, llama_like, monkeypatch, heads_at_once):
+    for checkpoint in (gpt2_like, llama_like):
+        names = single_token_names(checkpoint.tokenizer)
+        monkeypatch.setattr(checkpoint, "budget", heads_at_once * 16 * len(names) * checkpoint.shape.d_vocab)
+        for sign in (1, -1):
+            with checkpoint.scratch():
+                table = copy_scores(checkpoint, names=names, k=20, sign=sign)
+            assert list(table) == list(checkpoint.shape.heads)
+            for head, cell in table.items():
+                with checkpoint.scratch():
+                    alone = copy_score(checkpoint, head, names=names, k=20, sign=sign)
+                assert (cell.values, cell.labels, cell.quantity) == (alone.values, alone.labels, alone.quantity)
+            assert 0 < np.mean([cell.value for cell in table.values()]) < 1
+
+
+def test_a_rank_close_to_the_kth_is_told():
+    """Against a sort of the others, ties included."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randint(0, 6, (40, 12), generator=generator).float()
+    tokens = torch.randint(0, 12, (40,), generator=generator)
+    for k in (1, 3, 11):
+        ranks, close = _rank(logits, tokens, k)
+        near = 0
+        for row, token in zip(logits, tokens.tolist(), strict=True):
+            others = sorted((value for i, value in enumerate(row.tolist()) if i != token), reverse=True)
+            near += others[k - 1] == row[token]
+        assert close == pytest.approx(near / 40)
+        assert ranks.tolist() == [(row >= row[token]).sum() for row, token in zip(logits, tokens, strict=True)]
+
+
 def test_a_tie_counts_against_the_name(planted, names, monkeypatch):
     """A head that ranks every token alike would otherwise have a perfect score."""
     flat = torch.zeros(planted.shape.d_model, planted.shape.d_vocab)
@@ -148,12 +184,17 @@ def test_nan_weights_have_no_copy_score(planted, names):
         weight.fill_(float("nan"))
         with pytest.raises(UsageError, match="writes NaN or infinite logits"):
             copy_score(planted, "3.0", names=names)
+        with pytest.raises(UsageError, match=r"head 3\.\d of planted-ioi writes NaN"):
+            copy_scores(planted, names=names)
 
 
+@pytest.mark.parametrize("measure", [partial(copy_score, head="3.0"), copy_scores])
 @pytest.mark.parametrize("k", [0, 500])
-def test_a_k_outside_the_vocabulary(planted, names, k):
+def test_a_k_outside_the_vocabulary(planted, names, k, measure):
     with pytest.raises(UsageError, match=f"k is {k} and sign is 1; allowed: k from 1 to 178"):
-        copy_score(planted, "3.0", names=names, k=k)
+        measure(planted, names=names, k=k)
+    with pytest.raises(UsageError, match="a copy score needs names"):
+        measure(planted, names=[])
 
 
 def test_a_name_of_several_tokens(planted):
