@@ -69,6 +69,7 @@ def before_and_now(pytest: list[str]) -> list[dict[str, Any]]:
     with checkout(BEFORE) as tree:
         old, said = timed("the suite before", [*pytest, "claims", "-v"], tree)
     same = re.findall(r"^(claims/\S+) (?:PASSED|XFAIL)", said, re.MULTILINE)
+    assert same, f"no claim of {BEFORE} ran: there is nothing to compare"  # pytest without a name would run all tests
     new, _ = timed(f"the same {len(same)} claims now", [*pytest, *same, "-q"])
     return [old, new]
 
