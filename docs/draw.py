@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 
 from pytest_interp import Checkpoint, Experiment, Head, Metric, figures, load_circuit, measure
 from pytest_interp.checkpoints import known_specs
-from pytest_interp.intervals import interval_of
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.table import Table, name_of
 from pytest_interp.tasks import ioi
+from pytest_interp.verdict.intervals import interval_of
 
 DOCS = Path(__file__).parent
 NAME = "smollm2-135m-instruct"

@@ -49,10 +49,11 @@ if TYPE_CHECKING:
     from pytest_interp.engine.metric import Metric
     from pytest_interp.errors import ClaimFailed, InterpError, NotApplicable, Unavailable, UsageError
     from pytest_interp.heads import Head, KVHead
-    from pytest_interp.judge import Bound, Verdict, judge
     from pytest_interp.measurement import Measurement
     from pytest_interp.table import Table
     from pytest_interp.tasks.dataset import DataSet, from_strings
+    from pytest_interp.verdict.bound import Bound
+    from pytest_interp.verdict.judge import Verdict, judge
 
 _HOMES = {
     "assertions": (
@@ -96,10 +97,11 @@ _HOMES = {
     "engine.metric": ("Metric",),
     "errors": ("ClaimFailed", "InterpError", "NotApplicable", "Unavailable", "UsageError"),
     "heads": ("Head", "KVHead"),
-    "judge": ("Bound", "Verdict", "judge"),
     "measurement": ("Measurement",),
     "table": ("Table",),
     "tasks.dataset": ("DataSet", "from_strings"),
+    "verdict.bound": ("Bound",),
+    "verdict.judge": ("Verdict", "judge"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

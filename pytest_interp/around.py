@@ -48,9 +48,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     if _outcome not in pyfuncitem.stash:
         return (yield)
     __tracebackhide__ = True
-    from pytest_interp import ledger
     from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError
     from pytest_interp.selection import NOT_APPLICABLE
+    from pytest_interp.verdict import recording
 
     outcome = pyfuncitem.stash[_outcome]
     checkpoint = _checkpoint_of(pyfuncitem)
@@ -60,7 +60,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         comparison = _comparison(pyfuncitem)
     except UsageError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
-    with ledger.collecting() as records:
+    with recording.collecting() as records:
         try:
             result = yield
         except BaseException as error:
@@ -73,7 +73,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
             raise
         finally:
             drawn = getattr(pyfuncitem.obj, "is_hypothesis_test", False)
-            outcome["records"] = ledger.worst_of(records) if drawn else records
+            outcome["records"] = recording.worst_of(records) if drawn else records
             _describe(pyfuncitem, outcome["records"])
     complaint = _restore(checkpoint, before, whole=held) or _unfounded(outcome["records"])
     # A claim that is expected to fail has no snapshot: that it passes is the news.

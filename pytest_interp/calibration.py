@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeAlias
 
-from pytest_interp import assertions, ledger
+from pytest_interp import assertions
 from pytest_interp.checkpoints.checkpoint import Checkpoint
 from pytest_interp.checkpoints.planted import RULES, Match, Rule, Write, with_rule, without
 from pytest_interp.checkpoints.planted_build import Plan, build_planted
@@ -22,8 +22,9 @@ from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.engine import Experiment
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head
-from pytest_interp.judge import Verdict
 from pytest_interp.tasks import doubled, ioi, single_token_names
+from pytest_interp.verdict import recording
+from pytest_interp.verdict.judge import Verdict
 
 Result: TypeAlias = Literal["right", "false support", "false refutation", "inconclusive", "not applicable"]
 RESULTS: tuple[Result, ...] = ("right", "false support", "false refutation", "inconclusive", "not applicable")
@@ -196,7 +197,7 @@ def calibrate(
 
 
 def _result(ask: Ask, place: Setting, head: str, true: bool) -> Result:
-    with ledger.trial(until_refuted=False):
+    with recording.trial(until_refuted=False):
         try:
             outcome = ask(place, head).outcome
         except (NotApplicable, UsageError):  # a mover is not its own backup

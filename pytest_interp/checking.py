@@ -14,9 +14,9 @@ import pytest
 
 from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.errors import UsageError
-from pytest_interp.ledger import Record
 from pytest_interp.report.terminal import outcome_of
 from pytest_interp.suites import OWN, chosen
+from pytest_interp.verdict.recording import Record
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pytest_interp.checkpoints.damage import Damage, damaged
 from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head
-from pytest_interp.ledger import Record
 from pytest_interp.mutants import MEANING, ON_HEADS, WITHOUT_HEADS, Expected, kind_of
 from pytest_interp.tasks.protocols import WRONG, Protocol, runs_exchanged
 from pytest_interp.trials import Body, Seen, Trial
+from pytest_interp.verdict.recording import Record
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint

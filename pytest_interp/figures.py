@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_interp.errors import UsageError
-from pytest_interp.intervals import interval_of
 from pytest_interp.measurement import Measurement, mean
 from pytest_interp.table import Table, name_of
+from pytest_interp.verdict.intervals import interval_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from pytest_interp.ledger import Record
 from pytest_interp.tasks.protocols import WRONG
+from pytest_interp.verdict.recording import Record
 
 Expected: TypeAlias = Literal["die", "live"]
 

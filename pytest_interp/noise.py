@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_interp.errors import NotApplicable
-from pytest_interp.ledger import Record, worst_of
 from pytest_interp.tasks.protocols import Protocol, drawn_with, in_another_order, in_batches
 from pytest_interp.trials import Body
+from pytest_interp.verdict.recording import Record, worst_of
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint

@@ -16,8 +16,8 @@ from syrupy.extensions.base import AbstractSyrupyExtension
 
 from pytest_interp.errors import UsageError
 from pytest_interp.files import write_whole
-from pytest_interp.ledger import Record
 from pytest_interp.measurement import quote
+from pytest_interp.verdict.recording import Record
 
 DECISIONS = ("found", "confirmed")
 DRAW = ("data_hash", "data_seed", "bos", "n")

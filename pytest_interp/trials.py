@@ -13,12 +13,12 @@ from typing import Any, Literal, TypeAlias
 
 import pytest
 
-from pytest_interp import ledger
 from pytest_interp.circuit import Circuit
 from pytest_interp.engine import Experiment
 from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head
 from pytest_interp.tasks.protocols import Protocol
+from pytest_interp.verdict import recording
 
 Seen: TypeAlias = Literal["killed", "inconclusive", "not applicable", "error", "survived"]
 
@@ -34,7 +34,7 @@ class Trial:
     """
 
     seen: Seen
-    records: list[ledger.Record]
+    records: list[recording.Record]
     reason: str = ""
 
 
@@ -86,7 +86,7 @@ class Body:
         """Calls the claim and says what came of it; never raises, but for an interrupt."""
         reason = ""
         seen: Seen = "survived"
-        with _plainly(self.function), ledger.trial(until_refuted=until_refuted) as records:
+        with _plainly(self.function), recording.trial(until_refuted=until_refuted) as records:
             try:
                 self.function(**self.arguments)
             except (NotApplicable, pytest.skip.Exception) as error:

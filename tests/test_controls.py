@@ -20,13 +20,13 @@ from pytest_interp import (
     assert_only,
     assert_patch_effect,
     assert_top_k,
-    ledger,
     load_circuit,
 )
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.errors import UsageError
 from pytest_interp.measure import copy_scores, head_attributions, logit_diff
 from pytest_interp.tasks import doubled, single_token_names
+from pytest_interp.verdict import recording
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_of_how_many_other_heads_it_is_true(ioi):
 
 
 def test_what_is_true_of_most_heads_is_called_unspecific(ioi):
-    with ledger.collecting() as records:
+    with recording.collecting() as records:
         verdict = assert_direct_logit_attribution(ioi, "3.0", at_least=-1)
     assert verdict.specific.unspecific
     assert "unspecific: also true of 18 of 19 other heads" in verdict.notes
@@ -149,7 +149,7 @@ def test_what_is_true_of_most_heads_is_called_unspecific(ioi):
 
 
 def test_in_a_trial_nothing_but_the_claim_is_measured(ioi):
-    with ledger.trial(until_refuted=False) as records:
+    with recording.trial(until_refuted=False) as records:
         verdict = assert_direct_logit_attribution(ioi, "3.0", at_least=99)
     assert records[0]["outcome"] == verdict.outcome == "refuted"
     assert verdict.controls == ()

@@ -20,7 +20,6 @@ from pytest_interp import (
     assert_patch_effect,
     assert_some_head,
     falsify,
-    ledger,
     load_circuit,
 )
 from pytest_interp.checkpoints import known_specs
@@ -31,6 +30,7 @@ from pytest_interp.mutants import KINDS, MEANING, MUTANTS, kind_of
 from pytest_interp.strategies import PROFILE, name_pairs
 from pytest_interp.tasks import ioi_grid, single_token_names
 from pytest_interp.trials import Body
+from pytest_interp.verdict import recording
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def find(ioi):
 def on_mutants(function, arguments, checkpoint, *, everything=True):
     """What a claim shows on its mutants, after it was supported."""
     before = checkpoint.state()
-    with ledger.collecting() as records:
+    with recording.collecting() as records:
         function(**arguments)
     mutants = falsify.falsify(Body(function, arguments), records, checkpoint, everything=everything)
     assert checkpoint.state() == before
@@ -243,7 +243,7 @@ def test_hypothesis_neither_shrinks_nor_repeats_on_a_mutant(ioi):
     @given(data=st.data())
     def claim(checkpoint, data):
         pair = data.draw(name_pairs(names))
-        calls.append(ledger.in_trial())
+        calls.append(recording.in_trial())
         grid = ioi_grid(checkpoint.tokenizer, [pair], half="confirm", bos=True)
         assert_logit_diff(Experiment(checkpoint, grid), at_least=0.5)
 
@@ -260,7 +260,7 @@ def test_hypothesis_neither_shrinks_nor_repeats_on_a_mutant(ioi):
 def test_an_interrupt_in_a_mutant_goes_through_and_leaves_nothing(ioi):
     def claim(ioi):
         assert_logit_diff(ioi, at_least=2)
-        if ledger.in_trial():
+        if recording.in_trial():
             raise KeyboardInterrupt
 
     before, circuit = ioi.checkpoint.state(), ioi.checkpoint.circuit
@@ -268,14 +268,14 @@ def test_an_interrupt_in_a_mutant_goes_through_and_leaves_nothing(ioi):
         on_mutants(claim, {"ioi": ioi}, ioi.checkpoint)
     assert ioi.checkpoint.state() == before
     assert ioi.checkpoint.circuit is circuit
-    assert not ledger.in_trial()
+    assert not recording.in_trial()
     assert ioi.checkpoint.disturbed() == []
 
 
 def test_an_error_is_no_kill(ioi):
     def claim(ioi):
         assert_logit_diff(ioi, at_least=2)
-        if ledger.in_trial():
+        if recording.in_trial():
             raise UsageError("something else")
 
     mutants, complaint = on_mutants(claim, {"ioi": ioi}, ioi.checkpoint, everything=True)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_interp.intervals import exact_interval, interval_of, quantile, standard_error, without_names
-from pytest_interp.judge import Bound, judge, out_of_reach
 from pytest_interp.measurement import Measurement
-from pytest_interp.scrutiny import judge_others, name_dependence
+from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.intervals import exact_interval, interval_of, quantile, standard_error, without_names
+from pytest_interp.verdict.judge import judge, out_of_reach
+from pytest_interp.verdict.robustness import judge_others, name_dependence
 
 PER_TEMPLATE = 15
 

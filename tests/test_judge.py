@@ -4,9 +4,10 @@ from math import inf, sqrt
 import pytest
 
 from pytest_interp.errors import NotApplicable, UsageError
-from pytest_interp.intervals import interval_of
-from pytest_interp.judge import Bound, judge, worst
 from pytest_interp.measurement import Measurement
+from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.intervals import interval_of
+from pytest_interp.verdict.judge import judge, worst
 
 
 def measured(values, clusters=None, population="sampled", unit="logits", scale=(), tolerance=0.0):

@@ -16,10 +16,7 @@ LEVELS = [
     {"checkpoints"},
     {"engine"},
     {"measure"},
-    {"intervals"},
-    {"judge"},
-    {"scrutiny"},
-    {"ledger", "explain"},
+    {"verdict"},
     {"assertions"},
     {"strategies", "snapshots", "figures", "options", "hookspecs"},
     {"selection", "trials"},
@@ -32,8 +29,8 @@ LEVELS = [
     {"plugin"},
 ]
 RANK = {name: rank for rank, names in enumerate(LEVELS) for name in names}
-# Plain values know nothing above them; the judge knows measurements, not models.
-NEVER = {"judge": {"tasks", "checkpoints", "engine", "measure"}, "strategies": {"plugin", "fixtures"}}
+# Plain values know nothing above them; verdicts know measurements, not models.
+NEVER = {"verdict": {"tasks", "checkpoints", "engine", "measure"}, "strategies": {"plugin", "fixtures"}}
 
 
 def part_of(path: Path) -> str:
@@ -67,7 +64,7 @@ def test_imports_go_down_only(path):
         assert RANK[theirs] <= RANK[mine], f"{mine} imports {theirs}"
         assert theirs not in NEVER.get(mine, ())
         if mine != theirs and RANK[mine] == RANK[theirs] and mine != "circuit":
-            assert {mine, theirs} <= LEVELS[0] | {"report", "comparison", "fixtures", "ledger", "explain"}
+            assert {mine, theirs} <= LEVELS[0] | {"report", "comparison", "fixtures"}
 
 
 def test_the_walk_can_fail(tmp_path):
@@ -96,7 +93,7 @@ def test_what_every_project_imports_is_pytest_and_the_standard_library(name):
         assert module.split(".")[0] in allowed, f"{name} imports {module}"
 
 
-@pytest.mark.parametrize("part", ["assertions", "judge", "snapshots", "circuit"])
+@pytest.mark.parametrize("part", ["assertions", "verdict.judge", "snapshots", "circuit"])
 def test_collecting_claims_imports_no_torch(part):
     """In a process of its own, with a control that the check can fail."""
 
@@ -137,3 +134,11 @@ def test_where_there_are_no_claims_the_plugin_adds_nothing_heavy(tmp_path):
     more = loaded() - loaded("-p", "no:pytest_interp")
     assert "pytest_interp.plugin" in more
     assert {name.split(".")[0] for name in more} <= {"pytest_interp", *sys.stdlib_module_names}
+
+
+def test_public_names_are_what_they_say_in_any_order_of_imports():
+    """A module of the package with the name of a public function would hide it as soon as anything imports it."""
+    modules = {path.stem for path in ROOT.glob("*.py")} | {path.name for path in ROOT.iterdir() if path.is_dir()}
+    assert not modules & set(pytest_interp.__all__)
+    code = "import pytest_interp.verdict.judge; from pytest_interp import judge, Bound; print(callable(judge))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, get
 
 from pytest_interp.errors import NotApplicable, NotOnDisk, UsageError, nearest
 from pytest_interp.heads import Head, KVHead, names_of
-from pytest_interp.judge import Bound, Control, Specificity, judge, require_defined
 from pytest_interp.measurement import Measurement
+from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.judge import Control, Specificity, judge, require_defined
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint

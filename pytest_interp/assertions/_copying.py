@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal, Unpack
 
 from pytest_interp.assertions._core import CONTROLS, BoundArgs, Controls, Question, answer, where
 from pytest_interp.heads import Head, HeadLike, as_head, as_heads
-from pytest_interp.judge import Bound, Verdict
 from pytest_interp.measurement import Measurement
+from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.judge import Verdict
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint

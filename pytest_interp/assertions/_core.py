@@ -17,11 +17,12 @@ from pytest_interp.assertions._controls import (
     specificity_of,
 )
 from pytest_interp.errors import ClaimFailed, NotApplicable
-from pytest_interp.explain import explain
-from pytest_interp.judge import Bound, Control, Outcome, Verdict, judge, worst
-from pytest_interp.ledger import in_trial, record_of, write
 from pytest_interp.measurement import Measurement, quote
-from pytest_interp.scrutiny import name_dependence
+from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.failure_message import explain
+from pytest_interp.verdict.judge import Control, Outcome, Verdict, judge, worst
+from pytest_interp.verdict.recording import in_trial, record_of, write
+from pytest_interp.verdict.robustness import name_dependence
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment

@@ -16,8 +16,9 @@ from pytest_interp.assertions._core import (
     where,
 )
 from pytest_interp.heads import Head, HeadLike, as_head, as_heads, names_of
-from pytest_interp.judge import Bound, Verdict
 from pytest_interp.measurement import Measurement
+from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.judge import Verdict
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment

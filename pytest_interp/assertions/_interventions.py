@@ -19,8 +19,9 @@ from pytest_interp.assertions._core import (
     with_controls,
 )
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
-from pytest_interp.judge import Bound, Control, Verdict, judge
 from pytest_interp.measurement import Measurement
+from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.judge import Control, Verdict, judge
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment

@@ -16,8 +16,9 @@ from pytest_interp.assertions._core import (
     where,
     with_controls,
 )
-from pytest_interp.judge import Bound, Control, Verdict, judge
 from pytest_interp.table import Table, name_of
+from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.judge import Control, Verdict, judge
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment

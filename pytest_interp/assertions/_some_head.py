@@ -14,7 +14,8 @@ from pytest_interp.assertions._core import (
 )
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, names_of
-from pytest_interp.judge import Bound, Outcome, Verdict, judge
+from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.judge import Outcome, Verdict, judge
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint

@@ -10,10 +10,11 @@ from typing import Any, Literal, Unpack
 from pytest_interp.assertions._core import POSITIVE, RANK, BoundArgs, conclude
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, KVHead
-from pytest_interp.judge import Bound, Outcome, Verdict, judge
 from pytest_interp.measurement import Measurement, quote
-from pytest_interp.scrutiny import judge_others
 from pytest_interp.table import Table, name_of, place, ranking
+from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.judge import Outcome, Verdict, judge
+from pytest_interp.verdict.robustness import judge_others
 
 
 def assert_cell(table: Table[Any], cell: Any, **bound: Unpack[BoundArgs]) -> Verdict:

@@ -13,8 +13,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from pytest_interp.explain import controls_shown, specific_shown
-from pytest_interp.judge import Verdict
+from pytest_interp.verdict.failure_message import controls_shown, specific_shown
+from pytest_interp.verdict.judge import Verdict
 
 Record: TypeAlias = dict[str, Any]
 

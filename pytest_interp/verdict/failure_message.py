@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from statistics import median
 
-from pytest_interp.judge import Control, Verdict, worst
 from pytest_interp.measurement import quote
+from pytest_interp.verdict.judge import Control, Verdict, worst
 
 FEW = 4  # controls of a kind up to which each is named
 WIDTH = 72  # pytest puts eight columns before it

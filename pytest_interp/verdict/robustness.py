@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_interp.errors import NotApplicable
-from pytest_interp.intervals import standard_error, without_names
-from pytest_interp.judge import Bound, Verdict, judge, require_defined
 from pytest_interp.measurement import Measurement, quote
+from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.intervals import standard_error, without_names
+from pytest_interp.verdict.judge import Verdict, judge, require_defined
 
 
 def judge_others(measurements: Sequence[Measurement], bound: Bound, *, level: float = 0.95) -> list[Verdict]:
