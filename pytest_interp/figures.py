@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_interp.errors import UsageError
 from pytest_interp.measurement import Measurement, mean
 from pytest_interp.table import Table, name_of
-from pytest_interp.verdict.intervals import interval_of
+from pytest_interp.verdict.intervals import ends_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +79,7 @@ def lines(table: Table[Any], title: str = "") -> Figure:
         x, y = [place for place, _ in cells], [one.value for _, one in cells]
         colour = (_BLUE, _RED, _INK)[i % 3]
         axes.plot(x, y, color=colour, label=str(column), linewidth=1.6, marker="." if len(x) < 3 else "")
-        ends = [_ends(one) for _, one in cells]
+        ends = [ends_of(one) for _, one in cells]
         axes.fill_between(x, [low for low, _ in ends], [high for _, high in ends], color=colour, alpha=0.15, lw=0)
     axes.axhline(0, color=_GREY, linewidth=0.8, zorder=0)
     _ticks(axes, "x", table.rows, table.axes[0])
@@ -92,7 +92,7 @@ def bars(measurements: Mapping[str, Measurement], title: str = "") -> Figure:
     """Measurements side by side, with the 95 % intervals of sampled ones."""
     figure, axes = _canvas(max(4.0, 0.5 * len(measurements) + 1.6), 3.2)
     for i, one in enumerate(measurements.values()):
-        low, high = _ends(one)
+        low, high = ends_of(one)
         axes.bar(i, one.value, color=_BLUE if one.value >= 0 else _RED, width=0.7)
         axes.plot([i, i], [low, high], color=_INK, linewidth=1.2)
     axes.axhline(0, color=_INK, linewidth=0.8)
@@ -124,7 +124,7 @@ def strip(measurement: Measurement, title: str = "") -> Figure:
         bottom = mean(measurement.scale)
         values = [value / bottom for value in values]
     axes.scatter(values, [rows.index(cluster) for cluster in measurement.clusters], color=_BLUE, s=12, alpha=0.7)
-    low, high = _ends(measurement)
+    low, high = ends_of(measurement)
     axes.axvspan(low, high, color=_BLUE, alpha=0.15, lw=0)
     axes.axvline(measurement.value, color=_INK, linewidth=1.2)
     _ticks(axes, "y", [row if len(row) < 34 else f"{row[:31]}..." for row in rows], "")
@@ -202,14 +202,6 @@ def _ticks(axes: Axes, which: str, labels: Sequence[Any], name: str, *, every: b
 def _titled(figure: Figure, axes: Axes, title: str) -> Figure:
     axes.set_title(title, fontsize=9, loc="left")
     return figure
-
-
-def _ends(one: Measurement) -> tuple[float, float]:
-    """The interval of a sampled population; of a fixed one, or of too few templates, the value itself."""
-    if one.population == "fixed" or len(set(one.clusters)) < 2:
-        return one.value, one.value
-    interval = interval_of(one)
-    return interval.low, interval.high
 
 
 def _about(table: Table[Any]) -> str:

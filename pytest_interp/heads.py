@@ -65,19 +65,21 @@ def as_head(value: HeadLike) -> Head:
 
 
 def as_heads(value: HeadLike | Iterable[HeadLike]) -> tuple[Head, ...]:
-    """One head or several, as a sorted tuple without repeats.
+    """One head or several, as a sorted tuple.
 
     Raises:
-        UsageError: no head at all.
+        UsageError: no head at all, or one that is named twice.
     """
     if isinstance(value, Head | str) or (isinstance(value, tuple) and value and isinstance(value[0], int)):
         return (as_head(value),)
     if not hasattr(value, "__iter__"):
         return (as_head(value),)  # type: ignore[arg-type]
-    heads = tuple(sorted({as_head(item) for item in value}))  # type: ignore[arg-type]
+    heads = sorted(as_head(item) for item in value)  # type: ignore[arg-type]
     if not heads:
         raise UsageError("an empty set of heads was passed; name at least one, such as '9.9'")
-    return heads
+    if twice := sorted({str(head) for head in heads if heads.count(head) > 1}):
+        raise UsageError(f"{', '.join(twice)} is named twice in a set of {len(heads)} heads; name each head once")
+    return tuple(heads)
 
 
 def names_of(heads: Sequence[Head | KVHead]) -> str:

@@ -26,6 +26,9 @@ softmax, for one) compute in float32."""
 PROBABILITY_NOISE: Mapping[str, float] = {"float64": 1e-6, "float32": 1e-5, "bfloat16": 0.05, "float16": 5e-3}
 """The same for a probability such as an attention weight."""
 
+ACTIVATION_NOISE: Mapping[str, float] = {"float64": 1e-6, "float32": 1e-5, "bfloat16": 0.02, "float16": 2e-3}
+"""How far an activation may move, relative to its size, before two runs count as different there."""
+
 
 def tolerance_from(prompt: float, mean: float, dtype: str) -> float:
     """A tolerance, rounded up to 1, 2 or 5: twice the furthest that a prompt moved; in half precision ten means.
@@ -108,6 +111,19 @@ class Measurement:
             raise NotApplicable(f"{self.quantity} is undefined: its denominator has mean 0")
         return top / bottom
 
+    @property
+    def linear_values(self) -> tuple[float, ...]:
+        """One value for each prompt whose mean is ``value`` and whose spread is that of ``value``.
+
+        For a ratio ``r`` of means these are ``r + (numerator - r * denominator) / mean denominator``: numerator and
+        denominator of a prompt vary together (the delta method).
+        """
+        if not self.scale:
+            return self.values
+        ratio, bottom = self.value, mean(self.scale)
+        pairs = zip(self.values, self.scale, strict=True)
+        return tuple(ratio + (top - ratio * scale) / bottom for top, scale in pairs)
+
     def of_rows(self, rows: Sequence[int]) -> Measurement:
         """The same measurement on some of the prompts."""
         return replace(
@@ -118,6 +134,42 @@ class Measurement:
             names=tuple(self.names[row] for row in rows) if self.names else (),
             scale=tuple(self.scale[row] for row in rows) if self.scale else (),
         )
+
+
+def paired_difference(first: Measurement, second: Measurement) -> Measurement | None:
+    """``first`` minus ``second`` on the prompts that both have; None where there are none.
+
+    Returns:
+        One difference for each such prompt, in the unit of both (``gap`` for shares), with the first one's templates
+        and names. Its tolerance is the sum of both.
+    """
+    rows = [_numbered(measurement.labels) for measurement in (first, second)]
+    common = [label for label in rows[0] if label in rows[1]]
+    if not common:
+        return None
+    if first.labels != second.labels:
+        first, second = (
+            measurement.of_rows([row[label] for label in common])
+            for measurement, row in zip((first, second), rows, strict=True)
+        )
+    return replace(
+        first,
+        quantity=f"{first.quantity}_difference",
+        unit="gap" if first.unit == "share" else first.unit,
+        values=tuple(a - b for a, b in zip(first.linear_values, second.linear_values, strict=True)),
+        scale=(),
+        tolerance=first.tolerance + second.tolerance,
+    )
+
+
+def _numbered(labels: Sequence[str]) -> dict[tuple[str, int], int]:
+    """Rows by label and how often it stood before: the same prompt may have been drawn twice."""
+    seen: dict[str, int] = {}
+    rows: dict[tuple[str, int], int] = {}
+    for row, label in enumerate(labels):
+        seen[label] = seen.get(label, -1) + 1
+        rows[label, seen[label]] = row
+    return rows
 
 
 def quote(value: float) -> str:

@@ -1,12 +1,12 @@
-"""A table: what a sweep returns, a measurement in each cell; a cell that is undefined is not there."""
+"""A table: what a sweep returns, a measurement in each cell, or why the cell is undefined."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from pytest_interp.errors import UsageError, nearest
+from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.heads import Head, KVHead, as_head
 from pytest_interp.measurement import Measurement
 
@@ -23,17 +23,43 @@ class Table(Mapping[C, Measurement], Generic[C]):
     Attributes:
         cells: in the order of rows, then columns.
         axes: what rows and columns are, such as ``("layer", "head")``.
+        undefined: cells whose intervention could change nothing, with the reason; no part of any ranking.
+        layout: all cells, defined or not, in order; by default those that are defined.
     """
 
     cells: Mapping[C, Measurement]
     axes: tuple[str, str]
+    undefined: Mapping[C, str] = field(default_factory=dict)
+    layout: tuple[C, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.cells:
+            if self.undefined:
+                raise NotApplicable(f"no cell is defined: {next(iter(self.undefined.values()))}")
             raise UsageError("a table needs at least one cell; nothing was measured")
+        if not self.layout:
+            object.__setattr__(self, "layout", tuple(self.cells))
+
+    @classmethod
+    def of(cls, effects: Mapping[C, Measurement | str], axes: tuple[str, str]) -> Table[C]:
+        """A table of cells that are measured, or undefined for a reason.
+
+        Raises:
+            NotApplicable: all of them are undefined.
+        """
+        cells = {cell: effect for cell, effect in effects.items() if isinstance(effect, Measurement)}
+        undefined = {cell: effect for cell, effect in effects.items() if isinstance(effect, str)}
+        return cls(cells, axes, undefined, tuple(effects))
 
     def __getitem__(self, key: Any) -> Measurement:
         return self.cells[self.key(key)]
+
+    def __contains__(self, key: object) -> bool:
+        try:
+            self.key(key)
+        except (UsageError, NotApplicable):
+            return False
+        return True
 
     def __iter__(self) -> Iterator[C]:
         return iter(self.cells)
@@ -59,31 +85,34 @@ class Table(Mapping[C, Measurement], Generic[C]):
 
         Raises:
             UsageError: the table has no such cell.
+            NotApplicable: the cell is undefined.
         """
         if key in self.cells:
             found: C = key
             return found
+        if key in self.undefined:
+            raise NotApplicable(self.undefined[key])
         first = next(iter(self.cells))
         if isinstance(first, Head | KVHead) and not isinstance(key, KVHead):
             meant: Any = type(first)(*_pair(as_head(key)))
-            if meant in self.cells:
+            if meant in self.layout:
                 return self.key(meant)
-        known = [name_of(cell) for cell in self.cells]
+        known = [name_of(cell) for cell in self.layout]
         named = name_of(key)
         raise UsageError(
             f"the table of {self.quantity} has no cell {named}: its cells are {self.axes[0]} by {self.axes[1]}, "
-            f"{known[0]} to {known[-1]}{nearest(named, known)}; a cell whose effect is undefined is left out"
+            f"{known[0]} to {known[-1]}{nearest(named, known)}"
         )
 
     @property
     def rows(self) -> tuple[Row, ...]:
         """The rows, in order."""
-        return tuple(dict.fromkeys(place(cell)[0] for cell in self.cells))
+        return tuple(dict.fromkeys(place(cell)[0] for cell in self.layout))
 
     @property
     def columns(self) -> tuple[int | str, ...]:
         """The columns, in order."""
-        return tuple(dict.fromkeys(place(cell)[1] for cell in self.cells))
+        return tuple(dict.fromkeys(place(cell)[1] for cell in self.layout))
 
     def matrix(self, value: Callable[[Measurement], float] = lambda one: one.value) -> list[list[float | None]]:
         """A number for each row and column; None where a cell is not there."""
@@ -118,6 +147,6 @@ def _pair(head: Head | KVHead) -> tuple[int, int]:
     return head.layer, head.head
 
 
-def heads_table(cells: Mapping[H, Measurement]) -> Table[H]:
-    """A table with a row for each layer and a column for each head."""
-    return Table(cells, ("layer", "key-value head" if isinstance(next(iter(cells), None), KVHead) else "head"))
+def heads_table(effects: Mapping[H, Measurement | str]) -> Table[H]:
+    """A table with a row for each layer and a column for each head; text says why a cell is undefined."""
+    return Table.of(effects, ("layer", "key-value head" if isinstance(next(iter(effects), None), KVHead) else "head"))

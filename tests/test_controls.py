@@ -144,7 +144,7 @@ def test_what_is_true_of_most_heads_is_called_unspecific(ioi):
     with recording.collecting() as records:
         verdict = assert_direct_logit_attribution(ioi, "3.0", at_least=-1)
     assert verdict.specific.unspecific
-    assert "unspecific: also true of 18 of 19 other heads" in verdict.notes
+    assert "unspecific: also true of 18 of 19 other heads" in verdict.caveats
     assert records[0]["specific"] == "also true of 18 of 19 other heads"
 
 

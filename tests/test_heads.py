@@ -10,8 +10,13 @@ def test_three_ways_to_name_a_head(value):
     assert as_heads(value) == (Head(9, 6),)
 
 
-def test_heads_are_sorted_without_repeats():
-    assert names_of(as_heads(["10.0", "9.6", (9, 6), "9.10"])) == "9.6, 9.10, 10.0"
+def test_a_head_that_is_named_twice():
+    with pytest.raises(UsageError, match="9.6 is named twice in a set of 3 heads; name each head once"):
+        as_heads(["9.6", "10.0", (9, 6)])
+
+
+def test_heads_are_sorted():
+    assert names_of(as_heads(["10.0", (9, 6), "9.10"])) == "9.6, 9.10, 10.0"
 
 
 def test_a_key_value_head_is_not_a_query_head():

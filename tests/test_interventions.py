@@ -40,18 +40,20 @@ def near(value, tolerance=0.01):
 def test_the_answer_moves_from_s2_to_end_where_the_inhibition_writes_it(planted_ioi):
     table = patch_sweep(planted_ioi, "resid_pre", corruption="s2-exchanged")
     assert [table[layer, "S2"].value for layer in range(3)] == [near(1)] * 3
-    assert [table[layer, "END"].value for layer in range(3)] == [near(0)] * 3
     assert (table[3, "S2"].value, table[3, "END"].value) == (near(0), near(1))
-    assert all(abs(table[layer, where].value) < 1e-3 for layer in range(5) for where in ("IO", "S1", "S1+1"))
+    # Elsewhere both runs are equal: before S2, and at END until something is written there.
+    equal = {(layer, "END") for layer in range(3)} | {(layer, at) for layer in range(5) for at in ("IO", "S1", "S1+1")}
+    assert set(table.undefined) == equal
 
 
 def test_outputs_of_layers(planted_ioi):
-    attn, mlp = (patch_sweep(planted_ioi, site) for site in ("attn_out", "mlp_out"))
+    attn = patch_sweep(planted_ioi, "attn_out")
+    with pytest.raises(NotApplicable, match="no cell is defined: mlp_out of layer 0 at IO is equal"):
+        patch_sweep(planted_ioi, "mlp_out")  # the planted MLPs are zero
     # Layer 2 moves the answer to END. With layer 3's output alone, the inhibition is still that of the corrupted run:
     # the backup finds S neither inhibited nor in the output, and writes it with gain 5.
     assert attn[2, "END"].value == near(1)
     assert attn[3, "END"].value == near((2 * CLEAN - 5) / (2 * CLEAN))
-    assert all(one.value == near(0, 1e-6) for one in mlp.values())  # the planted MLPs are zero
 
 
 @pytest.mark.parametrize("direction", ["denoise", "noise"])
@@ -68,11 +70,10 @@ def test_other_metrics(planted_ioi):
     kl = head_patch_effect(planted_ioi, MOVERS, at="END", direction="noise", metric="kl")
     assert kl.unit == "nats"
     assert min(kl.values) > 1
-    nothing = head_patch_effect(planted_ioi, "4.3", direction="noise", metric="kl")
-    assert max(nothing.values) < 1e-6
     s = Metric("log_prob", token="next", at="S2")
     # What follows S2 is read before END: patching at END cannot reach it.
-    assert max(map(abs, head_patch_effect(planted_ioi, MOVERS, at="END", metric=s).values)) == 0
+    with pytest.raises(NotApplicable, match="under 's2-exchanged' as far as S2, which is read, on all 24 prompts"):
+        head_patch_effect(planted_ioi, MOVERS, at="END", metric=s)
 
 
 def test_positions_by_index_and_several(planted_ioi):
@@ -159,8 +160,9 @@ def test_the_inhibition_acts_on_the_movers_queries_alone(planted_ioi):
 
 def test_the_induction_head_reads_the_previous_token_head_at_s1_next(planted_ioi):
     assert path_patch_effect(planted_ioi, "0.0", "1.0", into="k", at="S1+1").value == near(HALF - CLEAN)
-    for at in ("S1", "S2", "END"):
-        assert path_patch_effect(planted_ioi, "0.0", "1.0", into="k", at=at).value == near(0, 1e-4)
+    for at in ("S1", "S2", "END"):  # the words before these are the template's
+        with pytest.raises(NotApplicable, match=f"what 0.0 sends at {at} is equal in the clean run and under 'abc'"):
+            path_patch_effect(planted_ioi, "0.0", "1.0", into="k", at=at)
     assert path_patch_effect(planted_ioi, "0.1", "1.0", into="k", at=None).value == near(0, 1e-4)
 
 
@@ -196,7 +198,7 @@ def test_a_private_copy_changes_no_other_head(llama_like):
 
 
 @pytest.mark.parametrize(
-    ("heads", "expected"), [(MOVERS, 4.988), (["4.0"], 12.854), (INHIBITION, NONE), (["2.0"], HALF), (["4.3"], CLEAN)]
+    ("heads", "expected"), [(MOVERS, 4.988), (["4.0"], 12.854), (INHIBITION, NONE), (["2.0"], HALF)]
 )
 def test_zero_ablation(planted_ioi, heads, expected):
     assert ablation_effect(planted_ioi, heads, ablation="zero").value == near(expected - CLEAN, 0.02)

@@ -191,7 +191,7 @@ def test_ties_that_noise_could_flip_do_not_make_a_share_right():
 
 def test_a_denominator_within_noise_is_undefined():
     one = measured([1.0] * 8, population="fixed", scale=[1e-9] * 8, tolerance=2e5)
-    with pytest.raises(NotApplicable, match="within float noise of 0"):
+    with pytest.raises(NotApplicable, match="within 4 times float noise of 0"):
         judge(one, Bound.of(at_least=0.5))
 
 

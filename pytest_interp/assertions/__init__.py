@@ -35,6 +35,7 @@ from pytest_interp.assertions._interventions import (
     assert_patch_effect,
     assert_path_patch_effect,
 )
+from pytest_interp.assertions._matrix import assert_matrix
 from pytest_interp.assertions._readout import (
     assert_component_attribution,
     assert_logit_lens,
@@ -48,7 +49,6 @@ from pytest_interp.assertions._some_head import (
 from pytest_interp.assertions._tables import (
     assert_cell,
     assert_every,
-    assert_matrix,
     assert_only,
     assert_top,
 )

@@ -6,26 +6,26 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Unpack
 
-from pytest_interp.assertions._controls import draw_controls
 from pytest_interp.assertions._core import (
     CONTROLS,
     POSITIVE,
     BoundArgs,
     Controls,
+    Demands,
+    HeadSet,
     Question,
+    SetBoundArgs,
     answer,
     certainly,
     conclude,
-    counts_of,
-    in_trial,
     require_capability,
     where,
-    with_controls,
+    with_evidence,
 )
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.verdict.bound import Bound
-from pytest_interp.verdict.judge import Control, Verdict, judge
+from pytest_interp.verdict.judge import Verdict, judge
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
@@ -39,14 +39,14 @@ def assert_backup_heads(
     *,
     ablation: Ablation = "mean",
     controls: Controls = CONTROLS,
-    **bound: Unpack[BoundArgs],
+    **bound: Unpack[SetBoundArgs],
 ) -> Verdict:
     """Asserts that heads write more into the answer's direction when others are knocked out at END.
 
     The bound is on the rise of the set, in logits, and must hold with the final norm's scale frozen at the clean
     run's and with its own. A head that lowered the answer before by more than a tenth of its rise is released, not
     a backup: naming one as a backup refutes the claim. The total logit difference after, and the naive prediction,
-    stand in the record.
+    stand in the record. Of several backups, and of several knocked-out heads, the verdict says what each adds.
 
     Args:
         experiment: checkpoint and data set.
@@ -54,22 +54,20 @@ def assert_backup_heads(
         backups: the heads that should rise.
         ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
         controls: how many random heads of the same layers to watch beside them, or how many of each kind.
-        **bound: in logits.
+        **bound: in logits; ``members_at_least=`` and ``members_at_most=`` bound each of several backups.
 
     Raises:
-        NotApplicable: the model does not do the task, or no backup comes after a knocked-out head.
+        NotApplicable: the model does not do the task, no backup comes after a knocked-out head, or the knock-out takes
+            nothing away.
     """
     __tracebackhide__ = True
     from pytest_interp.measure import backup_effect
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
     require_capability(experiment)
     out, watched = as_heads(knocked_out), as_heads(backups)
-    count = 0 if in_trial() else counts_of(controls).get("same_layer", 0)
-    drawn = draw_controls(experiment.checkpoint, watched, count, experiment.seed, frozenset(out))
-    everyone = {*watched, *(head for heads in drawn for head in heads)}
-    effect = backup_effect(experiment, out, everyone, ablation=ablation)
-    frozen, live = (judge(effect.rise(watched, norm), accepted) for norm in _NORMS)
+    effect = backup_effect(experiment, out, watched, ablation=ablation)
+    frozen, live = (judge(effect.rise(watched, norm), demands.bound) for norm in _NORMS)
     released = [
         head
         for head in watched
@@ -93,15 +91,17 @@ def assert_backup_heads(
         "logit diff": f"{quote(effect.total_before.value)} before, {quote(effect.total_after.value)} after, "
         f"{quote(effect.naive.value)} if nothing reacted",
     }
-    checks = tuple(Control(names_of(heads), effect.rise(heads).value, kind="same_layer") for heads in drawn)
     subject = f"rise of {names_of(watched)} without {names_of(out)} ({ablation}) on {where(experiment)}"
-    verdict = replace(verdict, notes=notes, controls=checks, details=details)
 
-    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return backup_effect(on, out, some, ablation=ablation).rise(some)
+    def measure(on: Experiment, heads: tuple[Head, ...]) -> Measurement:
+        return backup_effect(on, out, heads, ablation=ablation).rise(heads)
 
-    question = Question(experiment, measure, accepted, subject, watched, excluded=frozenset(out))
-    return conclude(with_controls(verdict, question, {**counts_of(controls), "same_layer": 0}), subject)
+    def without(heads: tuple[Head, ...]) -> Measurement:
+        return backup_effect(experiment, heads, watched, ablation=ablation).rise(watched)
+
+    sets = (HeadSet(watched, effect.rise), HeadSet(out, without, "knocked-out"))
+    question = Question(experiment, measure, demands, subject, watched, excluded=frozenset(out), sets=sets)
+    return conclude(with_evidence(replace(verdict, notes=notes, details=details), question, controls), subject)
 
 
 def assert_self_repair(
@@ -115,7 +115,8 @@ def assert_self_repair(
     """Asserts the share of knocked-out heads' direct effect that the rest of the model makes up for.
 
     ``(after - naive) / (before - naive)``, each a mean logit difference: 0 if nothing reacts, 1 if the loss is
-    made good, negative if the rest makes it worse. Names no backup, so it makes sense on any checkpoint.
+    made good, negative if the rest makes it worse. Names no backup, so it makes sense on any checkpoint. Of several
+    knocked-out heads the verdict says how much of the direct effect each is.
 
     Args:
         experiment: checkpoint and data set.
@@ -125,15 +126,23 @@ def assert_self_repair(
         **bound: a share; any real number.
     """
     __tracebackhide__ = True
-    from pytest_interp.measure.backup import self_repair
+    from pytest_interp.measure.backup import removed_attribution, self_repair
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
     require_capability(experiment)
     out = as_heads(knocked_out)
     subject = f"self-repair without {names_of(out)} ({ablation}) on {where(experiment)}"
+
+    def written(heads: tuple[Head, ...]) -> Measurement:
+        return removed_attribution(experiment, heads, ablation=ablation)
+
     return answer(
-        Question(experiment, lambda on, _: self_repair(on, out, ablation=ablation), accepted, subject), controls
-    )
+        Question(
+            experiment, lambda on, _: self_repair(on, out, ablation=ablation), demands, subject,
+            sets=(HeadSet(out, written, "knocked-out"),),
+        ),
+        controls,
+    )  # fmt: skip
 
 
 _NORMS: tuple[Literal["frozen"], Literal["live"]] = ("frozen", "live")

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Unpack
 
 from pytest_interp.assertions._core import (
     CONTROLS,
     BoundArgs,
     Controls,
+    Demands,
+    HeadSet,
     Question,
+    SetBoundArgs,
     answer,
     conclude,
+    control,
     counts_of,
     in_trial,
     require_capability,
     where,
-    with_controls,
+    with_evidence,
 )
 from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.measurement import Measurement
-from pytest_interp.verdict.bound import Bound
-from pytest_interp.verdict.judge import Control, Verdict, judge
+from pytest_interp.verdict.judge import Verdict, judge
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
@@ -36,11 +40,12 @@ def assert_faithfulness(
     *,
     metric: Literal["of_model", "logit_diff"] = "of_model",
     controls: Controls = CONTROLS,
-    **bound: Unpack[BoundArgs],
+    **bound: Unpack[SetBoundArgs],
 ) -> Verdict:
     """Asserts what a circuit alone keeps of the task, with all other heads mean-ablated at all positions.
 
-    Random circuits of as many heads, kept at the same positions, are measured beside it.
+    Random circuits of as many heads, kept at the same positions, are measured beside it. The verdict says what each
+    head adds: what is kept with it alone, and how much less the circuit keeps without it.
 
     Args:
         experiment: checkpoint and data set.
@@ -48,27 +53,38 @@ def assert_faithfulness(
         metric: ``of_model`` (1: all of it) or ``logit_diff``.
         controls: how many random circuits, or of each kind: ``{"same_layer": 3, "random_model": 1}``, where the
             random circuits count as heads of the same layers.
-        **bound: in the unit of the metric.
+        **bound: in the unit of the metric; ``members_at_least=`` and ``members_at_most=`` bound what each head keeps,
+            in logits.
 
     Raises:
-        NotApplicable: the model does not do the task; there is no circuit.
+        NotApplicable: the model does not do the task; there is no circuit, or nothing outside of it to ablate.
     """
     __tracebackhide__ = True
     from pytest_interp.measure import faithfulness
-    from pytest_interp.measure.circuit import nodes_of, random_circuits
+    from pytest_interp.measure.circuit import kept_effect, nodes_of, random_circuits
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
     require_capability(experiment)
     nodes = nodes_of(experiment, _circuit(experiment, circuit))
-    verdict = judge(faithfulness(experiment, nodes, metric=metric), accepted)
-    counts = counts_of(controls)
+    verdict = judge(faithfulness(experiment, nodes, metric=metric), demands.bound)
+    count = 0 if in_trial() else counts_of(controls).get("same_layer", 0)
     checks = tuple(
-        Control(f"random circuit {i + 1}", faithfulness(experiment, drawn, metric=metric).value)
-        for i, drawn in enumerate(random_circuits(experiment, nodes, 0 if in_trial() else counts.get("same_layer", 0)))
-    )
+        control(
+            f"random circuit {i + 1}", partial(faithfulness, experiment, drawn, metric=metric), "random_circuit",
+            verdict.measurement, demands.bound,
+        )
+        for i, drawn in enumerate(random_circuits(experiment, nodes, count))
+    )  # fmt: skip
+
+    def effect(heads: tuple[Head, ...]) -> Measurement:
+        return kept_effect(experiment, nodes, heads)
+
     subject = f"faithfulness of a circuit of {len(nodes)} heads on {where(experiment)}"
-    question = Question(experiment, lambda on, _: faithfulness(on, nodes, metric=metric), accepted, subject)
-    return conclude(with_controls(replace(verdict, controls=checks), question, controls), subject)
+    question = Question(
+        experiment, lambda on, _: faithfulness(on, nodes, metric=metric), demands, subject,
+        sets=(HeadSet(tuple(nodes), effect),),
+    )  # fmt: skip
+    return conclude(with_evidence(replace(verdict, controls=checks), question, controls), subject)
 
 
 def assert_completeness(
@@ -89,15 +105,22 @@ def assert_completeness(
         **bound: in logits; around 0 for a complete circuit.
     """
     __tracebackhide__ = True
-    from pytest_interp.measure import completeness
+    from pytest_interp.measure import ablation_effect, completeness
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
     require_capability(experiment)
     lost = as_heads(without) if without else ()
     less = f" without {names_of(lost)}" if lost else ""
     subject = f"circuit minus model{less} on {where(experiment)}"
     chosen = _circuit(experiment, circuit)
-    return answer(Question(experiment, lambda on, _: completeness(on, chosen, lost), accepted, subject), controls)
+
+    def cost(heads: tuple[Head, ...]) -> Measurement:
+        return ablation_effect(experiment, heads, at=None)
+
+    question = Question(
+        experiment, lambda on, _: completeness(on, chosen, lost), demands, subject, sets=(HeadSet(lost, cost, "K"),)
+    )
+    return answer(question, controls)
 
 
 def assert_minimality(
@@ -124,7 +147,7 @@ def assert_minimality(
     __tracebackhide__ = True
     from pytest_interp.measure import minimality
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
     require_capability(experiment)
     lost = as_heads(without) if without else ()
     chosen = _circuit(experiment, circuit)
@@ -134,7 +157,7 @@ def assert_minimality(
 
     less = f" without {names_of(lost)}" if lost else ""
     subject = f"what {names_of(as_heads(head))} adds to the circuit{less} on {where(experiment)}"
-    return answer(Question(experiment, measure, accepted, subject), controls)
+    return answer(Question(experiment, measure, demands, subject), controls)
 
 
 def _circuit(experiment: Experiment, circuit: CircuitLike | None) -> CircuitLike:

@@ -9,11 +9,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
+from pytest_interp.assertions._demands import Demands
+from pytest_interp.assertions._members import HeadSet
 from pytest_interp.errors import NotApplicable, NotOnDisk, UsageError, nearest
 from pytest_interp.heads import Head, KVHead, names_of
-from pytest_interp.measurement import Measurement
+from pytest_interp.measurement import Measurement, paired_difference
 from pytest_interp.verdict.bound import Bound
-from pytest_interp.verdict.judge import Control, Specificity, judge, require_defined
+from pytest_interp.verdict.evidence import Control, Specificity
+from pytest_interp.verdict.intervals import side_of_zero
+from pytest_interp.verdict.judge import judge, require_defined
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
@@ -37,22 +41,34 @@ class Question(Generic[On]):
     Attributes:
         on: an experiment, or a checkpoint for what weights alone say.
         measure: the measurement, of heads on an experiment (or checkpoint).
-        bound: the accepted region.
+        demands: the accepted region, and what is demanded of controls and members.
         subject: for records and failures.
         heads: the claimed heads; none for a claim about the model as a whole.
         excluded: heads that are part of the question too, and so no controls.
         shared: what is measured belongs to key-value heads, so that query heads of one group are one head.
         everywhere: the same measurement on every head of the model, where that is cheap.
+        sets: the sets of heads that the claim names; by default its heads, where the measurement is their effect.
     """
 
     on: On
     measure: Callable[[On, tuple[Head, ...]], Measurement]
-    bound: Bound
+    demands: Demands
     subject: str
     heads: tuple[Head, ...] = ()
     shared: bool = False
     excluded: frozenset[Head] = frozenset()
     everywhere: Callable[[On], Table[Head]] | None = None
+    sets: tuple[HeadSet, ...] | None = None
+
+    @property
+    def bound(self) -> Bound:
+        """The accepted region of the number itself."""
+        return self.demands.bound
+
+    @property
+    def head_sets(self) -> tuple[HeadSet, ...]:
+        """The sets of heads whose members are looked at."""
+        return (HeadSet(self.heads, self.of),) if self.sets is None else self.sets
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -88,36 +104,66 @@ def counts_of(controls: Controls) -> dict[str, int]:
     return counts
 
 
-def controls_of(question: Question[Any], controls: Controls) -> tuple[tuple[Control, ...], tuple[str, ...]]:
+def controls_of(
+    question: Question[Any], controls: Controls, claimed: Measurement
+) -> tuple[tuple[Control, ...], tuple[str, ...]]:
     """The controls of a question, and what a reader must know about them."""
     counts = counts_of(controls)
-    found: list[Control] = []
+    measured: list[Control] = []
     notes: list[str] = []
     for kind in ("same_layer", "other_layers"):
         count = counts.get(kind, 0) if question.heads else 0
         draw = draw_controls if kind == "same_layer" else draw_elsewhere
         asked = (question.checkpoint, question.heads, count, question.seed, question.excluded)
         drawn = draw(*asked, shared=question.shared) if count else []
-        found += [control(names_of(some), partial(question.of, some), kind) for some in drawn]
+        measured += [control(names_of(heads), partial(question.of, heads), kind, claimed, question.bound)
+                     for heads in drawn]  # fmt: skip
         if count and not drawn:
-            where = "in the layers" if kind == "same_layer" else "in other layers than those"
-            notes.append(f"no control: too few heads outside the circuit {where} of {names_of(question.heads)}")
+            layers = "in the layers" if kind == "same_layer" else "in other layers than those"
+            notes.append(f"no control: too few heads outside the circuit {layers} of {names_of(question.heads)}")
+    further: list[tuple[str, Callable[[], Measurement], str]] = []
     if counts.get("other_names"):
-        renamed = partial(_renamed, question.on)
-        found.append(control("other names", lambda: question.of(question.heads, renamed()), "other_names"))
-    for i in range(counts.get("random_model", 0)):
-        found.append(control(f"random model {i + 1}", partial(_on_random_weights, question, i), "random_model"))
-    return tuple(found), tuple(notes)
+        further.append(("other names", lambda: question.of(question.heads, _renamed(question.on)), "other_names"))
+    further += [(f"random model {i + 1}", partial(_on_random_weights, question, i), "random_model")
+                for i in range(counts.get("random_model", 0))]  # fmt: skip
+    measured += [control(label, measure, kind, claimed, question.bound) for label, measure, kind in further]
+    return tuple(measured), tuple(notes)
 
 
-def control(label: str, measure: Callable[[], Measurement], kind: str = "") -> Control:
-    """What a control measurement gives, or that it gives nothing."""
+def control(
+    label: str,
+    measure: Callable[[], Measurement],
+    kind: str = "",
+    claimed: Measurement | None = None,
+    bound: Bound | None = None,
+) -> Control:
+    """What a control measurement gives, or that it gives nothing.
+
+    Args:
+        label: for a reader.
+        measure: makes the measurement.
+        kind: of control; empty for what is only shown.
+        claimed: what the claim measured, to compare with.
+        bound: of the claim.
+    """
     try:
         measurement = measure()
         require_defined(measurement)
-        return Control(label, measurement.value, kind=kind)
     except NotApplicable:
         return Control(label, None, "no score", kind=kind)
+    same = claimed is not None and bound is not None and _does_the_same(claimed, measurement, bound)
+    return Control(label, measurement.value, "", kind, same, measurement)
+
+
+def _does_the_same(claimed: Measurement, other: Measurement, bound: Bound) -> bool:
+    """Whether a control meets the bound, or is not told apart from the claim prompt by prompt."""
+    try:
+        if judge(other, bound).outcome == "supported":
+            return True
+    except NotApplicable:  # it has a value, but float noise is too wide for this bound
+        return True
+    difference = paired_difference(claimed, other)
+    return difference is not None and side_of_zero(difference) == 0
 
 
 def _renamed(on: Any) -> Any:

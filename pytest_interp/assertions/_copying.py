@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Unpack
 
-from pytest_interp.assertions._core import CONTROLS, BoundArgs, Controls, Question, answer, where
+from pytest_interp.assertions._core import CONTROLS, BoundArgs, Controls, Demands, Question, answer, where
 from pytest_interp.heads import Head, HeadLike, as_head, as_heads
 from pytest_interp.measurement import Measurement
-from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.judge import Verdict
 
 if TYPE_CHECKING:
@@ -43,20 +42,20 @@ def assert_copy_score(
     __tracebackhide__ = True
     from pytest_interp.measure import copy_score, copy_scores
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
     sign: Literal[1, -1] = -1 if negative else 1
 
     def measure(on: Checkpoint, some: tuple[Head, ...]) -> Measurement:
         return copy_score(on, some[0], names=names, k=k, sign=sign)
 
     def everywhere(on: Checkpoint) -> Table[Head]:
-        return copy_scores(on, names=names, k=k, sign=sign, reach=max(0.0, accepted.low))
+        return copy_scores(on, names=names, k=k, sign=sign, reach=max(0.0, demands.bound.low))
 
     subject = f"{'negative ' if negative else ''}copy score of {as_head(head)} (top {k}) on {checkpoint.name}"
     shape = checkpoint.shape
     cheap = shape.n_layers * shape.n_heads * len(names) * shape.d_model * shape.d_vocab <= _CHEAP
     everyone = everywhere if cheap else None
-    return answer(Question(checkpoint, measure, accepted, subject, as_heads(head), everywhere=everyone), controls)
+    return answer(Question(checkpoint, measure, demands, subject, as_heads(head), everywhere=everyone), controls)
 
 
 def assert_prompt_copy_score(
@@ -85,14 +84,14 @@ def assert_prompt_copy_score(
     __tracebackhide__ = True
     from pytest_interp.measure import prompt_copy_score
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
         return prompt_copy_score(on, some[0], positions=positions, k=k, sign=-1 if negative else 1, ln1=ln1)
 
     kind = f"{'negative ' if negative else ''}copy score over prompts"
     subject = f"{kind} of {as_head(head)} (top {k}) on {where(experiment)}"
-    return answer(Question(experiment, measure, accepted, subject, as_heads(head)), controls)
+    return answer(Question(experiment, measure, demands, subject, as_heads(head)), controls)
 
 
 def assert_ov_eigenvalue_score(
@@ -117,10 +116,10 @@ def assert_ov_eigenvalue_score(
     __tracebackhide__ = True
     from pytest_interp.measure import ov_eigenvalue_score
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
 
     def measure(on: Checkpoint, some: tuple[Head, ...]) -> Measurement:
         return ov_eigenvalue_score(on, some[0], through=through)
 
     subject = f"OV eigenvalue score of {as_head(head)} ({through}) on {checkpoint.name}"
-    return answer(Question(checkpoint, measure, accepted, subject, as_heads(head)), controls)
+    return answer(Question(checkpoint, measure, demands, subject, as_heads(head)), controls)

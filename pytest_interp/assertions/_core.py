@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from pytest_interp.assertions._controls import (
     CONTROLS,
@@ -16,11 +16,14 @@ from pytest_interp.assertions._controls import (
     counts_of,
     specificity_of,
 )
-from pytest_interp.errors import ClaimFailed, NotApplicable
+from pytest_interp.assertions._demands import BoundArgs, Demands, SetBoundArgs
+from pytest_interp.assertions._members import HeadSet, caveats_of, members_of
+from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.evidence import Control
 from pytest_interp.verdict.failure_message import explain
-from pytest_interp.verdict.judge import Control, Outcome, Verdict, judge, worst
+from pytest_interp.verdict.judge import RANK, Outcome, Verdict, judge, worst
 from pytest_interp.verdict.recording import in_trial, record_of, write
 from pytest_interp.verdict.robustness import name_dependence
 
@@ -30,40 +33,31 @@ if TYPE_CHECKING:
 __all__ = [
     "CONTROLS",
     "POSITIVE",
-    "RANK",
     "BoundArgs",
     "Controls",
+    "Demands",
+    "HeadSet",
     "Question",
+    "SetBoundArgs",
     "answer",
+    "beside_controls",
     "certainly",
     "conclude",
+    "control",
     "counts_of",
     "in_trial",
     "require_capability",
     "where",
-    "with_controls",
+    "with_evidence",
 ]
-
-
-class BoundArgs(TypedDict, total=False):
-    """The bound grammar: exactly one of these."""
-
-    at_least: float
-    at_most: float
-    between: Sequence[float]
-    near: Sequence[float]
-
 
 POSITIVE = Bound.positive()
 _OF_PROMPTS = ("logit_diff", "accuracy")
 """What a person would try by hand: the worst prompt is given in full."""
 
 
-RANK: dict[Outcome, int] = {"refuted": 0, "inconclusive": 1, "supported": 2}
-
-
 def answer(question: Question[Any], controls: Controls = CONTROLS) -> Verdict:
-    """Measures, judges, looks at the controls, records; raises where it is not support.
+    """Measures, judges, looks at controls and members, records; raises where it is not support.
 
     Where a claim about heads fails, the other heads of the same role are measured too.
     """
@@ -71,18 +65,75 @@ def answer(question: Question[Any], controls: Controls = CONTROLS) -> Verdict:
     counts_of(controls)
     verdict = judge(question.of(question.heads), question.bound)
     siblings = () if verdict.outcome == "supported" or in_trial() else _siblings(question)
-    return conclude(with_controls(verdict, question, controls), question.subject, siblings)
+    return conclude(with_evidence(verdict, question, controls), question.subject, siblings)
 
 
-def with_controls(verdict: Verdict, question: Question[Any], controls: Controls) -> Verdict:
-    """The verdict with the same measurement where the claim should not hold, and of how many heads it is true."""
+def with_evidence(verdict: Verdict, question: Question[Any], controls: Controls) -> Verdict:
+    """The verdict with its controls, of how many heads it is true, and what each member of its sets adds.
+
+    In a trial only what decides is measured: members where something is demanded of them, and no controls.
+    """
+    verdict = _with_members(verdict, question)
     if in_trial():
         return verdict
-    checks, notes = controls_of(question, controls)
+    demanded = question.demands.controls
+    if demanded is not None and not verdict.controls and not any(counts_of(controls).values()):
+        raise UsageError("controls_at_least= and controls_at_most= speak of controls, but none were asked for")
+    checks, notes = controls_of(question, controls, verdict.measurement)
     specific = specificity_of(question) if controls else None
+    caveats = verdict.caveats
     if specific is not None and specific.unspecific and verdict.outcome == "supported":
-        notes = (*notes, f"unspecific: {specific}")
-    return replace(verdict, controls=(*verdict.controls, *checks), notes=(*verdict.notes, *notes), specific=specific)
+        caveats = (*caveats, f"unspecific: {specific}")
+    verdict = replace(verdict, notes=(*verdict.notes, *notes), caveats=caveats, specific=specific)
+    return beside_controls(verdict, (*verdict.controls, *checks), demanded)
+
+
+def beside_controls(verdict: Verdict, controls: Sequence[Control], demanded: Bound | None = None) -> Verdict:
+    """The verdict with its controls: it names those that do the same, and judges them where something is demanded."""
+    same = [control for control in controls if control.same]
+    caveat = f"{'a control does' if len(same) == 1 else 'controls do'} the same: {'; '.join(map(str, same))}"
+    verdict = replace(verdict, controls=tuple(controls), caveats=(*verdict.caveats, *([caveat] if same else [])))
+    numbers = [(control.label, control.measurement) for control in controls if control.measurement is not None]
+    return _demanded(verdict, "control", demanded, numbers)
+
+
+def _with_members(verdict: Verdict, question: Question[Any]) -> Verdict:
+    demands, sets = question.demands, [heads for heads in question.head_sets if len(heads.heads) > 1]
+    if demands.members is not None and not sets:
+        raise UsageError("members_at_least= and members_at_most= speak of the members of a set; one head was passed")
+    if in_trial() and demands.members is None:
+        return verdict
+    members = [members_of(heads) for heads in sets]
+    named = tuple(member for of_set in members for member in of_set)
+    verdict = replace(verdict, members=named, caveats=(*verdict.caveats, *caveats_of(named)))
+    if demands.members is None or not named:
+        return verdict
+    judged = members[0]  # the first set is the one whose effect the claim is about
+    numbers = [(m.label, m.marginal if demands.marginal else m.alone) for m in judged]
+    silent = [label for label, number in numbers if number is None]
+    if silent:
+        note = f"{', '.join(silent)} can have no effect alone, but each member must be {demands.members.text}"
+        return replace(verdict, outcome="refuted", notes=(*verdict.notes, note))
+    return _demanded(verdict, "member", demands.members, [(label, n) for label, n in numbers if n is not None])
+
+
+def _demanded(verdict: Verdict, what: str, bound: Bound | None, numbers: Sequence[tuple[str, Measurement]]) -> Verdict:
+    """The verdict where every control or member must meet a bound too.
+
+    All of them must hold, so no level is corrected for support; one that surely does not (corrected for their number,
+    Bonferroni) refutes the claim.
+    """
+    if bound is None or not numbers:
+        return verdict
+    level = 1 - 0.05 / len(numbers)
+    doubtful = [(label, number) for label, number in numbers if judge(number, bound).outcome != "supported"]
+    if not doubtful:
+        return verdict
+    refuted = any(judge(number, bound, level=level).outcome == "refuted" for _, number in doubtful)
+    outcome: Outcome = "refuted" if refuted else "inconclusive"
+    shown = "; ".join(f"{label} {quote(number.value)}" for label, number in doubtful)
+    note = f"each {what} must be {bound.text}: {shown} {'is not' if refuted else 'is not surely so'}"
+    return replace(verdict, outcome=min(verdict.outcome, outcome, key=RANK.__getitem__), notes=(*verdict.notes, note))
 
 
 def conclude(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) -> Verdict:
@@ -98,7 +149,7 @@ def conclude(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) -
     if names:
         verdict = replace(verdict, details={**verdict.details, "names": names})
     if note:
-        verdict = replace(verdict, notes=(*verdict.notes, note))
+        verdict = replace(verdict, caveats=(*verdict.caveats, note))
     write(record_of(verdict, subject))
     if verdict.outcome != "supported":
         raise ClaimFailed(explain(verdict, subject, siblings))

@@ -10,14 +10,15 @@ from pytest_interp.assertions._core import (
     POSITIVE,
     BoundArgs,
     Controls,
+    Demands,
     Question,
+    SetBoundArgs,
     answer,
     require_capability,
     where,
 )
 from pytest_interp.heads import Head, HeadLike, as_head, as_heads, names_of
 from pytest_interp.measurement import Measurement
-from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.judge import Verdict
 
 if TYPE_CHECKING:
@@ -38,9 +39,11 @@ def assert_head_patch_effect(
     corruption: str = "s2-exchanged",
     metric: Metric | str = "recovered",
     controls: Controls = CONTROLS,
-    **bound: Unpack[BoundArgs],
+    **bound: Unpack[SetBoundArgs],
 ) -> Verdict:
     """Asserts the effect of exchanging an activation of heads between clean and corrupted run.
+
+    Of several heads the verdict says what each adds: its effect alone, and the set's effect minus that without it.
 
     Args:
         experiment: checkpoint and data set.
@@ -51,15 +54,15 @@ def assert_head_patch_effect(
         corruption: the corrupted run.
         metric: ``recovered`` (0 corrupted, 1 clean) or ``logit_diff`` (patched minus unpatched, in logits).
         controls: how many random heads of the same layers to measure beside it, or how many of each kind.
-        **bound: in the unit of the metric.
+        **bound: in the unit of the metric; ``members_at_least=`` and ``members_at_most=`` bound each of several heads.
 
     Raises:
-        NotApplicable: the model does not do the task on these prompts.
+        NotApplicable: the model does not do the task on these prompts, or both runs are equal there on all of them.
     """
     __tracebackhide__ = True
     from pytest_interp.measure import head_patch_effect
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
     require_capability(experiment)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
@@ -71,7 +74,7 @@ def assert_head_patch_effect(
     way = f"{direction} {activation} at {at or 'all positions'}, {corruption}"
     subject = f"patch effect of {names_of(named)} ({way}) on {where(experiment)}"
     shared = activation in ("k", "v")
-    return answer(Question(experiment, measure, accepted, subject, named, shared), controls)
+    return answer(Question(experiment, measure, demands, subject, named, shared), controls)
 
 
 def assert_attention(
@@ -102,7 +105,7 @@ def assert_attention(
     __tracebackhide__ = True
     from pytest_interp.measure import attention, head_attentions
 
-    accepted = POSITIVE if more_than and not bound else Bound.of(**bound)
+    demands = Demands.of(bound, POSITIVE if more_than else None)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
         return attention(on, some[0], at=at, to=to, more_than=more_than, weighted=weighted, run=run)
@@ -113,7 +116,7 @@ def assert_attention(
     less = f" minus {', '.join(more_than)}" if more_than else ""
     kind = "value-weighted attention" if weighted else "attention"
     subject = f"{kind} of {as_head(head)} from {at} to {to}{less} on {where(experiment)}"
-    return answer(Question(experiment, measure, accepted, subject, as_heads(head), everywhere=everywhere), controls)
+    return answer(Question(experiment, measure, demands, subject, as_heads(head), everywhere=everywhere), controls)
 
 
 def assert_direct_logit_attribution(
@@ -122,7 +125,7 @@ def assert_direct_logit_attribution(
     *,
     run: str = "clean",
     controls: Controls = CONTROLS,
-    **bound: Unpack[BoundArgs],
+    **bound: Unpack[SetBoundArgs],
 ) -> Verdict:
     """Asserts what heads write into the answer's direction at END, summed over the heads.
 
@@ -133,12 +136,12 @@ def assert_direct_logit_attribution(
         heads: one head or several.
         run: ``clean`` or a corruption.
         controls: how many random heads of the same layers to measure beside it, or how many of each kind.
-        **bound: in logits.
+        **bound: in logits; ``members_at_least=`` and ``members_at_most=`` bound each of several heads.
     """
     __tracebackhide__ = True
     from pytest_interp.measure import direct_logit_attribution, head_attributions
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
     named = as_heads(heads)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
@@ -148,7 +151,7 @@ def assert_direct_logit_attribution(
         return head_attributions(on, run=run)
 
     subject = f"direct logit attribution of {names_of(named)} on {where(experiment)}"
-    return answer(Question(experiment, measure, accepted, subject, named, everywhere=everywhere), controls)
+    return answer(Question(experiment, measure, demands, subject, named, everywhere=everywhere), controls)
 
 
 def assert_attention_write_correlation(
@@ -173,13 +176,13 @@ def assert_attention_write_correlation(
     __tracebackhide__ = True
     from pytest_interp.measure import attention_write_correlation
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
         return attention_write_correlation(on, some[0], to=to, run=run)
 
     subject = f"correlation of attention and write of {as_head(head)} on {where(experiment)}"
-    return answer(Question(experiment, measure, accepted, subject, as_heads(head)), controls)
+    return answer(Question(experiment, measure, demands, subject, as_heads(head)), controls)
 
 
 def assert_detector_score(
@@ -197,7 +200,7 @@ def assert_detector_score(
     __tracebackhide__ = True
     from pytest_interp.measure import detector_score, detector_scores
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
         return detector_score(on, some[0], kind)
@@ -206,4 +209,4 @@ def assert_detector_score(
         return detector_scores(on, kind)
 
     subject = f"{kind.replace('_', '-')} score of {as_head(head)} on {where(experiment)}"
-    return answer(Question(experiment, measure, accepted, subject, as_heads(head), everywhere=everywhere), controls)
+    return answer(Question(experiment, measure, demands, subject, as_heads(head), everywhere=everywhere), controls)

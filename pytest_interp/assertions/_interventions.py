@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Unpack
 
 from pytest_interp.assertions._core import (
     CONTROLS,
     BoundArgs,
     Controls,
+    Demands,
+    HeadSet,
     Question,
+    SetBoundArgs,
     answer,
     conclude,
+    control,
     in_trial,
     require_capability,
     where,
-    with_controls,
+    with_evidence,
 )
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.measurement import Measurement
-from pytest_interp.verdict.bound import Bound
-from pytest_interp.verdict.judge import Control, Verdict, judge
+from pytest_interp.verdict.evidence import Control
+from pytest_interp.verdict.judge import Verdict, judge
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
@@ -59,24 +64,27 @@ def assert_patch_effect(
         **bound: in the unit of the metric.
 
     Raises:
-        NotApplicable: the model does not do the task on these prompts, or has no such site.
+        NotApplicable: the model does not do the task on these prompts, has no such site, or both runs are equal there.
     """
     __tracebackhide__ = True
     from pytest_interp.measure import patch_effect
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
     require_capability(experiment)
 
     def measure(on: Experiment, place: At) -> Measurement:
         return patch_effect(on, site, layer, at=place, direction=direction, corruption=corruption, metric=metric)
 
-    verdict = judge(measure(experiment, at), accepted)
+    verdict = judge(measure(experiment, at), demands.bound)
     beside = isinstance(at, str) and not in_trial()
     others = [name for name in experiment.data.clean.position_names if beside and name != at]
-    checks = tuple(Control(name, measure(experiment, name).value) for name in others)
+    checks = tuple(
+        control(name, partial(measure, experiment, name), "position", verdict.measurement, demands.bound)
+        for name in others
+    )
     subject = f"patch effect of {site} {layer} ({direction} at {_text(at)}, {corruption}) on {where(experiment)}"
-    question = Question(experiment, lambda on, _: measure(on, at), accepted, subject)
-    return conclude(with_controls(replace(verdict, controls=checks), question, controls), subject)
+    question = Question(experiment, lambda on, _: measure(on, at), demands, subject)
+    return conclude(with_evidence(replace(verdict, controls=checks), question, controls), subject)
 
 
 def assert_path_patch_effect(
@@ -90,9 +98,11 @@ def assert_path_patch_effect(
     mlps: MLPs = "recompute",
     metric: Literal["logit_diff", "of_clean"] = "logit_diff",
     controls: Controls = CONTROLS,
-    **bound: Unpack[BoundArgs],
+    **bound: Unpack[SetBoundArgs],
 ) -> Verdict:
     """Asserts what heads do to the logit difference along direct paths into other heads, or into the logits.
+
+    Of several senders or receivers the verdict says what each adds.
 
     Args:
         experiment: checkpoint and data set.
@@ -104,15 +114,17 @@ def assert_path_patch_effect(
         mlps: ``recompute`` (as in the IOI paper) or ``freeze`` (the residual stream alone carries).
         metric: ``logit_diff`` (patched minus clean) or ``of_clean`` (as a share of the clean logit difference).
         controls: how many random senders of the same layers to measure beside it, or how many of each kind.
-        **bound: in the unit of the metric; negative where the path helps the task.
+        **bound: in the unit of the metric; negative where the path helps the task. ``members_at_least=`` and
+            ``members_at_most=`` bound each of several senders.
 
     Raises:
-        NotApplicable: the model does not do the task; no receiver comes after a sender.
+        NotApplicable: the model does not do the task; no receiver comes after a sender; what is sent is equal in both
+            runs at the receivers' positions.
     """
     __tracebackhide__ = True
     from pytest_interp.measure import path_patch_effect
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
     require_capability(experiment)
     named = as_heads(senders)
     # Receivers are no controls of their senders, though they may share a layer with some.
@@ -121,9 +133,18 @@ def assert_path_patch_effect(
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
         return path_patch_effect(on, some, target, into=into, at=at, corruption=corruption, mlps=mlps, metric=metric)
 
+    def into_receivers(some: tuple[Head, ...]) -> Measurement:
+        return path_patch_effect(
+            experiment, named, some, into=into, at=at, corruption=corruption, mlps=mlps, metric=metric
+        )
+
+    senders_and_receivers = [HeadSet(named, partial(measure, experiment))]
+    if target != "logits":
+        senders_and_receivers.append(HeadSet(target, into_receivers, "receiver"))
     end = "the logits" if target == "logits" else f"{into} of {names_of(target)} at {_text(at)}"
     subject = f"path from {names_of(named)} to {end} ({corruption}, MLPs {mlps}) on {where(experiment)}"
-    return answer(Question(experiment, measure, accepted, subject, named), controls)
+    question = Question(experiment, measure, demands, subject, named, sets=tuple(senders_and_receivers))
+    return answer(question, controls)
 
 
 def assert_ablation_effect(
@@ -135,9 +156,11 @@ def assert_ablation_effect(
     metric: Metric | str = "logit_diff",
     run: str = "clean",
     controls: Controls = CONTROLS,
-    **bound: Unpack[BoundArgs],
+    **bound: Unpack[SetBoundArgs],
 ) -> Verdict:
     """Asserts the change of a metric when heads are ablated, all of them in one pass: ablated minus unablated.
+
+    Of several heads the verdict says what each adds.
 
     Args:
         experiment: checkpoint and data set.
@@ -147,15 +170,16 @@ def assert_ablation_effect(
         metric: ``logit_diff``, ``log_prob``, ``kl`` ... or a ``Metric``.
         run: ``clean`` or a corruption.
         controls: how many random heads of the same layers to ablate beside it, or how many of each kind.
-        **bound: in the unit of the metric; negative where the heads help.
+        **bound: in the unit of the metric; negative where the heads help. ``members_at_least=`` and
+            ``members_at_most=`` bound each of several heads.
 
     Raises:
-        NotApplicable: the model does not do the task on these prompts.
+        NotApplicable: the model does not do the task on these prompts, or nothing is taken away from any.
     """
     __tracebackhide__ = True
     from pytest_interp.measure import ablation_effect
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
     require_capability(experiment)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
@@ -163,7 +187,7 @@ def assert_ablation_effect(
 
     named = as_heads(heads)
     subject = f"{ablation} ablation of {names_of(named)} at {_text(at)} on {where(experiment)}"
-    return answer(Question(experiment, measure, accepted, subject, named), controls)
+    return answer(Question(experiment, measure, demands, subject, named), controls)
 
 
 def assert_flips(
@@ -182,13 +206,13 @@ def assert_flips(
     __tracebackhide__ = True
     from pytest_interp.measure import flips
 
-    accepted = Bound.of(**bound)
-    verdict = judge(flips(experiment, corruption), accepted)
+    demands = Demands.of(bound)
+    verdict = judge(flips(experiment, corruption), demands.bound)
     others = [name for name in experiment.data.corrupted if name != corruption and not in_trial()]
     checks = tuple(Control(name, flips(experiment, name).value) for name in others)
     subject = f"{corruption} flips the answer on {where(experiment)}"
-    question = Question(experiment, lambda on, _: flips(on, corruption), accepted, subject)
-    return conclude(with_controls(replace(verdict, controls=checks), question, controls), subject)
+    question = Question(experiment, lambda on, _: flips(on, corruption), demands, subject)
+    return conclude(with_evidence(replace(verdict, controls=checks), question, controls), subject)
 
 
 def _text(at: At) -> str:

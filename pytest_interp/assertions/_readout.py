@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from pytest_interp.assertions._core import (
     BoundArgs,
     Controls,
+    Demands,
     Question,
     answer,
     conclude,
     in_trial,
     where,
-    with_controls,
+    with_evidence,
 )
 from pytest_interp.table import Table, name_of
-from pytest_interp.verdict.bound import Bound
-from pytest_interp.verdict.judge import Control, Verdict, judge
+from pytest_interp.verdict.evidence import Control
+from pytest_interp.verdict.judge import Verdict, judge
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
@@ -47,9 +48,9 @@ def assert_next_token(
     from pytest_interp.engine.metric import as_metric
     from pytest_interp.measure import next_token
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
     subject = f"{as_metric(metric).text} on {where(experiment)}"
-    return answer(Question(experiment, lambda on, _: next_token(on, metric, run=run), accepted, subject), controls)
+    return answer(Question(experiment, lambda on, _: next_token(on, metric, run=run), demands, subject), controls)
 
 
 def assert_top_k(
@@ -72,9 +73,9 @@ def assert_top_k(
     __tracebackhide__ = True
     from pytest_interp.measure import top_k
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
     subject = f"answer in the top {k} on {where(experiment)}"
-    return answer(Question(experiment, lambda on, _: top_k(on, k, run=run), accepted, subject), controls)
+    return answer(Question(experiment, lambda on, _: top_k(on, k, run=run), demands, subject), controls)
 
 
 def assert_loss(
@@ -91,9 +92,9 @@ def assert_loss(
     __tracebackhide__ = True
     from pytest_interp.measure import loss
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
     subject = f"loss of the {run} prompts on {where(experiment)}"
-    return answer(Question(experiment, lambda on, _: loss(on, run=run), accepted, subject), controls)
+    return answer(Question(experiment, lambda on, _: loss(on, run=run), demands, subject), controls)
 
 
 def assert_logit_lens(
@@ -124,13 +125,13 @@ def assert_logit_lens(
     __tracebackhide__ = True
     from pytest_interp.measure import logit_lens
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
 
     def sweep(on: Experiment) -> Table[Any]:
         return logit_lens(on, sites=(site,), metric=metric, norm=norm, run=run)
 
     subject = f"logit lens at {site} of layer {layer} ({norm} norm) on {where(experiment)}"
-    return _layer_claim(experiment, sweep, (layer, site), accepted, subject, controls)
+    return _layer_claim(experiment, sweep, (layer, site), demands, subject, controls)
 
 
 def assert_component_attribution(
@@ -157,20 +158,20 @@ def assert_component_attribution(
     __tracebackhide__ = True
     from pytest_interp.measure import component_attributions
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
 
     def sweep(on: Experiment) -> Table[Any]:
         return component_attributions(on, run=run)
 
     subject = f"direct logit attribution of {component} of layer {layer} on {where(experiment)}"
-    return _layer_claim(experiment, sweep, (layer, component), accepted, subject, controls)
+    return _layer_claim(experiment, sweep, (layer, component), demands, subject, controls)
 
 
 def _layer_claim(
     experiment: Experiment,
     sweep: Callable[[Experiment], Table[Any]],
     cell: tuple[int | str, str],
-    bound: Bound,
+    demands: Demands,
     subject: str,
     controls: Controls,
 ) -> Verdict:
@@ -182,6 +183,6 @@ def _layer_claim(
     i = rows.index(key)
     beside = [rows[j] for j in (i - 1, i + 1) if 0 <= j < len(rows) and not in_trial()]
     checks = tuple(Control(name_of(other), table[other].value) for other in beside)
-    verdict = replace(judge(table[key], bound), controls=checks)
-    question = Question(experiment, lambda on, _: sweep(on)[key], bound, subject)
-    return conclude(with_controls(verdict, question, controls), subject)
+    verdict = replace(judge(table[key], demands.bound), controls=checks)
+    question = Question(experiment, lambda on, _: sweep(on)[key], demands, subject)
+    return conclude(with_evidence(verdict, question, controls), subject)

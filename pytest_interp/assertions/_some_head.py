@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from pytest_interp.assertions._core import (
     POSITIVE,
-    RANK,
     conclude,
     where,
 )
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, names_of
 from pytest_interp.verdict.bound import Bound
-from pytest_interp.verdict.judge import Outcome, Verdict, judge
+from pytest_interp.verdict.judge import RANK, Outcome, Verdict, judge
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from math import fsum
 from typing import Any, Literal, Unpack
 
-from pytest_interp.assertions._core import POSITIVE, RANK, BoundArgs, conclude
-from pytest_interp.errors import UsageError
+from pytest_interp.assertions._core import POSITIVE, conclude
+from pytest_interp.assertions._demands import PlainBoundArgs
+from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, KVHead
-from pytest_interp.measurement import Measurement, quote
+from pytest_interp.measurement import Measurement, paired_difference, quote
 from pytest_interp.table import Table, name_of, place, ranking
 from pytest_interp.verdict.bound import Bound
-from pytest_interp.verdict.judge import Outcome, Verdict, judge
+from pytest_interp.verdict.judge import RANK, Outcome, Verdict, judge, require_defined
 from pytest_interp.verdict.robustness import judge_others
 
 
-def assert_cell(table: Table[Any], cell: Any, **bound: Unpack[BoundArgs]) -> Verdict:
+def assert_cell(table: Table[Any], cell: Any, **bound: Unpack[PlainBoundArgs]) -> Verdict:
     """Asserts one cell of a sweep, and shows of how many other cells the same is true.
 
     Args:
@@ -26,14 +26,14 @@ def assert_cell(table: Table[Any], cell: Any, **bound: Unpack[BoundArgs]) -> Ver
         **bound: in the table's unit.
     """
     __tracebackhide__ = True
-    _check_swept(table)
+    check_swept(table)
     accepted = Bound.of(**bound)
     key = table.key(cell)
     verdict = judge(table[key], accepted)
-    others = [one for other, one in table.items() if other != key]
-    also = sum(accepted.accepts(one.value) for one in others)
-    details = {"specific": f"also true of {also} of {len(others)} other cells, by value"}
-    return conclude(replace(verdict, details=details), f"{table.quantity} of {name_of(key)} on {_where(table)}")
+    others = [effect for other, effect in table.items() if other != key]
+    also = sum(accepted.accepts(effect.value) for effect in others)
+    details = {"specific": f"also true of {also} of {len(others)} other cells, by value", **undefined_cells(table)}
+    return conclude(replace(verdict, details=details), f"{table.quantity} of {name_of(key)} on {where_measured(table)}")
 
 
 def assert_top(
@@ -45,10 +45,12 @@ def assert_top(
 ) -> Verdict:
     """Asserts that cells are the top of a ranking: all of the first ones, or each among the top ``among``.
 
-    Every claimed cell must surely be ahead of every cell that has to be behind it, by the interval of their paired
-    difference prompt by prompt; since all of them must hold, no level has to be corrected. Refuted where one of the
-    pairs is surely the other way round (corrected for their number, Bonferroni). Which cells may be in front under
-    ``among`` is decided by value.
+    With ``among=k`` as many unclaimed cells may be in front as places are left over, whichever they are. So each
+    claimed cell must surely be ahead of all the others, by the interval of their paired difference prompt by prompt.
+    Those that may be in front are not known beforehand: a cell tied for the last place is one of ``left over + 1``
+    cells of which none may be taken to be behind by chance, so the level is corrected for that number (Bonferroni).
+    Without places left over all pairs must hold, and no level is corrected. Refuted where more cells than may be are
+    surely in front of a claimed one (corrected for all pairs). Undefined cells take no part.
 
     Args:
         table: what a sweep returned.
@@ -58,9 +60,10 @@ def assert_top(
 
     Raises:
         UsageError: no cells, a cell that is not there, or more cells than places.
+        NotApplicable: a claimed cell is undefined.
     """
     __tracebackhide__ = True
-    _check_swept(table)
+    check_swept(table)
     claimed = [table.key(cell) for cell in _listed(cells)]
     if not claimed:
         raise UsageError("an empty list of cells was passed; name at least one")
@@ -70,35 +73,44 @@ def assert_top(
             f"{len(claimed)} cells cannot be among the top {places} of {len(table)}; "
             f"allowed: {len(claimed)} to {len(table) - 1}"
         )
-    size = ranking(most)
-    rest = sorted((cell for cell in table if cell not in claimed), key=lambda cell: -size(table[cell].value))
-    behind = rest[places - len(claimed) :]
-    pairs = [(one, other) for one in claimed for other in behind]
-    verdicts = {pair: judge(_ahead(table[pair[0]], table[pair[1]], most), POSITIVE) for pair in pairs}
-    worst = min(verdicts, key=lambda pair: _lower_end(verdicts[pair]))
-    level = 1 - 0.05 / len(pairs)
-    reversed_pairs = [p for p in pairs if verdicts[p].outcome == "refuted"
-                      and judge(verdicts[p].measurement, POSITIVE, level=level).outcome == "refuted"]  # fmt: skip
+    rest = [cell for cell in table if cell not in claimed]
+    left_over = places - len(claimed)
+    gaps = {(cell, other): _ahead(table[cell], table[other], most) for cell in claimed for other in rest}
+    at_support = {pair: judge(gap, POSITIVE, level=1 - 0.05 / (left_over + 1)) for pair, gap in gaps.items()}
+    at_refutation = {pair: judge(gap, POSITIVE, level=1 - 0.05 / len(gaps)) for pair, gap in gaps.items()}
+    # Of each claimed cell's pairs the worst ones may fail; the next one decides.
+    deciding = {
+        cell: sorted(((cell, other) for other in rest), key=lambda pair: _lower_end(at_support[pair]))[left_over]
+        for cell in claimed
+    }
+    in_front = {cell: sum(at_refutation[cell, other].outcome == "refuted" for other in rest) for cell in claimed}
+    worst = min(deciding.values(), key=lambda pair: _lower_end(at_support[pair]))
     outcome: Outcome = "inconclusive"
-    if reversed_pairs:
-        outcome, worst = "refuted", min(reversed_pairs, key=lambda pair: verdicts[pair].measurement.value)
-    elif all(verdict.outcome == "supported" for verdict in verdicts.values()):
+    if beaten := [cell for cell in claimed if in_front[cell] > left_over]:
+        outcome, worst = "refuted", min((deciding[cell] for cell in beaten), key=lambda pair: gaps[pair].value)
+    elif all(at_support[pair].outcome == "supported" for pair in deciding.values()):
         outcome = "supported"
-    shown = verdicts[worst]
+    size = ranking(most)
+    allowed = "all of which must hold" if not left_over else f"for each claimed cell all but {left_over} must hold"
     # The notes of an interval speak of one pair; what would settle a ranking is its closest pair.
     details = {
         "closest": f"{name_of(worst[0])} {quote(table[worst[0]].value)}, {name_of(worst[1])} "
-        f"{quote(table[worst[1]].value)}: one of {len(pairs)} pairs, all of which must hold",
-        "ranking": ", ".join(f"{name_of(cell)} {quote(one.value)}" for cell, one in table.top(places + 2, most=most)),
+        f"{quote(table[worst[1]].value)}: one of {len(gaps)} pairs, {allowed}",
+        "ranking": ", ".join(
+            f"{name_of(cell)} {quote(table[cell].value)}"
+            for cell in sorted(table, key=lambda cell: -size(table[cell].value))[: places + 2]
+        ),
+        **undefined_cells(table),
     }
     what = ", ".join(map(name_of, claimed))
     subject = f"{what} {'are' if len(claimed) > 1 else 'is'} "
     subject += f"{'the' if places == len(claimed) else 'among the'} top {places} by {table.quantity} ({most})"
-    verdict = replace(shown, outcome=outcome, details=details)
-    return conclude(verdict, f"{subject} on {_where(table)}")
+    return conclude(
+        replace(at_support[worst], outcome=outcome, details=details), f"{subject} on {where_measured(table)}"
+    )
 
 
-def assert_every(table: Table[Any], **bound: Unpack[BoundArgs]) -> Verdict:
+def assert_every(table: Table[Any], **bound: Unpack[PlainBoundArgs]) -> Verdict:
     """Asserts that every cell of a sweep meets a bound, and names the worst: every template, every order of names.
 
     All of them must hold, so no level has to be corrected; refuted where one of them surely does not (corrected for
@@ -109,7 +121,7 @@ def assert_every(table: Table[Any], **bound: Unpack[BoundArgs]) -> Verdict:
         **bound: in the table's unit.
     """
     __tracebackhide__ = True
-    _check_swept(table)
+    check_swept(table)
     accepted = Bound.of(**bound)
     verdicts = {cell: judge(one, accepted) for cell, one in table.items()}
     level = 1 - 0.05 / len(table)
@@ -122,12 +134,13 @@ def assert_every(table: Table[Any], **bound: Unpack[BoundArgs]) -> Verdict:
     details = {
         "worst": f"{quote(table[ranked[0]].value)}: {place(ranked[0])[0]}",
         "in all": f"{len(table) - len(doubtful)} of {len(table)} surely meet it, {len(surely)} surely do not",
+        **undefined_cells(table),
     }
     verdict = replace(verdicts[ranked[0]], outcome=outcome, details=details)
-    return conclude(verdict, f"{table.quantity} of every {table.axes[0]} on {_where(table)}; the worst of them")
+    return conclude(verdict, f"{table.quantity} of every {table.axes[0]} on {where_measured(table)}; the worst of them")
 
 
-def assert_only(table: Table[Any], cells: Any, **bound: Unpack[BoundArgs]) -> Verdict:
+def assert_only(table: Table[Any], cells: Any, **bound: Unpack[PlainBoundArgs]) -> Verdict:
     """Asserts that these cells, and no other of the sweep, meet a bound: a claim of absence with its positive.
 
     Each named cell must be supported; since all of them must hold, no level has to be corrected. Every other cell must
@@ -143,7 +156,7 @@ def assert_only(table: Table[Any], cells: Any, **bound: Unpack[BoundArgs]) -> Ve
         UsageError: no cells, a cell that is not there, or all there are.
     """
     __tracebackhide__ = True
-    _check_swept(table)
+    check_swept(table)
     accepted = Bound.of(**bound)
     claimed = [table.key(cell) for cell in _listed(cells)]
     others = [cell for cell in table if cell not in claimed]
@@ -164,85 +177,35 @@ def assert_only(table: Table[Any], cells: Any, **bound: Unpack[BoundArgs]) -> Ve
         "others": f"{sum(v.outcome == 'refuted' for v in rest.values())} of {len(others)} surely outside, level "
         f"corrected for their number (Holm); nearest {name_of(doubtful)} {quote(table[doubtful].value)}",
         "named": ", ".join(f"{name_of(cell)} {quote(table[cell].value)}" for cell in claimed),
+        **undefined_cells(table),
     }
-    subject = f"{', '.join(map(name_of, claimed))} and no other by {table.quantity} on {_where(table)}"
+    subject = f"{', '.join(map(name_of, claimed))} and no other by {table.quantity} on {where_measured(table)}"
     return conclude(replace(shown, outcome=outcome, details=details), subject)
 
 
-def assert_matrix(
-    table: Table[Any], expected: Mapping[Any, float] | Sequence[Sequence[float | None]], *, within: float
-) -> Verdict:
-    """Asserts that every cell is within a tolerance of an expected matrix; names the worst cells.
+def undefined_cells(table: Table[Any], count: int | None = None) -> dict[str, str]:
+    """The line on cells whose intervention can change nothing; none where there are none."""
+    left_out = len(table.undefined) if count is None else count
+    return {"undefined": f"{left_out} cells, where nothing could change, are left out"} if left_out else {}
 
-    Args:
-        table: what a sweep returned.
-        expected: a number for each cell, or rows of numbers in the table's order; None where there is none.
-        within: the largest difference that is accepted, in the table's unit.
+
+def _ahead(cell: Measurement, other: Measurement, most: str) -> Measurement:
+    """By how much one cell is ahead of another, prompt by prompt, on the prompts that both have.
 
     Raises:
-        UsageError: rows or columns of another number, or a cell that the table does not have.
+        NotApplicable: there is no such prompt, or a ratio is undefined.
     """
-    __tracebackhide__ = True
-    _check_swept(table)
-    accepted = Bound.of(at_most=within)
-    wanted = _expected(table, expected)
-    differences = {cell: table[cell].value - number for cell, number in wanted.items()}
-    ranked = sorted(differences, key=lambda cell: -abs(differences[cell]))
-    first = table[ranked[0]]
-    measurement = Measurement(
-        quantity=f"{first.quantity}_difference",
-        unit=first.unit,
-        values=(abs(differences[ranked[0]]),),
-        labels=(f"{name_of(ranked[0])}",),
-        clusters=("matrix",),
-        population="fixed",
-        tolerance=first.tolerance,
-        about={**first.about, "heads": [], "cells": len(wanted), "each": "cell"},
-    )
-    details = {
-        "worst cells": "; ".join(
-            f"{name_of(cell)} {quote(table[cell].value)} for {quote(wanted[cell])}" for cell in ranked[:4]
-        ),
-        "mean size": quote(fsum(abs(value) for value in differences.values()) / len(differences)),
-    }
-    verdict = replace(judge(measurement, accepted), details=details)
-    return conclude(verdict, f"largest difference of {len(wanted)} cells of {first.quantity} on {_where(table)}")
-
-
-def _expected(table: Table[Any], expected: Any) -> dict[Any, float]:
-    if isinstance(expected, Mapping):
-        wanted = {table.key(cell): float(number) for cell, number in expected.items()}
-    else:
-        rows, columns = table.rows, table.columns
-        if len(expected) != len(rows) or any(len(row) != len(columns) for row in expected):
-            raise UsageError(
-                f"the expected matrix has {len(expected)} rows of {sorted({len(row) for row in expected})} numbers; "
-                f"the table of {table.quantity} has {len(rows)} rows ({table.axes[0]}) of {len(columns)} "
-                f"({table.axes[1]})"
-            )
-        at = {place(cell): cell for cell in table}
-        wanted = {
-            at[row, column]: float(number)
-            for row, numbers in zip(rows, expected, strict=True)
-            for column, number in zip(columns, numbers, strict=True)
-            if number is not None and (row, column) in at
-        }
-    if not wanted:
-        raise UsageError("the expected matrix has no numbers; pass at least one")
-    return wanted
-
-
-def _ahead(one: Measurement, other: Measurement, most: str) -> Measurement:
-    """By how much one cell is ahead of another, prompt by prompt; a ratio keeps its denominators."""
-    signs = {"positive": (1, 1), "negative": (-1, -1), "absolute": (_sign(one.value), _sign(other.value))}[most]
-    values = tuple(signs[0] * a - signs[1] * b for a, b in zip(one.values, other.values, strict=True))
-    return replace(
-        one,
-        quantity=f"{one.quantity}_gap",
-        unit="gap" if one.unit == "share" else one.unit,
-        values=values,
-        tolerance=one.tolerance + other.tolerance,
-    )
+    require_defined(cell)
+    require_defined(other)
+    flipped = {"positive": (1, 1), "negative": (-1, -1), "absolute": (_sign(cell.value), _sign(other.value))}[most]
+    sides = [
+        replace(side, unit="gap" if side.unit == "share" else side.unit, values=tuple(sign * v for v in side.values))
+        for sign, side in zip(flipped, (cell, other), strict=True)
+    ]
+    gap = paired_difference(*sides)
+    if gap is None:
+        raise NotApplicable(f"two cells of {cell.quantity} were measured on different prompts: they have no order")
+    return replace(gap, quantity=f"{cell.quantity}_gap")
 
 
 def _sign(value: float) -> int:
@@ -260,7 +223,7 @@ def _listed(cells: Any) -> Iterable[Any]:
     return list(cells)
 
 
-def _check_swept(table: Any) -> None:
+def check_swept(table: Any) -> None:
     if not isinstance(table, Table):
         raise UsageError(
             f"a {type(table).__name__} was passed; pass the Table that a sweep returned. An estimate (a Screen) says "
@@ -268,6 +231,6 @@ def _check_swept(table: Any) -> None:
         )
 
 
-def _where(table: Table[Any]) -> str:
+def where_measured(table: Table[Any]) -> str:
     about = next(iter(table.values())).about
     return ", ".join(str(about[key]) for key in ("checkpoint", "data") if key in about)

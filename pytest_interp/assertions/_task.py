@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING, Any, Unpack
 from pytest_interp.assertions._core import (
     BoundArgs,
     Controls,
+    Demands,
+    HeadSet,
     Question,
+    SetBoundArgs,
     answer,
+    beside_controls,
     conclude,
     where,
+)
+from pytest_interp.assertions._core import (
+    control as control_of,
 )
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.measurement import Measurement, Population
-from pytest_interp.verdict.bound import Bound
-from pytest_interp.verdict.judge import Control, Verdict, judge
+from pytest_interp.verdict.judge import Verdict, judge
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
@@ -32,9 +38,11 @@ def assert_logit_diff(
     without: HeadLike | Iterable[HeadLike] = (),
     ablation: Ablation = "mean",
     controls: Controls = 0,
-    **bound: Unpack[BoundArgs],
+    **bound: Unpack[SetBoundArgs],
 ) -> Verdict:
     """Asserts the mean logit difference, logit(answer) - logit(distractor) at END.
+
+    Where several heads are knocked out the verdict says what each of them changes.
 
     Args:
         experiment: checkpoint and data set; ``ioi.where(order="ABBA")`` for one order of names.
@@ -42,19 +50,26 @@ def assert_logit_diff(
         without: heads that are knocked out at END; none by default.
         ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
-        **bound: in logits.
+        **bound: in logits; ``members_at_least=`` and ``members_at_most=`` bound what each of several knocked-out heads
+            changes.
     """
     __tracebackhide__ = True
-    from pytest_interp.measure import logit_diff
+    from pytest_interp.measure import ablation_effect, logit_diff
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
     without = as_heads(without) if without else ()
 
     def measure(on: Experiment, _: tuple[Head, ...]) -> Measurement:
         return logit_diff(on, run=run, without=without, ablation=ablation)
 
     less = f" without {names_of(without)} ({ablation})" if without else ""
-    return answer(Question(experiment, measure, accepted, f"logit difference{less} on {where(experiment)}"), controls)
+    subject = f"logit difference{less} on {where(experiment)}"
+
+    def change(heads: tuple[Head, ...]) -> Measurement:
+        return ablation_effect(experiment, heads, ablation=ablation)
+
+    question = Question(experiment, measure, demands, subject, sets=(HeadSet(without, change, "knocked-out"),))
+    return answer(question, controls)
 
 
 def assert_accuracy(
@@ -71,9 +86,9 @@ def assert_accuracy(
     __tracebackhide__ = True
     from pytest_interp.measure import accuracy
 
-    accepted = Bound.of(**bound)
+    demands = Demands.of(bound)
     subject = f"share right on {where(experiment)}"
-    return answer(Question(experiment, lambda on, _: accuracy(on, run=run), accepted, subject), controls)
+    return answer(Question(experiment, lambda on, _: accuracy(on, run=run), demands, subject), controls)
 
 
 def assert_measurement(
@@ -104,15 +119,10 @@ def assert_measurement(
         **bound: in ``unit``.
     """
     __tracebackhide__ = True
-    accepted = Bound.of(**bound)
-    checks: tuple[Control, ...] = ()
-    if control is not None:
-        other = _floats(control, "control")
-        checks = (Control("control", sum(other) / len(other)),)
+    demands = Demands.of(bound)
     if isinstance(values, Measurement):
         on = ", ".join(str(values.about[key]) for key in ("checkpoint", "data") if key in values.about)
-        verdict = replace(judge(values, accepted), controls=checks)
-        return conclude(verdict, f"{values.quantity} on {on}" if on else values.quantity)
+        return _own(values, control, demands, f"{values.quantity} on {on}" if on else values.quantity)
     if not unit:
         raise UsageError("numbers of your own need a unit: pass unit='logits', unit='share' ...")
     numbers = _floats(values, "values")
@@ -127,7 +137,25 @@ def assert_measurement(
         tolerance=tolerance,
         about={"n": len(numbers)},
     )
-    return conclude(replace(judge(measurement, accepted), controls=checks), name)
+    return _own(measurement, control, demands, name)
+
+
+def _own(measurement: Measurement, control: Iterable[float] | None, demands: Demands, subject: str) -> Verdict:
+    """The verdict on a user's own numbers, beside the same quantity where the claim should not hold."""
+    __tracebackhide__ = True
+    verdict = judge(measurement, demands.bound)
+    if control is not None:
+        other = _floats(control, "control")
+        paired = len(other) == len(measurement.values)
+        labels = measurement.labels if paired else tuple(f"control {i}" for i in range(len(other)))
+        clusters = measurement.clusters if paired else labels
+        population = measurement.population if len(set(clusters)) > 1 else "fixed"
+        beside = replace(
+            measurement, values=other, labels=labels, clusters=clusters, names=(), scale=(), population=population
+        )
+        check = control_of("control", lambda: beside, "own", measurement, demands.bound)
+        verdict = beside_controls(verdict, [check], demands.controls)
+    return conclude(verdict, subject)
 
 
 def _floats(values: Iterable[float], what: str) -> tuple[float, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_interp.measurement import Json, Measurement
+from pytest_interp.errors import NotApplicable
+from pytest_interp.measurement import Json, Measurement, mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,3 +44,25 @@ def per_prompt(
         tolerance=experiment.noise if tolerance is None else tolerance,
         about=experiment.about(**(about or {})),
     )
+
+
+def on_prompts(measurement: Measurement, rows: Sequence[int]) -> Measurement:
+    """The measurement on the prompts that an intervention can change; how many it cannot stands in ``left_out``."""
+    left_out = len(measurement.values) - len(rows)
+    if not left_out:
+        return measurement
+    rest = measurement.of_rows(rows)
+    # The noise of a ratio is that of a logit over its denominator, which is another one now.
+    noise = measurement.tolerance * abs(mean(measurement.scale) / mean(rest.scale)) if rest.scale else rest.tolerance
+    return replace(rest, tolerance=noise, about={**measurement.about, "left_out": left_out})
+
+
+def defined(effect: Measurement | str) -> Measurement:
+    """The measured effect.
+
+    Raises:
+        NotApplicable: it is undefined, for the reason that stands in its place.
+    """
+    if isinstance(effect, str):
+        raise NotApplicable(effect)
+    return effect

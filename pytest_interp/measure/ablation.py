@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_interp.cache import cached
+from pytest_interp.engine.contrast import changed_prompts, nothing_ablated, place_of
 from pytest_interp.engine.interventions import Ablation, At, Node, Patch, ablated, text_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric, as_metric
 from pytest_interp.engine.passes import patched
 from pytest_interp.errors import UsageError
-from pytest_interp.heads import Head, HeadLike, as_heads
-from pytest_interp.measure._per_prompt import per_prompt
+from pytest_interp.heads import Head, HeadLike, as_heads, names_of
+from pytest_interp.measure._per_prompt import defined, on_prompts, per_prompt
 from pytest_interp.measurement import Json, Measurement
 from pytest_interp.positions import END
 from pytest_interp.table import Table, heads_table
@@ -48,12 +49,13 @@ def ablation_effect(
 
     Raises:
         UsageError: an empty set of heads; a data set without a reference, or one that lacks a template.
+        NotApplicable: z is already what the ablation puts there, on all prompts.
 
     Wang et al. 2022, section 2.2 (mean ablation); Chan et al. 2022 ("Causal Scrubbing") on resampling.
     """
     checked = tuple(experiment.checkpoint.check_head(head) for head in as_heads(heads))
     (effect,) = _effects(experiment, [checked], ablation, at, metric, run)
-    return effect
+    return defined(effect)
 
 
 @cached
@@ -65,7 +67,7 @@ def ablation_sweep(
     metric: Metric | str = LOGIT_DIFF,
     layers: Iterable[int] | None = None,
 ) -> Table[Head]:
-    """The effect of ablating each head alone, layer by head."""
+    """The effect of ablating each head alone, layer by head; undefined where z is what the ablation puts there."""
     shape = experiment.checkpoint.shape
     chosen = range(shape.n_layers) if layers is None else list(layers)
     if not list(chosen):
@@ -81,23 +83,28 @@ def _effects(
     at: At,
     metric: Metric | str,
     run: str = "clean",
-) -> list[Measurement]:
-    """The effect of ablating sets of heads, each on its own."""
+) -> list[Measurement | str]:
+    """The effect of ablating sets of heads, each on its own, or why it is undefined."""
     score = as_metric(metric)
     sets = [tuple(Node("z", head.layer, head.head, at) for head in heads) for heads in several]
     source = ablated(experiment, [node for nodes in sets for node in nodes], ablation, seed=experiment.seed)
-    passes = patched(experiment, [[Patch(nodes, source)] for nodes in sets], metric=score, run=run)
+    patches = [Patch(nodes, source) for nodes in sets]
+    prompts = changed_prompts(experiment, patches, run, score.at)
+    jobs = [[patch] for patch, rows in zip(patches, prompts, strict=True) if rows]
+    passes = patched(experiment, jobs, metric=score, run=run)
     values = passes.values if score.score == "kl" else passes.values - experiment.scores(score, run)
     about: dict[str, Json] = {"ablation": ablation, "at": text_of(at), "metric": score.text, "run": run,
                               "seed": experiment.seed, "passes_from": passes.way}  # fmt: skip
-    return [
-        per_prompt(
-            experiment,
-            "ablation_effect",
-            one,
-            unit=score.unit,
+    effects: list[Measurement | str] = []
+    measured = iter(values)
+    for heads, nodes, rows in zip(several, sets, prompts, strict=True):
+        if not rows:
+            effects.append(nothing_ablated(experiment, f"z of {names_of(heads)} {place_of(nodes)}", ablation))
+            continue
+        effect = per_prompt(
+            experiment, "ablation_effect", next(measured), unit=score.unit,
             tolerance=score.noise(experiment.checkpoint.dtype),
             about={"heads": [str(head) for head in heads], **about},
-        )
-        for heads, one in zip(several, values, strict=True)
-    ]
+        )  # fmt: skip
+        effects.append(on_prompts(effect, rows))
+    return effects

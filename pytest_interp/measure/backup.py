@@ -8,11 +8,12 @@ from math import fsum
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pytest_interp.cache import cached, result_type
+from pytest_interp.engine.contrast import changed_prompts, nothing_ablated, place_of
 from pytest_interp.engine.interventions import Ablation, Node, Patch, ablated
 from pytest_interp.engine.passes import patched
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
-from pytest_interp.measure._per_prompt import per_prompt, ratio_noise
+from pytest_interp.measure._per_prompt import on_prompts, per_prompt, ratio_noise
 from pytest_interp.measure.dla import attribute, attributions, final_scale
 from pytest_interp.measurement import Json, Measurement
 from pytest_interp.positions import END
@@ -78,7 +79,8 @@ def backup_effect(
 
     Raises:
         UsageError: a head in both sets; mean ablation without a reference or with a template that it lacks.
-        NotApplicable: no watched head is after a knocked-out one, so that nothing could react.
+        NotApplicable: no watched head is after a knocked-out one, or the ablation takes nothing away, so that nothing
+            could react.
 
     Wang et al. 2022, section 3.4; McGrath et al. 2023 ("Hydra") on self-repair.
     """
@@ -103,7 +105,7 @@ def backup_effect(
     }
 
     def measured(quantity: str, values: Tensor, **more: Json) -> Measurement:
-        return per_prompt(experiment, quantity, values, about={**about, **more})
+        return on_prompts(per_prompt(experiment, quantity, values, about={**about, **more}), ablated.prompts)
 
     def by_head(values: Tensor, **more: Json) -> dict[Head, Measurement]:
         return {
@@ -142,19 +144,21 @@ def attributions_without(
     passes = ablated_pass(experiment, out, ablation, heads)
     values = attribute(experiment, heads, passes.kept, passes.live)
     about: dict[str, Json] = {"knocked_out": [str(head) for head in out], "ablation": ablation}
-    return heads_table(
-        {
-            head: per_prompt(
-                experiment, "direct_logit_attribution", values[:, i], about={"heads": [str(head)], **about}
-            )
-            for i, head in enumerate(heads)
-        }
-    )
+    written = {
+        head: per_prompt(experiment, "direct_logit_attribution", values[:, i], about={"heads": [str(head)], **about})
+        for i, head in enumerate(heads)
+    }
+    return heads_table({head: on_prompts(attribution, passes.prompts) for head, attribution in written.items()})
 
 
 class Ablated(NamedTuple):
-    """A knocked-out run: logit differences, kept activations, scales by group, and the direct effect taken away."""
+    """A knocked-out run: logit differences, kept activations, scales by group, and the direct effect taken away.
 
+    Attributes:
+        prompts: by row, those of which the knock-out takes anything away.
+    """
+
+    prompts: Sequence[int]
     logit_diffs: Tensor
     kept: Mapping[str, Sequence[Tensor]]
     frozen: list[Tensor]
@@ -167,6 +171,7 @@ def ablated_pass(experiment: Experiment, out: list[Head], ablation: Ablation, wa
 
     Raises:
         UsageError: an unknown ablation; mean ablation without a reference or with a template that it lacks.
+        NotApplicable: z of the heads at END is already what the ablation puts there, on all prompts.
     """
     checkpoint = experiment.checkpoint
     layers = sorted({head.layer for head in (*watched, *out)})
@@ -175,11 +180,14 @@ def ablated_pass(experiment: Experiment, out: list[Head], ablation: Ablation, wa
         keep.append(checkpoint.scale_hook)
     nodes = [Node("z", head.layer, head.head, END) for head in out]
     patch = Patch(tuple(nodes), ablated(experiment, nodes, ablation, seed=experiment.seed))
+    (prompts,) = changed_prompts(experiment, [patch], "clean")
+    if not prompts:
+        raise NotApplicable(nothing_ablated(experiment, f"z of {names_of(out)} {place_of(nodes)}", ablation))
     passes = patched(experiment, [[patch]], keep=keep)
     (kept,) = passes.kept
     frozen = final_scale(experiment, experiment.activations(keep, experiment.data.clean))
     removed = attributions(experiment, out) - attribute(experiment, out, kept, frozen)
-    return Ablated(passes.values[0], kept, frozen, final_scale(experiment, kept), removed.sum(1))
+    return Ablated(prompts, passes.values[0], kept, frozen, final_scale(experiment, kept), removed.sum(1))
 
 
 @cached
@@ -197,7 +205,7 @@ def self_repair(
     out = [checkpoint.check_head(head) for head in as_heads(knocked_out)]
     passes = ablated_pass(experiment, out, ablation)
     total = experiment.logit_diffs()
-    return per_prompt(
+    repaired = per_prompt(
         experiment,
         "self_repair",
         passes.logit_diffs - (total - passes.removed),
@@ -206,3 +214,21 @@ def self_repair(
         tolerance=ratio_noise(experiment, passes.removed),
         about={"knocked_out": [str(head) for head in out], "ablation": ablation, "at": "END"},
     )
+    return on_prompts(repaired, passes.prompts)
+
+
+@cached
+def removed_attribution(
+    experiment: Experiment, knocked_out: HeadLike | Iterable[HeadLike], *, ablation: Ablation = "mean"
+) -> Measurement:
+    """The direct logit attribution that a knock-out at END takes away, in logits: what self-repair is a share of.
+
+    Args:
+        experiment: checkpoint and data set.
+        knocked_out: the heads whose z at END is replaced.
+        ablation: as for :func:`backup_effect`.
+    """
+    out = [experiment.checkpoint.check_head(head) for head in as_heads(knocked_out)]
+    passes = ablated_pass(experiment, out, ablation)
+    about: dict[str, Json] = {"knocked_out": [str(head) for head in out], "ablation": ablation, "at": "END"}
+    return on_prompts(per_prompt(experiment, "removed_attribution", passes.removed, about=about), passes.prompts)

@@ -7,16 +7,17 @@ prompts of the same template and token length), MLPs left as they are; ``F(M)`` 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pytest_interp.cache import cached
 from pytest_interp.circuit import Circuit
+from pytest_interp.engine.contrast import changed_prompts, nothing_ablated
 from pytest_interp.engine.interventions import At, Node, Patch, ablated
 from pytest_interp.engine.passes import patched
-from pytest_interp.errors import UsageError
+from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_head, as_heads, names_of
-from pytest_interp.measure._per_prompt import per_prompt, ratio_noise
+from pytest_interp.measure._per_prompt import on_prompts, per_prompt, ratio_noise
 from pytest_interp.measurement import Json, Measurement
 
 if TYPE_CHECKING:
@@ -42,19 +43,42 @@ def faithfulness(experiment: Experiment, circuit: CircuitLike, *, metric: Metric
 
     Raises:
         UsageError: an empty circuit, a head that is not there, a data set without a reference.
+        NotApplicable: what is left out is on all prompts what the ablation puts there.
 
     Wang et al. 2022, section 4, who give ``|F(M) - F(C)|``.
     """
     kept = nodes_of(experiment, circuit)
     alone = _alone(experiment, kept)
     about: dict[str, Json] = {"heads": [str(head) for head in kept], "at": _places(kept), "ablation": "mean"}
+    prompts = _ablated_prompts(experiment, *_outside(experiment, kept), "every head outside of the circuit")
     if metric == "logit_diff":
-        return per_prompt(experiment, "faithfulness", alone, about=about)
+        return on_prompts(per_prompt(experiment, "faithfulness", alone, about=about), prompts)
     if metric != "of_model":
         raise UsageError(f"metric is {metric!r}; allowed: 'of_model', 'logit_diff'")
     whole = experiment.logit_diffs()
     noise = ratio_noise(experiment, whole)
-    return per_prompt(experiment, "faithfulness", alone, unit="of model", scale=whole, tolerance=noise, about=about)
+    share = per_prompt(experiment, "faithfulness", alone, unit="of model", scale=whole, tolerance=noise, about=about)
+    return on_prompts(share, prompts)
+
+
+@cached
+def kept_effect(experiment: Experiment, circuit: CircuitLike, heads: Iterable[HeadLike]) -> Measurement:
+    """What heads of a circuit keep when every other head is mean-ablated: F(heads) - F(no head), in logits.
+
+    Args:
+        experiment: checkpoint and data set with a reference.
+        circuit: the circuit, which says where its heads are kept.
+        heads: which of its heads are kept.
+
+    Raises:
+        UsageError: a head that the circuit does not have.
+    """
+    places = nodes_of(experiment, circuit)
+    chosen = _subset(places, heads, "the kept set")
+    values = _alone(experiment, {head: places[head] for head in chosen}) - _alone(experiment, {})
+    return per_prompt(
+        experiment, "kept_effect", values, about={"heads": [str(head) for head in chosen], "ablation": "mean"}
+    )
 
 
 @cached
@@ -105,6 +129,7 @@ def minimality(
 
     Raises:
         UsageError: K contains the head, or a head that the circuit does not have.
+        NotApplicable: what the head writes is on all prompts what the ablation puts there.
 
     Wang et al. 2022, section 4.2.
     """
@@ -121,11 +146,13 @@ def minimality(
         "without": [str(one) for one in lost],
         "ablation": "mean",
     }
+    prompts = _ablated_prompts(experiment, [Node("z", tested.layer, tested.head, kept[tested])], [], str(tested))
     if metric == "logit_diff":
-        return per_prompt(experiment, "minimality", values, about=about)
+        return on_prompts(per_prompt(experiment, "minimality", values, about=about), prompts)
     whole = experiment.logit_diffs()
     noise = ratio_noise(experiment, whole)
-    return per_prompt(experiment, "minimality", values, unit="of model", scale=whole, tolerance=noise, about=about)
+    share = per_prompt(experiment, "minimality", values, unit="of model", scale=whole, tolerance=noise, about=about)
+    return on_prompts(share, prompts)
 
 
 def nodes_of(experiment: Experiment, circuit: CircuitLike) -> dict[Head, At]:
@@ -162,10 +189,23 @@ def random_circuits(experiment: Experiment, nodes: Mapping[Head, At], count: int
 
 def _alone(experiment: Experiment, kept: Mapping[Head, At]) -> Tensor:
     """The logit difference of each prompt with every head-position outside mean-ablated."""
-    shape = experiment.checkpoint.shape
-    everything = [Node("z", layer) for layer in range(shape.n_layers)]
-    spared = [Node("z", head.layer, head.head, at) for head, at in kept.items()]
-    return _ablate(experiment, everything, spared)
+    return _ablate(experiment, *_outside(experiment, kept))
+
+
+def _outside(experiment: Experiment, kept: Mapping[Head, At]) -> tuple[list[Node], list[Node]]:
+    """All heads at all positions, and those of them that are spared."""
+    everything = [Node("z", layer) for layer in range(experiment.checkpoint.shape.n_layers)]
+    return everything, [Node("z", head.layer, head.head, at) for head, at in kept.items()]
+
+
+def _ablated_prompts(experiment: Experiment, nodes: Sequence[Node], spared: Sequence[Node], what: str) -> Sequence[int]:
+    """The prompts, by row, of which mean ablation takes anything away."""
+    (prompts,) = changed_prompts(
+        experiment, [Patch(tuple(nodes), ablated(experiment, nodes, "mean"), tuple(spared))], "clean"
+    )
+    if not prompts:
+        raise NotApplicable(nothing_ablated(experiment, f"z of {what}", "mean"))
+    return prompts
 
 
 def _ablate(experiment: Experiment, nodes: list[Node], spared: list[Node] | None = None) -> Tensor:

@@ -9,7 +9,7 @@ from pytest_interp.cache import cached
 from pytest_interp.engine.interventions import Ablation
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import HeadLike, as_heads
-from pytest_interp.measure._per_prompt import per_prompt
+from pytest_interp.measure._per_prompt import on_prompts, per_prompt
 from pytest_interp.measure.backup import ablated_pass
 from pytest_interp.measurement import Json, Measurement
 
@@ -36,15 +36,19 @@ def logit_diff(
     Returns:
         One value for each prompt, in logits; any real number, 0 where the model does not distinguish.
 
+    Raises:
+        UsageError: an unknown run, head or ablation; heads that are knocked out in another run than the clean one.
+        NotApplicable: the knock-out takes nothing away on any prompt.
+
     Wang et al. 2022, section 2.
     """
     if without:
         if run != "clean":
             raise UsageError(f"heads are knocked out in the clean run only; run is {run!r}")
         heads = [experiment.checkpoint.check_head(head) for head in as_heads(without)]
-        values = ablated_pass(experiment, heads, ablation).logit_diffs
+        ablated = ablated_pass(experiment, heads, ablation)
         about: dict[str, Json] = {"run": run, "knocked_out": [str(head) for head in heads], "ablation": ablation}
-        return per_prompt(experiment, "logit_diff", values, about=about)
+        return on_prompts(per_prompt(experiment, "logit_diff", ablated.logit_diffs, about=about), ablated.prompts)
     return per_prompt(experiment, "logit_diff", experiment.logit_diffs(run), about={"run": run})
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 from pytest_interp.cache import cached
+from pytest_interp.engine.contrast import changed_prompts, no_change, place_of, require_contrast
 from pytest_interp.engine.interventions import HEAD_SITES, LAYER_SITES, At, Node, Patch, from_run, text_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric, as_metric
 from pytest_interp.engine.passes import patched
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.heads import Head, HeadLike, KVHead, as_heads
-from pytest_interp.measure._per_prompt import per_prompt, ratio_noise
+from pytest_interp.measure._per_prompt import defined, on_prompts, per_prompt, ratio_noise
 from pytest_interp.measurement import Json, Measurement
 from pytest_interp.table import Table, heads_table
 
@@ -56,16 +57,17 @@ def head_patch_effect(
 
     Returns:
         For ``recovered`` a ratio of means, with the numerator and the denominator of each prompt; any real number.
+        Prompts on which both runs are equal at every exchanged place are left out and counted (``left_out``).
 
     Raises:
         UsageError: an unknown head, activation, position or corruption; runs that do not differ.
-        NotApplicable: the architecture has no such site.
+        NotApplicable: the architecture has no such site; both runs are equal there on all prompts.
 
     Wang et al. 2022, section 3; Zhang and Nanda 2023 on direction and corruption.
     """
     cell = _of_heads(experiment, heads, activation, at)
     (effect,) = _effects(experiment, "head_patch_effect", [cell], direction, corruption, metric)
-    return effect
+    return defined(effect)
 
 
 @cached
@@ -94,13 +96,13 @@ def patch_effect(
 
     Raises:
         UsageError: an unknown site, layer, position or corruption; runs that do not differ.
-        NotApplicable: the architecture has no such site.
+        NotApplicable: the architecture has no such site; both runs are equal there on all prompts.
 
     Meng et al. 2022 (causal tracing); Wang et al. 2022, section 3.
     """
     cell = _of_layer(experiment, site, layer, at)
     (effect,) = _effects(experiment, "patch_effect", [cell], direction, corruption, metric)
-    return effect
+    return defined(effect)
 
 
 @cached
@@ -129,6 +131,9 @@ def patch_sweep(
         corruption: the corrupted run.
         metric: as for :func:`head_patch_effect`.
 
+    Returns:
+        A table; a cell where both runs are equal on all prompts is undefined, not 0.
+
     TransformerLens ``patching.get_act_patch_*`` gives the mean over prompts of each cell; these are per prompt.
     """
     _check(site, (*LAYER_SITES, *HEAD_SITES), "site")
@@ -138,7 +143,7 @@ def patch_sweep(
         columns = named_positions(experiment) if positions is None else positions
         streams = {(layer, at): _of_layer(experiment, site, layer, at) for layer in chosen for at in columns}
         effects = _effects(experiment, "patch_effect", list(streams.values()), direction, corruption, metric)
-        return Table(dict(zip(streams, effects, strict=True)), ("layer", "position"))
+        return Table.of(dict(zip(streams, effects, strict=True)), ("layer", "position"))
     heads: Sequence[Head | KVHead] = [Head(layer, head) for layer in chosen for head in range(shape.n_heads)]
     if site in ("k", "v") and shape.n_kv_heads < shape.n_heads:
         heads = sorted({checkpoint.kv_head(Head(layer, head)) for layer in chosen for head in range(shape.n_heads)})
@@ -147,7 +152,7 @@ def patch_sweep(
     effects = _effects(experiment, "head_patch_effect", list(cells.values()), direction, corruption, metric)
     if positions is None:
         return heads_table(dict(zip(heads, effects, strict=True)))
-    return Table(dict(zip(cells, effects, strict=True)), ("head", "position"))
+    return Table.of(dict(zip(cells, effects, strict=True)), ("head", "position"))
 
 
 def named_positions(experiment: Experiment) -> Sequence[str | int]:
@@ -164,7 +169,11 @@ def flips(experiment: Experiment, corruption: str) -> Measurement:
 
     Returns:
         0 or 1 for each prompt; the tolerance counts the prompts that float noise could turn.
+
+    Raises:
+        UsageError: no such corruption, or one that changes no prompt.
     """
+    require_contrast(experiment, corruption)
     clean, corrupted = experiment.logit_diffs("clean"), experiment.logit_diffs(corruption)
     flipped = (clean > 0) & (corrupted < 0)
     close = (clean.abs().minimum(corrupted.abs()) <= experiment.noise).float().mean()
@@ -241,21 +250,20 @@ def _effects(
     direction: Direction,
     corruption: str,
     metric: Metric | str,
-) -> list[Measurement]:
-    """The effect of exchanging each cell on its own."""
+) -> list[Measurement | str]:
+    """The effect of exchanging each cell on its own, or why it is undefined."""
     if direction not in get_args(Direction):
         raise UsageError(
             f"direction is {direction!r}; allowed: 'denoise' (clean into corrupted), 'noise' (the reverse)"
         )
-    given, target = ("clean", corruption) if direction == "denoise" else (corruption, "clean")
-    if experiment.data.run(corruption).digest == experiment.data.clean.digest or corruption == "clean":
-        raise UsageError(
-            f"the corruption {corruption!r} of {experiment.data.name} changes no prompt: an effect between equal runs "
-            "is undefined; pass one that does"
-        )
+    require_contrast(experiment, corruption)
+    origin, target = ("clean", corruption) if direction == "denoise" else (corruption, "clean")
     score = LOGIT_DIFF if metric == "recovered" else as_metric(metric)
-    source = from_run(experiment, [node for cell in cells for node in cell.nodes], given)
-    passes = patched(experiment, [[Patch(cell.nodes, source)] for cell in cells], metric=score, run=target)
+    source = from_run(experiment, [node for cell in cells for node in cell.nodes], origin)
+    patches = [Patch(cell.nodes, source) for cell in cells]
+    prompts = changed_prompts(experiment, patches, target, score.at)
+    jobs = [[patch] for patch, rows in zip(patches, prompts, strict=True) if rows]
+    passes = patched(experiment, jobs, metric=score, run=target)
     about = {"direction": direction, "corruption": corruption, "passes_from": passes.way,
              "metric": "recovered" if metric == "recovered" else score.text}  # fmt: skip
     scale: Tensor | None = None
@@ -265,7 +273,20 @@ def _effects(
         unit, noise, values = "recovered", ratio_noise(experiment, scale), values - experiment.logit_diffs(corruption)
     elif score.score != "kl":
         values = values - experiment.scores(score, target)
-    return [
-        per_prompt(experiment, quantity, one, unit=unit, scale=scale, tolerance=noise, about={**cell.about, **about})
-        for cell, one in zip(cells, values, strict=True)
-    ]
+    effects: list[Measurement | str] = []
+    measured = iter(values)
+    for cell, rows in zip(cells, prompts, strict=True):
+        if not rows:
+            effects.append(no_change(experiment, _named(cell), cell.nodes, corruption, score.at))
+            continue
+        effect = per_prompt(experiment, quantity, next(measured), unit=unit, scale=scale, tolerance=noise,
+                            about={**cell.about, **about})  # fmt: skip
+        effects.append(on_prompts(effect, rows))
+    return effects
+
+
+def _named(cell: _Cell) -> str:
+    """A cell for a reader: ``z of 0.0 at S1+1``, ``resid_pre of layer 1 at IO``."""
+    heads = cell.about.get("heads")
+    owner = ", ".join(map(str, heads)) if isinstance(heads, list) else f"layer {cell.about['layer']}"
+    return f"{cell.about['activation']} of {owner} {place_of(cell.nodes)}"

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from pytest_interp.cache import cached
+from pytest_interp.engine.contrast import changed_prompts, no_change, place_of, require_contrast
 from pytest_interp.engine.interventions import At, Node, Patch, from_run, recorded, text_of
 from pytest_interp.engine.passes import Passes, patched
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
-from pytest_interp.measure._per_prompt import per_prompt, ratio_noise
+from pytest_interp.measure._per_prompt import defined, on_prompts, per_prompt, ratio_noise
 from pytest_interp.measurement import Json, Measurement
 from pytest_interp.positions import END
 from pytest_interp.table import Table, heads_table
@@ -61,12 +62,13 @@ def path_patch_effect(
 
     Raises:
         UsageError: an unknown head, corruption or position; ``into`` missing or not wanted.
-        NotApplicable: no receiver comes after a sender: the effect is undefined, not zero.
+        NotApplicable: no receiver comes after a sender, or what the senders write at the receivers' positions is equal
+            in both runs: the effect is undefined, not zero.
 
     Wang et al. 2022, section 2.2 and appendix B; Goldowsky-Dill et al. 2023.
     """
     (effect,) = _effects(experiment, [as_heads(senders)], receivers, into, at, corruption, mlps, metric)
-    return effect
+    return defined(effect)
 
 
 @cached
@@ -81,7 +83,10 @@ def path_patch_sweep(
     metric: Literal["logit_diff", "of_clean"] = "logit_diff",
     layers: Iterable[int] | None = None,
 ) -> Table[Head]:
-    """The path patching effect of each head alone into the receivers, layer by head; later heads are left out."""
+    """The path patching effect of each head alone into the receivers, layer by head.
+
+    Later heads are left out; a head that writes the same in both runs at the receivers' positions is undefined.
+    """
     shape = experiment.checkpoint.shape
     last = shape.n_layers if receivers == "logits" else max(head.layer for head in as_heads(receivers))
     chosen = [layer for layer in (range(shape.n_layers) if layers is None else layers) if layer < last]
@@ -101,17 +106,19 @@ def _effects(
     corruption: str,
     mlps: MLPs,
     metric: str,
-) -> list[Measurement]:
-    """The effect of several sets of senders, each on its own."""
+) -> list[Measurement | str]:
+    """The effect of several sets of senders, each on its own, or why it is undefined."""
     sent = [[experiment.checkpoint.check_head(head) for head in heads] for heads in several]
     received = _receivers(experiment, receivers, into, sent)
     if mlps not in get_args(MLPs):
         raise UsageError(f"mlps is {mlps!r}; allowed: 'recompute', 'freeze'")
     if metric not in ("logit_diff", "of_clean"):
         raise UsageError(f"metric is {metric!r}; allowed: 'logit_diff', 'of_clean'")
-    if experiment.data.run(corruption).digest == experiment.data.clean.digest or corruption == "clean":
-        raise UsageError(f"the corruption {corruption!r} changes no prompt: nothing would be sent along the path")
-    jobs = _first_pass(experiment, sent, corruption, mlps)
+    require_contrast(experiment, corruption)
+    crossings = _crossings(experiment, sent, received, at, corruption)
+    prompts = changed_prompts(experiment, crossings, "clean")
+    acting = [heads for heads, rows in zip(sent, prompts, strict=True) if rows]
+    jobs = _first_pass(experiment, acting, corruption, mlps)
     if received:
         keep = sorted({experiment.checkpoint.hook(str(into), head.layer) for head in received})
         first = patched(experiment, jobs, metric=None, keep=keep, alone=at)
@@ -130,16 +137,34 @@ def _effects(
         "passes_from": passes.way,
     }
     of_clean: dict[str, Any] = {"unit": "of clean", "scale": clean, "tolerance": ratio_noise(experiment, clean)}
-    return [
-        per_prompt(
-            experiment,
-            "path_patch_effect",
-            one - clean,
-            about={"heads": [str(head) for head in heads], **about},
-            **(of_clean if metric == "of_clean" else {}),
-        )
-        for heads, one in zip(sent, passes.values, strict=True)
+    effects: list[Measurement | str] = []
+    measured = iter(passes.values)
+    for heads, crossing, rows in zip(sent, crossings, prompts, strict=True):
+        if not rows:
+            what = f"what {names_of(heads)} sends {place_of(crossing.nodes)}"
+            effects.append(no_change(experiment, what, crossing.nodes, corruption))
+            continue
+        named = {"heads": [str(head) for head in heads], **about}
+        ratio = of_clean if metric == "of_clean" else {}
+        effect = per_prompt(experiment, "path_patch_effect", next(measured) - clean, about=named, **ratio)
+        effects.append(on_prompts(effect, rows))
+    return effects
+
+
+def _crossings(
+    experiment: Experiment, sent: Sequence[Sequence[Head]], received: Sequence[Head], at: At, corruption: str
+) -> list[Patch]:
+    """For each set of senders what crosses over to the receivers: z at the receivers' own positions.
+
+    All other attention is held at its clean values, so nothing travels from one position to another.
+    """
+    last = max((head.layer for head in received), default=experiment.checkpoint.shape.n_layers)
+    sets = [
+        tuple(Node("z", head.layer, head.head, at if received else END) for head in heads if head.layer < last)
+        for heads in sent
     ]
+    source = from_run(experiment, [node for nodes in sets for node in nodes], corruption)
+    return [Patch(nodes, source) for nodes in sets]
 
 
 def _receivers(

@@ -13,6 +13,7 @@ from math import fsum
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pytest_interp.checkpoints.gradients import node_scores
+from pytest_interp.engine.contrast import require_contrast
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.heads import Head
 from pytest_interp.measure.patching import named_positions
@@ -85,8 +86,7 @@ def attribution_screen(
     if site not in get_args(Site):
         raise UsageError(f"site is {site!r}; allowed: 'z', 'mlp_out'{nearest(site, get_args(Site))}")
     data, other = experiment.data, experiment.data.run(corruption)
-    if other.digest == data.clean.digest or corruption == "clean":
-        raise UsageError(f"the corruption {corruption!r} changes no prompt: there is nothing to estimate")
+    require_contrast(experiment, corruption)
     columns = named_positions(experiment) if site == "mlp_out" and positions is None else positions
     sums: dict[Any, list[float]] = {}
     for group, twin in zip(data.clean.groups, other.groups, strict=True):

@@ -87,6 +87,8 @@ def summarise(reports: Iterable[Any], *, verbose: bool) -> list[Line]:
         for row in mine:
             if verbose or row.outcome not in ("supported", "not applicable"):
                 lines += _detail(row)
+        if not verbose:
+            lines += _caveats(mine)
     return lines
 
 
@@ -140,6 +142,19 @@ def _kind(report: Any, outcome: dict[str, Any], reason: str) -> tuple[str, str]:
     return failing[-1] if failing else snapshot, ""
 
 
+def _caveats(rows: Iterable[Row]) -> list[Line]:
+    """What supported claims say less than they seem to: a control does the same, a member adds nothing."""
+    lines: list[Line] = []
+    for row in (row for row in rows if row.outcome == "supported"):
+        caveats = [caveat for record in row.records for caveat in record["caveats"]]
+        if not caveats:
+            continue
+        lines.append(Line(f"  {'supported, but':<16} {short(row.claim, row.checkpoint)}", {"yellow": True}))
+        for part in dict.fromkeys(caveats):
+            lines += [Line(f"{'':19}{text}") for text in textwrap.wrap(part, WIDTH - 19, subsequent_indent="  ")]
+    return lines
+
+
 def _detail(row: Row) -> list[Line]:
     markup = _MARKUP.get(row.outcome, {})
     status = f"  ({row.snapshot})" if row.snapshot in ("new number", "other prompts", "updated") else ""
@@ -152,6 +167,8 @@ def _detail(row: Row) -> list[Line]:
         if record["controls"]:
             text = textwrap.wrap(f"controls {'; '.join(record['controls_shown'])}", WIDTH - 19, subsequent_indent="  ")
             lines += [Line(f"{'':19}{part}") for part in text]
+        for caveat in record["caveats"]:
+            lines += [Line(f"{'':19}{part}") for part in textwrap.wrap(caveat, WIDTH - 19, subsequent_indent="  ")]
         for key in (key for key in ("to paste", "worst") if key in record["details"]):
             text = textwrap.wrap(f"{key}: {record['details'][key]}", WIDTH - 19, subsequent_indent="  ")
             lines += [Line(f"{'':19}{part}") for part in text]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from statistics import median
 
 from pytest_interp.measurement import quote
-from pytest_interp.verdict.judge import Control, Verdict, worst
+from pytest_interp.verdict.evidence import Control
+from pytest_interp.verdict.judge import Verdict, worst
 
 FEW = 4  # controls of a kind up to which each is named
 WIDTH = 72  # pytest puts eight columns before it
@@ -42,6 +43,10 @@ def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) ->
         lines += _row("siblings", "; ".join(map(str, siblings)))
     for key, detail in verdict.details.items():
         lines += _row(key, detail if isinstance(detail, str) else str(detail))
+    if verdict.members:
+        lines += _row("members", "; ".join(map(str, verdict.members)))
+    for caveat in verdict.caveats:
+        lines += _row("caveat", caveat)
     for note in verdict.notes:
         lines += _row("note", note)
     return "\n".join(lines)

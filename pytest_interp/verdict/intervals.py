@@ -101,3 +101,17 @@ def exact_interval(successes: float, n: int, level: float) -> tuple[float, float
     low = 0.0 if successes <= 0 else float(betaincinv(successes, n - successes + 1, tail))
     high = 1.0 if successes >= n else float(betaincinv(successes + 1, n - successes, 1 - tail))
     return low, high
+
+
+def ends_of(measurement: Measurement) -> tuple[float, float]:
+    """The ends of a sampled population's interval; of a fixed one, or of one template, the value itself."""
+    if measurement.population == "fixed" or len(set(measurement.clusters)) < 2:
+        return measurement.value, measurement.value
+    interval = interval_of(measurement)
+    return interval.low, interval.high
+
+
+def side_of_zero(measurement: Measurement) -> int:
+    """1 or -1 where a value is surely above or below 0 by more than float noise, else 0."""
+    low, high = ends_of(measurement)
+    return 1 if low > measurement.tolerance else -1 if high < -measurement.tolerance else 0

@@ -1,4 +1,4 @@
-"""From a measurement and a bound to a verdict: the bound grammar, intervals, outcomes.
+"""From a measurement and a bound to a verdict.
 
 A fixed population is decided by its value within numeric tolerance. A sampled one is decided by a two-sided
 t interval over template means: supported if the interval lies inside the accepted region by more than float
@@ -15,39 +15,14 @@ from typing import Any, Literal, TypeAlias
 from pytest_interp.errors import NotApplicable
 from pytest_interp.measurement import Measurement, mean, quote
 from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.evidence import Control, Member, Specificity
 from pytest_interp.verdict.intervals import Interval, exact_interval, interval_of, quantile
 
 Outcome: TypeAlias = Literal["supported", "refuted", "inconclusive"]
 MIN_CLUSTERS = 8
-
-
-@dataclass(frozen=True)
-class Control:
-    """The same measurement where the claim should not hold: its label, its value or why there is none, its kind."""
-
-    label: str
-    value: float | None
-    reason: str = ""
-    kind: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.label} {self.reason or 'none' if self.value is None else quote(self.value)}"
-
-
-@dataclass(frozen=True)
-class Specificity:
-    """Of which other heads the same is true, of how many."""
-
-    true: tuple[str, ...]
-    others: int
-
-    def __str__(self) -> str:
-        return f"also true of {len(self.true)} of {self.others} other heads"
-
-    @property
-    def unspecific(self) -> bool:
-        """Whether it is true of most heads."""
-        return 2 * len(self.true) > self.others
+MAX_RATIO_NOISE = 0.25
+"""How far float noise may move a ratio, or widen a bound as a share of its half-width; beyond it nothing is decided."""
+RANK: dict[Outcome, int] = {"refuted": 0, "inconclusive": 1, "supported": 2}
 
 
 @dataclass(frozen=True)
@@ -60,7 +35,9 @@ class Verdict:
         bound: the accepted region.
         interval: for a sampled population.
         notes: what a reader must know, a sentence each.
+        caveats: why a supported verdict may say less than it seems to, a sentence each.
         controls: the same measurement on other heads, other names, a random model.
+        members: what each head of a claimed set adds; empty for single heads.
         specific: of how many other heads the same is true; None where it was not looked at.
         details: further numbers of the same assertion, by name.
     """
@@ -70,7 +47,9 @@ class Verdict:
     bound: Bound
     interval: Interval | None
     notes: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
     controls: tuple[Control, ...] = ()
+    members: tuple[Member, ...] = ()
     specific: Specificity | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -96,11 +75,15 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
     # Of a share the tolerance says how much noise could flip; what counts against a claim counts against it.
     noise = 0.0 if measurement.unit == "share" else measurement.tolerance
     require_defined(measurement)
+    require_resolution(measurement, bound)
+    notes = []
+    if isinstance(left_out := measurement.about.get("left_out"), int):
+        total = left_out + len(measurement.values)
+        notes.append(f"{left_out} of {total} prompts left out: the intervention can change nothing there")
     if measurement.population == "fixed":
         accepted = bound.accepts(measurement.value, -noise if bound.strict else noise)
-        return Verdict("supported" if accepted else "refuted", measurement, bound, None)
+        return Verdict("supported" if accepted else "refuted", measurement, bound, None, tuple(notes))
     interval = interval_of(measurement, level)
-    notes = []
     if interval.clusters < MIN_CLUSTERS:
         notes.append(f"only {interval.clusters} templates: with fewer than {MIN_CLUSTERS} the interval is rough")
     if interval.low == interval.high:
@@ -124,8 +107,11 @@ def require_defined(measurement: Measurement) -> None:
     """
     if not measurement.scale:
         return
-    if measurement.tolerance >= 1 or mean(measurement.scale) == 0:
-        raise NotApplicable(f"{measurement.quantity} is undefined: its denominator is within float noise of 0")
+    if measurement.tolerance >= MAX_RATIO_NOISE or mean(measurement.scale) == 0:
+        raise NotApplicable(
+            f"{measurement.quantity} is undefined: its denominator, {quote(mean(measurement.scale))}, is within "
+            f"{1 / MAX_RATIO_NOISE:g} times float noise of 0"
+        )
     if measurement.population == "fixed":
         return
     bottom = Measurement(
@@ -136,6 +122,25 @@ def require_defined(measurement: Measurement) -> None:
         raise NotApplicable(
             f"{measurement.quantity} is undefined: the interval of clean - corrupted contains 0 "
             f"({quote(interval.low)} to {quote(interval.high)} logits); the model does not tell the two runs apart"
+        )
+
+
+def require_resolution(measurement: Measurement, bound: Bound) -> None:
+    """A bound with two ends must be wider than what float noise adds to it.
+
+    A fixed value is accepted within its numeric tolerance of the bound. Where that is wide, as for a ratio with a small
+    denominator or in half precision, ``near`` would accept anything.
+
+    Raises:
+        NotApplicable: the tolerance is more than a quarter of the bound's half-width.
+    """
+    half_width = (bound.high - bound.low) / 2
+    widened = measurement.population == "fixed" and measurement.unit != "share"
+    if isfinite(half_width) and (widened or measurement.scale) and measurement.tolerance > MAX_RATIO_NOISE * half_width:
+        raise NotApplicable(
+            f"{measurement.quantity}: float noise may move it by {measurement.tolerance:.2g} here, which is more than "
+            f"a quarter of what the bound allows to either side ({half_width:.2g}): any answer would be chance. Take a "
+            "wider bound, a higher precision, or prompts with a larger denominator"
         )
 
 

@@ -13,7 +13,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from pytest_interp.verdict.evidence import Member
 from pytest_interp.verdict.failure_message import controls_shown, specific_shown
+from pytest_interp.verdict.intervals import ends_of
 from pytest_interp.verdict.judge import Verdict
 
 Record: TypeAlias = dict[str, Any]
@@ -91,12 +93,25 @@ def record_of(verdict: Verdict, subject: str) -> Record:
         "templates": None if interval is None else interval.clusters,
         "controls": [[control.label, control.value] for control in verdict.controls],
         "controls_shown": controls_shown(verdict),
+        "same": [control.label for control in verdict.controls if control.same],
+        "members": [_member(member) for member in verdict.members],
         "specific": None if verdict.specific is None else specific_shown(verdict),
         "version": measurement.version,
         "notes": list(verdict.notes),
+        "caveats": list(verdict.caveats),
         "details": dict(verdict.details),
         "about": dict(measurement.about),
     }
+
+
+def _member(member: Member) -> Record:
+    effects = {"alone": member.alone, "marginal": member.marginal}
+    values = {name: None if effect is None else effect.value for name, effect in effects.items()}
+    ends = {
+        f"{name}_interval": None if effect is None or effect.population == "fixed" else list(ends_of(effect))
+        for name, effect in effects.items()
+    }
+    return {"member": member.label, "contribution": member.contribution, **values, **ends}
 
 
 def worst_of(records: list[Record]) -> list[Record]:

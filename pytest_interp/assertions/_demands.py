@@ -1,0 +1,91 @@
+"""What a claim demands: of the number itself, of its controls, of each member of a set of heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+from pytest_interp.errors import UsageError
+from pytest_interp.verdict.bound import Bound
+
+
+class PlainBoundArgs(TypedDict, total=False):
+    """The bound grammar: exactly one of these."""
+
+    at_least: float
+    at_most: float
+    between: Sequence[float]
+    near: Sequence[float]
+
+
+class BoundArgs(PlainBoundArgs, total=False):
+    """The bound grammar, and what is demanded of controls.
+
+    Attributes:
+        controls_at_least, controls_at_most: what every control must be.
+    """
+
+    controls_at_least: float
+    controls_at_most: float
+
+
+class SetBoundArgs(BoundArgs, total=False):
+    """The same for claims about a set of heads, with what is demanded of each member.
+
+    Attributes:
+        members_at_least, members_at_most: what the effect of each member must be.
+        members: ``alone`` (the default) or ``marginal``: the set's effect minus that of the set without the member.
+    """
+
+    members_at_least: float
+    members_at_most: float
+    members: Literal["alone", "marginal"]
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What a claim demands.
+
+    Attributes:
+        bound: of the number itself.
+        controls: of every control; None where nothing is demanded.
+        members: of every member of a set; None where nothing is demanded.
+        marginal: whether a member is judged by what it adds to the rest of the set, not by its effect alone.
+    """
+
+    bound: Bound
+    controls: Bound | None = None
+    members: Bound | None = None
+    marginal: bool = False
+
+    @classmethod
+    def of(cls, arguments: Any, default: Bound | None = None) -> Demands:
+        """The demands that an assertion's keyword arguments state.
+
+        Args:
+            arguments: of :class:`BoundArgs` or :class:`SetBoundArgs`.
+            default: the bound where none is stated.
+
+        Raises:
+            UsageError: none or several bounds; an unknown argument; ``members=`` without a bound on members.
+        """
+        rest = dict(arguments)
+        controls, members = (_side(rest, what) for what in ("controls", "members"))
+        by = rest.pop("members", None)
+        if by not in (None, "alone", "marginal"):
+            raise UsageError(f"members is {by!r}; allowed: 'alone', 'marginal'")
+        if by and members is None:
+            raise UsageError(f"members={by!r} says how members are judged; add members_at_least= or members_at_most=")
+        bound = default if default is not None and not rest else Bound.of(**rest)
+        return cls(bound, controls, members, by == "marginal")
+
+
+def _side(arguments: dict[str, Any], what: str) -> Bound | None:
+    """The one-sided bound on all controls or members; both sides together are a band."""
+    low, high = arguments.pop(f"{what}_at_least", None), arguments.pop(f"{what}_at_most", None)
+    if low is not None and high is not None:
+        return Bound.of(between=(low, high))
+    if low is None and high is None:
+        return None
+    return Bound.of(at_least=low) if high is None else Bound.of(at_most=high)

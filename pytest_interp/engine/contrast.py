@@ -1,0 +1,156 @@
+"""Which prompts an intervention can change at all: where what is put in place differs from what stood there.
+
+Under a corruption that exchanges S2, everything before S2 is equal in both runs. A patch there leaves each prompt as it
+was, whatever the head does, so its effect is undefined and not 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import torch
+
+from pytest_interp.engine.interventions import HEAD_SITES, Ablation, Node, Patch, Source, positions_of, text_of
+from pytest_interp.errors import UsageError
+from pytest_interp.measurement import ACTIVATION_NOISE
+from pytest_interp.positions import END
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
+    from torch import Tensor
+
+    from pytest_interp.engine.experiment import Experiment
+
+Changed: TypeAlias = "Bool[Tensor, 'row pos head']"
+
+
+def require_contrast(experiment: Experiment, corruption: str) -> None:
+    """Refuses a corruption whose prompts are those of the clean run.
+
+    Raises:
+        UsageError: no such corruption, or one that changes no token.
+    """
+    data = experiment.data
+    if corruption == "clean" or data.run(corruption).inputs == data.clean.inputs:
+        raise UsageError(
+            f"the corruption {corruption!r} of {data.name} changes no prompt: an effect between equal runs is "
+            "undefined; pass one that does"
+        )
+
+
+def changed_prompts(
+    experiment: Experiment, patches: Sequence[Patch], run: str, read: str | int = END
+) -> list[list[int]]:
+    """For each patch the prompts, by row of the data set, on which it replaces anything by something else.
+
+    Two activations are equal where no dimension differs by more than float noise, relative to the largest size that
+    any head has at that position of that prompt.
+
+    Args:
+        experiment: checkpoint and data set.
+        patches: each is looked at on its own.
+        run: which prompts would run: ``clean`` or a corruption.
+        read: the position whose logits are read: what is replaced after it cannot reach them.
+    """
+    hooks = {node: experiment.checkpoint.hook(node.site, node.layer) for patch in patches for node in patch.nodes}
+    unedited = experiment.activations(sorted(set(hooks.values())), experiment.data.run(run))
+    prompts: list[list[int]] = [[] for _ in patches]
+    for index, group in enumerate(experiment.data.clean.groups):
+        changed: dict[tuple[int, str], Changed] = {}
+        for number, patch in enumerate(patches):
+            reached = torch.zeros(len(group.rows), dtype=torch.bool)
+            for node in patch.nodes:
+                hook = hooks[node]
+                key = (id(patch.source), hook)
+                if key not in changed:
+                    changed[key] = _changed(experiment, patch.source, node.site, hook, index, unedited[hook][index])
+                    if read != END:
+                        (last,) = positions_of(experiment, index, read)
+                        assert last is not None
+                        changed[key] &= (torch.arange(changed[key].shape[1]) <= last.cpu()[:, None])[..., None]
+                spared = [spare for spare in patch.spare if (spare.site, spare.layer) == (node.site, node.layer)]
+                reached |= _reached(experiment, index, _cleared(experiment, index, changed[key], spared), node)
+            prompts[number] += [row for row, reaches in zip(group.rows, reached.tolist(), strict=True) if reaches]
+    return [sorted(rows) for rows in prompts]
+
+
+def _changed(experiment: Experiment, source: Source, site: str, hook: str, index: int, value: Tensor) -> Changed:
+    """Where a source differs from an activation of a group: by row, position and head (one where there are none)."""
+    rows = torch.arange(len(value), device=value.device)
+    put = source.give(hook, index, rows, value)
+    distance, size = (put - value).abs().amax(-1).float(), torch.maximum(put.abs(), value.abs()).amax(-1).float()
+    if site == "pattern":
+        distance, size = distance.transpose(1, 2), size.transpose(1, 2)
+    if site not in HEAD_SITES:
+        distance, size = distance[..., None], size[..., None]
+    return (distance > ACTIVATION_NOISE[experiment.checkpoint.dtype] * size.amax(-1, keepdim=True)).cpu()
+
+
+def _reached(experiment: Experiment, index: int, changed: Changed, node: Node) -> Bool[Tensor, " row"]:
+    """The rows of a group in which a node is changed."""
+    places = changed.any(2) if node.index is None else changed[:, :, node.index]
+    reached = torch.zeros(len(places), dtype=torch.bool)
+    for position in positions_of(experiment, index, node.at):
+        reached |= places.any(1) if position is None else places[range(len(places)), position.cpu()]
+    return reached
+
+
+def _cleared(experiment: Experiment, index: int, changed: Changed, spared: Sequence[Node]) -> Changed:
+    """The same without the spared nodes, which stay as they are."""
+    left = changed.clone() if spared else changed
+    for node in spared:
+        heads = slice(None) if node.index is None else node.index
+        for position in positions_of(experiment, index, node.at):
+            if position is None:
+                left[:, :, heads] = False
+            else:
+                left[range(len(left)), position.cpu(), heads] = False
+    return left
+
+
+def no_change(experiment: Experiment, what: str, nodes: Sequence[Node], corruption: str, read: str | int = END) -> str:
+    """Why exchanging nodes between the clean run and a corrupted one can change nothing, and which corruption would.
+
+    Args:
+        experiment: checkpoint and data set.
+        what: the nodes for a reader, such as ``z of 0.0 at S1+1``.
+        nodes: what would be exchanged.
+        corruption: the corrupted run.
+        read: the position whose logits are read.
+    """
+    before = "" if read == END else f" as far as {read}, which is read,"
+    text = f"{what} is equal in the clean run and under {corruption!r}{before} on all {len(experiment.data.clean)} "
+    text += "prompts: exchanging it can change nothing, so its effect is undefined, not 0"
+    if _tokens_differ(experiment, nodes, corruption):
+        return f"{text}; the prompts differ up to there, but it does not"
+    others = [name for name in experiment.data.corrupted if _tokens_differ(experiment, nodes, name)]
+    hint = f"the prompts of {' and '.join(map(repr, others))} differ there" if others else "no corruption differs there"
+    return f"{text}; {hint}"
+
+
+def nothing_ablated(experiment: Experiment, what: str, ablation: Ablation) -> str:
+    """Why an ablation takes nothing away: ``what`` is already what it would put there."""
+    return (
+        f"{what} is on all {len(experiment.data.clean)} prompts what {ablation} ablation puts there: nothing is taken "
+        "away, so the effect is undefined, not 0"
+    )
+
+
+def _tokens_differ(experiment: Experiment, nodes: Sequence[Node], corruption: str) -> bool:
+    """Whether any prompt differs at or before a position of a node: only then can the node differ."""
+    data = experiment.data
+    for index, (clean, other) in enumerate(zip(data.clean.groups, data.run(corruption).groups, strict=True)):
+        differ = (clean.tokens != other.tokens).cummax(1).values
+        for node in nodes:
+            for position in positions_of(experiment, index, node.at):
+                at = differ[:, -1] if position is None else differ[range(len(differ)), position.cpu()]
+                if bool(at.any()):
+                    return True
+    return False
+
+
+def place_of(nodes: Sequence[Node]) -> str:
+    """Where nodes stand, for a reader: ``at S1+1``."""
+    at = text_of(nodes[0].at)
+    return f"at {', '.join(map(str, at))}" if isinstance(at, list) else f"at {at}"
