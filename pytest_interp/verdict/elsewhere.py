@@ -25,7 +25,12 @@ from typing import Any, Self
 VARIABLE = "PYTEST_INTERP_RECORDS"
 SECONDS = 10.0
 """How long the end of a claim waits for its threads."""
-_POOLS = ("concurrent.futures.thread", "concurrent.futures.process", "multiprocessing.pool")
+_POOLS = {
+    "concurrent.futures.thread": "_worker",
+    "concurrent.futures.process": "_process_worker",
+    "multiprocessing.pool": "worker",
+}
+"""The modules whose threads and processes serve a pool, and in each the function that runs what was submitted."""
 _TRIAL = ".trial"
 _numbers = count()
 
@@ -49,11 +54,14 @@ def wait_for_threads(earlier: Collection[threading.Thread], seconds: float = SEC
 
 
 def _may_speak(thread: threading.Thread, earlier: Collection[threading.Thread]) -> bool:
-    frames = list(_frames(thread))
-    if thread is threading.current_thread() or not frames or _of_pool(frames[0]):
+    if thread is threading.current_thread():
         return False
+    frames = list(_frames(thread))
+    if any(map(_of_pool, frames)):
+        # A worker that waits for work is in its own function; threads that only manage a pool say nothing.
+        return any(_of_pool(frame) and frame.f_code.co_name in _POOLS.values() for frame in frames[1:])
     # A daemon is not waited for when the process ends either.
-    return any(map(_of_pool, frames)) or (thread not in earlier and not thread.daemon)
+    return thread not in earlier and not thread.daemon
 
 
 def _frames(thread: threading.Thread) -> Iterator[FrameType]:

@@ -2,9 +2,10 @@
 
 # pytester takes modules that an inner run imported out again; these cannot be imported twice in one process.
 import concurrent.futures.process  # noqa: F401
-import multiprocessing.pool  # noqa: F401
+import multiprocessing.pool
 import os
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ import pytest
 from pytest_interp import ClaimFailed, assert_measurement
 from pytest_interp.trials import Body
 from pytest_interp.verdict import recording
-from pytest_interp.verdict.elsewhere import VARIABLE
+from pytest_interp.verdict.elsewhere import VARIABLE, wait_for_threads
+
+# Since Python 3.12 a fork beside other threads warns.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 # What a child process imports: it has no fixtures and no pytest.
 HELPER = """
@@ -272,6 +276,27 @@ def test_nothing_is_left_behind():
         assert os.environ[VARIABLE] == str(path)
     assert VARIABLE not in os.environ
     assert not list(path.parent.iterdir())
+
+
+def test_idle_pools_are_not_waited_for():
+    context = multiprocessing.get_context("fork")
+    begin = time.monotonic()
+    done = []
+    with (
+        ThreadPoolExecutor(1) as threads,
+        ProcessPoolExecutor(1, context) as processes,
+        context.Pool(1) as pool,
+        multiprocessing.pool.ThreadPool(1) as thread_pool,
+    ):
+        assert [each.submit(abs, -1).result() for each in (threads, processes)] == [1, 1]
+        assert [each.apply(abs, (-1,)) for each in (pool, thread_pool)] == [1, 1]
+        wait_for_threads([], seconds=60)
+        assert time.monotonic() - begin < 50
+        thread_pool.apply_async(lambda: (time.sleep(0.3), done.append(1)))
+        threads.submit(lambda: (time.sleep(0.3), done.append(1)))
+        time.sleep(0.1)
+        wait_for_threads([], seconds=60)
+        assert done == [1, 1]
 
 
 def test_a_child_that_outlives_its_claim_is_told():
