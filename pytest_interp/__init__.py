@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from pytest_interp.checking import Checked, check
     from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.checkpoints.spec import CheckpointSpec
-    from pytest_interp.circuit import Circuit, Role, load_circuit
+    from pytest_interp.circuit import Circuit, Role
+    from pytest_interp.circuit_file import load_circuit
     from pytest_interp.engine.experiment import Experiment
     from pytest_interp.engine.metric import Metric
     from pytest_interp.errors import ClaimFailed, InterpError, NotApplicable, Unavailable, UsageError
@@ -92,7 +93,8 @@ _HOMES = {
     "checking": ("Checked", "check"),
     "checkpoints.checkpoint": ("Checkpoint",),
     "checkpoints.spec": ("CheckpointSpec",),
-    "circuit": ("Circuit", "Role", "load_circuit"),
+    "circuit": ("Circuit", "Role"),
+    "circuit_file": ("load_circuit",),
     "engine.experiment": ("Experiment",),
     "engine.metric": ("Metric",),
     "errors": ("ClaimFailed", "InterpError", "NotApplicable", "Unavailable", "UsageError"),

@@ -60,21 +60,23 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         comparison = _comparison(pyfuncitem)
     except UsageError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
-    with recording.collecting() as records:
-        try:
+    records: list[dict[str, Any]] = []
+    try:
+        with recording.collecting() as records:
             result = yield
-        except BaseException as error:
-            if comparison:
-                comparison.keep()
-            if left := _restore(checkpoint, before, whole=held):
-                error.add_note(left)
-            if isinstance(error, NotApplicable):
-                pytest.skip(f"{NOT_APPLICABLE}{error}")
-            raise
-        finally:
-            drawn = getattr(pyfuncitem.obj, "is_hypothesis_test", False)
-            outcome["records"] = recording.worst_of(records) if drawn else records
-            _describe(pyfuncitem, outcome["records"])
+    except BaseException as error:
+        if comparison:
+            comparison.keep()
+        if left := _restore(checkpoint, before, whole=held):
+            error.add_note(left)
+        _refuse_excuse(pyfuncitem, error, records)
+        if isinstance(error, NotApplicable):
+            pytest.skip(f"{NOT_APPLICABLE}{error}")
+        raise
+    finally:
+        drawn = getattr(pyfuncitem.obj, "is_hypothesis_test", False)
+        outcome["records"] = recording.worst_of(records) if drawn else records
+        _describe(pyfuncitem, outcome["records"])
     complaint = _restore(checkpoint, before, whole=held) or _unfounded(outcome["records"])
     # A claim that is expected to fail has no snapshot: that it passes is the news.
     expected = checkpoint is None or pyfuncitem.get_closest_marker("xfail") is not None
@@ -90,7 +92,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     if not complaint and not expected:
         complaint = _try_again(pyfuncitem, checkpoint, outcome, before)
     if complaint:
-        pytest.fail(complaint, pytrace=False)
+        raise _failure(pyfuncitem, complaint, records)
     return result
 
 
@@ -206,10 +208,42 @@ def _unfounded(records: list[dict[str, Any]]) -> str:
     """Why a claim that passed is no support after all: it asserted nothing, or a failing verdict was swallowed."""
     if not records:
         return "the claim asserted nothing; call one of the assert_ functions of pytest_interp"
-    swallowed = [record for record in records if record["outcome"] != "supported"]
-    if swallowed:
-        return f"the claim passed, but its verdict on {swallowed[0]['subject']} is {swallowed[0]['outcome']}"
-    return ""
+    failing = _failing(records)
+    return f"the claim passed, but {failing}" if failing else ""
+
+
+def _failing(records: list[dict[str, Any]]) -> str:
+    """The first verdict that is no support, wherever it was reached; empty where there is none."""
+    failing = next((record for record in records if record["outcome"] != "supported"), None)
+    return "" if failing is None else f"its verdict on {failing['subject']} is {failing['outcome']}"
+
+
+def _refuse_excuse(item: pytest.Function, error: BaseException, records: list[dict[str, Any]]) -> None:
+    """Fails a claim that says it need not hold (a skip, an expected failure) after a verdict that it does not."""
+    __tracebackhide__ = True
+    from unittest import SkipTest
+
+    from pytest_interp.errors import NotApplicable
+
+    if isinstance(error, NotApplicable):
+        ending = "was not applicable"
+    elif isinstance(error, pytest.skip.Exception | SkipTest):
+        ending = "was skipped"
+    elif isinstance(error, pytest.xfail.Exception):
+        ending = "called pytest.xfail"
+    else:
+        return
+    if failing := _failing(records):
+        raise _failure(item, f"the claim {ending} ({error}), but {failing}", records) from None
+
+
+def _failure(item: pytest.Function, complaint: str, records: list[dict[str, Any]]) -> BaseException:
+    """What fails a claim: a refuted one that is expected to fail fails as its xfail expects."""
+    from pytest_interp.errors import ClaimFailed
+
+    if _failing(records) and item.get_closest_marker("xfail") is not None:
+        return ClaimFailed(complaint)
+    return pytest.fail.Exception(complaint, pytrace=False)
 
 
 def _restore(checkpoint: Any, since: Any = None, *, whole: bool = False) -> str:

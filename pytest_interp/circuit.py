@@ -1,20 +1,20 @@
-"""A circuit: a checkpoint's roles and heads for a task, with the source of each, from one TOML file."""
+"""A circuit: a checkpoint's roles and heads for a task, with the source of each.
+
+A role that heads have on random tokens said twice is another role than the one in the circuit of a task: the two
+stand apart.
+"""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-from pytest_interp.errors import UsageError, nearest
-from pytest_interp.heads import Head, as_head
+from pytest_interp.errors import NotApplicable, nearest
+from pytest_interp.heads import Head
 
-_FILE_KEYS = {"checkpoint", "task", "bos", "fingerprint", "found", "roles", "expected_failures"}
-_ROLE_KEYS = {"heads", "at", "source", "reads", "writes", "sign", "bounds"}
-_FAILURE_KEYS = {"claim", "heads", "reason"}
-_BOUND_KEYS = {"at_least", "at_most", "between", "near"}
+RANDOM_TOKENS = "random_tokens"
+"""The section of roles on random tokens; a claim asks for one of them as ``random_tokens.induction``."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Role:
     """What a set of heads does: where it acts, what it reads and writes, and who says so.
 
     Attributes:
-        name: ``name_mover`` and the like; a circuit file may define its own.
+        name: as a claim asks for it, such as ``name_mover`` or ``random_tokens.induction``; a circuit file may define
+            its own.
         heads: the heads, in the file's order.
         at: the named position at which the role acts.
         source: paper and section, or how it was found.
@@ -52,7 +53,7 @@ class ExpectedFailure:
     """A claim that does not hold here, as measured: it runs as a strict xfail."""
 
     claim: str
-    heads: tuple[str, ...]
+    heads: tuple[Head, ...]
     reason: str
 
 
@@ -63,7 +64,8 @@ class Circuit:
     Attributes:
         checkpoint: whose heads they are.
         task: on which they were found.
-        roles: by name.
+        roles: those of the task, by name.
+        random_tokens: those on random tokens said twice, by name within their section.
         bos: whether they were found with BOS before each prompt; None where the file does not say.
         fingerprint: of the weights they were measured on.
         found: half, seed and prompts on which they were found.
@@ -74,6 +76,7 @@ class Circuit:
     checkpoint: str
     task: str
     roles: Mapping[str, Role]
+    random_tokens: Mapping[str, Role] = field(default_factory=dict)
     bos: bool | None = None
     fingerprint: str = ""
     found: Mapping[str, Any] = field(default_factory=dict)
@@ -82,115 +85,44 @@ class Circuit:
 
     @property
     def heads(self) -> frozenset[Head]:
-        """Every head that has a role."""
+        """Every head that has a role in the task."""
         return frozenset(head for role in self.roles.values() for head in role.heads)
 
+    @property
+    def sections(self) -> Mapping[str, Role]:
+        """The roles of both sections, by the name that a claim asks for."""
+        return {**self.roles, **{f"{RANDOM_TOKENS}.{name}": role for name, role in self.random_tokens.items()}}
+
+    @property
+    def listed(self) -> frozenset[Head]:
+        """Every head that has a role, in the task or on random tokens."""
+        return frozenset(head for role in self.sections.values() for head in role.heads)
+
     def role(self, name: str) -> Role:
-        """The role of that name.
+        """The role of that name, such as ``name_mover`` or ``random_tokens.induction``.
 
         Raises:
-            UsageError: the circuit does not have it.
+            NotApplicable: the circuit does not have it.
         """
-        if name not in self.roles:
-            raise UsageError(
+        roles = self.sections
+        if name not in roles:
+            raise NotApplicable(
                 f"the circuit of {self.checkpoint} has no role {name!r}; "
-                f"it has {', '.join(self.roles)}{nearest(name, self.roles)}"
+                f"it has {', '.join(roles) or 'none'}{nearest(name, roles)}"
             )
-        return self.roles[name]
+        return roles[name]
 
     def renamed(self, partner: Mapping[Head, Head]) -> Circuit:
-        """The circuit with other heads in the place of these."""
-        roles = {
-            name: replace(role, heads=tuple(partner.get(head, head) for head in role.heads))
-            for name, role in self.roles.items()
-        }
-        return replace(self, roles=roles)
+        """The circuit with other heads in the place of these, in both sections."""
+
+        def exchanged(roles: Mapping[str, Role]) -> dict[str, Role]:
+            return {
+                name: replace(role, heads=tuple(partner.get(head, head) for head in role.heads))
+                for name, role in roles.items()
+            }
+
+        return replace(self, roles=exchanged(self.roles), random_tokens=exchanged(self.random_tokens))
 
     def role_of(self, head: Head) -> Role | None:
-        """The first role that lists this head."""
+        """The first role of the task that lists this head."""
         return next((role for role in self.roles.values() if head in role.heads), None)
-
-
-def load_circuit(path: Path) -> Circuit:
-    """Reads and checks a circuit file.
-
-    Raises:
-        UsageError: not TOML, an unknown or missing key, or a head that is not LAYER.HEAD.
-    """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not valid TOML ({error}); mend that line") from None
-    _check_keys(path, "the file", data, _FILE_KEYS, {"checkpoint", "roles"})
-    _check_type(path, "roles", data["roles"], dict)
-    roles = {name: _role(path, name, table) for name, table in data["roles"].items()}
-    failures = []
-    if not isinstance(data.get("expected_failures", []), list):
-        raise UsageError(f"{path}: expected_failures must be a list of tables: [[expected_failures]]")
-    for table in data.get("expected_failures", []):
-        _check_keys(path, "expected_failures", table, _FAILURE_KEYS, {"claim", "reason"})
-        failures.append(ExpectedFailure(table["claim"], tuple(table.get("heads", ())), table["reason"]))
-    return Circuit(
-        checkpoint=data["checkpoint"],
-        task=data.get("task", "ioi"),
-        roles=roles,
-        bos=data.get("bos"),
-        fingerprint=data.get("fingerprint", ""),
-        found=data.get("found", {}),
-        expected_failures=tuple(failures),
-        path=str(path),
-    )
-
-
-def _role(path: Path, name: str, table: Any) -> Role:
-    where = f"roles.{name}"
-    _check_type(path, where, table, dict)
-    _check_keys(path, where, table, _ROLE_KEYS, {"heads", "at", "source"})
-    if not isinstance(table["heads"], list) or not table["heads"]:
-        raise UsageError(f'{path}: {where}.heads is {table["heads"]!r}; it must be a list such as ["9.9", "9.6"]')
-    if table.get("sign", 1) not in (1, -1):
-        raise UsageError(f"{path}: {where}.sign is {table['sign']!r}; allowed: 1, -1")
-    try:
-        heads = tuple(as_head(item) for item in table["heads"])
-    except UsageError as error:
-        raise UsageError(f"{path}: {where}.heads: {error}") from None
-    if len(set(heads)) != len(heads):
-        raise UsageError(f"{path}: {where}.heads lists a head twice: {table['heads']}")
-    bounds = table.get("bounds", {})
-    _check_type(path, f"{where}.bounds", bounds, dict)
-    for quantity, by_head in bounds.items():
-        _check_type(path, f"{where}.bounds.{quantity}", by_head, dict)
-        for who, bound in by_head.items():
-            _check_keys(path, f"{where}.bounds.{quantity}.{who}", bound, _BOUND_KEYS, set())
-            if len(bound) != 1:
-                raise UsageError(f"{path}: {where}.bounds.{quantity}.{who} has {len(bound)} bounds; give exactly one")
-            if who != "default" and who not in table["heads"]:
-                raise UsageError(f"{path}: {where}.bounds.{quantity} names {who}, which is not in {where}.heads")
-    return Role(
-        name=name,
-        heads=heads,
-        at=table["at"],
-        source=table["source"],
-        reads=table.get("reads", ""),
-        writes=table.get("writes", ""),
-        sign=table.get("sign", 1),
-        bounds=bounds,
-    )
-
-
-def _check_type(path: Path, where: str, value: object, kind: type) -> None:
-    if not isinstance(value, kind):
-        raise UsageError(f"{path}: {where} is {value!r}; it must be a table")
-
-
-def _check_keys(path: Path, where: str, table: Any, allowed: set[str], needed: set[str]) -> None:
-    _check_type(path, where, table, dict)
-    for key in table:
-        if key not in allowed:
-            raise UsageError(
-                f"{path}: {where} has the unknown key {key!r}; "
-                f"allowed: {', '.join(sorted(allowed))}{nearest(key, allowed)}"
-            )
-    missing = sorted(needed - set(table))
-    if missing:
-        raise UsageError(f"{path}: {where} lacks {', '.join(missing)}")

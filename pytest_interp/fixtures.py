@@ -100,7 +100,7 @@ def _load(config: pytest.Config, target: Target) -> Checkpoint:
     checkpoint: Checkpoint = loaded[name]
     checkpoint.circuit = target.circuit
     checkpoint.bos = _bos(options_of(config), target)
-    for head in sorted(target.circuit.heads) if target.circuit else ():
+    for head in sorted(target.circuit.listed) if target.circuit else ():
         checkpoint.check_head(head)
     return checkpoint
 
@@ -171,10 +171,9 @@ def bound(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Callable[..
     this_head = params.params.get("head") if params is not None else None
 
     def choose(quantity: str, **default: Any) -> Mapping[str, Any]:
-        circuit = checkpoint.circuit
-        if circuit is None or claim is None or claim.role is None or claim.role not in circuit.roles:
-            return default
-        return circuit.roles[claim.role].bound(quantity, this_head) or default
+        roles = {} if checkpoint.circuit is None else checkpoint.circuit.sections
+        role = roles.get(claim.role) if claim is not None and claim.role is not None else None
+        return (role.bound(quantity, this_head) if role is not None else {}) or default
 
     return choose
 

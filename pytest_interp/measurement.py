@@ -15,6 +15,16 @@ from pytest_interp.errors import NotApplicable, UsageError
 Population: TypeAlias = Literal["fixed", "sampled"]
 Json: TypeAlias = str | int | float | bool | Sequence["Json"] | Mapping[str, "Json"] | None
 
+QUANTITIES = (
+    "logit_diff", "accuracy", "logit_lens", "flips", "log_prob", "probability", "logit", "rank", "top_k", "loss", "kl",
+    "direct_logit_attribution", "head_patch_effect", "patch_effect", "path_patch_effect", "ablation_effect",
+    "attention", "value_weighted_attention", "attention_write_correlation",
+    "copy_score", "negative_copy_score", "prompt_copy_score", "negative_prompt_copy_score", "ov_eigenvalue_score",
+    "previous_token_score", "duplicate_token_score", "induction_score",
+    "backup_rise", "self_repair", "some_head", "faithfulness", "completeness", "minimality",
+)  # fmt: skip
+"""What the tool measures, by the names under which circuit files bound it."""
+
 FLOAT_NOISE: Mapping[str, float] = {"float64": 1e-5, "float32": 2e-4, "bfloat16": 0.5, "float16": 0.05}
 """How far a logit may move between machines, batch sizes and kernels, by dtype.
 

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from pytest_interp.checkpoints.spec import CheckpointSpec, known_specs, resolve
-from pytest_interp.circuit import Circuit, load_circuit
-from pytest_interp.errors import ClaimFailed, UsageError, nearest
+from pytest_interp.circuit import Circuit
+from pytest_interp.circuit_file import load_circuit
+from pytest_interp.claim_files import check_failures
+from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError, nearest
 from pytest_interp.heads import Head
 from pytest_interp.options import Options
 
@@ -191,6 +193,9 @@ class Selection:
                     first = found[circuit.checkpoint].path
                     raise UsageError(f"{file} and {first} are both circuits of {circuit.checkpoint!r}; keep one")
                 found[circuit.checkpoint] = circuit
+            # An ini key that puts circuits elsewhere does not say where the claims are.
+            for folder in folders if not self.config.getini("interp_circuits") else ():
+                check_failures(found.values(), folder.parent, self.config)
             self._circuits[folders] = found
         return self._circuits[folders]
 
@@ -202,17 +207,14 @@ def parametrize(metafunc: pytest.Metafunc, claim: Claim, selection: Selection) -
     if (by_head or by_role) and claim.role is None:
         raise UsageError(f"{metafunc.function.__name__} asks for head(s), but its claim marker names no role")
     circuits = selection.circuits(path)
-    if claim.role and circuits and not any(claim.role in circuit.roles for circuit in circuits.values()):
-        roles = sorted({role for circuit in circuits.values() for role in circuit.roles})
-        raise UsageError(
-            f"{metafunc.function.__name__}: no circuit has the role {claim.role!r}; "
-            f"they have {', '.join(roles)}{nearest(claim.role, roles)}"
-        )
+    # A role that some circuit has may go unused: a claim that asks for no heads runs without it. One that none has is
+    # misspelt, or of circuits that are not here.
+    unknown = bool(circuits) and not any(claim.role in circuit.sections for circuit in circuits.values())
     rows = []
     for target in selection.named(path, claim.checkpoints) if claim.checkpoints else selection.targets(path):
         rows += _rows(
-            target, claim, by_head=by_head, by_role=by_role, file=path.name, function=metafunc.function.__name__,
-            quick_only=selection.options.interp_quick,
+            target, claim, by_head=by_head, by_role=by_role, needs_role=by_head or by_role or unknown,
+            file=path.name, function=metafunc.function.__name__, quick_only=selection.options.interp_quick,
         )  # fmt: skip
     if not rows:
         why = "name one with --interp-model, or write a circuit file circuits/NAME.toml beside or above the claim"
@@ -235,22 +237,25 @@ def _asks(metafunc: pytest.Metafunc, name: str) -> bool:
 
 
 def _rows(
-    target: Target, claim: Claim, *, by_head: bool, by_role: bool, file: str, function: str, quick_only: bool
+    target: Target,
+    claim: Claim,
+    *,
+    by_head: bool,
+    by_role: bool,
+    needs_role: bool,
+    file: str,
+    function: str,
+    quick_only: bool,
 ) -> list[Any]:
     name, reason = target.spec.name, target.skip
     if quick_only and not claim.quick:
         reason = "not one of the quick claims (--interp-quick)"
     heads: tuple[Head, ...] = ()
-    if claim.role and (by_head or by_role):
-        if target.circuit is None:
-            reason = (
-                reason
-                or f"{NOT_APPLICABLE}{name} has no circuit file; --interp-circuit NAME asserts another checkpoint's"
-            )
-        elif claim.role not in target.circuit.roles:
-            reason = reason or f"{NOT_APPLICABLE}the circuit of {name} has no role {claim.role}"
-        else:
-            heads = target.circuit.roles[claim.role].heads
+    if claim.role and needs_role:
+        try:
+            heads = _circuit_of(target).role(claim.role).heads
+        except NotApplicable as error:
+            reason = reason or f"{NOT_APPLICABLE}{error}"
     marks = [pytest.mark.skip(reason=reason)] if reason else []
     if not by_head:
         return [
@@ -272,6 +277,14 @@ def _rows(
     ]
 
 
+def _circuit_of(target: Target) -> Circuit:
+    if target.circuit is None:
+        raise NotApplicable(
+            f"{target.spec.name} has no circuit file; --interp-circuit NAME asserts another checkpoint's"
+        )
+    return target.circuit
+
+
 def _xfails(target: Target, file: str, function: str, head: Head | None) -> Sequence[pytest.MarkDecorator]:
     """Strict xfail for what the circuit file says does not hold on its own checkpoint."""
     circuit = target.circuit
@@ -281,5 +294,5 @@ def _xfails(target: Target, file: str, function: str, head: Head | None) -> Sequ
         pytest.mark.xfail(reason=failure.reason, strict=True, raises=ClaimFailed)
         for failure in circuit.expected_failures
         if failure.claim in (function, f"{file}::{function}")
-        and (not failure.heads or head is None or str(head) in failure.heads)
+        and (not failure.heads or head is None or head in failure.heads)
     ]

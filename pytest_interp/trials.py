@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
+from unittest import SkipTest
 
 import pytest
 
@@ -89,7 +90,7 @@ class Body:
         with _plainly(self.function), recording.trial(until_refuted=until_refuted) as records:
             try:
                 self.function(**self.arguments)
-            except (NotApplicable, pytest.skip.Exception) as error:
+            except (NotApplicable, pytest.skip.Exception, SkipTest) as error:
                 seen, reason = "not applicable", str(error)
             except (Exception, pytest.fail.Exception) as error:
                 seen, reason = "error", f"{type(error).__name__}: {error}"

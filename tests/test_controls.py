@@ -1,5 +1,7 @@
 """Controls of each kind and of how many other heads a claim is true, on the planted model where both are known."""
 
+from dataclasses import replace
+
 import pytest
 
 from conftest import CLAIMS, experiment_on
@@ -22,6 +24,7 @@ from pytest_interp import (
     assert_top_k,
     load_circuit,
 )
+from pytest_interp.assertions._controls import draw_controls, draw_elsewhere
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.errors import UsageError
 from pytest_interp.measure import copy_scores, head_attributions, logit_diff
@@ -52,6 +55,19 @@ def test_heads_of_the_same_layer_and_of_others_are_outside_the_circuit(ioi):
     assert all(c.value == pytest.approx(0, abs=1e-6) for c in verdict.controls)
     again = assert_direct_logit_attribution(ioi, "3.0", controls={"other_layers": 6}, at_least=1)
     assert [c.label for c in again.controls] == [c.label for c in kinds["other_layers"]]
+
+
+def test_heads_with_a_role_on_random_tokens_are_no_controls(ioi):
+    planted, circuit = ioi.checkpoint, ioi.checkpoint.circuit
+    # Of layer 3 the circuit of the task leaves 3.3 alone.
+    role = replace(circuit.roles["induction"], heads=(Head(3, 3),))
+    assert draw_controls(planted, [Head(3, 0)], 3, 0) == [(Head(3, 3),)]
+    try:
+        planted.circuit = replace(circuit, random_tokens={"induction": role})
+        assert draw_controls(planted, [Head(3, 0)], 3, 0) == []
+        assert all((Head(3, 3),) != drawn for drawn in draw_elsewhere(planted, [Head(2, 0)], 20, 0))
+    finally:
+        planted.circuit = circuit
 
 
 def test_other_names_and_a_random_model(ioi):

@@ -45,6 +45,7 @@ def test_each_bound(given, low, high):
         ({"atleast": 1}, "atleast= is no argument here and no bound .*nearest: at_least"),
         ({"between": (1, 2, 3)}, "pass a pair"),
         ({"at_least": float("nan")}, "not a finite number"),
+        ({"at_least": True}, "at_least=True is not a finite number"),
         ({"at_least": "2"}, "pass one number|not a finite number"),
     ],
 )

@@ -18,7 +18,7 @@ LEVELS = [
     {"measure"},
     {"verdict"},
     {"assertions"},
-    {"strategies", "snapshots", "figures", "options", "hookspecs"},
+    {"strategies", "snapshots", "figures", "options", "hookspecs", "circuit_file", "claim_files"},
     {"selection", "trials"},
     {"mutants"},
     {"falsify", "noise", "calibration"},
@@ -93,7 +93,7 @@ def test_what_every_project_imports_is_pytest_and_the_standard_library(name):
         assert module.split(".")[0] in allowed, f"{name} imports {module}"
 
 
-@pytest.mark.parametrize("part", ["assertions", "verdict.judge", "snapshots", "circuit"])
+@pytest.mark.parametrize("part", ["assertions", "verdict.judge", "snapshots", "circuit_file"])
 def test_collecting_claims_imports_no_torch(part):
     """In a process of its own, with a control that the check can fail."""
 

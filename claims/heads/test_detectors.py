@@ -6,25 +6,25 @@ from pytest_interp import assert_detector_score, assert_logit_diff, assert_top
 from pytest_interp.measure import detector_scores
 
 
-@pytest.mark.claim(source="Elhage et al. 2021; Olsson et al. 2022", role="induction")
+@pytest.mark.claim(source="Elhage et al. 2021; Olsson et al. 2022", role="random_tokens.induction")
 def test_induction_heads_look_after_the_earlier_copy(doubled, head):
     """On random tokens said twice an induction head attends to what came next the first time."""
     assert_detector_score(doubled, head, "induction", at_least=0.5)
 
 
-@pytest.mark.claim(source="Wang et al. 2022, appendix H", role="previous_token")
+@pytest.mark.claim(source="Wang et al. 2022, appendix H", role="random_tokens.previous_token")
 def test_previous_token_heads_look_one_back(doubled, head):
     """A previous-token head attends to the token before."""
     assert_detector_score(doubled, head, "previous_token", at_least=0.5)
 
 
-@pytest.mark.claim(source="Wang et al. 2022, appendix H", role="duplicate_token")
+@pytest.mark.claim(source="Wang et al. 2022, appendix H", role="random_tokens.duplicate_token")
 def test_duplicate_token_heads_look_at_the_same_token(doubled, head):
     """A duplicate-token head attends to the earlier copy of its token."""
     assert_detector_score(doubled, head, "duplicate_token", at_least=0.5)
 
 
-@pytest.mark.claim(source="Olsson et al. 2022", role="induction")
+@pytest.mark.claim(source="Olsson et al. 2022", role="random_tokens.induction")
 def test_the_first_of_them_is_the_strongest(doubled, heads):
     """No head of the model has a higher induction score than the first that the circuit lists."""
     assert_top(detector_scores(doubled, "induction"), heads[0])

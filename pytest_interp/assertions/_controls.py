@@ -239,7 +239,7 @@ def _draw(
     shared: bool,
     choose_from: Callable[[int], list[Head]],
 ) -> list[tuple[Head, ...]]:
-    taken = {*heads, *excluded, *(checkpoint.circuit.heads if checkpoint.circuit else ())}
+    taken = {*heads, *excluded, *(checkpoint.circuit.listed if checkpoint.circuit else ())}
 
     def key(head: Head) -> Head | KVHead:
         return checkpoint.kv_head(head) if shared else head

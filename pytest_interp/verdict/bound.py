@@ -59,7 +59,7 @@ class Bound:
         numbers: Any = value if isinstance(value, Sequence) else (value,)
         if len(numbers) != (1 if key in ("at_least", "at_most") else 2):
             raise UsageError(f"{key}={value!r}: pass {'one number' if key[:2] == 'at' else _PAIRS[key]}")
-        if not all(isinstance(number, Real) and isfinite(number) for number in numbers):
+        if not all(not isinstance(n, bool) and isinstance(n, Real) and isfinite(n) for n in numbers):
             raise UsageError(f"{key}={value!r} is not a finite number")
         # Numbers of numpy would not travel between the processes of pytest-xdist.
         numbers = tuple(float(number) for number in numbers)

@@ -1,18 +1,24 @@
 """What was claimed and what was seen: one record for each verdict, in builtin types.
 
-An assertion writes to the sink of its own context, which the plugin opens around each claim; outside of a
-claim there is none, and nothing is kept. In a trial (a claim that is run again, on damaged weights or by another
-protocol) verdicts are kept as well, but nothing fails, and only what decides is measured: no controls.
+An assertion writes to the innermost open sink of its process, whichever thread it runs in; the plugin opens one around
+each claim. A child process appends to the sink's file, which is read as the sink closes. Outside of a claim there is
+none, and nothing is kept. In a trial (a claim that is run again, on damaged weights or by another protocol) verdicts
+are kept as well, but nothing fails, and only what decides is measured: no controls.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+from weakref import WeakSet
 
+from pytest_interp.errors import UsageError
+from pytest_interp.verdict.elsewhere import RecordFile, in_pool, of_parent, wait_for_threads
 from pytest_interp.verdict.evidence import Member
 from pytest_interp.verdict.failure_message import controls_shown, specific_shown
 from pytest_interp.verdict.intervals import ends_of
@@ -25,19 +31,37 @@ class Refuted(BaseException):
     """Ends a trial at its first refuted verdict; no Exception, so that Hypothesis neither repeats nor shrinks it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Sink:
-    records: list[Record] = field(default_factory=list)
+    """Where records go.
+
+    Attributes:
+        trial: whether the claim is run again.
+        until_refuted: whether the first refuted verdict ends it.
+        records: of the thread that opened it, in order.
+        others: of other threads.
+        thread: that opened it.
+        process: that opened it.
+        earlier: threads that were there before.
+    """
+
     trial: bool = False
     until_refuted: bool = False
+    records: list[Record] = field(default_factory=list)
+    others: list[Record] = field(default_factory=list)
+    thread: int = field(default_factory=threading.get_ident)
+    process: int = field(default_factory=os.getpid)
+    earlier: frozenset[threading.Thread] = field(default_factory=lambda: frozenset(threading.enumerate()))
 
 
-_sink: ContextVar[_Sink | None] = ContextVar("pytest_interp_sink", default=None)
+# The innermost is the last. Appending to a list and reading it are atomic, so no lock can be held at a fork.
+_sinks: list[_Sink] = []
+_left: WeakSet[threading.Thread] = WeakSet()
 
 
 @contextmanager
 def collecting() -> Iterator[list[Record]]:
-    """The list that records of this context go to."""
+    """The list that records of a claim go to; those of other threads and of child processes come as it closes."""
     with _open(_Sink()) as records:
         yield records
 
@@ -51,26 +75,60 @@ def trial(*, until_refuted: bool) -> Iterator[list[Record]]:
 
 @contextmanager
 def _open(sink: _Sink) -> Iterator[list[Record]]:
-    token = _sink.set(sink)
-    try:
-        yield sink.records
-    finally:
-        _sink.reset(token)
+    with RecordFile(trial=sink.trial) as file:
+        _sinks.append(sink)
+        try:
+            yield sink.records
+        finally:
+            wait_for_threads(sink.earlier)
+            _sinks.remove(sink)
+            _left.update(frozenset(threading.enumerate()) - sink.earlier)
+            # Which of them came first is chance.
+            elsewhere = sorted((*sink.others, *file.read()), key=lambda record: json.dumps(record, default=str))
+            sink.records.extend(elsewhere)
+
+
+def _innermost() -> _Sink | None:
+    """The innermost sink of this process; in a forked child the parent's do not count."""
+    return next((sink for sink in _sinks[-1:] if sink.process == os.getpid()), None)
 
 
 def in_trial() -> bool:
     """Whether a claim is being run again: capability gate, controls and failures are off."""
-    sink = _sink.get()
-    return sink is not None and sink.trial
+    sink = _innermost()
+    if sink is not None:
+        return sink.trial
+    file = of_parent()
+    return file is not None and file.trial
 
 
 def write(record: Record) -> None:
-    """Adds a record to the sink of this context, if there is one; may end a trial."""
-    sink = _sink.get()
-    if sink is not None:
-        sink.records.append(record)
-        if sink.until_refuted and record["outcome"] == "refuted":
-            raise Refuted
+    """Adds a record to the open sink, or to the parent process's, if there is one; may end a trial.
+
+    Raises:
+        UsageError: the claim that started this thread or process has ended.
+    """
+    sink = _innermost()
+    thread = threading.current_thread()
+    if thread in _left and not in_pool(thread):
+        raise _too_late(record, f"the thread {thread.name}")
+    if sink is None:
+        file = of_parent()
+        if file is not None and not file.append(record):
+            raise _too_late(record, f"the process {os.getpid()}")
+        return
+    own = threading.get_ident() == sink.thread
+    (sink.records if own else sink.others).append(record)
+    # Another thread goes on: nobody waits there for what ends a trial.
+    if own and sink.until_refuted and record["outcome"] == "refuted":
+        raise Refuted
+
+
+def _too_late(record: Record, place: str) -> UsageError:
+    return UsageError(
+        f"the verdict on {record['subject']} is {record['outcome']}, but {place} was started by a claim that has "
+        "ended: wait for it there (join), or start it in a fixture"
+    )
 
 
 def record_of(verdict: Verdict, subject: str) -> Record:

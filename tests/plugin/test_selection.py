@@ -261,7 +261,6 @@ def test_bad_options_get_a_sentence(claims_project, arguments, message):
         ("claim", "*claim marker needs its source*"),
         ("claim('a paper')", "*claim marker takes keywords only*got ('a paper',)*"),
         ("claim(source='a', rôle='x')", "*claim marker has no keyword 'rôle'*nearest: role*"),
-        ("claim(source='a', role='name_movers')", "*no circuit has the role 'name_movers'*nearest: *name_mover*"),
         ("claim(source='a')", "*asks for head(s), but its claim marker names no role*"),
         ("claim(source='a', role='name_mover', cls='E')", "*cls is 'E'; allowed: 'A', 'B', 'C', 'D'*"),
     ],
@@ -271,6 +270,103 @@ def test_bad_markers_get_a_sentence(claims_project, marker, message):
     result = claims_project.runpytest()
     assert result.ret != 0
     result.stdout.fnmatch_lines([message])
+
+
+UNKNOWN_ROLE = """
+import pytest
+from pytest_interp import assert_logit_diff
+
+@pytest.mark.claim(source="a paper", role="ROLE")
+def test_head(ioi, head):
+    assert_logit_diff(ioi, at_least=2)
+
+@pytest.mark.claim(source="a paper", role="ROLE")
+def test_heads(ioi, heads):
+    assert_logit_diff(ioi, at_least=2)
+
+@pytest.mark.claim(source="a paper", role="ROLE")
+def test_bound(ioi, bound):
+    assert_logit_diff(ioi, **bound("logit_diff", at_least=2))
+
+@pytest.mark.claim(source="a paper")
+def test_body(ioi, circuit):
+    assert circuit.role("ROLE").heads
+    assert_logit_diff(ioi, at_least=2)
+
+@pytest.mark.claim(source="a paper", role="name_mover")
+def test_another(ioi, head):
+    assert_logit_diff(ioi, at_least=2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("role", "close"), [("name_movers", "name_mover"), ("random_tokens.inductoin", "random_tokens.induction")]
+)
+def test_a_role_that_no_circuit_has_is_not_applicable_and_named(claims_project, role, close):
+    claims_project.makepyfile(test_it=UNKNOWN_ROLE.replace("ROLE", role))
+    result = claims_project.runpytest("-rs", "-v")
+    result.assert_outcomes(passed=3, skipped=4)
+    sentence = f"SKIPPED*not applicable: the circuit of planted-ioi has no role '{role}'; it has name_mover, *"
+    lines = [line for line in result.outlines if line.startswith("SKIPPED")]
+    assert sum(int(line.partition("[")[2].partition("]")[0]) for line in lines) == 4
+    for line in lines:
+        assert f"no role '{role}'; it has name_mover, " in line
+        assert f"; nearest: {close}" in line
+    result.stdout.fnmatch_lines(["planted-ioi: 3 supported, 4 not applicable*", sentence])
+
+
+def test_a_claim_may_ask_for_a_role_on_random_tokens(claims_project):
+    claims_project.makepyfile(
+        """
+        import pytest
+        from pytest_interp import assert_detector_score
+
+        @pytest.mark.claim(source="a paper", role="random_tokens.induction")
+        def test_it(doubled, head, circuit, bound):
+            assert circuit.role("random_tokens.induction").heads == (head,)
+            assert bound("induction_score", at_least=0.5) == {"at_least": 0.8}
+            assert_detector_score(doubled, head, "induction", at_least=0.5)
+        """
+    )
+    path = claims_project.path / "circuits" / "planted-ioi.toml"
+    bounds = "bounds.induction_score.default = { at_least = 0.8 }"
+    path.write_text(path.read_text().replace("[random_tokens.induction]", f"[random_tokens.induction]\n{bounds}"))
+    result = claims_project.runpytest("-v")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*test_it?planted-ioi-1.0? PASSED*"])
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        ("test_it.py::test_task", ""),
+        ("test_task", ""),
+        ("test_it.py::test_tsk", "expected_failures.claim is 'test_it.py::test_tsk', which no file in * has; write "),
+        ("test_tsk", "*nearest: *test_task"),
+        ("test_other.py::test_task", "*nearest: test_it.py::test_task*"),
+        ("test_elsewhere", "*which no file in * has*"),
+    ],
+)
+def test_a_claim_that_is_expected_to_fail_exists(claims_project, claim, message):
+    path = claims_project.path / "circuits" / "planted-ioi.toml"
+    path.write_text(f"{path.read_text()}\n[[expected_failures]]\nclaim = '{claim}'\nreason = 'measured'\n")
+    (claims_project.path / "deeper").mkdir()
+    (claims_project.path / "deeper" / "test_deeper.py").write_text("def test_deeper(): pass")
+    # Files of an environment and of folders that pytest passes over are no claims.
+    for folder in ("env", "node_modules"):
+        (claims_project.path / folder).mkdir()
+        (claims_project.path / folder / "test_elsewhere.py").write_text("def test_elsewhere(): pass")
+    (claims_project.path / "env" / "pyvenv.cfg").write_text("")
+    claims_project.makepyfile(test_it=CLAIM.replace("at_least=2", "at_least=99"))
+    result = claims_project.runpytest("-k", "task")
+    if message:
+        assert result.ret != 0
+        result.stdout.fnmatch_lines([f"*planted-ioi.toml: *{message}*"])
+    else:
+        result.assert_outcomes(xfailed=1)
+    claims_project.makeini("[pytest]\ninterp_circuits = circuits\n")
+    elsewhere = claims_project.runpytest("-k", "task")
+    elsewhere.assert_outcomes(**({"failed": 1} if message else {"xfailed": 1}))
 
 
 def test_a_typo_in_a_circuit_file_names_file_and_key(claims_project):
