@@ -156,7 +156,7 @@ def _about_the_interval(measurement: Measurement, interval: Interval, noise: flo
         times = f"{interval.widening:.1f} times" if isfinite(interval.widening) else "from no width"
         notes.append(f"names widen the interval {times}: prompts that share a name are alike")
     for kind, names in zip(KINDS_OF_NAMES, zip(*measurement.names, strict=True), strict=False):
-        if len(set(names)) == 1 < len(names):
+        if names[0] and len(set(names)) == 1 < len(names):
             notes.append(f"all prompts have the same {kind}: nothing is said of others")
     return notes
 
