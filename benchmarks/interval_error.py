@@ -235,16 +235,16 @@ def errors_of(population: Population, draws: int, seed: int = SEED) -> Errors:
     before: list[Floats] = []
     for runs in runs_of(population, draws, seed):
         before.append(np.stack(interval_before(runs, unit == "share"), 1))
-        ends += [(one.low, one.high) for one in map(interval_of, runs.measurements(unit))]
-    old, new = np.concatenate(before), np.array(ends)
+        ends += [(interval.low, interval.high) for interval in map(interval_of, runs.measurements(unit))]
+    reference, package = np.concatenate(before), np.array(ends)
 
     def percent(wrong: NDArray[np.bool_]) -> float:
         return 100 * float(wrong.mean())
 
     return Errors(
-        percent(old[:, 0] > population.truth), percent(old[:, 1] < population.truth),
-        percent(new[:, 0] > population.truth), percent(new[:, 1] < population.truth),
-        float((new[:, 1] - new[:, 0]).mean() / (old[:, 1] - old[:, 0]).mean()),
+        percent(reference[:, 0] > population.truth), percent(reference[:, 1] < population.truth),
+        percent(package[:, 0] > population.truth), percent(package[:, 1] < population.truth),
+        float((package[:, 1] - package[:, 0]).mean() / (reference[:, 1] - reference[:, 0]).mean()),
     )  # fmt: skip
 
 

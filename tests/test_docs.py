@@ -65,7 +65,9 @@ def test_verdicts_are_wrong_as_rarely_as_the_page_requires(interval_error):
     """The table has a row for each population of the benchmark, and those that are bounded keep to their bound."""
     text = (ROOT / "docs" / "verdicts.md").read_text().split("<!-- measured: interval error -->")[1]
     rows = [line.strip("| ") for line in text.split("<!-- end -->")[0].strip().splitlines()[2:]]
-    assert [" | ".join(row.split(" | ")[:4]) for row in rows] == [str(one) for one in interval_error.cases()]
+    assert [" | ".join(row.split(" | ")[:4]) for row in rows] == [
+        str(population) for population in interval_error.cases()
+    ]
     for row, population in zip(rows, interval_error.cases(), strict=True):
         now = [float(number) for number in row.split(" | ")[5].split(", ")]
         assert not population.bounded or max(now) <= interval_error.LIMIT, row

@@ -128,17 +128,17 @@ WRONG = 4 + 3 * 100 * (0.04 * 0.96 / DRAWS) ** 0.5
 )
 def test_verdicts_are_wrong_as_rarely_as_they_say(interval_error, words):
     """The interval over template means was wrong more often in each; all of the table is in docs/verdicts.md."""
-    population = next(one for one in interval_error.cases() if str(one) == words)
+    population = next(sample for sample in interval_error.cases() if str(sample) == words)
     assert population.bounded
     errors = interval_error.errors_of(population, DRAWS)
     assert max(errors.at_least, errors.at_most) < WRONG < max(errors.at_least_before, errors.at_most_before)
 
 
 def test_wrong_verdicts_are_those_that_judge_gives(interval_error):
-    population = next(one for one in interval_error.cases() if one.names == 10)
-    runs = [one for batch in interval_error.runs_of(population, 200) for one in batch.measurements("logits")]
-    wrong = [judge(one, Bound.of(at_least=0)).outcome == "supported" for one in runs]
-    refuted = [judge(one, Bound.of(at_least=0)).outcome == "refuted" for one in runs]
+    population = next(sample for sample in interval_error.cases() if sample.names == 10)
+    runs = [sample for batch in interval_error.runs_of(population, 200) for sample in batch.measurements("logits")]
+    wrong = [judge(sample, Bound.of(at_least=0)).outcome == "supported" for sample in runs]
+    refuted = [judge(sample, Bound.of(at_least=0)).outcome == "refuted" for sample in runs]
     errors = interval_error.errors_of(population, 200)
     assert (100 * np.mean(wrong), 100 * np.mean(refuted)) == pytest.approx((errors.at_least, errors.at_most))
 
@@ -225,14 +225,14 @@ def test_where_no_two_names_meet_twice_prompts_are_taken_off_twice():
 def test_a_share_is_as_sure_as_that_many_independent_prompts():
     """Korn and Graubard: the variance over templates, and the quantile of its degrees of freedom, say how many."""
     right = [8, 8, 7, 8, 5, 8, 8, 6, 8, 8, 7, 8]
-    one = measured(
+    sample = measured(
         [float(i < k) for k in right for i in range(8)], [str(t) for t in range(12) for _ in range(8)], unit="share"
     )
     share = sum(right) / 96
     variance = np.var([k / 8 for k in right], ddof=1) / 12
     effective = share * (1 - share) / variance * (stats.t.ppf(0.975, 95) / stats.t.ppf(0.975, 11)) ** 2
     assert effective < 96
-    interval = interval_of(one)
+    interval = interval_of(sample)
     assert (interval.low, interval.high) == pytest.approx(exact_interval(share * effective, effective, 0.95))
     assert interval.method == "exact binomial, design effect of templates"
     assert interval.low < exact_interval(sum(right), 96, 0.95)[0]
@@ -298,8 +298,8 @@ def test_a_verdict_that_rests_on_one_name_says_so():
 def test_a_ratio_that_is_undefined_without_one_name_says_so():
     scale = [1.5 if "Mary" in pair else 1 + 3 * (-1) ** (i // 8 + i) for i, pair in enumerate(RING * 3)]
     values = [0.5 * x + 0.02 * (i % 3) for i, x in enumerate(scale)]
-    one = measured(values, clusters=[str(i // 2) for i in range(24)], names=RING * 3, scale=scale)
-    verdict = judge(one, Bound.of(at_least=0.1))
+    sample = measured(values, clusters=[str(i // 2) for i in range(24)], names=RING * 3, scale=scale)
+    verdict = judge(sample, Bound.of(at_least=0.1))
     assert verdict.outcome == "supported"
     assert name_dependence(verdict)[1] == "the verdict rests on one name: without Tom it is undefined"
 
@@ -315,24 +315,24 @@ def test_names_that_widen_the_interval_are_said():
     rng = np.random.default_rng(7)
     names = [(f"answer {i % 4}", f"distractor {i}") for i in range(96)]
     values = rng.normal(3, 0.5, 96) + [2.0 * (i % 4 == 0) for i in range(96)]
-    one = measured(values, [str(i // 8) for i in range(96)], names=names)
-    verdict = judge(one, Bound.of(at_least=0))
-    alone = interval_of(replace(one, names=()))
+    sample = measured(values, [str(i // 8) for i in range(96)], names=names)
+    verdict = judge(sample, Bound.of(at_least=0))
+    alone = interval_of(replace(sample, names=()))
     width = (verdict.interval.high - verdict.interval.low) / (alone.high - alone.low)
     assert verdict.interval.widening == pytest.approx(width)
     assert f"names widen the interval {width:.1f} times: prompts that share a name are alike" in verdict.notes
     assert verdict.interval.method == "t over templates and names"
-    near = judge(one, Bound.of(at_least=one.value - 0.1))
+    near = judge(sample, Bound.of(at_least=sample.value - 0.1))
     assert "times the names" in near.notes[-1]
 
 
 def test_names_that_do_not_widen_the_interval_leave_it_to_templates():
     names = [(f"answer {i}", f"distractor {i % 8}") for i in range(24)]
     values = [float(i // 4) + 0.1 * (i % 4) for i in range(24)]
-    one = measured(values, [str(i // 4) for i in range(24)], names=names)
-    assert interval_of(one) == interval_of(replace(one, names=()))
-    distinct = replace(one, names=tuple((f"answer {i}", f"distractor {i}") for i in range(24)))
-    assert interval_of(distinct) == interval_of(replace(one, names=()))
+    sample = measured(values, [str(i // 4) for i in range(24)], names=names)
+    assert interval_of(sample) == interval_of(replace(sample, names=()))
+    distinct = replace(sample, names=tuple((f"answer {i}", f"distractor {i}") for i in range(24)))
+    assert interval_of(distinct) == interval_of(replace(sample, names=()))
 
 
 def test_names_that_are_all_the_same_are_left_out_and_said():
@@ -364,9 +364,9 @@ def test_templates_of_one_prompt_each_and_names():
 
 
 def test_names_of_one_template_have_no_interval():
-    one = measured([1.0, 2.0, 3.0], clusters="aaa", names=[("a", "b"), ("b", "c"), ("c", "a")])
+    sample = measured([1.0, 2.0, 3.0], clusters="aaa", names=[("a", "b"), ("b", "c"), ("c", "a")])
     with pytest.raises(UsageError, match="needs prompts of at least 2 templates for an interval, got 1"):
-        judge(one, Bound.of(at_least=0))
+        judge(sample, Bound.of(at_least=0))
 
 
 def test_names_of_some_prompts_only_are_refused():
@@ -391,7 +391,7 @@ def test_a_denominator_is_judged_over_names_too():
     names = [(f"name {i % 8}", "") for i in range(96)]
     scale = [8.0 if i % 8 < 2 else 0.0 for i in range(96)]
     clusters = [str(i // 8) for i in range(96)]
-    one = measured([0.5 * x + 0.1 * (i % 3) for i, x in enumerate(scale)], clusters, scale=scale, names=names)
-    assert judge(replace(one, names=()), Bound.of(at_least=0.1)).outcome == "supported"
+    sample = measured([0.5 * x + 0.1 * (i % 3) for i, x in enumerate(scale)], clusters, scale=scale, names=names)
+    assert judge(replace(sample, names=()), Bound.of(at_least=0.1)).outcome == "supported"
     with pytest.raises(NotApplicable, match="contains 0"):
-        judge(one, Bound.of(at_least=0.1))
+        judge(sample, Bound.of(at_least=0.1))
