@@ -267,7 +267,7 @@ def cases() -> tuple[Population, ...]:
             for answers, distractors in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (0.5, 0.5), (1.0, 1.0))
         ),
         *(both(names=names) for names in (10, 20, 120)),
-        *(both(names=names, templates_vary=0.5, grid=True) for names in (10, 20)),
+        *(Population((2 * names,) * 12, names, 0.5, 1.0, 1.0, grid=True) for names in (10, 20)),
         Population(EQUAL[6], 10, 0.5, 1.0, 1.0),
         Population(UNEQUAL, 10, 0.5, 1.0, 1.0),
         *(Population(twelve, names, 0.5, 0.5, 0.5, share=0.8) for names in (10, 20, 120)),

@@ -122,7 +122,7 @@ WRONG = 4 + 3 * 100 * (0.04 * 0.96 / DRAWS) ** 0.5
         "share 0.8 | 10 of 2 and 2 of 48 |  | templates 1",
         "share 0.8 | 6 of 16 |  | templates 1",
         "mean | 12 of 8 | 10 | templates 0.5, answers 1, distractors 1, prompts 1",
-        "mean | 12 of 8 | 10, grid | templates 0.5, answers 1, distractors 1, prompts 1",
+        "mean | 12 of 20 | 10, grid | templates 0.5, answers 1, distractors 1, prompts 1",
         "ratio 0.4 | 12 of 8 | 10 | templates 0.5, answers 1, distractors 1, prompts 1",
     ],
 )
