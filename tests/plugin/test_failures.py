@@ -25,7 +25,7 @@ BROKEN = {
             "pytest_interp.ClaimFailed: refuted",
             "  logit difference on planted-ioi, ioi/confirm",
             "  measured    8.854 logits (48 prompts of 12 templates)",
-            "  interval    8.854 to 8.854 (95 %, t over templates)",
+            "  interval    8.854 to 8.854 (95 %, t over templates",
             "  required    at least 9; off by 0.146",
             "  worst         8.854  ...",
         ],
