@@ -97,6 +97,11 @@ class Measurement:
                 f"{self.quantity}: {n} values, {len(self.labels)} labels, {len(self.clusters)} clusters; "
                 "pass one label and one cluster for each value"
             )
+        if len(kinds := {len(names) for names in self.names}) > 1:
+            raise UsageError(
+                f"{self.quantity}: some prompts have {min(kinds)} names and others {max(kinds)}; "
+                "pass as many for each prompt, such as (answer, distractor)"
+            )
         if self.unit == "share" and any(value < 0 or value > 1 for value in self.values):
             raise UsageError(f"{self.quantity}: a share has values between 0 and 1; use another unit")
         bad = [label for label, value in zip(self.labels, self.values, strict=True) if not isfinite(value)]

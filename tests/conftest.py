@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
 
 # pytester takes modules that an inner run imported out again; these cannot be imported twice in one process.
@@ -21,6 +23,18 @@ from pytest_interp.checkpoints.planted import vocabulary
 from pytest_interp.tasks import ioi as ioi_data
 
 CLAIMS = Path(__file__).parents[1] / "claims"
+
+
+@pytest.fixture(scope="session")
+def interval_error():
+    """The populations of the benchmark of that name, and how often intervals are wrong on them."""
+    path = CLAIMS.parent / "benchmarks" / "interval_error.py"
+    spec = importlib.util.spec_from_file_location("interval_error", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["interval_error"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
 
 P8_WORDS = (
     "Tom",

@@ -61,6 +61,18 @@ def test_tolerances_are_those_that_were_measured():
         assert kept[unit][dtype] == pytest.approx(float(made)) == pytest.approx(float(shown)), (unit, dtype)
 
 
+def test_verdicts_are_wrong_as_rarely_as_the_page_requires(interval_error):
+    """The table has a row for each population of the benchmark, and those that are bounded keep to their bound."""
+    text = (ROOT / "docs" / "verdicts.md").read_text().split("<!-- measured: interval error -->")[1]
+    rows = [line.strip("| ") for line in text.split("<!-- end -->")[0].strip().splitlines()[2:]]
+    assert [" | ".join(row.split(" | ")[:4]) for row in rows] == [
+        str(population) for population in interval_error.cases()
+    ]
+    for row, population in zip(rows, interval_error.cases(), strict=True):
+        now = [float(number) for number in row.split(" | ")[5].split(", ")]
+        assert not population.bounded or max(now) <= interval_error.LIMIT, row
+
+
 def test_the_rule_for_tolerances():
     made = [tolerance_from(x, x / 10, "float32") for x in (5.3e-5, 5e-5, 2.4e-6, 0.1)]
     assert made == pytest.approx([2e-4, 1e-4, 5e-6, 0.2])

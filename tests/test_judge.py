@@ -67,7 +67,7 @@ def test_a_fixed_population_is_decided_by_its_value_within_tolerance():
 # ---- sampled populations
 
 
-def test_the_interval_is_a_t_interval_over_template_means():
+def test_with_templates_of_one_size_it_is_the_t_interval_over_their_means():
     # Template means 1, 2, 3, 6; t quantile of 3 degrees of freedom at 97.5 % is 3.182446 (tables).
     one = measured([0, 2, 1, 3, 2, 4, 5, 7], clusters="aabbccdd")
     spread = sqrt(((1 - 3) ** 2 + (2 - 3) ** 2 + 0 + (6 - 3) ** 2) / 3 / 4)
@@ -75,6 +75,7 @@ def test_the_interval_is_a_t_interval_over_template_means():
     assert interval.low == pytest.approx(3 - 3.182446 * spread, abs=1e-5)
     assert interval.high == pytest.approx(3 + 3.182446 * spread, abs=1e-5)
     assert interval.clusters == 4
+    assert interval.method == "t over templates"
 
 
 def test_prompts_of_one_template_are_not_independent():
@@ -105,6 +106,11 @@ def test_inconclusive_says_how_many_templates_would_settle_it():
 def test_few_templates_are_said():
     (note,) = judge(measured([3.0, 4.0, 5.0]), Bound.of(at_least=-9)).notes
     assert "only 3 templates" in note
+    share = measured([1.0] * 30, clusters=[str(i % 9) for i in range(30)], unit="share")
+    (note,) = judge(share, Bound.of(at_least=0.5)).notes
+    assert note.startswith("few templates: with 9, fewer than 12, the interval of a share is rough")
+    enough = measured([1.0, 0.0] + [1.0] * 22, clusters=[str(i % 12) for i in range(24)], unit="share")
+    assert judge(enough, Bound.of(at_least=0.5)).notes == ()
 
 
 def test_one_template_has_no_interval():

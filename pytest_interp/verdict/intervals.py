@@ -1,13 +1,30 @@
-"""Intervals of a measurement: how far its mean may be off, given that prompts of one template are not independent."""
+"""Intervals of a measurement: how far its mean may be off, where prompts of one template, or with one name, are alike.
+
+Templates and names are crossed factors of a prompt. A variance over the clusters of one factor is the bias-reduced one
+(CR2) with the degrees of freedom of Bell and McCaffrey (2002, Survey Methodology 28), which are the number of clusters
+less one where all are of one size. Several factors are put together by inclusion and exclusion (Cameron, Gelbach and
+Miller 2011, Journal of Business & Economic Statistics 29). The interval of a share is an exact binomial one for the
+effective number of prompts (Korn and Graubard 1998, Survey Methodology 24).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
 from math import inf, sqrt
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pytest_interp.errors import UsageError
 from pytest_interp.measurement import Measurement, mean
+
+Codes: TypeAlias = tuple[int, ...]
+"""The cluster of each prompt, clusters numbered in the order in which they first occur."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +36,7 @@ class Interval:
         method: how it was made, for a reader.
         clusters: the number of templates it rests on.
         level: confidence.
+        widening: how many times as wide it is as the interval over templates alone; 1 where names do not widen it.
     """
 
     low: float
@@ -26,54 +44,184 @@ class Interval:
     method: str
     clusters: int
     level: float = 0.95
+    widening: float = 1.0
+
+
+@dataclass(frozen=True)
+class SamplingError:
+    """How far a mean over other prompts may differ.
+
+    Attributes:
+        standard_error: of the mean, in its unit.
+        degrees_of_freedom: of that estimate.
+        factors: what was sampled: ``templates``, or ``templates and names``.
+    """
+
+    standard_error: float
+    degrees_of_freedom: float
+    factors: str
 
 
 def interval_of(measurement: Measurement, level: float = 0.95) -> Interval:
-    """The t interval over template means; for a ratio of means, over linearised template means.
+    """The interval over templates, and over names where they widen it.
 
-    A ratio ``r`` of means has the template values ``r + (numerator - r * denominator) / mean denominator``, so that
-    numerator and denominator of a template vary together. A share's interval is widened to the exact binomial one
-    (Clopper-Pearson), since templates that are all right have no spread.
+    Of a mean, or a ratio of means, it is a t interval. Of a share it is the exact binomial interval for the effective
+    number of prompts, and so never narrower than that of independent prompts.
+
+    Args:
+        measurement: of a sampled population.
+        level: confidence, between 0 and 1.
 
     Raises:
         UsageError: one template only.
     """
+    alone, *widened = sampling_errors(measurement)
+    error = widened[0] if widened else alone
+    low, high = _ends(measurement, error, level)
+    widening = 1.0
+    if widened:
+        narrow = _ends(measurement, alone, level)
+        width = narrow[1] - narrow[0]
+        widening = (high - low) / width if width > 0 else inf
+    what = "exact binomial, design effect of" if measurement.unit == "share" else "t over"
     count = len(set(measurement.clusters))
-    center, half = measurement.value, quantile(count - 1, level) * standard_error(measurement)
-    low, high, method = center - half, center + half, "t over template means"
-    if measurement.unit == "share":
-        exact = exact_interval(sum(measurement.values), len(measurement.values), level)
-        low, high = max(0.0, min(low, exact[0])), min(1.0, max(high, exact[1]))
-        method += ", at least the exact binomial interval"
-    return Interval(low, high, method, count, level)
+    return Interval(low, high, f"{what} {error.factors}", count, level, widening)
+
+
+def _ends(measurement: Measurement, error: SamplingError, level: float) -> tuple[float, float]:
+    """The ends of the interval that follows from a standard error."""
+    center, reach = measurement.value, quantile(error.degrees_of_freedom, level)
+    if measurement.unit != "share":
+        return center - reach * error.standard_error, center + reach * error.standard_error
+    effective = float(n := len(measurement.values))
+    if error.standard_error > 0:
+        independent = center * (1 - center) / error.standard_error**2
+        effective = min(effective, independent * (quantile(n - 1, level) / reach) ** 2)
+    return exact_interval(center * effective, effective, level)
 
 
 def standard_error(measurement: Measurement) -> float:
-    """The standard error of the mean (or ratio of means) over templates.
+    """The standard error of the mean (or ratio of means) over templates, and over names where they widen it.
 
     Raises:
         UsageError: one template only.
     """
-    by_cluster: dict[str, list[int]] = {}
-    for row, cluster in enumerate(measurement.clusters):
-        by_cluster.setdefault(cluster, []).append(row)
-    count = len(by_cluster)
-    if count < 2:
+    return sampling_errors(measurement)[-1].standard_error
+
+
+def sampling_errors(measurement: Measurement) -> tuple[SamplingError, ...]:
+    """The sampling error over templates alone and, where names widen it, the one over templates and names.
+
+    A ratio ``r`` of means has the residuals ``(numerator - r * denominator) / mean denominator``, so that numerator and
+    denominator of a prompt vary together. Over several factors the variance is at least that over any one of them, and
+    has the degrees of freedom of the factor that has the fewest.
+
+    Raises:
+        UsageError: one template only.
+    """
+    design = _design(tuple(measurement.clusters), tuple(map(tuple, measurement.names)))
+    templates = design.factors[0]
+    if templates.count < 2:
         raise UsageError(
             f"{measurement.quantity}: a sampled population needs prompts of at least 2 templates for an interval, "
-            f"got {count}; draw more prompts, or call the population fixed"
+            f"got {templates.count}; draw more prompts, or call the population fixed"
         )
-    values: Sequence[float] = measurement.values
-    center = measurement.value
+    center, residuals = measurement.value, np.asarray(measurement.values)
     if measurement.scale:
-        bottom = mean(measurement.scale)
-        pairs = zip(values, measurement.scale, strict=True)
-        values = [center + (top - center * scale) / bottom for top, scale in pairs]
-    # The mean over prompts is a ratio too, of template sums to template sizes: with equal sizes these are the means.
-    size = len(values) / count
-    means = [center + sum(values[row] - center for row in rows) / size for rows in by_cluster.values()]
-    middle = mean(means)
-    return sqrt(sum((m - middle) ** 2 for m in means) / (count - 1) / count)
+        residuals = (residuals - center * np.asarray(measurement.scale)) / mean(measurement.scale)
+    else:
+        residuals = residuals - center
+    variance = templates.variance(residuals)
+    alone = SamplingError(sqrt(variance), templates.degrees_of_freedom, "templates")
+    total = sum(sign * clusters.variance(residuals) for sign, clusters in design.terms)
+    # The same clusters under two names give the same variance but for rounding.
+    if total <= variance * (1 + 1e-9):
+        return (alone,)
+    total = max(total, *(factor.variance(residuals) for factor in design.factors))
+    fewest = min(factor.degrees_of_freedom for factor in design.factors)
+    return alone, SamplingError(sqrt(total), fewest, "templates and names")
+
+
+def degrees_of_freedom(sizes: Collection[int]) -> float:
+    """The Bell-McCaffrey degrees of freedom of a mean over clusters; where all are of one size, their number less one.
+
+    Under the working model of independent prompts: ``trace(M)^2 / sum(M^2)`` with ``M[g, h] = a_g a_h (n_g [g = h] -
+    n_g n_h / n)`` and ``a_g = (1 - n_g / n)^(-1/2)``, for clusters of ``n_g`` of the ``n`` prompts.
+
+    Args:
+        sizes: how many prompts each cluster has; of one cluster alone there are 0 degrees of freedom.
+    """
+    if len(sizes) < 2:
+        return 0.0
+    n = sum(sizes)
+    crossed = [size**2 / (1 - size / n) for size in sizes]
+    off_diagonal = sum(crossed) ** 2 - sum(term**2 for term in crossed)
+    return n**2 / (sum(size**2 for size in sizes) + off_diagonal / n**2)
+
+
+@dataclass(frozen=True)
+class _Clusters:
+    """Prompts in clusters.
+
+    Attributes:
+        codes: the cluster of each prompt, shape ``(prompt,)``.
+        weights: what the square of a cluster's sum of residuals adds to the variance of the mean, shape ``(cluster,)``.
+        degrees_of_freedom: of that variance; 0 for one cluster.
+    """
+
+    codes: NDArray[np.intp]
+    weights: NDArray[np.float64]
+    degrees_of_freedom: float
+
+    @classmethod
+    def of(cls, codes: Codes) -> _Clusters:
+        """The clusters with these codes."""
+        sizes, n = list(Counter(codes).values()), len(codes)
+        weights = [1 / (n * (n - size)) if size < n else inf for size in sizes]
+        return cls(np.array(codes), np.array(weights), degrees_of_freedom(sizes))
+
+    @property
+    def count(self) -> int:
+        """The number of clusters."""
+        return len(self.weights)
+
+    def variance(self, residuals: NDArray[np.float64]) -> float:
+        """The CR2 variance of the mean."""
+        sums = np.bincount(self.codes, residuals)
+        return float(self.weights @ (sums * sums))
+
+
+@dataclass(frozen=True)
+class _Design:
+    """Which prompts share what.
+
+    Attributes:
+        factors: templates first, then the kinds of names that vary.
+        terms: what the variance over all factors is a sum of: how often each counts, and its clusters.
+    """
+
+    factors: tuple[_Clusters, ...]
+    terms: tuple[tuple[int, _Clusters], ...]
+
+
+@lru_cache(maxsize=64)
+def _design(templates: tuple[str, ...], names: tuple[tuple[str, ...], ...]) -> _Design:
+    """The design of a population: a sweep has one for all of its cells."""
+    kinds = [kind for kind in zip(*names, strict=True) if len(set(kind)) > 1]
+    factors = [templates, *kinds]
+    counts: Counter[Codes] = Counter()
+    for size in range(1, len(factors) + 1):
+        for chosen in combinations(factors, size):
+            counts[_codes(tuple(zip(*chosen, strict=True)))] += (-1) ** (size + 1)
+    clusters = {codes: _Clusters.of(codes) for codes in {*counts, *map(_codes, factors)}}
+    terms = tuple((count, clusters[codes]) for codes, count in counts.items() if count)
+    return _Design(tuple(clusters[_codes(factor)] for factor in factors), terms)
+
+
+def _codes(labels: Sequence[Hashable]) -> Codes:
+    """The cluster of each prompt, by its label."""
+    numbers: dict[Hashable, int] = {}
+    return tuple(numbers.setdefault(label, len(numbers)) for label in labels)
 
 
 def without_names(measurement: Measurement) -> dict[str, list[int]]:
@@ -86,14 +234,14 @@ def without_names(measurement: Measurement) -> dict[str, list[int]]:
     return kept
 
 
-def quantile(df: int, level: float) -> float:
+def quantile(df: float, level: float) -> float:
     """How many standard errors a two-sided t interval reaches to either side."""
     from scipy.special import stdtrit
 
     return float(stdtrit(df, 0.5 + level / 2)) if df > 0 else inf
 
 
-def exact_interval(successes: float, n: int, level: float) -> tuple[float, float]:
+def exact_interval(successes: float, n: float, level: float) -> tuple[float, float]:
     """The Clopper-Pearson interval of a share; a prompt that is partly right counts for its part."""
     from scipy.special import betaincinv
 

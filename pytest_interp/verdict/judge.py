@@ -1,12 +1,13 @@
 """From a measurement and a bound to a verdict.
 
 A fixed population is decided by its value within numeric tolerance. A sampled one is decided by a two-sided
-t interval over template means: supported if the interval lies inside the accepted region by more than float
+interval over templates and names: supported if the interval lies inside the accepted region by more than float
 noise, refuted if wholly outside, else inconclusive.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf, isfinite
@@ -16,13 +17,16 @@ from pytest_interp.errors import NotApplicable
 from pytest_interp.measurement import Measurement, mean, quote
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.evidence import Control, Member, Specificity
-from pytest_interp.verdict.intervals import Interval, exact_interval, interval_of, quantile
+from pytest_interp.verdict.intervals import Interval, degrees_of_freedom, exact_interval, interval_of, quantile
 
 Outcome: TypeAlias = Literal["supported", "refuted", "inconclusive"]
+RANK: dict[Outcome, int] = {"refuted": 0, "inconclusive": 1, "supported": 2}
 MIN_CLUSTERS = 8
+MIN_CLUSTERS_OF_A_SHARE = 12
+NOTICEABLE_WIDENING = 1.1
+KINDS_OF_NAMES = ("answer", "distractor")
 MAX_RATIO_NOISE = 0.25
 """How far float noise may move a ratio, or widen a bound as a share of its half-width; beyond it nothing is decided."""
-RANK: dict[Outcome, int] = {"refuted": 0, "inconclusive": 1, "supported": 2}
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,7 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
         accepted = bound.accepts(measurement.value, -noise if bound.strict else noise)
         return Verdict("supported" if accepted else "refuted", measurement, bound, None, tuple(notes))
     interval = interval_of(measurement, level)
-    if interval.clusters < MIN_CLUSTERS:
-        notes.append(f"only {interval.clusters} templates: with fewer than {MIN_CLUSTERS} the interval is rough")
-    if interval.low == interval.high:
-        notes.append("all templates have the same mean: the interval has no width")
+    notes += _about_the_interval(measurement, interval, noise)
     if hopeless := out_of_reach(measurement, bound, level):
         notes.append(hopeless)
     if bound.accepts(interval.low, -noise) and bound.accepts(interval.high, -noise):
@@ -115,8 +116,9 @@ def require_defined(measurement: Measurement) -> None:
     if measurement.population == "fixed":
         return
     bottom = Measurement(
-        "clean - corrupted", "logits", measurement.scale, measurement.labels, measurement.clusters, "sampled"
-    )
+        "clean - corrupted", "logits", measurement.scale, measurement.labels, measurement.clusters, "sampled",
+        names=measurement.names,
+    )  # fmt: skip
     interval = interval_of(bottom)
     if interval.low <= 0 <= interval.high:
         raise NotApplicable(
@@ -144,20 +146,45 @@ def require_resolution(measurement: Measurement, bound: Bound) -> None:
         )
 
 
+def _about_the_interval(measurement: Measurement, interval: Interval, noise: float) -> list[str]:
+    """What a reader must know of how an interval was made, a sentence each."""
+    notes = []
+    if measurement.unit == "share" and interval.clusters < MIN_CLUSTERS_OF_A_SHARE:
+        notes.append(
+            f"few templates: with {interval.clusters}, fewer than {MIN_CLUSTERS_OF_A_SHARE}, the interval of a share "
+            "is rough where templates differ much"
+        )
+    elif interval.clusters < MIN_CLUSTERS:
+        notes.append(f"only {interval.clusters} templates: with fewer than {MIN_CLUSTERS} the interval is rough")
+    if interval.low == interval.high:
+        notes.append("all templates have the same mean: the interval has no width")
+    if interval.widening > NOTICEABLE_WIDENING and interval.high - interval.low > noise:
+        times = f"{interval.widening:.1f} times" if isfinite(interval.widening) else "from no width"
+        notes.append(f"names widen the interval {times}: prompts that share a name are alike")
+    for kind, names in zip(KINDS_OF_NAMES, zip(*measurement.names, strict=True), strict=False):
+        if names[0] and len(set(names)) == 1 < len(names):
+            notes.append(f"all prompts have the same {kind}: nothing is said of others")
+    return notes
+
+
 def _what_would_settle(measurement: Measurement, bound: Bound, interval: Interval) -> str:
-    edges = [edge for edge in (bound.low, bound.high) if isfinite(edge)]
-    margin = min(abs(measurement.value - edge) for edge in edges)
-    half = (interval.high - interval.low) / 2
+    value = measurement.value
+    edge = min((edge for edge in (bound.low, bound.high) if isfinite(edge)), key=lambda edge: abs(value - edge))
+    margin = abs(value - edge)
+    # An interval of a share is not symmetric: what counts is how far it reaches to the side of the bound.
+    reach = value - interval.low if edge < value else interval.high - value
     if margin <= measurement.tolerance:
         return "the value lies on the bound: no number of prompts would settle it"
-    needed = ceil(interval.clusters * (half / margin) ** 2) + 1
+    times = (reach / margin) ** 2
+    needed = ceil(interval.clusters * times) + 1
     per_template = max(1, round(len(measurement.values) / interval.clusters))
-    return f"about {needed} templates ({needed * per_template} prompts) would settle it, if the value stays"
+    names = f" and {times:.1f} times the names" if interval.widening > NOTICEABLE_WIDENING else ""
+    return f"about {needed} templates{names} ({needed * per_template} prompts) would settle it, if the value stays"
 
 
 def out_of_reach(measurement: Measurement, bound: Bound, level: float) -> str:
     """Why no outcome of so few prompts could support the bound at this level; empty where one could."""
-    n, clusters = len(measurement.values), len(set(measurement.clusters))
+    n, clusters = len(measurement.values), Counter(measurement.clusters)
     percent = f"{100 * level:.4g} %"
     if measurement.unit == "share":
         low, high = exact_interval(n, n, level)[0], exact_interval(0, n, level)[1]
@@ -165,8 +192,9 @@ def out_of_reach(measurement: Measurement, bound: Bound, level: float) -> str:
             end = f"begins at {quote(low)}" if bound.low > low else f"ends at {quote(high)}"
             whole = "all" if bound.low > low else "none"
             return f"out of reach: with {n} prompts, {whole} of them right, the {percent} interval {end}; take more"
-    elif (factor := quantile(clusters - 1, level)) > 20:
-        return f"hardly in reach: with {clusters} templates the {percent} interval is {factor:.0f} standard errors wide"
+    elif (factor := quantile(degrees_of_freedom(clusters.values()), level)) > 20:
+        wide = f"the {percent} interval is {factor:.0f} standard errors wide"
+        return f"hardly in reach: with {len(clusters)} templates {wide}"
     return ""
 
 

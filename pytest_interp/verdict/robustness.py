@@ -38,8 +38,7 @@ def _outside_by(measurement: Measurement, bound: Bound) -> float:
 def name_dependence(verdict: Verdict) -> tuple[str, str]:
     """How far a verdict depends on any one name: the range of values without one, and a note where the outcome turns.
 
-    Names are a crossed factor: each stands in prompts of several templates, so that an interval over templates does
-    not see what one name does.
+    The interval counts names as a sample. This says whether any one of the names at hand decides the outcome.
     """
     measurement = verdict.measurement
     sampled = measurement.population == "sampled" and verdict.interval is not None
