@@ -138,9 +138,16 @@ def test_the_clean_run_is_no_corruption(as_ids, tokenizer):
 
 
 def test_unknown_tokens_are_refused_among_ids_too(as_ids, tokenizer):
-    unknown = [encode(tokenizer, text) for text in TEXTS]
+    unknown, text = [encode(tokenizer, text) for text in TEXTS], TEXTS[1].replace("and", "<unk>")
     unknown[1][2] = tokenizer.unk_token_id
     with pytest.raises(UsageError, match="prompt 1, 'When .*', has the token id .* which is '<unk>'"):
+        as_ids(clean=unknown, texts=[TEXTS[0], text])
+    with pytest.raises(UsageError, match="prompt 1 of corruption 'x' has the token id .* which is '<unk>'"):
+        as_ids(corrupted={"x": unknown})
+    with pytest.raises(UsageError, match="answer or distractor of prompt 0 has the token id .* which is '<unk>'"):
+        as_ids(answers=[tokenizer.unk_token_id, 3])
+    # Where the text says something else, the id is one of another vocabulary.
+    with pytest.raises(NotApplicable, match="decodes them to 'When John <unk> Mary"):
         as_ids(clean=unknown)
 
 

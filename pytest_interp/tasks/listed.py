@@ -10,7 +10,7 @@ from pytest_interp.measurement import Population, check_population
 from pytest_interp.positions import END
 from pytest_interp.tasks.dataset import DataSet, build, check_aligned
 from pytest_interp.tasks.prompts import Prompt, PromptSet, prompts_of_ids
-from pytest_interp.tasks.vocabulary import check_ids, decode
+from pytest_interp.tasks.vocabulary import check_ids, check_known, decode
 
 
 def from_strings(
@@ -127,12 +127,14 @@ def from_ids(
     _check_lists(len(clean), ("clean", clean), *runs, entry=list)
     for row, (ids, text) in enumerate(zip(clean, texts, strict=True)):
         _check_prompt(tokenizer, row, ids, text, {key: at[row] for key, at in columns.items()})
-        check_ids(tokenizer, [answers[row], distractors[row]], f"the answer or distractor of prompt {row}")
+        for check in (check_ids, check_known):
+            check(tokenizer, [answers[row], distractors[row]], f"the answer or distractor of prompt {row}")
         if answers[row] == distractors[row]:
             raise UsageError(f"the answer and the distractor of {text!r} are both the token id {answers[row]}")
     for key, run in corrupted.items():
         for row, ids in enumerate(run):
-            check_ids(tokenizer, ids, f"prompt {row} of corruption {key!r}")
+            for check in (check_ids, check_known):
+                check(tokenizer, ids, f"prompt {row} of corruption {key!r}")
 
     answer_texts, distractor_texts = ([decode(tokenizer, [token]) for token in ids] for ids in (answers, distractors))
 
@@ -203,6 +205,7 @@ def _check_prompt(tokenizer: Any, row: int, ids: Sequence[int], text: str, posit
             f"the token ids of prompt {row} stand for {text!r}, and this tokenizer decodes them to {decoded!r}: the "
             "ids belong to another vocabulary"
         )
+    check_known(tokenizer, ids, f"prompt {row}, {text!r},")
     if END in positions:
         raise UsageError(f"{END} is always the last token; do not mark it")
     for key, at in positions.items():

@@ -14,7 +14,7 @@ from typing import Any
 from pytest_interp.errors import UsageError
 from pytest_interp.tasks.dataset import DataSet, redrawable
 from pytest_interp.tasks.prompts import Prompt, PromptSet, prompts_of_ids
-from pytest_interp.tasks.vocabulary import check_ids, decode
+from pytest_interp.tasks.vocabulary import check_ids, check_known, decode
 
 
 @redrawable
@@ -62,7 +62,7 @@ def doubled_of(tokenizer: Any, sequences: Sequence[Sequence[int]], *, bos: bool)
         bos: whether BOS stands before each.
 
     Raises:
-        UsageError: none, or sequences of several lengths.
+        UsageError: none, sequences of several lengths, a token that stands for what the tokenizer does not know.
         NotApplicable: token ids of another vocabulary.
     """
     lengths = sorted({len(one) for one in sequences})
@@ -74,6 +74,7 @@ def doubled_of(tokenizer: Any, sequences: Sequence[Sequence[int]], *, bos: bool)
     prompts = []
     for i, one in enumerate(sequences):
         check_ids(tokenizer, one, f"sequence {i}")
+        check_known(tokenizer, one, f"sequence {i}")
         prompt = Prompt(decode(tokenizer, [*one, *one]), decode(tokenizer, one[:1]), decode(tokenizer, one[1:2]), {},
                         f"sequence {i}")  # fmt: skip
         prompts.append((prompt, [*one, *one], one[0], one[1]))

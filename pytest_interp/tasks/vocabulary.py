@@ -41,7 +41,7 @@ def check_ids(tokenizer: Any, ids: Sequence[int], what: str) -> None:
         what: whose they are, for the message, such as ``prompt 3``.
 
     Raises:
-        UsageError: an id that is no whole number, or that stands for what the tokenizer does not know.
+        UsageError: an id that is no whole number.
         NotApplicable: an id outside the vocabulary.
     """
     if no_numbers := [token for token in ids if not isinstance(token, int) or isinstance(token, bool)]:
@@ -51,6 +51,19 @@ def check_ids(tokenizer: Any, ids: Sequence[int], what: str) -> None:
             f"{what} has the token id {outside[0]}, and this tokenizer has 0 to {len(tokenizer) - 1}: the ids belong "
             "to another vocabulary"
         )
+
+
+def check_known(tokenizer: Any, ids: Sequence[int], what: str) -> None:
+    """Refuses token ids that stand for what this tokenizer does not know.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        ids: token ids of its vocabulary.
+        what: whose they are, for the message.
+
+    Raises:
+        UsageError: one of them is its token for the unknown.
+    """
     if tokenizer.unk_token_id in ids and not _unk_is_a_word(tokenizer):
         raise UsageError(
             f"{what} has the token id {tokenizer.unk_token_id}, which is {tokenizer.unk_token!r}: what the tokenizer "
