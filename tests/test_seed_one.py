@@ -78,10 +78,9 @@ def rehearsal(pytester, model, gpt2_tokenizer, monkeypatch):
     model.save_pretrained(weights)
     gpt2_tokenizer.save_pretrained(weights)
 
-    def run(mean, first, five):
-        return claims(pytester, "rehearsal", mean, first, five).runpytest(
-            "published", "--interp-model", str(weights), "-v"
-        )
+    def run(mean, first, five, *options):
+        project = claims(pytester, "rehearsal", mean, first, five)
+        return project.runpytest("published", "--interp-model", str(weights), "-v", *options)
 
     return run
 
@@ -104,6 +103,13 @@ def test_right_figures_are_supported(rehearsal, values):
     assert abs(fmean(values)) > 0.05
     result = rehearsal(fmean(values), fmean(values[:25]), values[:5])
     result.assert_outcomes(passed=7)
+
+
+def test_wrong_protocols_refute_the_mean(rehearsal, values):
+    result = rehearsal(fmean(values), fmean(values[:25]), values[:5], "--interp-falsify-all", "-k", "hundred")
+    result.assert_outcomes(passed=1)
+    killed = [r"  answer exchanged +1 ", r"  names permuted +1 ", r"  END one earlier +1 "]
+    result.stdout.re_match_lines_random(killed)
 
 
 def test_figures_that_are_off_are_refuted(rehearsal, values):

@@ -68,7 +68,12 @@ def seed_one(checkpoint: Any) -> Callable[[int, int], Any]:
         name="ioi/seed one",
         population="fixed",
     )
-    return lambda start, stop: Experiment(checkpoint, data.rebuild(range(start, stop)))
+
+    # Its return annotation says that it builds experiments: wrong protocols are then tried on them too.
+    def build(start: int, stop: int) -> Experiment:
+        return Experiment(checkpoint, data.rebuild(range(start, stop)))
+
+    return build
 
 
 @pytest.fixture(scope="session")
