@@ -349,6 +349,7 @@ def notebooks() -> str:
             c.tokenizer, clean=[pair.format("Mike")], answers=[" Emma"], distractors=[" Mike"],
             corrupted={"giver": [pair.format("Emma")]},
             positions={"S1": ["When Mike"], "S2": [", Mike"], "IO": ["Emma"]}, bos=False, name="mike-emma",
+            population="fixed",
         ),
     )  # fmt: skip
     row("A logit(Emma) - logit(Mike), and of the other run", "logit_diff",

@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     from pytest_interp.heads import Head, KVHead
     from pytest_interp.measurement import Measurement
     from pytest_interp.table import Table
-    from pytest_interp.tasks.dataset import DataSet, from_strings
+    from pytest_interp.tasks.dataset import DataSet
+    from pytest_interp.tasks.listed import from_ids, from_strings
     from pytest_interp.verdict.bound import Bound
     from pytest_interp.verdict.judge import Verdict, judge
 
@@ -101,7 +102,8 @@ _HOMES = {
     "heads": ("Head", "KVHead"),
     "measurement": ("Measurement",),
     "table": ("Table",),
-    "tasks.dataset": ("DataSet", "from_strings"),
+    "tasks.dataset": ("DataSet",),
+    "tasks.listed": ("from_ids", "from_strings"),
     "verdict.bound": ("Bound",),
     "verdict.judge": ("Verdict", "judge"),
 }
@@ -159,6 +161,7 @@ __all__ = [
     "assert_top",
     "assert_top_k",
     "check",
+    "from_ids",
     "from_strings",
     "judge",
     "load_circuit",

@@ -53,6 +53,19 @@ def tolerance_from(prompt: float, mean: float, dtype: str) -> float:
     return next(step * power for step in (1, 2, 5, 10) if enough <= step * power * (1 + 1e-9))
 
 
+def check_population(population: object) -> None:
+    """Refuses what is neither of the two populations.
+
+    Raises:
+        UsageError: it is another word.
+    """
+    if population not in ("fixed", "sampled"):
+        raise UsageError(
+            f"population is {population!r}; pass 'fixed' (these prompts only) or 'sampled' (they stand for more of "
+            "their kind)"
+        )
+
+
 def mean(values: Sequence[float]) -> float:
     """The arithmetic mean, summed without rounding error."""
     return fsum(values) / len(values)
@@ -89,6 +102,7 @@ class Measurement:
     version: int = 1
 
     def __post_init__(self) -> None:
+        check_population(self.population)
         n = len(self.values)
         if n == 0:
             raise UsageError(f"{self.quantity}: there are no values; pass at least one prompt")

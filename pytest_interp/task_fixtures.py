@@ -66,6 +66,7 @@ def prompts(checkpoint: Checkpoint) -> Callable[..., Experiment]:
             positions={key: several(value) for key, value in (positions or {}).items()},
             bos=checkpoint.bos if bos is None else bos,
             name=name,
+            population="fixed",
         )
         return Experiment(checkpoint, data)
 

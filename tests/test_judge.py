@@ -6,8 +6,10 @@ import pytest
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measurement import Measurement
 from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.failure_message import explain
 from pytest_interp.verdict.intervals import interval_of
 from pytest_interp.verdict.judge import judge, worst
+from pytest_interp.verdict.recording import record_of
 
 
 def measured(values, clusters=None, population="sampled", unit="logits", scale=(), tolerance=0.0):
@@ -62,6 +64,29 @@ def test_a_fixed_population_is_decided_by_its_value_within_tolerance():
     assert judge(one, Bound.of(at_least=1.505)).outcome == "supported"
     assert judge(one, Bound.of(at_least=1.52)).outcome == "refuted"
     assert judge(one, Bound.of(at_least=1)).interval is None
+
+
+@pytest.mark.parametrize(
+    ("n", "about", "note"),
+    [
+        (2, {}, "these 2 prompts only"),
+        (1, {}, "this prompt only"),
+        (3, {"each": "name"}, "these 3 names only"),
+        (1, {"each": "cell", "cells": 144}, "these 144 cells only"),
+    ],
+)
+def test_a_fixed_population_says_what_its_verdict_is_about(n, about, note):
+    one = replace(measured([1.0] * n, population="fixed"), about=about)
+    for bound in (Bound.of(at_least=0), Bound.of(at_least=2)):
+        verdict = judge(one, bound)
+        assert verdict.notes == (note,)
+        assert record_of(verdict, "it")["notes"] == [note]
+        assert f"note        {note}" in explain(verdict, "it")
+
+
+def test_a_population_is_fixed_or_sampled():
+    with pytest.raises(UsageError, match="population is 'banana'; pass 'fixed' .* or 'sampled'"):
+        measured([1.0, 2.0], population="banana")
 
 
 # ---- sampled populations

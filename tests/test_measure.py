@@ -374,6 +374,7 @@ def test_a_task_of_ones_own_can_be_patched_at_its_positions(gpt2_like):
     data = from_strings(
         gpt2_like.tokenizer, clean=[text.format("John")], answers=[" Mary"], distractors=[" John"],
         corrupted={"giver": [text.format("Mary")]}, positions={"giver": ["John"]}, bos=True,
+        population="fixed",
     )  # fmt: skip
     experiment = Experiment(gpt2_like, data)
     for direction in ("denoise", "noise"):
@@ -392,6 +393,7 @@ def test_what_a_head_writes_from_each_source_adds_up(gpt2_like):
     words = ["When", "Mary", "and", "John", "went", "to", "the", "shops", ",", "John", "gave", "the", "bag", "to"]
     data = from_strings(
         gpt2_like.tokenizer, clean=[" ".join(words)], answers=["Mary"], distractors=["John"], bos=False,
+        population="fixed",
         positions={f"w{i}": [word] for i, word in enumerate(words) if words.count(word) == 1} | {"BEFORE": ["John"]},
     )  # fmt: skip
     experiment = Experiment(gpt2_like, data)

@@ -145,3 +145,29 @@ def test_bad_sequences_get_a_sentence(planted, planted_ioi):
     with pytest.raises(UsageError, match="one sequence of at least 2 tokens said twice; .*use the fixture `doubled`"):
         detector_scores(planted_ioi, "induction")
     assert encode(planted.tokenizer, "to")
+
+
+def knowing(words):
+    """A tokenizer that knows these words and no other."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    known = {word: i for i, word in enumerate(dict.fromkeys(["<unk>", *words.split()]))}
+    tokenizer = Tokenizer(models.WordLevel(known, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
+
+
+@pytest.mark.parametrize(
+    ("task", "words", "wording"),
+    [
+        (analogies, "Max Rex Luna dog cat horse", "Here , is a . Next to it , So"),
+        (surnames, "Alice Robert Emma Hart Carroll Stone", "The new teacher was . On the first day"),
+        (capitals, "France Paris Italy Rome", "The capital of is the city of"),
+    ],
+)
+def test_only_wordings_that_the_tokenizer_knows_are_drawn(task, words, wording):
+    with pytest.raises(NotApplicable, match="none of 8 wordings is in the words of this tokenizer"):
+        task(knowing(words), half="find", n=8, seed=0, bos=False)
+    drawn = task(knowing(f"{words} {wording}"), half="find", n=8, seed=0, bos=False)
+    assert len({prompt.template for prompt in drawn.clean.prompts}) == 1

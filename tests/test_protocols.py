@@ -144,10 +144,11 @@ def test_each_is_another_data_set_also_of_some_rows(planted_ioi):
 def test_what_a_data_set_does_not_have_is_not_applicable(planted):
     data = from_strings(
         planted.tokenizer,
-        clean=["When Mary and John went", "When John and Mary went"],
+        clean=["When Mary and John met", "When John and Mary met"],
         answers=[" Mary", " John"],
         distractors=[" John", " Mary"],
         bos=True,
+        population="fixed",
     )
     for protocol, message in (
         (s1_read_for_s2, "no positions S1 and S2"),

@@ -173,6 +173,7 @@ def own(tokenizer, **change):
         "corrupted": {"place": ["When Mary and John arrived at the farm", "When Mary and John arrived at the market"]},
         "positions": {"place": ["market", "farm"]},
         "bos": True,
+        "population": "fixed",
     }
     return from_strings(tokenizer, **{**task, **change})
 
@@ -195,6 +196,41 @@ def test_a_task_from_lists_of_strings(tokenizer):
         ({"positions": {"END": ["market", "farm"]}}, "END is always the last token"),
         ({"corrupted": {"place": ["When Mary arrived", "When Mary arrived"]}}, "has 4 tokens, its clean prompt"),
         ({"clean": [], "answers": [], "distractors": [], "corrupted": {}, "positions": {}}, "at least one prompt"),
+        ({"population": "banana"}, "population is 'banana'; pass 'fixed' .* or 'sampled'"),
+        (
+            {"population": "sampled"},
+            "'sampled' and templates has 0 different ones: an interval is over",
+        ),
+        ({"population": "sampled", "templates": ["a", "a"]}, "templates has 1 different ones"),
+        ({"bos": "yes"}, "bos is 'yes'; pass True .* or False"),
+        ({"bos": None}, "bos is None; pass True"),
+        (
+            {"corrupted": {"clean": ["When Mary and John arrived at the farm"] * 2}},
+            "is called 'clean', .*; give it another",
+        ),
+        ({"positions": {"place": ["market", ""]}}, "position place of prompt 1, 'When .*': the word '' is empty"),
+        (
+            {"positions": {"place": [" ", "farm"]}},
+            "position place of prompt 0, 'When .*': the word ' ' is empty",
+        ),
+        ({"clean": ["When Mary and John arrived at the market", ""], "positions": {}}, r"prompt 1 is empty \(''\)"),
+        (
+            {"clean": ["When Mary and John dined at the market", "When Mary and John arrived at the farm"]},
+            "prompt 0, 'When Mary and John dined at the market': 'dined' is not in the tokenizer's vocabulary",
+        ),
+        (
+            {
+                "corrupted": {
+                    "place": ["When Mary and John arrived at the farm", "When Mary and Zed arrived at the farm"]
+                }
+            },
+            "prompt 1, 'When Mary and Zed arrived at the farm': 'Zed' is not in the tokenizer's vocabulary",
+        ),
+        (
+            {"clean": "When Mary and John arrived at the market"},
+            "clean is 'When .*'; pass a list of strings",
+        ),
+        ({"answers": [5, 7]}, "answers has the entry 5; pass strings"),
     ],
 )
 def test_bad_tasks_get_a_sentence(tokenizer, change, message):

@@ -50,6 +50,33 @@ def induced(checkpoint: Any) -> Any:
 
 
 @pytest.fixture(scope="session")
+def seed_one(checkpoint: Any) -> Callable[[int, int], Any]:
+    """``seed_one(0, 25)``: the first 25 of the hundred prompts of ARENA's IOI data set with seed 1, without BOS.
+
+    A fixed population, as token ids of GPT-2; not applicable on a checkpoint whose tokenizer has another vocabulary.
+    """
+    from pytest_interp import Experiment, from_ids
+
+    prompts = json.loads((Path(__file__).parent / "ioi_seed001.json").read_text(encoding="utf-8"))["prompts"]
+    data = from_ids(
+        checkpoint.tokenizer,
+        clean=[prompt["tokens"] for prompt in prompts],
+        answers=[prompt["io"] for prompt in prompts],
+        distractors=[prompt["s"] for prompt in prompts],
+        texts=[prompt["text"] for prompt in prompts],
+        bos=False,
+        name="ioi/seed one",
+        population="fixed",
+    )
+
+    # Its return annotation says that it builds experiments: wrong protocols are then tried on them too.
+    def build(start: int, stop: int) -> Experiment:
+        return Experiment(checkpoint, data.rebuild(range(start, stop)))
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def subject_first(checkpoint: Any) -> Callable[..., Any]:
     """``subject_first(("Katie", "Lisa"), ...)``: (IO, S) pairs in our own templates, S named first, with BOS."""
     from pytest_interp import Experiment

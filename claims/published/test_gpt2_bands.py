@@ -67,8 +67,7 @@ def test_the_library_test_holds(ioi_with):
     assert_logit_diff(one, at_least=2)
 
 
-@pytest.mark.claim(source=f"{ARENA}: 3.1490 of 100 prompts, 2.8052 of 25; {SERI}: 3.0731", cls="B",
-                   row=("S-B16", "S-B17", "S-B19"))  # fmt: skip
+@pytest.mark.claim(source=f"{SERI}: 3.0731", row="S-B19", cls="B")
 def test_logit_difference_without_bos(ioi_with):
     """Without BOS, on mixed orders of names read at END, the mean logit difference is about 3."""
     assert_logit_diff(ioi_with(half="confirm", bos=False), between=(2.3, 4.0))

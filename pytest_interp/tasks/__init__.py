@@ -1,9 +1,10 @@
 """Prompts: text in, groups of equal token length out. Nothing is ever padded."""
 
 from pytest_interp.tasks.analogies import analogies
-from pytest_interp.tasks.dataset import DataSet, from_strings
+from pytest_interp.tasks.dataset import DataSet
 from pytest_interp.tasks.facts import alex_hart, capitals, surnames
 from pytest_interp.tasks.ioi import ioi, ioi_grid, ioi_prompt, single_token_names
+from pytest_interp.tasks.listed import from_ids, from_strings
 from pytest_interp.tasks.mentions import mentioned
 from pytest_interp.tasks.p8 import p8
 from pytest_interp.tasks.prompts import Group, Prompt, PromptSet
@@ -20,6 +21,7 @@ __all__ = [
     "capitals",
     "doubled",
     "doubled_of",
+    "from_ids",
     "from_strings",
     "ioi",
     "ioi_grid",

@@ -48,3 +48,18 @@ def single_words(tokenizer: Any, words: Sequence[str], least: int, what: str) ->
 def known(tokenizer: Any, text: str) -> bool:
     """Whether the tokenizer has a token for every part of a text."""
     return tokenizer.unk_token_id is None or tokenizer.unk_token_id not in encode(tokenizer, text)
+
+
+def known_templates(tokenizer: Any, templates: Sequence[str]) -> tuple[str, ...]:
+    """The templates whose own words the tokenizer knows.
+
+    Raises:
+        NotApplicable: there are none.
+    """
+    kept = tuple(template for template in templates if known(tokenizer, _SLOT.sub("", template)))
+    if not kept:
+        raise NotApplicable(
+            f"none of {len(templates)} wordings is in the words of this tokenizer; build a task of your own with "
+            "from_strings"
+        )
+    return kept

@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 from typing import Any, Literal, TypeAlias
 
-from pytest_interp.tasks._slots import fill, half_of, single_words
+from pytest_interp.tasks._slots import fill, half_of, known_templates, single_words
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.prompts import Prompt
 
@@ -72,12 +72,12 @@ def analogies(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> Da
         bos: whether BOS stands before each prompt.
 
     Raises:
-        NotApplicable: too few names or kinds that are single tokens.
+        NotApplicable: too few names or kinds that are single tokens, or no wording that the tokenizer knows.
     """
     rng = random.Random(f"{half} {seed}")
     names = single_words(tokenizer, _NAMES, 2, "names")
     kinds = single_words(tokenizer, _KINDS, 2, "kinds of animals")
-    templates = half_of(_TEMPLATES, half)
+    templates = known_templates(tokenizer, half_of(_TEMPLATES, half))
     clean: list[Prompt] = []
     corrupted: dict[str, list[Prompt]] = {"kinds-exchanged": [], "asked-exchanged": [], "sentences-exchanged": []}
     for i in range(n):

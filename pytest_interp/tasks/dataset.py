@@ -9,7 +9,7 @@ from functools import wraps
 from typing import Any
 
 from pytest_interp.errors import UsageError, nearest
-from pytest_interp.measurement import Population
+from pytest_interp.measurement import Population, check_population
 from pytest_interp.tasks.prompts import Prompt, PromptSet, tokenize
 
 
@@ -37,6 +37,13 @@ class DataSet:
     seed: int | None
     rebuild: Callable[[Sequence[int]], DataSet] = field(repr=False, compare=False)
     redraw: Callable[..., DataSet] | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_population(self.population)
+        if "clean" in self.corrupted:
+            raise UsageError(
+                f"a corruption of {self.name} is called 'clean', as the clean run is; give it another name"
+            )
 
     @property
     def digest(self) -> str:
@@ -87,65 +94,6 @@ def redrawable(draw: Callable[..., DataSet]) -> Callable[..., DataSet]:
     return drawn
 
 
-def from_strings(
-    tokenizer: Any,
-    *,
-    clean: Sequence[str],
-    answers: Sequence[str],
-    distractors: Sequence[str],
-    corrupted: Mapping[str, Sequence[str]] | None = None,
-    positions: Mapping[str, Sequence[str]] | None = None,
-    templates: Sequence[str] | None = None,
-    bos: bool,
-    name: str = "task",
-    population: Population = "fixed",
-) -> DataSet:
-    """A data set from lists of strings.
-
-    Args:
-        tokenizer: a Hugging Face tokenizer.
-        clean: prompts without their answers.
-        answers: the right next token of each, with its leading space.
-        distractors: the token each is compared with.
-        corrupted: corruption name -> prompts, aligned with ``clean``.
-        positions: position name -> for each prompt the word at whose last token it stands (its last
-            occurrence in the clean text). END is always there.
-        templates: the stratum of each prompt; by default each prompt is its own.
-        bos: whether the tokenizer's BOS is put before each prompt.
-        name: for records.
-        population: ``fixed`` for a listed set, ``sampled`` where the prompts stand for more of their kind.
-
-    Raises:
-        UsageError: lists of different length, a word that is not in its prompt, an answer of several
-            tokens or equal to the distractor, runs that do not align.
-    """
-    n = len(clean)
-    for what, column in (
-        ("answers", answers),
-        ("distractors", distractors),
-        *(("templates", column) for column in [templates] if column is not None),
-        *((f"corrupted[{key!r}]", column) for key, column in (corrupted or {}).items()),
-        *((f"positions[{key!r}]", column) for key, column in (positions or {}).items()),
-    ):
-        if len(column) != n:
-            raise UsageError(f"{what} has {len(column)} entries for {n} prompts; pass one for each prompt")
-    prompts = []
-    for row, text in enumerate(clean):
-        marks = {}
-        for position, words in (positions or {}).items():
-            at = text.rfind(words[row])
-            if at < 0:
-                raise UsageError(f"position {position}: {words[row]!r} is not in the prompt {text!r}")
-            marks[position] = at + len(words[row])
-        template = templates[row] if templates else f"prompt {row}"
-        prompts.append(Prompt(text, answers[row], distractors[row], marks, template))
-    runs = {
-        key: [Prompt(text, p.answer, p.distractor, {}, p.template) for text, p in zip(texts, prompts, strict=True)]
-        for key, texts in (corrupted or {}).items()
-    }
-    return build(tokenizer, prompts, runs, None, bos=bos, name=name, population=population, seed=None)
-
-
 def build(
     tokenizer: Any,
     clean: Sequence[Prompt],
@@ -161,7 +109,7 @@ def build(
     clean_set = tokenize(tokenizer, clean, bos=bos)
     runs = {key: tokenize(tokenizer, prompts, bos=bos) for key, prompts in corrupted.items()}
     for key, run in runs.items():
-        _check_aligned(key, clean_set, run)
+        check_aligned(key, clean_set, run)
 
     def rebuild(rows: Sequence[int]) -> DataSet:
         return build(
@@ -186,7 +134,12 @@ def build(
     )
 
 
-def _check_aligned(name: str, clean: PromptSet, run: PromptSet) -> None:
+def check_aligned(name: str, clean: PromptSet, run: PromptSet) -> None:
+    """Refuses a corruption that is not aligned with the clean run prompt by prompt and token by token.
+
+    Raises:
+        UsageError: another number of prompts, or a prompt of another length.
+    """
     if len(run) != len(clean):
         raise UsageError(f"corruption {name!r} has {len(run)} prompts for {len(clean)} clean ones; pass one for each")
     lengths = [_lengths(clean), _lengths(run)]

@@ -12,8 +12,9 @@ import random
 from typing import Any, Literal, TypeAlias
 
 from pytest_interp.errors import NotApplicable
-from pytest_interp.tasks._slots import fill, half_of, known, single_words
-from pytest_interp.tasks.dataset import DataSet, build, from_strings, redrawable
+from pytest_interp.tasks._slots import fill, half_of, known_templates, single_words
+from pytest_interp.tasks.dataset import DataSet, build, redrawable
+from pytest_interp.tasks.listed import from_strings
 from pytest_interp.tasks.prompts import Prompt, encode, is_single_token
 
 Half: TypeAlias = Literal["find", "confirm", "all"]
@@ -87,12 +88,12 @@ def surnames(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> Dat
     Positions: FIRST (the first name's first mention), SURNAME, END (its second mention).
 
     Raises:
-        NotApplicable: too few names that are single tokens.
+        NotApplicable: too few names that are single tokens, or no wording that the tokenizer knows.
     """
     rng = random.Random(f"{half} {seed}")
     firsts = single_words(tokenizer, _FIRST, 2, "first names")
     lasts = single_words(tokenizer, _LAST, 2, "surnames")
-    templates = half_of(_SURNAME_TEMPLATES, half)
+    templates = known_templates(tokenizer, half_of(_SURNAME_TEMPLATES, half))
     clean: list[Prompt] = []
     corrupted: dict[str, list[Prompt]] = {"surname": [], "first-name": [], "last-name": []}
     for i in range(n):
@@ -126,12 +127,12 @@ def capitals(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> Dat
     """
     rng = random.Random(f"{half} {seed}")
     pairs = [pair for pair in _CAPITALS if all(is_single_token(tokenizer, f" {word}") for word in pair)]
-    templates = [t for t in half_of(_CAPITAL_TEMPLATES, half) if known(tokenizer, t.replace("{C}", ""))]
-    if len(pairs) < 2 or not templates:
+    if len(pairs) < 2:
         raise NotApplicable(
-            f"only {len(pairs)} countries with capitals, and {len(templates)} wordings, are known to this tokenizer; "
-            "build a task of your own with from_strings"
+            f"only {len(pairs)} countries with capitals are known to this tokenizer; build a task of your own with "
+            "from_strings"
         )
+    templates = known_templates(tokenizer, half_of(_CAPITAL_TEMPLATES, half))
     clean: list[Prompt] = []
     exchanged: list[Prompt] = []
     for i in range(n):
@@ -168,4 +169,5 @@ def alex_hart(tokenizer: Any, *, bos: bool) -> DataSet:
         positions={"FIRST": ["Her name was Alex"], "SURNAME": ["Hart"]},
         bos=bos,
         name="alex-hart",
+        population="fixed",
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_interp.errors import UsageError
 from pytest_interp.positions import END
+from pytest_interp.tasks.vocabulary import check_text
 
 if TYPE_CHECKING:
     from jaxtyping import Int
@@ -98,13 +99,16 @@ def tokenize(tokenizer: Any, prompts: Sequence[Prompt], *, bos: bool) -> PromptS
     """Prompts to groups of equal length; each named position is checked against its word.
 
     Raises:
-        UsageError: no prompts, an answer that is not one token or equals the distractor, a mark that does
-            not fall on the end of a token, a BOS that the tokenizer lacks.
+        UsageError: no prompts, an empty one, one with a word that the tokenizer does not know, an answer that is
+            not one token or equals the distractor, a mark that does not fall on the end of a token, a BOS that is
+            no bool or that the tokenizer lacks.
     """
     if not prompts:
         raise UsageError("a data set needs at least one prompt")
-    start = [_bos_token(tokenizer)] if bos else []
+    start = _start(tokenizer, bos)
     ids_of = encode_all(tokenizer, (text for prompt in prompts for text in (prompt.text, *_prefixes(prompt))))
+    for row, prompt in enumerate(prompts):
+        check_text(tokenizer, row, prompt.text, ids_of[prompt.text])
     encoded = [start + ids_of[prompt.text] for prompt in prompts]
     words = {word for prompt in prompts for word in (prompt.answer, prompt.distractor)}
     token_of = {word: single_token(tokenizer, word) for word in words}
@@ -117,10 +121,10 @@ def tokenize(tokenizer: Any, prompts: Sequence[Prompt], *, bos: bool) -> PromptS
     return _grouped(prompts, encoded, answers, distractors, marks, bos)
 
 
-def from_ids(
+def prompts_of_ids(
     tokenizer: Any,
     prompts: Sequence[tuple[Prompt, Sequence[int], int, int]],
-    marks: Mapping[str, int],
+    positions: Sequence[Mapping[str, int]],
     *,
     bos: bool,
 ) -> PromptSet:
@@ -129,12 +133,18 @@ def from_ids(
     Args:
         tokenizer: for its BOS.
         prompts: for each its description, its token ids, its answer's and its distractor's id.
-        marks: position name -> index in the ids, the same for all.
+        positions: for each, position name -> index in the ids.
         bos: whether BOS stands before each.
+
+    Raises:
+        UsageError: a BOS that is no bool or that the tokenizer lacks.
     """
-    start = [_bos_token(tokenizer)] if bos else []
+    start = _start(tokenizer, bos)
     encoded = [[*start, *ids] for _, ids, _, _ in prompts]
-    at = [{name: index + len(start) for name, index in marks.items()} | {END: len(ids) - 1} for ids in encoded]
+    at = [
+        {name: index + len(start) for name, index in marked.items()} | {END: len(ids) - 1}
+        for marked, ids in zip(positions, encoded, strict=True)
+    ]
     answers, distractors = [answer for _, _, answer, _ in prompts], [other for _, _, _, other in prompts]
     return _grouped([prompt for prompt, _, _, _ in prompts], encoded, answers, distractors, at, bos)
 
@@ -214,10 +224,15 @@ def is_single_token(tokenizer: Any, word: str) -> bool:
     return len(ids) == 1 and ids[0] != tokenizer.unk_token_id
 
 
-def _bos_token(tokenizer: Any) -> int:
+def _start(tokenizer: Any, bos: bool) -> list[int]:
+    """What stands before each prompt: BOS or nothing."""
+    if not isinstance(bos, bool):
+        raise UsageError(f"bos is {bos!r}; pass True (BOS before each prompt) or False")
+    if not bos:
+        return []
     if tokenizer.bos_token_id is None:
         raise UsageError("bos=True, but this tokenizer has no BOS token; pass bos=False")
-    return int(tokenizer.bos_token_id)
+    return [int(tokenizer.bos_token_id)]
 
 
 def _prefixes(prompt: Prompt) -> Iterable[str]:

@@ -13,7 +13,8 @@ from typing import Any
 
 from pytest_interp.errors import UsageError
 from pytest_interp.tasks.dataset import DataSet, redrawable
-from pytest_interp.tasks.prompts import Prompt, PromptSet, from_ids
+from pytest_interp.tasks.prompts import Prompt, PromptSet, prompts_of_ids
+from pytest_interp.tasks.vocabulary import check_ids, check_known, decode
 
 
 @redrawable
@@ -61,7 +62,8 @@ def doubled_of(tokenizer: Any, sequences: Sequence[Sequence[int]], *, bos: bool)
         bos: whether BOS stands before each.
 
     Raises:
-        UsageError: none, or sequences of several lengths.
+        UsageError: none, sequences of several lengths, a token that stands for what the tokenizer does not know.
+        NotApplicable: token ids of another vocabulary.
     """
     lengths = sorted({len(one) for one in sequences})
     if len(lengths) != 1 or lengths[0] < 2:
@@ -71,10 +73,12 @@ def doubled_of(tokenizer: Any, sequences: Sequence[Sequence[int]], *, bos: bool)
         )
     prompts = []
     for i, one in enumerate(sequences):
-        prompt = Prompt(_text(tokenizer, [*one, *one]), _text(tokenizer, one[:1]), _text(tokenizer, one[1:2]), {},
+        check_ids(tokenizer, one, f"sequence {i}")
+        check_known(tokenizer, one, f"sequence {i}")
+        prompt = Prompt(decode(tokenizer, [*one, *one]), decode(tokenizer, one[:1]), decode(tokenizer, one[1:2]), {},
                         f"sequence {i}")  # fmt: skip
         prompts.append((prompt, [*one, *one], one[0], one[1]))
-    made = from_ids(tokenizer, prompts, {}, bos=bos)
+    made = prompts_of_ids(tokenizer, prompts, [{}] * len(prompts), bos=bos)
     return DataSet(
         name=f"doubled/{len(sequences[0])} given", clean=made, corrupted={}, reference=None, population="fixed",
         seed=None, rebuild=lambda rows: doubled_of(tokenizer, [sequences[row] for row in rows], bos=bos),
@@ -109,12 +113,12 @@ def _data(tokenizer: Any, length: int, n: int, seed: int, bos: bool, *, least: i
     def made(rows: Sequence[int]) -> DataSet:
         def run(tokens: Sequence[Sequence[int]]) -> PromptSet:
             prompts = [
-                (Prompt(_text(tokenizer, tokens[row]), _text(tokenizer, [answers[row]]),
-                        _text(tokenizer, [distractors[row]]), {}, f"sequence {row}"),
+                (Prompt(decode(tokenizer, tokens[row]), decode(tokenizer, [answers[row]]),
+                        decode(tokenizer, [distractors[row]]), {}, f"sequence {row}"),
                  tokens[row], answers[row], distractors[row])
                 for row in rows
             ]  # fmt: skip
-            return from_ids(tokenizer, prompts, marks, bos=bos)
+            return prompts_of_ids(tokenizer, prompts, [marks] * len(prompts), bos=bos)
 
         return DataSet(
             name=f"{name}/{length}",
@@ -127,7 +131,3 @@ def _data(tokenizer: Any, length: int, n: int, seed: int, bos: bool, *, least: i
         )
 
     return made(range(n))
-
-
-def _text(tokenizer: Any, tokens: Sequence[int]) -> str:
-    return str(tokenizer.decode(tokens))

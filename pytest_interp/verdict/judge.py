@@ -86,6 +86,7 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
         notes.append(f"{left_out} of {total} prompts left out: the intervention can change nothing there")
     if measurement.population == "fixed":
         accepted = bound.accepts(measurement.value, -noise if bound.strict else noise)
+        notes.append(these_only(measurement))
         return Verdict("supported" if accepted else "refuted", measurement, bound, None, tuple(notes))
     interval = interval_of(measurement, level)
     notes += _about_the_interval(measurement, interval, noise)
@@ -98,6 +99,13 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
     if not hopeless:
         notes.append(_what_would_settle(measurement, bound, interval))
     return Verdict("inconclusive", measurement, bound, interval, tuple(notes))
+
+
+def these_only(measurement: Measurement) -> str:
+    """Of what the verdict of a fixed population is, and of nothing else: ``these 8 prompts only``."""
+    what, cells = measurement.about.get("each", "prompt"), measurement.about.get("cells")
+    count = cells if isinstance(cells, int) else len(measurement.values)
+    return f"this {what} only" if count == 1 else f"these {count} {what}s only"
 
 
 def require_defined(measurement: Measurement) -> None:

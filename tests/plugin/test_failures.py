@@ -59,6 +59,7 @@ BROKEN = {
             "  required    at least 0.8; off by 0.800",
             "  worst         0.000  * (rank *)",
             "  controls    4.* no score; 4.* no score",
+            "  note        these 20 names only",
         ],
     ),
     "attention": (
@@ -252,6 +253,7 @@ BROKEN = {
             "  measured    0.941 logits (1 cell; a fixed population)",
             "  required    at most 0.5; off by 0.441",
             "  worst cells 3.0 5.941 for 5.000; 4.0 -4.000 for -4.000",
+            "  note        these 2 cells only",
         ],
     ),
     "minimality": (
@@ -280,6 +282,7 @@ BROKEN = {
             "  measured    -1.000 score (1 head; a fixed population)",
             "  required    at least 0.9; off by 1.900",
             "  controls    4.2 no score; 4.3 no score",
+            "  note        this head only",
         ],
     ),
     "patch_effect": (

@@ -1,0 +1,229 @@
+"""Data sets of listed prompts: from strings, or from the token ids that a published figure rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.measurement import Population, check_population
+from pytest_interp.positions import END
+from pytest_interp.tasks.dataset import DataSet, build, check_aligned
+from pytest_interp.tasks.prompts import Prompt, PromptSet, prompts_of_ids
+from pytest_interp.tasks.vocabulary import check_ids, check_known, decode
+
+
+def from_strings(
+    tokenizer: Any,
+    *,
+    clean: Sequence[str],
+    answers: Sequence[str],
+    distractors: Sequence[str],
+    corrupted: Mapping[str, Sequence[str]] | None = None,
+    positions: Mapping[str, Sequence[str]] | None = None,
+    templates: Sequence[str] | None = None,
+    bos: bool,
+    name: str = "task",
+    population: Population,
+) -> DataSet:
+    """A data set from lists of strings.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        clean: prompts without their answers.
+        answers: the right next token of each, with its leading space.
+        distractors: the token each is compared with.
+        corrupted: corruption name -> prompts, aligned with ``clean``.
+        positions: position name -> for each prompt the word at whose last token it stands (its last
+            occurrence in the clean text). END is always there.
+        templates: the stratum of each prompt; by default each prompt of a fixed population is its own.
+        bos: whether the tokenizer's BOS is put before each prompt.
+        name: for records.
+        population: ``fixed`` where the verdict is about these prompts only, ``sampled`` where they stand for more of
+            their kind: then ``templates`` has at least 2 different ones.
+
+    Raises:
+        UsageError: lists of different length, another population, a sample of fewer than 2 templates, a corruption
+            called ``clean``, an empty prompt, a prompt with a word that the tokenizer does not know, a position's word
+            that is empty or not in its prompt, an answer of several tokens or equal to the distractor, runs that do
+            not align.
+    """
+    corrupted, positions = corrupted or {}, positions or {}
+    _check_population(population, templates)
+    _check_lists(
+        len(clean),
+        ("clean", clean),
+        ("answers", answers),
+        ("distractors", distractors),
+        *((f"corrupted[{key!r}]", texts) for key, texts in corrupted.items()),
+        *((f"positions[{key!r}]", words) for key, words in positions.items()),
+        *_optional("templates", templates),
+        entry=str,
+    )
+    prompts = []
+    for row, text in enumerate(clean):
+        marks = {key: _end_of(words[row], text, key, row) for key, words in positions.items()}
+        prompts.append(Prompt(text, answers[row], distractors[row], marks, _template(templates, row)))
+    runs = {
+        key: [Prompt(text, p.answer, p.distractor, {}, p.template) for text, p in zip(texts, prompts, strict=True)]
+        for key, texts in corrupted.items()
+    }
+    return build(tokenizer, prompts, runs, None, bos=bos, name=name, population=population, seed=None)
+
+
+def from_ids(
+    tokenizer: Any,
+    *,
+    clean: Sequence[Sequence[int]],
+    answers: Sequence[int],
+    distractors: Sequence[int],
+    texts: Sequence[str],
+    corrupted: Mapping[str, Sequence[Sequence[int]]] | None = None,
+    positions: Mapping[str, int | Sequence[int]] | None = None,
+    templates: Sequence[str] | None = None,
+    bos: bool,
+    name: str = "task",
+    population: Population,
+) -> DataSet:
+    """A data set from token ids, for figures whose source lists its tokens.
+
+    Token ids mean something in one vocabulary only, so each prompt comes with its text. Where this tokenizer decodes
+    the ids to another text, the data set does not exist here.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        clean: the token ids of each prompt up to END, without BOS and without the answer.
+        answers: the id of the right next token of each.
+        distractors: the id of the token each is compared with.
+        texts: what the ids of each prompt stand for.
+        corrupted: corruption name -> token ids of prompts, aligned with ``clean``.
+        positions: position name -> its index in the ids, counted from 0, for all prompts or for each. END is always
+            there: the last token.
+        templates: the stratum of each prompt; by default each prompt of a fixed population is its own.
+        bos: whether the tokenizer's BOS is put before each prompt.
+        name: for records.
+        population: ``fixed`` where the verdict is about these prompts only, ``sampled`` where they stand for more of
+            their kind: then ``templates`` has at least 2 different ones.
+
+    Raises:
+        NotApplicable: the ids belong to another vocabulary: this tokenizer does not have them, or decodes them to
+            another text.
+        UsageError: lists of different length, another population, a sample of fewer than 2 templates, a corruption
+            called ``clean``, an empty prompt, a token that stands for what the tokenizer does not know, a position
+            outside its prompt, an answer equal to the distractor, runs that do not align.
+    """
+    corrupted = corrupted or {}
+    _check_population(population, templates)
+    columns = {key: [at] * len(clean) if isinstance(at, int) else at for key, at in (positions or {}).items()}
+    _check_lists(
+        len(clean),
+        ("answers", answers),
+        ("distractors", distractors),
+        *((f"positions[{key!r}]", at) for key, at in columns.items()),
+        entry=int,
+    )
+    _check_lists(len(clean), ("texts", texts), *_optional("templates", templates), entry=str)
+    runs = [(f"corrupted[{key!r}]", run) for key, run in corrupted.items()]
+    _check_lists(len(clean), ("clean", clean), *runs, entry=list)
+    for row, (ids, text) in enumerate(zip(clean, texts, strict=True)):
+        _check_prompt(tokenizer, row, ids, text, {key: at[row] for key, at in columns.items()})
+        for check in (check_ids, check_known):
+            check(tokenizer, [answers[row], distractors[row]], f"the answer or distractor of prompt {row}")
+        if answers[row] == distractors[row]:
+            raise UsageError(f"the answer and the distractor of {text!r} are both the token id {answers[row]}")
+    for key, run in corrupted.items():
+        for row, ids in enumerate(run):
+            for check in (check_ids, check_known):
+                check(tokenizer, ids, f"prompt {row} of corruption {key!r}")
+
+    answer_texts, distractor_texts = ([decode(tokenizer, [token]) for token in ids] for ids in (answers, distractors))
+
+    def prompts_of(run: Sequence[Sequence[int]], texts: Sequence[str], rows: Sequence[int]) -> PromptSet:
+        prompts = [
+            Prompt(texts[row], answer_texts[row], distractor_texts[row], template=_template(templates, row))
+            for row in rows
+        ]
+        tokens = [(prompt, run[row], answers[row], distractors[row]) for prompt, row in zip(prompts, rows, strict=True)]
+        marked = [{key: at[row] for key, at in columns.items()} for row in rows]
+        return prompts_of_ids(tokenizer, tokens, marked, bos=bos)
+
+    def of_rows(rows: Sequence[int]) -> DataSet:
+        clean_run = prompts_of(clean, texts, rows)
+        runs = {key: prompts_of(run, [decode(tokenizer, ids) for ids in run], rows) for key, run in corrupted.items()}
+        for key, run in runs.items():
+            check_aligned(key, clean_run, run)
+        return DataSet(
+            name=name,
+            clean=clean_run,
+            corrupted=runs,
+            reference=None,
+            population=population,
+            seed=None,
+            rebuild=lambda chosen: of_rows([rows[i] for i in chosen]),
+        )
+
+    return of_rows(range(len(clean)))
+
+
+def _check_population(population: Population, templates: Sequence[str] | None) -> None:
+    """An interval is over templates: a sample needs two."""
+    check_population(population)
+    different = len(set(templates or ()))
+    if population == "sampled" and different < 2:
+        raise UsageError(
+            f"population is 'sampled' and templates has {different} different ones: an interval is over templates; "
+            "pass the template of each prompt, at least 2 different ones, or population='fixed'"
+        )
+
+
+def _check_lists(n: int, *columns: tuple[str, Any], entry: type) -> None:
+    """Each column is a list with one entry of this type for each prompt."""
+    if not n:
+        raise UsageError("a data set needs at least one prompt")
+    kind = {str: "strings", int: "whole numbers", list: "lists of token ids"}[entry]
+    for what, column in columns:
+        if isinstance(column, str) or not isinstance(column, Sequence):
+            raise UsageError(f"{what} is {column!r}; pass a list of {kind}, one for each prompt")
+        if len(column) != n:
+            raise UsageError(f"{what} has {len(column)} entries for {n} prompts; pass one for each prompt")
+        allowed = (list, tuple) if entry is list else entry
+        if wrong := [value for value in column if not isinstance(value, allowed) or isinstance(value, bool)]:
+            raise UsageError(f"{what} has the entry {wrong[0]!r}; pass {kind} (of an array, its .tolist())")
+
+
+def _optional(what: str, column: Any) -> list[tuple[str, Any]]:
+    return [] if column is None else [(what, column)]
+
+
+def _check_prompt(tokenizer: Any, row: int, ids: Sequence[int], text: str, positions: Mapping[str, int]) -> None:
+    """The ids are of this vocabulary and stand for the text; positions lie inside."""
+    if not ids or not text.strip():
+        raise UsageError(f"prompt {row} is empty ({text!r}, {len(ids)} tokens); pass what the model reads")
+    check_ids(tokenizer, ids, f"prompt {row}, {text!r},")
+    if (decoded := decode(tokenizer, ids)) != text:
+        raise NotApplicable(
+            f"the token ids of prompt {row} stand for {text!r}, and this tokenizer decodes them to {decoded!r}: the "
+            "ids belong to another vocabulary"
+        )
+    check_known(tokenizer, ids, f"prompt {row}, {text!r},")
+    if END in positions:
+        raise UsageError(f"{END} is always the last token; do not mark it")
+    for key, at in positions.items():
+        if not 0 <= at < len(ids):
+            raise UsageError(f"position {key} of prompt {row}, {text!r}, is {at}; allowed: 0 to {len(ids) - 1}")
+
+
+def _end_of(word: str, text: str, position: str, row: int) -> int:
+    """How many characters of a text lead up to the end of the last occurrence of a word."""
+    if not word.strip():
+        raise UsageError(
+            f"position {position} of prompt {row}, {text!r}: the word {word!r} is empty; pass a word of it"
+        )
+    at = text.rfind(word)
+    if at < 0:
+        raise UsageError(f"position {position}: {word!r} is not in the prompt {text!r}")
+    return at + len(word)
+
+
+def _template(templates: Sequence[str] | None, row: int) -> str:
+    return templates[row] if templates else f"prompt {row}"
