@@ -28,6 +28,7 @@ from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.judge import Control, Verdict, judge
 
 if TYPE_CHECKING:
+    from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
     from pytest_interp.engine.interventions import Ablation
 
@@ -38,6 +39,7 @@ def assert_backup_heads(
     backups: HeadLike | Iterable[HeadLike],
     *,
     ablation: Ablation = "mean",
+    value_bias: ValueBias = "kept",
     controls: Controls = CONTROLS,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
@@ -53,6 +55,7 @@ def assert_backup_heads(
         knocked_out: the heads whose z at END is replaced.
         backups: the heads that should rise.
         ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
+        value_bias: what ``zero`` leaves: with ``kept`` the heads' value biases stay, with ``removed`` they go too.
         controls: how many random heads of the same layers to watch beside them, or how many of each kind.
         **bound: in logits.
 
@@ -68,7 +71,7 @@ def assert_backup_heads(
     count = 0 if in_trial() else counts_of(controls).get("same_layer", 0)
     drawn = draw_controls(experiment.checkpoint, watched, count, experiment.seed, frozenset(out))
     everyone = {*watched, *(head for heads in drawn for head in heads)}
-    effect = backup_effect(experiment, out, everyone, ablation=ablation)
+    effect = backup_effect(experiment, out, everyone, ablation=ablation, value_bias=value_bias)
     frozen, live = (judge(effect.rise(watched, norm), accepted) for norm in _NORMS)
     released = [
         head
@@ -98,7 +101,7 @@ def assert_backup_heads(
     verdict = replace(verdict, notes=notes, controls=checks, details=details)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return backup_effect(on, out, some, ablation=ablation).rise(some)
+        return backup_effect(on, out, some, ablation=ablation, value_bias=value_bias).rise(some)
 
     question = Question(experiment, measure, accepted, subject, watched, excluded=frozenset(out))
     return conclude(with_controls(verdict, question, {**counts_of(controls), "same_layer": 0}), subject)
@@ -109,6 +112,7 @@ def assert_self_repair(
     knocked_out: HeadLike | Iterable[HeadLike],
     *,
     ablation: Ablation = "mean",
+    value_bias: ValueBias = "kept",
     controls: Controls = 0,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
@@ -121,6 +125,7 @@ def assert_self_repair(
         experiment: checkpoint and data set.
         knocked_out: the heads whose z at END is replaced.
         ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
+        value_bias: what ``zero`` leaves: with ``kept`` the heads' value biases stay, with ``removed`` they go too.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: a share; any real number.
     """
@@ -131,9 +136,11 @@ def assert_self_repair(
     require_capability(experiment)
     out = as_heads(knocked_out)
     subject = f"self-repair without {names_of(out)} ({ablation}) on {where(experiment)}"
-    return answer(
-        Question(experiment, lambda on, _: self_repair(on, out, ablation=ablation), accepted, subject), controls
-    )
+
+    def measure(on: Experiment, _: tuple[Head, ...]) -> Measurement:
+        return self_repair(on, out, ablation=ablation, value_bias=value_bias)
+
+    return answer(Question(experiment, measure, accepted, subject), controls)
 
 
 _NORMS: tuple[Literal["frozen"], Literal["live"]] = ("frozen", "live")

@@ -21,6 +21,7 @@ from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.judge import Verdict
 
 if TYPE_CHECKING:
+    from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
     from pytest_interp.engine.metric import Metric
     from pytest_interp.measure.detectors import Detector
@@ -83,6 +84,7 @@ def assert_attention(
     more_than: Sequence[str] = (),
     weighted: bool = False,
     run: str = "clean",
+    value_bias: ValueBias = "removed",
     controls: Controls = CONTROLS,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
@@ -96,6 +98,7 @@ def assert_attention(
         more_than: positions whose attention is taken off; without a bound the rest must be more than 0.
         weighted: by the norm of what is moved from each position.
         run: ``clean`` or a corruption.
+        value_bias: for ``weighted``: whether values are without their bias (``removed``) or with it (``kept``).
         controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: a probability, or a difference of probabilities.
     """
@@ -105,10 +108,12 @@ def assert_attention(
     accepted = POSITIVE if more_than and not bound else Bound.of(**bound)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return attention(on, some[0], at=at, to=to, more_than=more_than, weighted=weighted, run=run)
+        return attention(
+            on, some[0], at=at, to=to, more_than=more_than, weighted=weighted, run=run, value_bias=value_bias
+        )
 
     def everywhere(on: Experiment) -> Table[Head]:
-        return head_attentions(on, at=at, to=to, more_than=more_than, weighted=weighted, run=run)
+        return head_attentions(on, at=at, to=to, more_than=more_than, weighted=weighted, run=run, value_bias=value_bias)
 
     less = f" minus {', '.join(more_than)}" if more_than else ""
     kind = "value-weighted attention" if weighted else "attention"
@@ -121,6 +126,7 @@ def assert_direct_logit_attribution(
     heads: HeadLike | Iterable[HeadLike],
     *,
     run: str = "clean",
+    value_bias: ValueBias = "removed",
     controls: Controls = CONTROLS,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
@@ -132,6 +138,7 @@ def assert_direct_logit_attribution(
         experiment: checkpoint and data set.
         heads: one head or several.
         run: ``clean`` or a corruption.
+        value_bias: whether what their value biases write counts as theirs (``kept``) or not (``removed``).
         controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: in logits.
     """
@@ -142,10 +149,10 @@ def assert_direct_logit_attribution(
     named = as_heads(heads)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return direct_logit_attribution(on, some, run=run)
+        return direct_logit_attribution(on, some, run=run, value_bias=value_bias)
 
     def everywhere(on: Experiment) -> Table[Head]:
-        return head_attributions(on, run=run)
+        return head_attributions(on, run=run, value_bias=value_bias)
 
     subject = f"direct logit attribution of {names_of(named)} on {where(experiment)}"
     return answer(Question(experiment, measure, accepted, subject, named, everywhere=everywhere), controls)
@@ -157,6 +164,7 @@ def assert_attention_write_correlation(
     *,
     to: Sequence[str] = ("IO", "S1", "S2"),
     run: str = "clean",
+    value_bias: ValueBias = "removed",
     controls: Controls = CONTROLS,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
@@ -167,6 +175,7 @@ def assert_attention_write_correlation(
         head: a query head.
         to: the positions of the names.
         run: ``clean`` or a corruption.
+        value_bias: whether what the head's value bias writes counts as its (``kept``) or not (``removed``).
         controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: Pearson's r, in [-1, 1]; negative for a head that suppresses what it reads.
     """
@@ -176,7 +185,7 @@ def assert_attention_write_correlation(
     accepted = Bound.of(**bound)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return attention_write_correlation(on, some[0], to=to, run=run)
+        return attention_write_correlation(on, some[0], to=to, run=run, value_bias=value_bias)
 
     subject = f"correlation of attention and write of {as_head(head)} on {where(experiment)}"
     return answer(Question(experiment, measure, accepted, subject, as_heads(head)), controls)

@@ -24,6 +24,7 @@ from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.judge import Control, Verdict, judge
 
 if TYPE_CHECKING:
+    from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
     from pytest_interp.engine.interventions import Ablation, At
     from pytest_interp.engine.metric import Metric
@@ -134,6 +135,7 @@ def assert_ablation_effect(
     at: At = "END",
     metric: Metric | str = "logit_diff",
     run: str = "clean",
+    value_bias: ValueBias = "kept",
     controls: Controls = CONTROLS,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
@@ -146,6 +148,7 @@ def assert_ablation_effect(
         at: a named position, an index, several, or None for all.
         metric: ``logit_diff``, ``log_prob``, ``kl`` ... or a ``Metric``.
         run: ``clean`` or a corruption.
+        value_bias: what ``zero`` leaves: with ``kept`` the heads' value biases stay, with ``removed`` they go too.
         controls: how many random heads of the same layers to ablate beside it, or how many of each kind.
         **bound: in the unit of the metric; negative where the heads help.
 
@@ -159,7 +162,7 @@ def assert_ablation_effect(
     require_capability(experiment)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return ablation_effect(on, some, ablation=ablation, at=at, metric=metric, run=run)
+        return ablation_effect(on, some, ablation=ablation, at=at, metric=metric, run=run, value_bias=value_bias)
 
     named = as_heads(heads)
     subject = f"{ablation} ablation of {names_of(named)} at {_text(at)} on {where(experiment)}"

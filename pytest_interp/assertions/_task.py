@@ -21,6 +21,7 @@ from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.judge import Control, Verdict, judge
 
 if TYPE_CHECKING:
+    from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
     from pytest_interp.engine.interventions import Ablation
 
@@ -31,6 +32,7 @@ def assert_logit_diff(
     run: str = "clean",
     without: HeadLike | Iterable[HeadLike] = (),
     ablation: Ablation = "mean",
+    value_bias: ValueBias = "kept",
     controls: Controls = 0,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
@@ -41,6 +43,7 @@ def assert_logit_diff(
         run: ``clean`` or a corruption.
         without: heads that are knocked out at END; none by default.
         ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
+        value_bias: what ``zero`` leaves: with ``kept`` the heads' value biases stay, with ``removed`` they go too.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in logits.
     """
@@ -51,7 +54,7 @@ def assert_logit_diff(
     without = as_heads(without) if without else ()
 
     def measure(on: Experiment, _: tuple[Head, ...]) -> Measurement:
-        return logit_diff(on, run=run, without=without, ablation=ablation)
+        return logit_diff(on, run=run, without=without, ablation=ablation, value_bias=value_bias)
 
     less = f" without {names_of(without)} ({ablation})" if without else ""
     return answer(Question(experiment, measure, accepted, f"logit difference{less} on {where(experiment)}"), controls)
