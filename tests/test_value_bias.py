@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from conftest import experiment_on, random_gpt2, random_llama, random_neox
+from conftest import _randomised, experiment_on, random_gpt2, random_llama, random_neox
 from pytest_interp import (
     Checkpoint,
     CheckpointSpec,
@@ -52,8 +52,6 @@ OUT = [Head(0, 1), Head(1, 2)]
 def random_qwen2(tokenizer):
     """A Qwen-2-shaped model with random weights: values with biases, three query heads to a key-value head."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    from conftest import _randomised
 
     config = Qwen2Config(
         num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2, hidden_size=48, intermediate_size=96,
@@ -438,6 +436,35 @@ def test_they_are_what_the_weights_say(gpt2_like, tokenizer):
         expected = block.attn.c_attn.bias[-width:] + block.ln_1.bias @ block.attn.c_attn.weight[:, -width:]
         close(gpt2_like.value_bias(layer), expected.detach().view(4, 16), bound=1e-5)
         assert not gpt2_like.value_bias(layer, "removed").any()
+
+
+@pytest.mark.parametrize("architecture", ["OPT", "Phi", "StableLm", "Starcoder2"])
+def test_values_with_their_bias_are_those_of_the_raw_model(architecture, tokenizer):
+    import transformers
+
+    sizes = {
+        "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 6, "max_position_embeddings": 64,
+        "vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 0, "attn_implementation": "eager",
+    }  # fmt: skip
+    sizes |= {"ffn_dim": 96, "word_embed_proj_dim": 48} if architecture == "OPT" else {"intermediate_size": 96}
+    sizes |= {"num_key_value_heads": 2, "use_qkv_bias": True} if architecture in ("StableLm", "Starcoder2") else {}
+    config = getattr(transformers, f"{architecture}Config")(**sizes)
+
+    def build():
+        return _randomised(getattr(transformers, f"{architecture}ForCausalLM")(config), torch)
+
+    experiment = experiment_on(Checkpoint(CheckpointSpec("x", loader=lambda: (build(), tokenizer), bos=True)), n=4)
+    checkpoint, model, (group, *_) = experiment.checkpoint, build(), experiment.data.clean.groups
+    seen = []
+    projections = [module for name, module in model.named_modules() if name.endswith("v_proj")]
+    for module in projections:
+        module.register_forward_hook(lambda module, args, out: seen.append(out))
+    with torch.no_grad():
+        model(group.tokens)
+    for layer, raw in enumerate(seen):
+        ours = experiment.activation(checkpoint.hook("v", layer))[0]
+        apart(ours.flatten(), raw.flatten())
+        close((ours + checkpoint.value_bias(layer)).flatten(2), raw)
 
 
 def bridge_of(model, tokenizer):

@@ -14,6 +14,7 @@ from pytest_interp.assertions._core import (
     Controls,
     Question,
     answer,
+    bias_text,
     certainly,
     conclude,
     counts_of,
@@ -97,7 +98,8 @@ def assert_backup_heads(
         f"{quote(effect.naive.value)} if nothing reacted",
     }
     checks = tuple(Control(names_of(heads), effect.rise(heads).value, kind="same_layer") for heads in drawn)
-    subject = f"rise of {names_of(watched)} without {names_of(out)} ({ablation}) on {where(experiment)}"
+    how = f"{ablation}{bias_text(value_bias, 'kept')}"
+    subject = f"rise of {names_of(watched)} without {names_of(out)} ({how}) on {where(experiment)}"
     verdict = replace(verdict, notes=notes, controls=checks, details=details)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
@@ -135,7 +137,7 @@ def assert_self_repair(
     accepted = Bound.of(**bound)
     require_capability(experiment)
     out = as_heads(knocked_out)
-    subject = f"self-repair without {names_of(out)} ({ablation}) on {where(experiment)}"
+    subject = f"self-repair without {names_of(out)} ({ablation}{bias_text(value_bias, 'kept')}) on {where(experiment)}"
 
     def measure(on: Experiment, _: tuple[Head, ...]) -> Measurement:
         return self_repair(on, out, ablation=ablation, value_bias=value_bias)

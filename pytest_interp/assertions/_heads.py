@@ -12,6 +12,7 @@ from pytest_interp.assertions._core import (
     Controls,
     Question,
     answer,
+    bias_text,
     require_capability,
     where,
 )
@@ -117,7 +118,9 @@ def assert_attention(
 
     less = f" minus {', '.join(more_than)}" if more_than else ""
     kind = "value-weighted attention" if weighted else "attention"
-    subject = f"{kind} of {as_head(head)} from {at} to {to}{less} on {where(experiment)}"
+    subject = (
+        f"{kind} of {as_head(head)} from {at} to {to}{less}{bias_text(value_bias, 'removed')} on {where(experiment)}"
+    )
     return answer(Question(experiment, measure, accepted, subject, as_heads(head), everywhere=everywhere), controls)
 
 
@@ -154,7 +157,7 @@ def assert_direct_logit_attribution(
     def everywhere(on: Experiment) -> Table[Head]:
         return head_attributions(on, run=run, value_bias=value_bias)
 
-    subject = f"direct logit attribution of {names_of(named)} on {where(experiment)}"
+    subject = f"direct logit attribution of {names_of(named)}{bias_text(value_bias, 'removed')} on {where(experiment)}"
     return answer(Question(experiment, measure, accepted, subject, named, everywhere=everywhere), controls)
 
 
@@ -187,7 +190,8 @@ def assert_attention_write_correlation(
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
         return attention_write_correlation(on, some[0], to=to, run=run, value_bias=value_bias)
 
-    subject = f"correlation of attention and write of {as_head(head)} on {where(experiment)}"
+    bias = bias_text(value_bias, "removed")
+    subject = f"correlation of attention and write of {as_head(head)}{bias} on {where(experiment)}"
     return answer(Question(experiment, measure, accepted, subject, as_heads(head)), controls)
 
 

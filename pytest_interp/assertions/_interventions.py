@@ -12,6 +12,7 @@ from pytest_interp.assertions._core import (
     Controls,
     Question,
     answer,
+    bias_text,
     conclude,
     in_trial,
     require_capability,
@@ -165,7 +166,8 @@ def assert_ablation_effect(
         return ablation_effect(on, some, ablation=ablation, at=at, metric=metric, run=run, value_bias=value_bias)
 
     named = as_heads(heads)
-    subject = f"{ablation} ablation of {names_of(named)} at {_text(at)} on {where(experiment)}"
+    bias = bias_text(value_bias, "kept")
+    subject = f"{ablation} ablation of {names_of(named)} at {_text(at)}{bias} on {where(experiment)}"
     return answer(Question(experiment, measure, accepted, subject, named), controls)
 
 

@@ -11,6 +11,7 @@ from pytest_interp.assertions._core import (
     Controls,
     Question,
     answer,
+    bias_text,
     conclude,
     where,
 )
@@ -56,7 +57,7 @@ def assert_logit_diff(
     def measure(on: Experiment, _: tuple[Head, ...]) -> Measurement:
         return logit_diff(on, run=run, without=without, ablation=ablation, value_bias=value_bias)
 
-    less = f" without {names_of(without)} ({ablation})" if without else ""
+    less = f" without {names_of(without)} ({ablation}{bias_text(value_bias, 'kept')})" if without else ""
     return answer(Question(experiment, measure, accepted, f"logit difference{less} on {where(experiment)}"), controls)
 
 
