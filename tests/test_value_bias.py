@@ -20,6 +20,7 @@ from pytest_interp import (
     assert_logit_diff,
     assert_self_repair,
 )
+from pytest_interp.checkpoints import value_bias
 from pytest_interp.checkpoints.damage import Damage, damaged
 from pytest_interp.checkpoints.planted_family import PLANS
 from pytest_interp.errors import NotApplicable, UsageError
@@ -503,6 +504,14 @@ def test_of_a_bridge_that_comes_in_compatibility_mode_they_are_not_known(own, gp
         close(ask(experiment, value_bias=default), ask(same), bound=2e-3)
         with pytest.raises(NotApplicable, match="the value biases of own are not known"):
             ask(experiment, value_bias=other)
+
+
+def test_where_values_are_no_constant_at_zero_they_are_not_known(gpt2_like, monkeypatch):
+    monkeypatch.setattr(value_bias, "_zeros", lambda value, hook: value)
+    checkpoint = Checkpoint(gpt2_like.spec)
+    assert not checkpoint.value_bias(0, "removed").any()
+    with pytest.raises(NotApplicable, match="the residual stream alone"):
+        checkpoint.value_bias(0)
 
 
 def test_where_nothing_can_have_been_folded_there_is_no_bias(own):

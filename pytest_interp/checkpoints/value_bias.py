@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 
-from pytest_interp.checkpoints.hooks import hooked, storing
+from pytest_interp.checkpoints.hooks import Hook, hooked, storing
 from pytest_interp.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def check_value_bias(value_bias: str) -> None:
 def constants_in_values(bridge: Any, tokens: Int[Tensor, "row pos"]) -> list[Float[Tensor, "kv_head d_head"]]:
     """The values of each layer where its residual stream is zero: all that is in them whatever they read.
 
-    Zeros at a layer without attention.
+    Zeros at a layer without attention; NaN where they are not the same at every position.
 
     Args:
         bridge: raw or processed.
@@ -52,15 +52,23 @@ def constants_in_values(bridge: Any, tokens: Int[Tensor, "row pos"]) -> list[Flo
     names = [f"blocks.{layer}.attn.hook_v" for layer in range(cfg.n_layers)]
     streams = [f"blocks.{layer}.hook_in" for layer in range(cfg.n_layers)]
     values: dict[str, Tensor] = {}
-    storages = [(name, storing(values, name)) for name in names if name in points]
+    hooks: list[tuple[str, Hook]] = [(name, _zeros) for name in streams if name in points]
+    hooks += [(name, storing(values, name)) for name in names if name in points]
     bridge.eval()
-    with torch.inference_mode(), hooked(points, [*((name, _zeros) for name in streams), *storages]):
+    with torch.inference_mode(), hooked(points, hooks):
         bridge(tokens, return_type="logits")
     bridge.train(training)
-    nothing = next(bridge.parameters()).new_zeros(heads, cfg.d_head)
-    constants = [values[name][0, 0] if name in values else nothing for name in names]
+    nothing = next(bridge.parameters()).new_zeros(1, 1, heads, cfg.d_head)
+    return [_constant(values.get(name, nothing), heads) for name in names]
+
+
+def _constant(values: Tensor, heads: int) -> Tensor:
+    """What values are at every position, by head."""
+    first = values[0, 0]
+    constant = first if first.ndim == 2 else first.view(heads, -1)
+    same = torch.allclose(values, first.expand_as(values), rtol=1e-2, atol=1e-4)
     # A clone is no inference tensor: damage writes to it in place.
-    return [constant.reshape(heads, -1).clone() for constant in constants]
+    return constant.clone() if same else torch.full_like(constant, torch.nan).clone()
 
 
 def shifts_of(bridge: Any, raw: Sequence[Tensor] | None, processed: Sequence[Tensor]) -> Shifts:
@@ -72,7 +80,7 @@ def shifts_of(bridge: Any, raw: Sequence[Tensor] | None, processed: Sequence[Ten
         processed: the constants that are left.
     """
     if not all(bool(constant.isfinite().all()) for constant in (*processed, *(raw or ()))):
-        # A norm that does not stand zeros: nothing is known, and nothing is taken off.
+        # The values depend on something else than the residual stream: nothing is known, and nothing is taken off.
         return {"kept": None, "removed": [torch.zeros_like(constant) for constant in processed]}
     left = any(bool(constant.any()) for constant in processed)
     if raw is None and (left or not _has_output_bias(bridge)):

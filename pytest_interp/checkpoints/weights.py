@@ -65,7 +65,8 @@ class Weights:
         the user's own whose biases were not folded it is the other way round: zeros, and minus the bias.
 
         Raises:
-            NotApplicable: the bridge came with its value biases folded, so that they are not known.
+            NotApplicable: the bridge came with its value biases folded, so that they are not known; or its values
+                depend on something else than the residual stream.
             UsageError: another word.
         """
         check_value_bias(value_bias)
@@ -74,8 +75,8 @@ class Weights:
         if shifts is None:
             raise NotApplicable(
                 f"the value biases of {self.name} are not known: its bridge came in compatibility mode, where they are "
-                "folded into the output bias. Pass the bridge as it is before enable_compatibility_mode(), or leave "
-                "value_bias out"
+                "folded into the output bias, or its values do not depend on the residual stream alone. Pass the "
+                "bridge as it is before enable_compatibility_mode(), or leave value_bias out"
             )
         return shifts[layer]
 
