@@ -365,17 +365,17 @@ def notebooks() -> str:
     middle = sum(spread) / len(spread)
     deviation = (sum((v - middle) ** 2 for v in spread) / len(spread)) ** 0.5
     row("A1 layer 23: mean and sd over heads", "Table.matrix", f"{quote(middle)}, {quote(deviation)}")
-    norms = measure.head_norms(one)
+    norms = measure.head_norms(one, value_bias="kept")  # raw hooks see the value biases
     sizes = Table({cell: replace(m, values=tuple(map(abs, m.values))) for cell, m in permuted.items()}, permuted.axes)
     row(
         "A1 norm of each head against the size of its effect, r",
-        "correlation(head_norms, ...)",
+        'correlation(head_norms(value_bias="kept"), ...)',
         quote(measure.correlation(norms, sizes).value),
     )
-    by_token = measure.position_norms(one)
+    by_token = measure.position_norms(one, value_bias="kept")
     row(
         "A2 mean norm of z in layer 29, first token and END",
-        "position_norms",
+        'position_norms(value_bias="kept")',
         f"{quote(by_token[29, 0].value)}; {quote(by_token[29, by_token.columns[-1]].value)}",
     )
     ((head, difference),) = measure.occurrence_difference(one).top(1)
@@ -499,12 +499,13 @@ def notebooks() -> str:
 
     # C: distributions by layer; a lesion and the token that follows
     for site in ("q", "k", "v"):
+        table = measure.activation_statistics(few, site, value_bias="kept")
         row(
             f"C variance of {site} in layers 0, 15, 29",
-            f'activation_statistics("{site}")',
-            ", ".join(
-                quote(measure.activation_statistics(few, site)[layer, "variance"].value) for layer in (0, 15, 29)
-            ),
+            f'activation_statistics("{site}", value_bias="kept")'
+            if site == "v"
+            else f'activation_statistics("{site}")',
+            ", ".join(quote(table[layer, "variance"].value) for layer in (0, 15, 29)),
         )
     for kind in ("scores", "pattern"):
         tables = [measure.score_statistics(few, kind, variant=v) for v in ("per_head", "concatenated")]
@@ -515,13 +516,15 @@ def notebooks() -> str:
         )
     follows = Metric("log_prob", at="S2", token="next")
     lesions = {
-        layer: measure.ablation_effect(few, f"{layer}.0", ablation="zero", at="S2", metric=follows)
+        layer: measure.ablation_effect(
+            few, f"{layer}.0", ablation="zero", at="S2", metric=follows, value_bias="removed"
+        )
         for layer in range(30)
     }
     layer = max(lesions, key=lambda i: abs(lesions[i].value))
     row(
         "C head 0 of each layer lesioned at S2: log-probability of the next token, largest change",
-        'Metric("log_prob", at="S2", token="next")',
+        'ablation_effect(value_bias="removed", metric=Metric("log_prob", at="S2", token="next"))',
         f"layer {layer}: {value(lesions[layer])} nats",
     )
 

@@ -21,6 +21,8 @@ MUR = "Murano et al., a study of the same heads on prompts of its own"
 ARENA = "ARENA 3.0, chapter 1, IOI, weight-based copy scores of 109 names"
 MAIN = "TransformerLens demos/Main_Demo.ipynb at 2223baa0, cells 108-116"
 SERI = "callummcdougall/SERI-MATS-2023-Streamlit-pages at c2a732c"
+# Neither the paper nor scores_dict.pkl says whether value biases count as their heads': they are left out, as
+# TransformerLens's default loading leaves them out.
 
 pytestmark = pytest.mark.claim(source="see each claim", checkpoints="gpt2", cls="C")
 

@@ -1,7 +1,8 @@
 """What GPT-2 small writes on the eight prompts of TransformerLens's demos, with BOS: logit differences, attribution.
 
-Weights as compatibility mode processes them: norms folded in, writing weights and unembedding centred. All of it is a
-fixed population, so a figure is compared by its value.
+Weights as compatibility mode processes them: norms folded in, writing weights and unembedding centred, value biases
+folded into the output bias: zeroing z leaves what they write, and attribution leaves it out. All of it is a fixed
+population, so a figure is compared by its value.
 """
 
 import pytest

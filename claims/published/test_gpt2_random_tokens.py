@@ -11,6 +11,7 @@ WANG = "Wang et al. 2022 (arXiv 2211.00593), appendix H"
 SERI = (
     "callummcdougall/SERI-MATS-2023-Streamlit-pages at c2a732c, scores_dict.pkl: induction direct effect of gpt2-small"
 )
+# How its model was loaded is not said: value biases are left out, as TransformerLens's default loading leaves them out.
 
 pytestmark = pytest.mark.claim(source=EAD, checkpoints="gpt2", cls="B")
 

@@ -16,6 +16,7 @@ from pytest_interp.assertions._core import (
     Question,
     SetBoundArgs,
     answer,
+    bias_text,
     certainly,
     conclude,
     require_capability,
@@ -28,6 +29,7 @@ from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.judge import Verdict, judge
 
 if TYPE_CHECKING:
+    from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
     from pytest_interp.engine.interventions import Ablation
 
@@ -38,6 +40,7 @@ def assert_backup_heads(
     backups: HeadLike | Iterable[HeadLike],
     *,
     ablation: Ablation = "mean",
+    value_bias: ValueBias = "kept",
     controls: Controls = CONTROLS,
     **bound: Unpack[SetBoundArgs],
 ) -> Verdict:
@@ -53,6 +56,7 @@ def assert_backup_heads(
         knocked_out: the heads whose z at END is replaced.
         backups: the heads that should rise.
         ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
+        value_bias: what ``zero`` leaves: with ``kept`` the heads' value biases stay, with ``removed`` they go too.
         controls: how many random heads of the same layers to watch beside them, or how many of each kind.
         **bound: in logits; ``members_at_least=`` and ``members_at_most=`` bound each of several backups.
 
@@ -66,7 +70,7 @@ def assert_backup_heads(
     demands = Demands.of(bound)
     require_capability(experiment)
     out, watched = as_heads(knocked_out), as_heads(backups)
-    effect = backup_effect(experiment, out, watched, ablation=ablation)
+    effect = backup_effect(experiment, out, watched, ablation=ablation, value_bias=value_bias)
     frozen, live = (judge(effect.rise(watched, norm), demands.bound) for norm in _NORMS)
     released = [
         head
@@ -91,13 +95,15 @@ def assert_backup_heads(
         "logit diff": f"{quote(effect.total_before.value)} before, {quote(effect.total_after.value)} after, "
         f"{quote(effect.naive.value)} if nothing reacted",
     }
-    subject = f"rise of {names_of(watched)} without {names_of(out)} ({ablation}) on {where(experiment)}"
+    how = f"{ablation}{bias_text(value_bias, 'kept')}"
+    subject = f"rise of {names_of(watched)} without {names_of(out)} ({how}) on {where(experiment)}"
 
     def measure(on: Experiment, heads: tuple[Head, ...]) -> Measurement:
-        return backup_effect(on, out, heads, ablation=ablation).rise(heads)
+        return backup_effect(on, out, heads, ablation=ablation, value_bias=value_bias).rise(heads)
 
     def without(heads: tuple[Head, ...]) -> Measurement:
-        return backup_effect(experiment, heads, watched, ablation=ablation).rise(watched)
+        effect_without = backup_effect(experiment, heads, watched, ablation=ablation, value_bias=value_bias)
+        return effect_without.rise(watched)
 
     sets = (HeadSet(watched, effect.rise), HeadSet(out, without, "knocked-out"))
     question = Question(experiment, measure, demands, subject, watched, excluded=frozenset(out), sets=sets)
@@ -109,6 +115,7 @@ def assert_self_repair(
     knocked_out: HeadLike | Iterable[HeadLike],
     *,
     ablation: Ablation = "mean",
+    value_bias: ValueBias = "kept",
     controls: Controls = 0,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
@@ -122,6 +129,7 @@ def assert_self_repair(
         experiment: checkpoint and data set.
         knocked_out: the heads whose z at END is replaced.
         ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
+        value_bias: what ``zero`` leaves: with ``kept`` the heads' value biases stay, with ``removed`` they go too.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: a share; any real number.
     """
@@ -131,18 +139,17 @@ def assert_self_repair(
     demands = Demands.of(bound)
     require_capability(experiment)
     out = as_heads(knocked_out)
-    subject = f"self-repair without {names_of(out)} ({ablation}) on {where(experiment)}"
+    how = f"{ablation}{bias_text(value_bias, 'kept')}"
+    subject = f"self-repair without {names_of(out)} ({how}) on {where(experiment)}"
+
+    def measure(on: Experiment, _: tuple[Head, ...]) -> Measurement:
+        return self_repair(on, out, ablation=ablation, value_bias=value_bias)
 
     def written(heads: tuple[Head, ...]) -> Measurement:
-        return removed_attribution(experiment, heads, ablation=ablation)
+        return removed_attribution(experiment, heads, ablation=ablation, value_bias=value_bias)
 
-    return answer(
-        Question(
-            experiment, lambda on, _: self_repair(on, out, ablation=ablation), demands, subject,
-            sets=(HeadSet(out, written, "knocked-out"),),
-        ),
-        controls,
-    )  # fmt: skip
+    sets = (HeadSet(out, written, "knocked-out"),)
+    return answer(Question(experiment, measure, demands, subject, sets=sets), controls)
 
 
 _NORMS: tuple[Literal["frozen"], Literal["live"]] = ("frozen", "live")

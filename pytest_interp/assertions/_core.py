@@ -182,5 +182,10 @@ def certainly(measurement: Measurement, bound: Bound) -> bool:
     return judge(measurement, bound).outcome == "supported"
 
 
+def bias_text(value_bias: str, default: str) -> str:
+    """What a subject says of the value bias where it is not as by default."""
+    return "" if value_bias == default else f", value bias {value_bias}"
+
+
 def where(experiment: Experiment) -> str:
     return f"{experiment.checkpoint.name}, {experiment.data.name}"

@@ -14,6 +14,7 @@ from pytest_interp.assertions._core import (
     Question,
     SetBoundArgs,
     answer,
+    bias_text,
     require_capability,
     where,
 )
@@ -22,6 +23,7 @@ from pytest_interp.measurement import Measurement
 from pytest_interp.verdict.judge import Verdict
 
 if TYPE_CHECKING:
+    from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
     from pytest_interp.engine.metric import Metric
     from pytest_interp.measure.detectors import Detector
@@ -86,6 +88,7 @@ def assert_attention(
     more_than: Sequence[str] = (),
     weighted: bool = False,
     run: str = "clean",
+    value_bias: ValueBias = "removed",
     controls: Controls = CONTROLS,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
@@ -99,6 +102,7 @@ def assert_attention(
         more_than: positions whose attention is taken off; without a bound the rest must be more than 0.
         weighted: by the norm of what is moved from each position.
         run: ``clean`` or a corruption.
+        value_bias: for ``weighted``: whether values are without their bias (``removed``) or with it (``kept``).
         controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: a probability, or a difference of probabilities.
     """
@@ -108,14 +112,18 @@ def assert_attention(
     demands = Demands.of(bound, POSITIVE if more_than else None)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return attention(on, some[0], at=at, to=to, more_than=more_than, weighted=weighted, run=run)
+        return attention(
+            on, some[0], at=at, to=to, more_than=more_than, weighted=weighted, run=run, value_bias=value_bias
+        )
 
     def everywhere(on: Experiment) -> Table[Head]:
-        return head_attentions(on, at=at, to=to, more_than=more_than, weighted=weighted, run=run)
+        return head_attentions(on, at=at, to=to, more_than=more_than, weighted=weighted, run=run, value_bias=value_bias)
 
     less = f" minus {', '.join(more_than)}" if more_than else ""
     kind = "value-weighted attention" if weighted else "attention"
-    subject = f"{kind} of {as_head(head)} from {at} to {to}{less} on {where(experiment)}"
+    subject = (
+        f"{kind} of {as_head(head)} from {at} to {to}{less}{bias_text(value_bias, 'removed')} on {where(experiment)}"
+    )
     return answer(Question(experiment, measure, demands, subject, as_heads(head), everywhere=everywhere), controls)
 
 
@@ -124,6 +132,7 @@ def assert_direct_logit_attribution(
     heads: HeadLike | Iterable[HeadLike],
     *,
     run: str = "clean",
+    value_bias: ValueBias = "removed",
     controls: Controls = CONTROLS,
     **bound: Unpack[SetBoundArgs],
 ) -> Verdict:
@@ -135,6 +144,7 @@ def assert_direct_logit_attribution(
         experiment: checkpoint and data set.
         heads: one head or several.
         run: ``clean`` or a corruption.
+        value_bias: whether what their value biases write counts as theirs (``kept``) or not (``removed``).
         controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: in logits; ``members_at_least=`` and ``members_at_most=`` bound each of several heads.
     """
@@ -145,12 +155,12 @@ def assert_direct_logit_attribution(
     named = as_heads(heads)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return direct_logit_attribution(on, some, run=run)
+        return direct_logit_attribution(on, some, run=run, value_bias=value_bias)
 
     def everywhere(on: Experiment) -> Table[Head]:
-        return head_attributions(on, run=run)
+        return head_attributions(on, run=run, value_bias=value_bias)
 
-    subject = f"direct logit attribution of {names_of(named)} on {where(experiment)}"
+    subject = f"direct logit attribution of {names_of(named)}{bias_text(value_bias, 'removed')} on {where(experiment)}"
     return answer(Question(experiment, measure, demands, subject, named, everywhere=everywhere), controls)
 
 
@@ -160,6 +170,7 @@ def assert_attention_write_correlation(
     *,
     to: Sequence[str] = ("IO", "S1", "S2"),
     run: str = "clean",
+    value_bias: ValueBias = "removed",
     controls: Controls = CONTROLS,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
@@ -170,6 +181,7 @@ def assert_attention_write_correlation(
         head: a query head.
         to: the positions of the names.
         run: ``clean`` or a corruption.
+        value_bias: whether what the head's value bias writes counts as its (``kept``) or not (``removed``).
         controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: Pearson's r, in [-1, 1]; negative for a head that suppresses what it reads.
     """
@@ -179,9 +191,10 @@ def assert_attention_write_correlation(
     demands = Demands.of(bound)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return attention_write_correlation(on, some[0], to=to, run=run)
+        return attention_write_correlation(on, some[0], to=to, run=run, value_bias=value_bias)
 
-    subject = f"correlation of attention and write of {as_head(head)} on {where(experiment)}"
+    bias = bias_text(value_bias, "removed")
+    subject = f"correlation of attention and write of {as_head(head)}{bias} on {where(experiment)}"
     return answer(Question(experiment, measure, demands, subject, as_heads(head)), controls)
 
 

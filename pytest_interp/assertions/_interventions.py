@@ -16,6 +16,7 @@ from pytest_interp.assertions._core import (
     Question,
     SetBoundArgs,
     answer,
+    bias_text,
     conclude,
     control,
     in_trial,
@@ -29,6 +30,7 @@ from pytest_interp.verdict.evidence import Control
 from pytest_interp.verdict.judge import Verdict, judge
 
 if TYPE_CHECKING:
+    from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
     from pytest_interp.engine.interventions import Ablation, At
     from pytest_interp.engine.metric import Metric
@@ -155,6 +157,7 @@ def assert_ablation_effect(
     at: At = "END",
     metric: Metric | str = "logit_diff",
     run: str = "clean",
+    value_bias: ValueBias = "kept",
     controls: Controls = CONTROLS,
     **bound: Unpack[SetBoundArgs],
 ) -> Verdict:
@@ -169,6 +172,7 @@ def assert_ablation_effect(
         at: a named position, an index, several, or None for all.
         metric: ``logit_diff``, ``log_prob``, ``kl`` ... or a ``Metric``.
         run: ``clean`` or a corruption.
+        value_bias: what ``zero`` leaves: with ``kept`` the heads' value biases stay, with ``removed`` they go too.
         controls: how many random heads of the same layers to ablate beside it, or how many of each kind.
         **bound: in the unit of the metric; negative where the heads help. ``members_at_least=`` and
             ``members_at_most=`` bound each of several heads.
@@ -183,10 +187,11 @@ def assert_ablation_effect(
     require_capability(experiment)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return ablation_effect(on, some, ablation=ablation, at=at, metric=metric, run=run)
+        return ablation_effect(on, some, ablation=ablation, at=at, metric=metric, run=run, value_bias=value_bias)
 
     named = as_heads(heads)
-    subject = f"{ablation} ablation of {names_of(named)} at {_text(at)} on {where(experiment)}"
+    bias = bias_text(value_bias, "kept")
+    subject = f"{ablation} ablation of {names_of(named)} at {_text(at)}{bias} on {where(experiment)}"
     return answer(Question(experiment, measure, demands, subject, named), controls)
 
 

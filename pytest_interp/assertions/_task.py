@@ -15,6 +15,7 @@ from pytest_interp.assertions._core import (
     SetBoundArgs,
     answer,
     beside_controls,
+    bias_text,
     conclude,
     where,
 )
@@ -27,6 +28,7 @@ from pytest_interp.measurement import Measurement, Population
 from pytest_interp.verdict.judge import Verdict, judge
 
 if TYPE_CHECKING:
+    from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
     from pytest_interp.engine.interventions import Ablation
 
@@ -37,6 +39,7 @@ def assert_logit_diff(
     run: str = "clean",
     without: HeadLike | Iterable[HeadLike] = (),
     ablation: Ablation = "mean",
+    value_bias: ValueBias = "kept",
     controls: Controls = 0,
     **bound: Unpack[SetBoundArgs],
 ) -> Verdict:
@@ -49,6 +52,7 @@ def assert_logit_diff(
         run: ``clean`` or a corruption.
         without: heads that are knocked out at END; none by default.
         ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
+        value_bias: what ``zero`` leaves: with ``kept`` the heads' value biases stay, with ``removed`` they go too.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in logits; ``members_at_least=`` and ``members_at_most=`` bound what each of several knocked-out heads
             changes.
@@ -60,13 +64,13 @@ def assert_logit_diff(
     without = as_heads(without) if without else ()
 
     def measure(on: Experiment, _: tuple[Head, ...]) -> Measurement:
-        return logit_diff(on, run=run, without=without, ablation=ablation)
+        return logit_diff(on, run=run, without=without, ablation=ablation, value_bias=value_bias)
 
-    less = f" without {names_of(without)} ({ablation})" if without else ""
+    less = f" without {names_of(without)} ({ablation}{bias_text(value_bias, 'kept')})" if without else ""
     subject = f"logit difference{less} on {where(experiment)}"
 
     def change(heads: tuple[Head, ...]) -> Measurement:
-        return ablation_effect(experiment, heads, ablation=ablation)
+        return ablation_effect(experiment, heads, ablation=ablation, value_bias=value_bias)
 
     question = Question(experiment, measure, demands, subject, sets=(HeadSet(without, change, "knocked-out"),))
     return answer(question, controls)

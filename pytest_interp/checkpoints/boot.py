@@ -14,6 +14,7 @@ from pytest_interp.checkpoints.planted_build import build_planted
 from pytest_interp.checkpoints.planted_family import PLANS
 from pytest_interp.checkpoints.sources import load_transformers
 from pytest_interp.checkpoints.spec import CheckpointSpec
+from pytest_interp.checkpoints.value_bias import Shifts, constants_in_values, shifts_of
 from pytest_interp.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,11 +22,19 @@ if TYPE_CHECKING:
 
 
 class Booted(NamedTuple):
-    """A bridge, the fingerprint of its weights as loaded, and the largest difference of logits on the way."""
+    """A bridge in compatibility mode.
+
+    Attributes:
+        bridge: frozen, in eval mode.
+        fingerprint: of its weights as loaded.
+        parity: the largest difference of logits on the way.
+        shifts: where its value biases are, see :mod:`pytest_interp.checkpoints.value_bias`.
+    """
 
     bridge: Any
     fingerprint: str
     parity: float
+    shifts: Shifts
 
 
 class _Source(NamedTuple):
@@ -45,13 +54,16 @@ def boot(spec: CheckpointSpec, device: str, dtype: str) -> Booted:
     probe = _probe(bridge.cfg.d_vocab, device)
     stages = [] if raw is None else [raw]
     stages.append(_logits(bridge, probe))
+    constants = None
     if not bridge.compatibility_mode:
+        constants = constants_in_values(bridge, probe)  # afterwards they are gone from the values
         bridge.enable_compatibility_mode(disable_warnings=True)
     bridge.eval()
     for parameter in bridge.parameters():
         parameter.requires_grad_(False)
     stages.append(_logits(bridge, probe))
-    return Booted(bridge, fingerprint, max(float((a - b).abs().max()) for a, b in pairwise(stages)))
+    shifts = shifts_of(bridge, constants, constants_in_values(bridge, probe))
+    return Booted(bridge, fingerprint, max(float((a - b).abs().max()) for a, b in pairwise(stages)), shifts)
 
 
 def _bridge_of(spec: CheckpointSpec, device: str, dtype: torch.dtype) -> _Source:

@@ -85,7 +85,7 @@ class Checkpoint(Guarded, Weights, Sites):
         """Boots the model from its source; called again when a claim has damaged it."""
         self._drive = None
         self.release()
-        bridge, fingerprint, parity = boot(self.spec, self.device, self.dtype)
+        bridge, fingerprint, parity, self._shifts = boot(self.spec, self.device, self.dtype)
         found = Known.of(bridge, fingerprint, parity)
         if self.fingerprint and (self.fingerprint, self.known.settings) != (fingerprint, found.settings):
             what = "weights" if self.fingerprint != fingerprint else "configuration or another tokenizer"

@@ -64,6 +64,8 @@ def damaged(checkpoint: Checkpoint, damage: Damage, *, on_disk: bool = False) ->
     layers = sorted({head.layer for head in (*damage.heads, *damage.partner)})
     parts = [bridge] if damage.kind == "random" else [bridge.blocks[layer].attn for layer in layers]
     stored = list({id(p): p for part in parts for p in part.parameters()}.values())
+    # Value biases that were folded away belong to their heads as the other weights do.
+    stored += [shift for shifts in checkpoint._shifts.values() for shift in shifts or ()]
     saved = [parameter.detach().clone() for parameter in stored]
     with checkpoint.scratch(repr(damage) if on_disk else ""):
         before = _probe(checkpoint) if damage.kind == "exchanged" else None
@@ -90,6 +92,7 @@ class _ByHead:
             self._view(checkpoint, attn, name, getattr(attn, name).weight) for name in "qkvo"
         )
         self.biases = {name: self._bias(getattr(attn, name), self._count(name)) for name in "qkv"}
+        self.shifts = [shifts[layer] for shifts in checkpoint._shifts.values() if shifts is not None]
 
     def _count(self, name: str) -> int:
         return self.shape.n_heads if name in "qo" else self.shape.n_kv_heads
@@ -108,9 +111,10 @@ class _ByHead:
         return None if bias is None else bias.data.view(count, -1)
 
     def rows(self, name: str) -> list[Tensor]:
-        """The weight and, where there is one, the bias of q, k or v, by head."""
+        """The weight of q, k or v and, where there are some, its biases, by head."""
         bias = self.biases[name]
-        return [getattr(self, name), *([] if bias is None else [bias])]
+        folded = self.shifts if name == "v" else []
+        return [getattr(self, name), *([] if bias is None else [bias]), *folded]
 
 
 def _change(layer: _ByHead, damage: Damage) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pytest_interp.checkpoints.value_bias import Shifts, ValueBias, check_value_bias
+from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head
 
 if TYPE_CHECKING:
@@ -41,8 +43,10 @@ class Shape:
 class Weights:
     """The weights of a bridge, by head where they have heads."""
 
+    name: str
     shape: Shape
     device: str
+    _shifts: Shifts
 
     @property
     def _bridge(self) -> Any:
@@ -52,6 +56,29 @@ class Weights:
         """Value weights by query head; grouped key-value heads are repeated for the query heads that share them."""
         weights: Tensor = self._bridge.blocks[layer].attn.W_V
         return weights.repeat_interleave(self.shape.n_heads // len(weights), dim=0)
+
+    def value_bias(self, layer: int, value_bias: ValueBias = "kept") -> Float[Tensor, "kv_head d_head"]:
+        """What has to be added to v (and so to z) of a layer for it to hold the value bias, or to lack it.
+
+        ``kept``: the bias that compatibility mode folded into the output bias, with what the bias of the norm before
+        attention adds to it; zeros where there is none. ``removed``: zeros, since v lacks it already. On a bridge of
+        the user's own whose biases were not folded it is the other way round: zeros, and minus the bias.
+
+        Raises:
+            NotApplicable: the bridge came with its value biases folded, so that they are not known; or its values
+                depend on something else than the residual stream.
+            UsageError: another word.
+        """
+        check_value_bias(value_bias)
+        self._bridge  # noqa: B018  # whoever asks for a bias has the model
+        shifts = self._shifts[value_bias]
+        if shifts is None:
+            raise NotApplicable(
+                f"the value biases of {self.name} are not known: its bridge came in compatibility mode, where they are "
+                "folded into the output bias, or its values do not depend on the residual stream alone. Pass the "
+                "bridge as it is before enable_compatibility_mode(), or leave value_bias out"
+            )
+        return shifts[layer]
 
     def w_o(self, layer: int) -> Float[Tensor, "head d_head d_model"]:
         """Output weights by head."""

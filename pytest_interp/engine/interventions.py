@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
+from pytest_interp.checkpoints.value_bias import check_value_bias
+from pytest_interp.engine.values import bias_by_head
 from pytest_interp.errors import UsageError
 
 if TYPE_CHECKING:
     from jaxtyping import Int
     from torch import Tensor
 
+    from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine.experiment import Experiment
     from pytest_interp.tasks import PromptSet
 
@@ -119,22 +122,38 @@ def recorded(kept: Mapping[str, Sequence[Tensor]], since: Callable[[int], Rows])
     return Source(lambda hook, index, rows, _: kept[hook][index][rows], since=since)
 
 
-def ablated(experiment: Experiment, nodes: Iterable[Node], how: Ablation, *, seed: int = 0) -> Source:
-    """What ablation puts in place.
+def ablated(
+    experiment: Experiment,
+    nodes: Iterable[Node],
+    how: Ablation,
+    *,
+    seed: int = 0,
+    value_bias: ValueBias = "kept",
+) -> Source:
+    """What ablation puts in place of heads' outputs z.
 
     ``zero``; ``mean``: the mean over reference prompts (for IOI: three different names, at least 16) of the same
     template and token length, position by position; ``resample``: one of these reference prompts, drawn for each
     prompt; ``permute``: the head's own numbers of the same prompt, shuffled over positions and dimensions.
 
+    After ``zero`` what the value bias writes stays in the run (``kept``), or goes too (``removed``). A mean and another
+    prompt's z have the same bias as the z that they replace: there both are equal.
+
     Raises:
-        UsageError: an unknown ablation; a data set without a reference, or one that lacks a template or has it in
-            another length.
+        UsageError: an unknown ablation or value bias; ``permute`` with ``removed``; a data set without a reference, or
+            one that lacks a template or has it in another length.
     """
     if how not in ABLATIONS:
         raise UsageError(f"ablation is {how!r}; allowed: {', '.join(map(repr, ABLATIONS))}")
+    check_value_bias(value_bias)
     if how == "zero":
-        return Source(lambda hook, index, rows, value: torch.zeros_like(value))  # noqa: ARG005
+        return _nothing(experiment, nodes, value_bias)
     if how == "permute":
+        if value_bias == "removed":
+            raise UsageError(
+                "permute shuffles z without its value bias, which stays in the run: with value_bias='removed' there is "
+                "no such ablation; leave value_bias out, or pass ablation='zero'"
+            )
         sizes = [len(group.rows) for group in experiment.data.clean.groups]
         return Source(
             lambda hook, index, rows, value: _permuted(value, rows, sizes[index], f"{hook} {index}", seed), whole=True
@@ -146,6 +165,18 @@ def ablated(experiment: Experiment, nodes: Iterable[Node], how: Ablation, *, see
     def give(hook: str, index: int, rows: Rows, _: Tensor) -> Tensor:
         in_order = experiment.data.clean.groups[index].rows
         return torch.stack([stand_in(hook, in_order[i]) for i in rows.tolist()])
+
+    return Source(give)
+
+
+def _nothing(experiment: Experiment, nodes: Iterable[Node], value_bias: ValueBias) -> Source:
+    """The z of heads that write nothing, or nothing but their value bias."""
+    layers = {experiment.checkpoint.hook(node.site, node.layer): node.layer for node in nodes}
+    # If the bias goes, it is z with its bias in it that is zero; if it stays, z without.
+    zero_at: ValueBias = "kept" if value_bias == "removed" else "removed"
+
+    def give(hook: str, index: int, rows: Rows, value: Tensor) -> Tensor:  # noqa: ARG001
+        return torch.zeros_like(value) - bias_by_head(experiment.checkpoint, layers[hook], value.shape[-2], zero_at)
 
     return Source(give)
 

@@ -22,6 +22,7 @@ from pytest_interp.measure.logit_lens import logit_lens
 from pytest_interp.measure.next_token import NextToken, loss, next_token, next_tokens, top_k
 from pytest_interp.measure.patching import flips, head_patch_effect, patch_effect, patch_sweep
 from pytest_interp.measure.path_patching import path_patch_effect, path_patch_sweep
+from pytest_interp.measure.score_statistics import score_statistics
 from pytest_interp.measure.screen import Screen, attribution_screen
 from pytest_interp.measure.statistics import (
     activation_statistics,
@@ -30,7 +31,6 @@ from pytest_interp.measure.statistics import (
     head_norms,
     occurrence_difference,
     position_norms,
-    score_statistics,
     selectivity,
 )
 from pytest_interp.measure.strata import by_part

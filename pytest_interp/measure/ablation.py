@@ -18,6 +18,7 @@ from pytest_interp.positions import END
 from pytest_interp.table import Table, heads_table
 
 if TYPE_CHECKING:
+    from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
 
 
@@ -30,6 +31,7 @@ def ablation_effect(
     at: At = END,
     metric: Metric | str = LOGIT_DIFF,
     run: str = "clean",
+    value_bias: ValueBias = "kept",
 ) -> Measurement:
     """The change of a metric when heads' outputs z are replaced, all of them in one pass: ablated minus unablated.
 
@@ -43,18 +45,22 @@ def ablation_effect(
         metric: ``logit_diff``, ``log_prob``, ``kl`` ... or a :class:`Metric`; ``kl`` compares with the clean run
             and has nothing subtracted.
         run: ``clean`` or a corruption.
+        value_bias: what ``zero`` leaves: ``kept``: what the heads' value biases write stays in the run; ``removed``:
+            that goes too, so that z is zero in the raw model. For ``mean`` and ``resample`` both are equal.
 
     Returns:
         One value for each prompt, in the metric's unit; 0 for a head that has no effect.
 
     Raises:
-        UsageError: an empty set of heads; a data set without a reference, or one that lacks a template.
-        NotApplicable: z is already what the ablation puts there, on all prompts.
+        UsageError: an empty set of heads; a data set without a reference, or one that lacks a template; ``permute``
+            with ``removed``.
+        NotApplicable: z is already what the ablation puts there, on all prompts; value biases that are not known, on a
+            bridge that came in compatibility mode.
 
     Wang et al. 2022, section 2.2 (mean ablation); Chan et al. 2022 ("Causal Scrubbing") on resampling.
     """
     checked = tuple(experiment.checkpoint.check_head(head) for head in as_heads(heads))
-    (effect,) = _effects(experiment, [checked], ablation, at, metric, run)
+    (effect,) = _effects(experiment, [checked], ablation, at, metric, run, value_bias)
     return defined(effect)
 
 
@@ -66,14 +72,19 @@ def ablation_sweep(
     at: At = END,
     metric: Metric | str = LOGIT_DIFF,
     layers: Iterable[int] | None = None,
+    value_bias: ValueBias = "kept",
 ) -> Table[Head]:
-    """The effect of ablating each head alone, layer by head; undefined where z is what the ablation puts there."""
+    """The effect of ablating each head alone, layer by head; arguments as for :func:`ablation_effect`.
+
+    A head whose z is already what the ablation puts there is undefined.
+    """
     shape = experiment.checkpoint.shape
     chosen = range(shape.n_layers) if layers is None else list(layers)
     if not list(chosen):
         raise UsageError("no layers to sweep over; leave layers out for all")
     heads = [Head(layer, head) for layer in chosen for head in range(shape.n_heads)]
-    return heads_table(dict(zip(heads, _effects(experiment, [(h,) for h in heads], ablation, at, metric), strict=True)))
+    effects = _effects(experiment, [(h,) for h in heads], ablation, at, metric, "clean", value_bias)
+    return heads_table(dict(zip(heads, effects, strict=True)))
 
 
 def _effects(
@@ -82,19 +93,21 @@ def _effects(
     ablation: Ablation,
     at: At,
     metric: Metric | str,
-    run: str = "clean",
+    run: str,
+    value_bias: ValueBias,
 ) -> list[Measurement | str]:
     """The effect of ablating sets of heads, each on its own, or why it is undefined."""
     score = as_metric(metric)
     sets = [tuple(Node("z", head.layer, head.head, at) for head in heads) for heads in several]
-    source = ablated(experiment, [node for nodes in sets for node in nodes], ablation, seed=experiment.seed)
+    everything = [node for nodes in sets for node in nodes]
+    source = ablated(experiment, everything, ablation, seed=experiment.seed, value_bias=value_bias)
     patches = [Patch(nodes, source) for nodes in sets]
     prompts = changed_prompts(experiment, patches, run, score.at)
     jobs = [[patch] for patch, rows in zip(patches, prompts, strict=True) if rows]
     passes = patched(experiment, jobs, metric=score, run=run)
     values = passes.values if score.score == "kl" else passes.values - experiment.scores(score, run)
-    about: dict[str, Json] = {"ablation": ablation, "at": text_of(at), "metric": score.text, "run": run,
-                              "seed": experiment.seed, "passes_from": passes.way}  # fmt: skip
+    about: dict[str, Json] = {"ablation": ablation, "value_bias": value_bias, "at": text_of(at), "metric": score.text,
+                              "run": run, "seed": experiment.seed, "passes_from": passes.way}  # fmt: skip
     effects: list[Measurement | str] = []
     measured = iter(values)
     for heads, nodes, rows in zip(several, sets, prompts, strict=True):

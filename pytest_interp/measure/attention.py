@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_interp.cache import cached
-from pytest_interp.errors import NotApplicable
+from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_head
 from pytest_interp.measure._per_prompt import per_prompt
 from pytest_interp.measure.dla import final_scale
-from pytest_interp.measurement import PROBABILITY_NOISE, Measurement
+from pytest_interp.measurement import PROBABILITY_NOISE, Json, Measurement
 from pytest_interp.positions import END
 from pytest_interp.table import Table, heads_table
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
 
 
@@ -32,6 +33,7 @@ def attention(
     more_than: Sequence[str] = (),
     weighted: bool = False,
     run: str = "clean",
+    value_bias: ValueBias = "removed",
 ) -> Measurement:
     """The attention probability from one named position to another, minus that to others.
 
@@ -44,21 +46,28 @@ def attention(
         to: the position attended to (source).
         more_than: positions whose attention is taken off.
         weighted: by the norm of what is moved, ``pattern * |v W_O|``, relative to the row's sum: a head that rests
-            on BOS moves little from there. Values before ``b_O``, biases of v included.
+            on BOS moves little from there.
         run: ``clean`` or a corruption.
+        value_bias: for ``weighted``: whether ``v`` is without its bias (``removed``), which then stands in ``b_O`` and
+            is no weight of any position, or with it (``kept``), as in the raw model.
 
     Returns:
         One value for each prompt: a probability in [0, 1], or a difference of probabilities in [-1, 1].
 
     Raises:
-        UsageError: a head or position that is not there.
+        UsageError: a head or position that is not there; a value bias where nothing is weighted.
+        NotApplicable: ``kept`` where the value biases are not known.
 
     Wang et al. 2022, section 3.1 (name movers attend from END to IO); Kobayashi et al. 2020 on weighting by the norm.
     """
+    if value_bias == "kept" and not weighted:
+        raise UsageError(
+            "a value bias is no part of attention that is not weighted; pass weighted=True, or leave it out"
+        )
     head = experiment.checkpoint.check_head(as_head(head))
     patterns = experiment.activation(experiment.checkpoint.hook("pattern", head.layer), run)
     values = []
-    norms = _moved(experiment, head, run) if weighted else []
+    norms = _moved(experiment, head, run, value_bias) if weighted else []
     for index, (group, pattern) in enumerate(zip(experiment.data.clean.groups, patterns, strict=True)):
         rows = torch.arange(len(group.rows), device=pattern.device)
         from_here = pattern[rows, head.head, experiment.position(group, at)]
@@ -69,22 +78,24 @@ def attention(
         for other in more_than:
             value = value - from_here[rows, experiment.position(group, other)]
         values.append(value)
+    about: dict[str, Json] = {"heads": [str(head)], "at": at, "to": to, "more_than": list(more_than), "run": run}
     return per_prompt(
         experiment,
         "value_weighted_attention" if weighted else "attention",
         experiment.in_order(values),
         unit="probability",
         tolerance=PROBABILITY_NOISE[experiment.checkpoint.dtype],
-        about={"heads": [str(head)], "at": at, "to": to, "more_than": list(more_than), "run": run},
+        about=about | {"value_bias": value_bias} if weighted else about,
     )
 
 
-def _moved(experiment: Experiment, head: Head, run: str) -> list[Tensor]:
+def _moved(experiment: Experiment, head: Head, run: str, value_bias: ValueBias) -> list[Tensor]:
     """For each group ``|v W_O|`` of a head at every source position, shape ``(row, pos)``."""
     checkpoint = experiment.checkpoint
     index = checkpoint.kv_head(head).head
-    w_o = checkpoint.w_o(head.layer)[head.head]
-    return [(v[:, :, index] @ w_o).norm(dim=-1) for v in experiment.activation(checkpoint.hook("v", head.layer), run)]
+    w_o, bias = checkpoint.w_o(head.layer)[head.head], checkpoint.value_bias(head.layer, value_bias)[index]
+    values = experiment.activation(checkpoint.hook("v", head.layer), run)
+    return [((v[:, :, index] + bias) @ w_o).norm(dim=-1) for v in values]
 
 
 def attention_and_write(
@@ -93,16 +104,19 @@ def attention_and_write(
     *,
     to: Sequence[str] = ("IO", "S1", "S2"),
     run: str = "clean",
+    value_bias: ValueBias = "removed",
 ) -> tuple[tuple[str, Tensor, Tensor], ...]:
     """For each source position: its name, the attention to it from END, and what the head writes towards its token.
 
     The write is ``z W_O . W_U[token at the source] / scale`` at END, in logits, both one value for each prompt:
-    the points of the scatter in Wang et al. 2022, figure 3c.
+    the points of the scatter in Wang et al. 2022, figure 3c. ``value_bias``: whether ``z`` holds its value bias
+    (``kept``), as for :func:`~pytest_interp.measure.direct_logit_attribution`.
     """
     checkpoint, head = experiment.checkpoint, experiment.checkpoint.check_head(as_head(head))
     z_hook, scale_hook = checkpoint.hook("z", head.layer), checkpoint.scale_hook
     kept = experiment.activations([z_hook, *([scale_hook] if scale_hook else [])], experiment.data.run(run))
     scales, w_u = final_scale(experiment, kept), checkpoint.w_u()
+    bias = checkpoint.value_bias(head.layer, value_bias)[checkpoint.kv_head(head).head]
     points = []
     for source in to:
         writes = []
@@ -110,7 +124,7 @@ def attention_and_write(
             # The run's own token stands at the clean run's position: runs are aligned.
             where = experiment.position(experiment.data.clean.groups[index], source).cpu()
             tokens = group.tokens[torch.arange(len(where)), where].to(w_u.device)
-            out = kept[z_hook][index][:, -1, head.head] @ checkpoint.w_o(head.layer)[head.head]
+            out = (kept[z_hook][index][:, -1, head.head] + bias) @ checkpoint.w_o(head.layer)[head.head]
             writes.append((out * w_u[:, tokens].T).sum(-1).float() / scales[index])
         read = torch.tensor(attention(experiment, head, at=END, to=source, run=run).values)
         points.append((source, read, experiment.in_order(writes)))
@@ -119,7 +133,12 @@ def attention_and_write(
 
 @cached
 def attention_write_correlation(
-    experiment: Experiment, head: HeadLike, *, to: Sequence[str] = ("IO", "S1", "S2"), run: str = "clean"
+    experiment: Experiment,
+    head: HeadLike,
+    *,
+    to: Sequence[str] = ("IO", "S1", "S2"),
+    run: str = "clean",
+    value_bias: ValueBias = "removed",
 ) -> Measurement:
     """The correlation between a head's attention to a name at END and what it writes towards that name.
 
@@ -136,7 +155,7 @@ def attention_write_correlation(
 
     Wang et al. 2022, section 3.1 and figure 3c.
     """
-    points = attention_and_write(experiment, head, to=to, run=run)
+    points = attention_and_write(experiment, head, to=to, run=run, value_bias=value_bias)
     read, written = torch.stack([p[1] for p in points]).double(), torch.stack([p[2] for p in points]).double()
     if float(read.std()) < 1e-6 or float(written.std()) < experiment.noise:
         raise NotApplicable(f"attention or write of {as_head(head)} do not vary over these prompts: no correlation")
@@ -145,7 +164,7 @@ def attention_write_correlation(
         "attention_write_correlation",
         pearson(read, written).mean(0),
         unit="correlation",
-        about={"heads": [str(as_head(head))], "to": list(to), "run": run},
+        about={"heads": [str(as_head(head))], "to": list(to), "run": run, "value_bias": value_bias},
     )
 
 
@@ -165,14 +184,17 @@ def head_attentions(
     more_than: Sequence[str] = (),
     weighted: bool = False,
     run: str = "clean",
+    value_bias: ValueBias = "removed",
 ) -> Table[Head]:
-    """The attention of every head of the model, layer by head, from one pass."""
+    """The attention of every head of the model, layer by head, from one pass; arguments as for :func:`attention`."""
     checkpoint = experiment.checkpoint
     hooks = [checkpoint.hook("pattern", layer) for layer in range(checkpoint.shape.n_layers)]
     experiment.activations(hooks, experiment.data.run(run))
     return heads_table(
         {
-            head: attention(experiment, head, at=at, to=to, more_than=more_than, weighted=weighted, run=run)
+            head: attention(
+                experiment, head, at=at, to=to, more_than=more_than, weighted=weighted, run=run, value_bias=value_bias
+            )
             for head in checkpoint.shape.heads
         }
     )

@@ -22,6 +22,7 @@ from pytest_interp.table import Table, heads_table
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
 
 
@@ -67,6 +68,7 @@ def backup_effect(
     backups: HeadLike | Iterable[HeadLike],
     *,
     ablation: Ablation = "mean",
+    value_bias: ValueBias = "kept",
 ) -> BackupEffect:
     """The rise of heads' direct logit attribution when other heads are knocked out at END.
 
@@ -76,6 +78,8 @@ def backup_effect(
         backups: the heads that are watched; part of their rise is the final norm's rescaling, so both are given.
         ablation: ``mean``: by the mean over the data set's reference prompts of the same template (for IOI: three
             different names, at least 16 prompts); ``zero``: by zero.
+        value_bias: what ``zero`` leaves in the run, as for :func:`~pytest_interp.measure.ablation_effect`. The
+            attributions leave the value bias out in either case.
 
     Raises:
         UsageError: a head in both sets; mean ablation without a reference or with a template that it lacks.
@@ -91,7 +95,7 @@ def backup_effect(
         raise UsageError(f"{names_of(both)} would be knocked out and watched at once; name it in one set")
     if max(head.layer for head in watched) <= min(head.layer for head in out):
         raise NotApplicable(f"none of {names_of(watched)} comes after {names_of(out)}, so none can react")
-    ablated = ablated_pass(experiment, out, ablation, watched)
+    ablated = ablated_pass(experiment, out, ablation, watched, value_bias=value_bias)
     before = attributions(experiment, watched)
     after = attribute(experiment, watched, ablated.kept, ablated.frozen)
     after_live = attribute(experiment, watched, ablated.kept, ablated.live)
@@ -101,6 +105,7 @@ def backup_effect(
         "knocked_out": [str(head) for head in out],
         "heads": [str(head) for head in watched],
         "ablation": ablation,
+        "value_bias": value_bias,
         "at": "END",
     }
 
@@ -125,7 +130,11 @@ def backup_effect(
 
 @cached
 def attributions_without(
-    experiment: Experiment, knocked_out: HeadLike | Iterable[HeadLike], *, ablation: Ablation = "mean"
+    experiment: Experiment,
+    knocked_out: HeadLike | Iterable[HeadLike],
+    *,
+    ablation: Ablation = "mean",
+    value_bias: ValueBias = "kept",
 ) -> Table[Head]:
     """The direct logit attribution of every head while others are knocked out at END, with that run's own scale.
 
@@ -133,17 +142,20 @@ def attributions_without(
         experiment: checkpoint and data set.
         knocked_out: the heads whose z at END is replaced.
         ablation: as for :func:`backup_effect`.
+        value_bias: as for :func:`backup_effect`.
 
     Returns:
-        A table of logits, layer by head, the knocked-out heads' replaced output among them.
+        A table of logits, layer by head, the knocked-out heads' replaced output among them. With ``zero`` that is 0, or
+        with ``removed`` minus what their value bias writes.
 
     Wang et al. 2022, section 3.4; TransformerLens's Exploratory_Analysis_Demo.
     """
     heads = experiment.checkpoint.shape.heads
     out = [experiment.checkpoint.check_head(head) for head in as_heads(knocked_out)]
-    passes = ablated_pass(experiment, out, ablation, heads)
+    passes = ablated_pass(experiment, out, ablation, heads, value_bias=value_bias)
     values = attribute(experiment, heads, passes.kept, passes.live)
-    about: dict[str, Json] = {"knocked_out": [str(head) for head in out], "ablation": ablation}
+    about: dict[str, Json] = {"knocked_out": [str(head) for head in out], "ablation": ablation,
+                              "value_bias": value_bias}  # fmt: skip
     written = {
         head: per_prompt(experiment, "direct_logit_attribution", values[:, i], about={"heads": [str(head)], **about})
         for i, head in enumerate(heads)
@@ -166,7 +178,9 @@ class Ablated(NamedTuple):
     removed: Tensor
 
 
-def ablated_pass(experiment: Experiment, out: list[Head], ablation: Ablation, watched: Sequence[Head] = ()) -> Ablated:
+def ablated_pass(
+    experiment: Experiment, out: list[Head], ablation: Ablation, watched: Sequence[Head] = (), *, value_bias: ValueBias
+) -> Ablated:
     """The clean prompts with heads knocked out at END.
 
     Raises:
@@ -179,7 +193,7 @@ def ablated_pass(experiment: Experiment, out: list[Head], ablation: Ablation, wa
     if checkpoint.scale_hook:
         keep.append(checkpoint.scale_hook)
     nodes = [Node("z", head.layer, head.head, END) for head in out]
-    patch = Patch(tuple(nodes), ablated(experiment, nodes, ablation, seed=experiment.seed))
+    patch = Patch(tuple(nodes), ablated(experiment, nodes, ablation, seed=experiment.seed, value_bias=value_bias))
     (prompts,) = changed_prompts(experiment, [patch], "clean")
     if not prompts:
         raise NotApplicable(nothing_ablated(experiment, f"z of {names_of(out)} {place_of(nodes)}", ablation))
@@ -192,18 +206,28 @@ def ablated_pass(experiment: Experiment, out: list[Head], ablation: Ablation, wa
 
 @cached
 def self_repair(
-    experiment: Experiment, knocked_out: HeadLike | Iterable[HeadLike], *, ablation: Ablation = "mean"
+    experiment: Experiment,
+    knocked_out: HeadLike | Iterable[HeadLike],
+    *,
+    ablation: Ablation = "mean",
+    value_bias: ValueBias = "kept",
 ) -> Measurement:
     """The share of knocked-out heads' direct effect that the rest of the model makes up for.
 
     ``(mean after - mean naive) / (mean before - mean naive)`` of the logit difference, a ratio of means: 0 if
     nothing reacts, 1 if the loss is made good.
 
+    Args:
+        experiment: checkpoint and data set.
+        knocked_out: the heads whose z at END is replaced.
+        ablation: as for :func:`backup_effect`.
+        value_bias: as for :func:`backup_effect`; what ``removed`` takes away more is part of the direct effect.
+
     Rushing and Nanda 2024 on self-repair; Wang et al. 2022, section 3.4.
     """
     checkpoint = experiment.checkpoint
     out = [checkpoint.check_head(head) for head in as_heads(knocked_out)]
-    passes = ablated_pass(experiment, out, ablation)
+    passes = ablated_pass(experiment, out, ablation, value_bias=value_bias)
     total = experiment.logit_diffs()
     repaired = per_prompt(
         experiment,
@@ -212,14 +236,18 @@ def self_repair(
         unit="recovered",
         scale=passes.removed,
         tolerance=ratio_noise(experiment, passes.removed),
-        about={"knocked_out": [str(head) for head in out], "ablation": ablation, "at": "END"},
+        about={"knocked_out": [str(head) for head in out], "ablation": ablation, "value_bias": value_bias, "at": "END"},
     )
     return on_prompts(repaired, passes.prompts)
 
 
 @cached
 def removed_attribution(
-    experiment: Experiment, knocked_out: HeadLike | Iterable[HeadLike], *, ablation: Ablation = "mean"
+    experiment: Experiment,
+    knocked_out: HeadLike | Iterable[HeadLike],
+    *,
+    ablation: Ablation = "mean",
+    value_bias: ValueBias = "kept",
 ) -> Measurement:
     """The direct logit attribution that a knock-out at END takes away, in logits: what self-repair is a share of.
 
@@ -227,8 +255,10 @@ def removed_attribution(
         experiment: checkpoint and data set.
         knocked_out: the heads whose z at END is replaced.
         ablation: as for :func:`backup_effect`.
+        value_bias: as for :func:`backup_effect`.
     """
     out = [experiment.checkpoint.check_head(head) for head in as_heads(knocked_out)]
-    passes = ablated_pass(experiment, out, ablation)
-    about: dict[str, Json] = {"knocked_out": [str(head) for head in out], "ablation": ablation, "at": "END"}
+    passes = ablated_pass(experiment, out, ablation, value_bias=value_bias)
+    about: dict[str, Json] = {"knocked_out": [str(head) for head in out], "ablation": ablation,
+                              "value_bias": value_bias, "at": "END"}  # fmt: skip
     return on_prompts(per_prompt(experiment, "removed_attribution", passes.removed, about=about), passes.prompts)

@@ -10,19 +10,24 @@ import torch
 from pytest_interp.cache import cached
 from pytest_interp.heads import Head, HeadLike, as_heads
 from pytest_interp.measure._per_prompt import per_prompt
-from pytest_interp.measurement import Measurement
+from pytest_interp.measurement import Json, Measurement
 from pytest_interp.table import Row, Table, heads_table
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
+    from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
 
 
 @cached
 def direct_logit_attribution(
-    experiment: Experiment, heads: HeadLike | Iterable[HeadLike], *, run: str = "clean"
+    experiment: Experiment,
+    heads: HeadLike | Iterable[HeadLike],
+    *,
+    run: str = "clean",
+    value_bias: ValueBias = "removed",
 ) -> Measurement:
     """The direct logit attribution of heads to the logit difference at END, summed over the heads.
 
@@ -33,28 +38,33 @@ def direct_logit_attribution(
         experiment: checkpoint and data set.
         heads: one head or several.
         run: ``clean`` or a corruption.
+        value_bias: whether what the value bias writes counts as the head's: ``removed``: it does not, it stands in
+            ``b_O``; ``kept``: it does, as in the raw model.
 
     Returns:
         One value for each prompt, in logits; any real number.
 
+    Raises:
+        NotApplicable: ``kept`` where the value biases are not known.
+
     Wang et al. 2022, section 3.1; Elhage et al. 2021, "Mathematical Framework", on the direct path.
     """
     checked = [experiment.checkpoint.check_head(head) for head in as_heads(heads)]
-    values = attributions(experiment, checked, run=run).sum(1)
-    return per_prompt(
-        experiment, "direct_logit_attribution", values, about={"heads": [str(h) for h in checked], "run": run}
-    )
+    values = attributions(experiment, checked, run=run, value_bias=value_bias).sum(1)
+    about: dict[str, Json] = {"heads": [str(head) for head in checked], "run": run, "value_bias": value_bias}
+    return per_prompt(experiment, "direct_logit_attribution", values, about=about)
 
 
 @cached
-def head_attributions(experiment: Experiment, *, run: str = "clean") -> Table[Head]:
-    """The direct logit attribution of every head of the model, layer by head."""
+def head_attributions(experiment: Experiment, *, run: str = "clean", value_bias: ValueBias = "removed") -> Table[Head]:
+    """The direct logit attribution of every head, layer by head; arguments as for :func:`direct_logit_attribution`."""
     heads = experiment.checkpoint.shape.heads
-    values = attributions(experiment, heads, run=run)
+    values = attributions(experiment, heads, run=run, value_bias=value_bias)
+    about: dict[str, Json] = {"run": run, "value_bias": value_bias}
     return heads_table(
         {
             head: per_prompt(
-                experiment, "direct_logit_attribution", values[:, i], about={"heads": [str(head)], "run": run}
+                experiment, "direct_logit_attribution", values[:, i], about={"heads": [str(head)], **about}
             )
             for i, head in enumerate(heads)
         }
@@ -63,7 +73,12 @@ def head_attributions(experiment: Experiment, *, run: str = "clean") -> Table[He
 
 @cached
 def source_attributions(
-    experiment: Experiment, source: str, *, of: Literal["answer", "logit_diff"] = "answer", run: str = "clean"
+    experiment: Experiment,
+    source: str,
+    *,
+    of: Literal["answer", "logit_diff"] = "answer",
+    run: str = "clean",
+    value_bias: ValueBias = "removed",
 ) -> Table[Head]:
     """What every head writes from one source position alone: its part of the direct logit attribution at END.
 
@@ -75,6 +90,7 @@ def source_attributions(
         source: a named position, such as ``IO``.
         of: ``answer``: its logit alone; ``logit_diff``: minus the distractor's.
         run: ``clean`` or a corruption.
+        value_bias: as for :func:`direct_logit_attribution`: whether ``v`` holds its bias.
 
     Returns:
         A table of logits, layer by head.
@@ -96,7 +112,9 @@ def source_attributions(
             direction = direction - w_u[:, group.distractors.to(w_u.device)].T
         for head in checkpoint.shape.heads:
             read = kept[checkpoint.hook("pattern", head.layer)][index][rows, head.head, -1, where]
-            value = kept[checkpoint.hook("v", head.layer)][index][rows, where, checkpoint.kv_head(head).head]
+            kv_head = checkpoint.kv_head(head).head
+            value = kept[checkpoint.hook("v", head.layer)][index][rows, where, kv_head]
+            value = value + checkpoint.value_bias(head.layer, value_bias)[kv_head]
             written = (value @ checkpoint.w_o(head.layer)[head.head]).float()
             values[head].append(read * (written * direction.float()).sum(-1) / scales[index])
     return heads_table(
@@ -105,7 +123,7 @@ def source_attributions(
                 experiment,
                 "source_attribution",
                 experiment.in_order(one),
-                about={"heads": [str(head)], "source": source, "of": of, "run": run},
+                about={"heads": [str(head)], "source": source, "of": of, "run": run, "value_bias": value_bias},
             )
             for head, one in values.items()
         }
@@ -154,13 +172,15 @@ def component_attributions(experiment: Experiment, *, run: str = "clean") -> Tab
     )
 
 
-def attributions(experiment: Experiment, heads: Sequence[Head], *, run: str = "clean") -> Float[Tensor, "prompt head"]:
+def attributions(
+    experiment: Experiment, heads: Sequence[Head], *, run: str = "clean", value_bias: ValueBias = "removed"
+) -> Float[Tensor, "prompt head"]:
     """The attribution of each of several heads in an unedited run."""
     checkpoint = experiment.checkpoint
     hooks = [checkpoint.hook("z", layer) for layer in sorted({head.layer for head in heads})]
     scale_hook = checkpoint.scale_hook
     kept = experiment.activations([*hooks, *([scale_hook] if scale_hook else [])], experiment.data.run(run))
-    return attribute(experiment, heads, kept, final_scale(experiment, kept))
+    return attribute(experiment, heads, kept, final_scale(experiment, kept), value_bias)
 
 
 def final_scale(experiment: Experiment, kept: Mapping[str, Sequence[Tensor]]) -> list[Tensor]:
@@ -173,7 +193,11 @@ def final_scale(experiment: Experiment, kept: Mapping[str, Sequence[Tensor]]) ->
 
 
 def attribute(
-    experiment: Experiment, heads: Sequence[Head], kept: Mapping[str, Sequence[Tensor]], scale: Sequence[Tensor]
+    experiment: Experiment,
+    heads: Sequence[Head],
+    kept: Mapping[str, Sequence[Tensor]],
+    scale: Sequence[Tensor],
+    value_bias: ValueBias = "removed",
 ) -> Float[Tensor, "prompt head"]:
     """Attribution from kept activations z and a final scale for each group."""
     checkpoint = experiment.checkpoint
@@ -181,7 +205,8 @@ def attribute(
     for index, direction in enumerate(_directions(experiment, scale)):
         columns = []
         for head in heads:
-            z = kept[checkpoint.hook("z", head.layer)][index][:, -1, head.head].float()
+            z = kept[checkpoint.hook("z", head.layer)][index][:, -1, head.head]
+            z = (z + checkpoint.value_bias(head.layer, value_bias)[checkpoint.kv_head(head).head]).float()
             columns.append(((z @ checkpoint.w_o(head.layer)[head.head].float()) * direction).sum(-1))
         by_group.append(torch.stack(columns, dim=1))
     return experiment.in_order(by_group)

@@ -14,6 +14,7 @@ from pytest_interp.measure.backup import ablated_pass
 from pytest_interp.measurement import Json, Measurement
 
 if TYPE_CHECKING:
+    from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
 
 
@@ -24,6 +25,7 @@ def logit_diff(
     run: str = "clean",
     without: HeadLike | Iterable[HeadLike] = (),
     ablation: Ablation = "mean",
+    value_bias: ValueBias = "kept",
 ) -> Measurement:
     """The logit difference: logit(answer) - logit(distractor) at END, per prompt first, mean last.
 
@@ -32,6 +34,8 @@ def logit_diff(
         run: ``clean`` or a corruption; always scored with the clean run's answers.
         without: heads that are knocked out at END in the clean run; none by default.
         ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
+        value_bias: what ``zero`` leaves: ``kept``: what the heads' value biases write stays in the run; ``removed``:
+            that goes too, so that z is zero in the raw model. For ``mean`` and ``resample`` both are equal.
 
     Returns:
         One value for each prompt, in logits; any real number, 0 where the model does not distinguish.
@@ -46,8 +50,9 @@ def logit_diff(
         if run != "clean":
             raise UsageError(f"heads are knocked out in the clean run only; run is {run!r}")
         heads = [experiment.checkpoint.check_head(head) for head in as_heads(without)]
-        ablated = ablated_pass(experiment, heads, ablation)
-        about: dict[str, Json] = {"run": run, "knocked_out": [str(head) for head in heads], "ablation": ablation}
+        ablated = ablated_pass(experiment, heads, ablation, value_bias=value_bias)
+        about: dict[str, Json] = {"run": run, "knocked_out": [str(head) for head in heads], "ablation": ablation,
+                                  "value_bias": value_bias}  # fmt: skip
         return on_prompts(per_prompt(experiment, "logit_diff", ablated.logit_diffs, about=about), ablated.prompts)
     return per_prompt(experiment, "logit_diff", experiment.logit_diffs(run), about={"run": run})
 

@@ -1,4 +1,4 @@
-"""Descriptions of activations: means, variances and norms, by layer or head. What they mean, a claim must say."""
+"""Descriptions of q, k, v and z: means, variances and norms, by layer or head. What they mean, a claim must say."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 
 from pytest_interp.cache import cached
 from pytest_interp.engine.interventions import positions_of
+from pytest_interp.engine.values import bias_by_head
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head
 from pytest_interp.measure._per_prompt import per_prompt
@@ -21,29 +22,44 @@ from pytest_interp.table import Table, heads_table
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
 
 Projection: TypeAlias = Literal["q", "k", "v"]
-Kind: TypeAlias = Literal["scores", "pattern"]
-Variant: TypeAlias = Literal["per_head", "concatenated"]
+
+_BIASED = ("v", "z")
+"""The activations that hold the value bias in the raw model."""
 
 
 @cached
 def activation_statistics(
-    experiment: Experiment, site: Projection | Literal["z"], *, run: str = "clean"
+    experiment: Experiment,
+    site: Projection | Literal["z"],
+    *,
+    run: str = "clean",
+    value_bias: ValueBias = "removed",
 ) -> Table[tuple[int, str]]:
     """Mean and variance of the numbers in q, k, v (before rotation) or z of each layer, the first token left out.
 
     Over heads, dimensions and positions of a prompt; the first token, on which many heads rest, has activations of
     another size.
 
+    Args:
+        experiment: checkpoint and data set.
+        site: ``q``, ``k``, ``v`` or ``z``.
+        run: ``clean`` or a corruption.
+        value_bias: whether v and z hold the value bias (``kept``), as in the raw model, or lack it (``removed``). In q
+            and k there is none.
+
     Returns:
         A table with a row for each layer and the columns ``mean`` and ``variance``; a value for each prompt.
     """
     cells: dict[tuple[int, str], Measurement] = {}
-    for layer in _layers(experiment, run, lambda layer: [_site(experiment, site, layer)]):
-        flat = [x[:, 1:].flatten(1).float() for x in experiment.activation(_site(experiment, site, layer), run)]
+    for layer in layers_after_a_pass(experiment, run, lambda layer: [_site(experiment, site, layer)]):
+        flat = [x[:, 1:].flatten(1).float() for x in _activation(experiment, site, layer, run, value_bias)]
         about = {"site": site, "layer": layer, "run": run, "first_token": False}
+        if site in _BIASED:
+            about["value_bias"] = value_bias
         for name, by_group in (
             ("mean", [x.mean(1) for x in flat]),
             ("variance", [x.var(1, correction=0) for x in flat]),
@@ -54,116 +70,73 @@ def activation_statistics(
 
 
 def activation_values(
-    experiment: Experiment, site: Projection | Literal["z"], layer: int, *, run: str = "clean"
+    experiment: Experiment,
+    site: Projection | Literal["z"],
+    layer: int,
+    *,
+    run: str = "clean",
+    value_bias: ValueBias = "removed",
 ) -> Tensor:
-    """All numbers of q, k, v or z of a layer, first token left out: what a histogram is drawn from."""
-    kept = experiment.activation(_site(experiment, site, layer), run)
-    return torch.cat([x[:, 1:].flatten().float().cpu() for x in kept])
+    """All numbers of q, k, v or z of a layer, first token left out: what a histogram is drawn from.
 
-
-@cached
-def score_statistics(
-    experiment: Experiment, kind: Kind = "scores", *, variant: Variant = "per_head", run: str = "clean"
-) -> Table[tuple[int, str]]:
-    """Mean and standard deviation of the attention scores of each layer, or of their softmax.
-
-    ``scores``: ``q . k / sqrt(d_head)`` after rotation, of each head, at or before the destination (causal);
-    ``pattern``: its softmax over sources, likewise. ``concatenated`` is what a notebook in the literature plots:
-    queries and keys of all heads as one long vector, every pair of positions, no mask, over ``sqrt(d_head)``, softmax
-    over all positions. It is not attention, and stands here to be compared with it.
-
-    Returns:
-        A table with a row for each layer and the columns ``mean`` and ``sd``; a value for each prompt.
+    ``value_bias`` as for :func:`activation_statistics`.
     """
-    if kind not in ("scores", "pattern") or variant not in ("per_head", "concatenated"):
-        raise UsageError(
-            f"kind is {kind!r}, variant {variant!r}; allowed: 'scores', 'pattern'; 'per_head', 'concatenated'"
-        )
-    cells: dict[tuple[int, str], Measurement] = {}
-    for layer in _layers(experiment, run, lambda layer: _queries_and_keys(experiment, layer, variant)):
-        means, deviations = [], []
-        for scores in _scores(experiment, layer, variant, run):
-            causal = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device)
-            if variant == "per_head":
-                causal = causal.tril()
-                scores = scores.masked_fill(~causal, float("-inf"))  # noqa: PLW2901
-            shown = scores if kind == "scores" else scores.softmax(-1)
-            flat = shown[..., causal].flatten(1).float()
-            means.append(flat.mean(1))
-            deviations.append(flat.std(1, correction=0))
-        about = {"layer": layer, "variant": variant, "kind": kind, "run": run}
-        unit = "score" if kind == "scores" else "probability"
-        for name, by_group in (("mean", means), ("sd", deviations)):
-            cells[layer, name] = per_prompt(
-                experiment, f"{kind}_{name}", experiment.in_order(by_group), unit=unit, about=about
-            )
-    return Table(cells, ("layer", "statistic"))
-
-
-def _scores(experiment: Experiment, layer: int, variant: Variant, run: str) -> list[Tensor]:
-    """Scores without a mask, for each group ``(row, head, query, key)``; one head for the concatenated variant."""
-    checkpoint = experiment.checkpoint
-    hooks = _queries_and_keys(experiment, layer, variant)
-    kept = experiment.activations(hooks, experiment.data.run(run))
-    made = []
-    for q, k in zip(*(kept[hook] for hook in hooks), strict=True):
-        q, k = q.transpose(1, 2), k.transpose(1, 2)  # noqa: PLW2901
-        k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)  # noqa: PLW2901
-        if variant == "concatenated":
-            q, k = (x.transpose(1, 2).flatten(2).unsqueeze(1) for x in (q, k))  # noqa: PLW2901
-        made.append(q.float() @ k.float().transpose(-1, -2) / checkpoint.shape.d_head**0.5)
-    return made
-
-
-def _queries_and_keys(experiment: Experiment, layer: int, variant: Variant) -> list[str]:
-    """The hooks that scores are made of: after rotation, but for the concatenated variant."""
-    if variant == "concatenated":
-        return [experiment.checkpoint.hook(site, layer) for site in "qk"]
-    return [_rotated(experiment, site, layer) for site in "qk"]
-
-
-def _rotated(experiment: Experiment, site: str, layer: int) -> str:
-    """The hook of a query or key as scores are made of it: after rotation where there is one."""
-    try:
-        return experiment.checkpoint.hook(f"rot_{site}", layer)
-    except NotApplicable:
-        return experiment.checkpoint.hook(site, layer)
+    activations = _activation(experiment, site, layer, run, value_bias)
+    return torch.cat([x[:, 1:].flatten().float().cpu() for x in activations])
 
 
 @cached
-def head_norms(experiment: Experiment, *, at: str | int | None = None, run: str = "clean") -> Table[Head]:
-    """The norm of z of every head, layer by head: at a position, or the mean over all of them."""
+def head_norms(
+    experiment: Experiment, *, at: str | int | None = None, run: str = "clean", value_bias: ValueBias = "removed"
+) -> Table[Head]:
+    """The norm of z of every head, layer by head: at a position, or the mean over all of them.
+
+    Args:
+        experiment: checkpoint and data set.
+        at: a named position, an index, or None for the mean over all positions.
+        run: ``clean`` or a corruption.
+        value_bias: whether z holds the value bias (``kept``), as in the raw model, or lacks it (``removed``).
+    """
     shape = experiment.checkpoint.shape
     cells = {}
-    for layer in _layers(experiment, run, partial(_z, experiment)):
-        norms = _norms(experiment, layer, at, run)
+    for layer in layers_after_a_pass(experiment, run, partial(_z, experiment)):
+        norms = _norms(experiment, layer, at, run, value_bias)
         for head in range(shape.n_heads):
             cells[Head(layer, head)] = per_prompt(
                 experiment,
                 "z_norm",
                 norms[:, head],
                 unit="norm",
-                about={"heads": [f"{layer}.{head}"], "at": "all positions" if at is None else at, "run": run},
+                about={
+                    "heads": [f"{layer}.{head}"],
+                    "at": "all positions" if at is None else at,
+                    "run": run,
+                    "value_bias": value_bias,
+                },
             )
     return heads_table(cells)
 
 
 @cached
 def position_norms(
-    experiment: Experiment, *, positions: Sequence[str | int] | None = None, run: str = "clean"
+    experiment: Experiment,
+    *,
+    positions: Sequence[str | int] | None = None,
+    run: str = "clean",
+    value_bias: ValueBias = "removed",
 ) -> Table[tuple[int, str | int]]:
-    """The norm of z, mean over the heads of a layer: layer by position."""
+    """The norm of z, mean over the heads of a layer: layer by position; ``value_bias`` as for :func:`head_norms`."""
     columns = named_positions(experiment) if positions is None else positions
     return Table(
         {
             (layer, column): per_prompt(
                 experiment,
                 "z_norm",
-                _norms(experiment, layer, column, run).mean(1),
+                _norms(experiment, layer, column, run, value_bias).mean(1),
                 unit="norm",
-                about={"layer": layer, "at": column, "run": run},
+                about={"layer": layer, "at": column, "run": run, "value_bias": value_bias},
             )
-            for layer in _layers(experiment, run, partial(_z, experiment))
+            for layer in layers_after_a_pass(experiment, run, partial(_z, experiment))
             for column in columns
         },
         ("layer", "position"),
@@ -174,10 +147,13 @@ def position_norms(
 def occurrence_difference(
     experiment: Experiment, first: str = "S1", second: str = "S2", *, run: str = "clean"
 ) -> Table[Head]:
-    """How differently each head treats two mentions of a name: the mean of ``|z[first] - z[second]|``, by head."""
+    """How differently each head treats two mentions of a name: the mean of ``|z[first] - z[second]|``, by head.
+
+    The value bias is in both, so that it does not matter.
+    """
     shape = experiment.checkpoint.shape
     cells = {}
-    for layer in _layers(experiment, run, partial(_z, experiment)):
+    for layer in layers_after_a_pass(experiment, run, partial(_z, experiment)):
         means = _difference(experiment, layer, first, second, run)
         for head in range(shape.n_heads):
             about = {"heads": [f"{layer}.{head}"], "first": first, "second": second, "run": run}
@@ -203,7 +179,7 @@ def selectivity(
     if shape.n_heads < 4:
         raise NotApplicable(f"{experiment.checkpoint.name} has {shape.n_heads} heads in a layer; the ratio needs four")
     cells: dict[tuple[int, str], Measurement] = {}
-    for layer in _layers(experiment, run, partial(_z, experiment)):
+    for layer in layers_after_a_pass(experiment, run, partial(_z, experiment)):
         means = _difference(experiment, layer, first, second, run).sort(dim=1).values
         bottom = means[:, :2].mean(1)
         if float(bottom.min()) <= 0:
@@ -252,16 +228,16 @@ def _difference(experiment: Experiment, layer: int, first: str, second: str, run
     return experiment.in_order(by_group)
 
 
-def _norms(experiment: Experiment, layer: int, at: str | int | None, run: str) -> Tensor:
+def _norms(experiment: Experiment, layer: int, at: str | int | None, run: str, value_bias: ValueBias) -> Tensor:
     by_group = []
-    for index, z in enumerate(experiment.activation(experiment.checkpoint.hook("z", layer), run)):
+    for index, z in enumerate(_activation(experiment, "z", layer, run, value_bias)):
         (where,) = positions_of(experiment, index, at)
         norms = z.float().norm(dim=-1)
         by_group.append(norms.mean(1) if where is None else norms[torch.arange(len(z), device=z.device), where])
     return experiment.in_order(by_group)
 
 
-def _layers(experiment: Experiment, run: str, hooks_of: Callable[[int], list[str]]) -> range:
+def layers_after_a_pass(experiment: Experiment, run: str, hooks_of: Callable[[int], list[str]]) -> range:
     """Every layer, after one pass that keeps what will be asked of each."""
     layers = range(experiment.checkpoint.shape.n_layers)
     experiment.activations([hook for layer in layers for hook in hooks_of(layer)], experiment.data.run(run))
@@ -270,6 +246,15 @@ def _layers(experiment: Experiment, run: str, hooks_of: Callable[[int], list[str
 
 def _z(experiment: Experiment, layer: int) -> list[str]:
     return [experiment.checkpoint.hook("z", layer)]
+
+
+def _activation(experiment: Experiment, site: str, layer: int, run: str, value_bias: ValueBias) -> list[Tensor]:
+    """An activation with heads, by group; v and z with their value bias or without."""
+    activations = experiment.activation(_site(experiment, site, layer), run)
+    if site not in _BIASED:
+        return activations
+    bias = bias_by_head(experiment.checkpoint, layer, activations[0].shape[-2], value_bias)
+    return [value + bias for value in activations]
 
 
 def _site(experiment: Experiment, site: str, layer: int) -> str:

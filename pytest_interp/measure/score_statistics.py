@@ -1,0 +1,91 @@
+"""Descriptions of attention scores and of their softmax, by layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import torch
+
+from pytest_interp.cache import cached
+from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.measure._per_prompt import per_prompt
+from pytest_interp.measure.statistics import layers_after_a_pass
+from pytest_interp.measurement import Measurement
+from pytest_interp.table import Table
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pytest_interp.engine import Experiment
+
+Kind: TypeAlias = Literal["scores", "pattern"]
+Variant: TypeAlias = Literal["per_head", "concatenated"]
+
+
+@cached
+def score_statistics(
+    experiment: Experiment, kind: Kind = "scores", *, variant: Variant = "per_head", run: str = "clean"
+) -> Table[tuple[int, str]]:
+    """Mean and standard deviation of the attention scores of each layer, or of their softmax.
+
+    ``scores``: ``q . k / sqrt(d_head)`` after rotation, of each head, at or before the destination (causal);
+    ``pattern``: its softmax over sources, likewise. ``concatenated`` is what a notebook in the literature plots:
+    queries and keys of all heads as one long vector, every pair of positions, no mask, over ``sqrt(d_head)``, softmax
+    over all positions. It is not attention, and stands here to be compared with it.
+
+    Returns:
+        A table with a row for each layer and the columns ``mean`` and ``sd``; a value for each prompt.
+    """
+    if kind not in ("scores", "pattern") or variant not in ("per_head", "concatenated"):
+        raise UsageError(
+            f"kind is {kind!r}, variant {variant!r}; allowed: 'scores', 'pattern'; 'per_head', 'concatenated'"
+        )
+    cells: dict[tuple[int, str], Measurement] = {}
+    for layer in layers_after_a_pass(experiment, run, lambda layer: _queries_and_keys(experiment, layer, variant)):
+        means, deviations = [], []
+        for scores in _scores(experiment, layer, variant, run):
+            causal = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device)
+            if variant == "per_head":
+                causal = causal.tril()
+                scores = scores.masked_fill(~causal, float("-inf"))  # noqa: PLW2901
+            shown = scores if kind == "scores" else scores.softmax(-1)
+            flat = shown[..., causal].flatten(1).float()
+            means.append(flat.mean(1))
+            deviations.append(flat.std(1, correction=0))
+        about = {"layer": layer, "variant": variant, "kind": kind, "run": run}
+        unit = "score" if kind == "scores" else "probability"
+        for name, by_group in (("mean", means), ("sd", deviations)):
+            cells[layer, name] = per_prompt(
+                experiment, f"{kind}_{name}", experiment.in_order(by_group), unit=unit, about=about
+            )
+    return Table(cells, ("layer", "statistic"))
+
+
+def _scores(experiment: Experiment, layer: int, variant: Variant, run: str) -> list[Tensor]:
+    """Scores without a mask, for each group ``(row, head, query, key)``; one head for the concatenated variant."""
+    checkpoint = experiment.checkpoint
+    hooks = _queries_and_keys(experiment, layer, variant)
+    kept = experiment.activations(hooks, experiment.data.run(run))
+    made = []
+    for q, k in zip(*(kept[hook] for hook in hooks), strict=True):
+        q, k = q.transpose(1, 2), k.transpose(1, 2)  # noqa: PLW2901
+        k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)  # noqa: PLW2901
+        if variant == "concatenated":
+            q, k = (x.transpose(1, 2).flatten(2).unsqueeze(1) for x in (q, k))  # noqa: PLW2901
+        made.append(q.float() @ k.float().transpose(-1, -2) / checkpoint.shape.d_head**0.5)
+    return made
+
+
+def _queries_and_keys(experiment: Experiment, layer: int, variant: Variant) -> list[str]:
+    """The hooks that scores are made of: after rotation, but for the concatenated variant."""
+    if variant == "concatenated":
+        return [experiment.checkpoint.hook(site, layer) for site in "qk"]
+    return [_rotated(experiment, site, layer) for site in "qk"]
+
+
+def _rotated(experiment: Experiment, site: str, layer: int) -> str:
+    """The hook of a query or key as scores are made of it: after rotation where there is one."""
+    try:
+        return experiment.checkpoint.hook(f"rot_{site}", layer)
+    except NotApplicable:
+        return experiment.checkpoint.hook(site, layer)
