@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, cast
 
 from pytest_interp.errors import UsageError
 
@@ -64,17 +64,22 @@ def as_head(value: HeadLike) -> Head:
     raise UsageError(f"{value!r} is not a head; pass Head(9, 9), '9.9' or (9, 9)")
 
 
+def is_head(value: object) -> bool:
+    """Whether a value means one head, not a set of them."""
+    if isinstance(value, tuple) and value and isinstance(value[0], int):
+        return True
+    return isinstance(value, Head | str) or not hasattr(value, "__iter__")
+
+
 def as_heads(value: HeadLike | Iterable[HeadLike]) -> tuple[Head, ...]:
     """One head or several, as a sorted tuple.
 
     Raises:
         UsageError: no head at all, or one that is named twice.
     """
-    if isinstance(value, Head | str) or (isinstance(value, tuple) and value and isinstance(value[0], int)):
-        return (as_head(value),)
-    if not hasattr(value, "__iter__"):
-        return (as_head(value),)  # type: ignore[arg-type]
-    heads = sorted(as_head(item) for item in value)  # type: ignore[arg-type]
+    if is_head(value):
+        return (as_head(cast("HeadLike", value)),)
+    heads = sorted(as_head(item) for item in cast("Iterable[HeadLike]", value))
     if not heads:
         raise UsageError("an empty set of heads was passed; name at least one, such as '9.9'")
     if twice := sorted({str(head) for head in heads if heads.count(head) > 1}):

@@ -20,6 +20,7 @@ import pytest_interp.report.terminal
 from pytest_interp import Checkpoint, CheckpointSpec, Experiment
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.planted import vocabulary
+from pytest_interp.errors import NotApplicable
 from pytest_interp.tasks import ioi as ioi_data
 
 CLAIMS = Path(__file__).parents[1] / "claims"
@@ -168,6 +169,16 @@ def smollm2() -> Checkpoint:
 
 def experiment_on(checkpoint: Checkpoint, n: int = 24, half: str = "confirm") -> Experiment:
     return Experiment(checkpoint, ioi_data(checkpoint.tokenizer, half=half, n=n, seed=1, bos=checkpoint.spec.bos))
+
+
+def values_by_prompt(experiment: Experiment, measure) -> list[float]:
+    """An effect of every prompt; 0 where nothing can change, which is what an independent pass must find there."""
+    try:
+        effect = measure()
+    except NotApplicable:
+        return [0.0] * len(experiment.data.clean)
+    values = dict(zip(effect.labels, effect.values, strict=True))
+    return [values.get(f"{prompt.text} ->{prompt.answer}", 0.0) for prompt in experiment.data.clean.prompts]
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@
 import pytest
 import torch
 
-from conftest import experiment_on
+from conftest import experiment_on, values_by_prompt
 from pytest_interp import Head
 from pytest_interp.measure import head_attributions, head_patch_effect
 
@@ -60,7 +60,10 @@ def largest_difference(experiment, activation, at, function):
     else:
         columns = [(head.layer, head.head) for head in heads]
     ours = {
-        head: head_patch_effect(experiment, head, activation=activation, at=at, metric="logit_diff").values
+        head: values_by_prompt(
+            experiment,
+            lambda head=head: head_patch_effect(experiment, head, activation=activation, at=at, metric="logit_diff"),
+        )
         for head in heads
     }
     assert max(abs(value) for values in ours.values() for value in values) > 1e-2, "no effect to compare"

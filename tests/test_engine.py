@@ -15,9 +15,9 @@ from pytest_interp.checkpoints.blocks import Blocks
 from pytest_interp.checkpoints.memory import Memo, bytes_of
 from pytest_interp.checkpoints.prepared import Prepared
 from pytest_interp.engine.interventions import Node, Patch, ablated, from_run
-from pytest_interp.engine.metric import LOGIT_DIFF, Metric
+from pytest_interp.engine.metric import Metric
 from pytest_interp.engine.passes import patched
-from pytest_interp.errors import UsageError
+from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measure import (
     ablation_effect,
     backup_effect,
@@ -395,8 +395,11 @@ def test_records_say_where_passes_started(planted_ioi, gpt2_like):
 
 
 def test_a_patch_before_the_runs_differ_does_nothing(gpt2_like):
-    """Before S2 the runs are equal: no pass is needed to know it."""
+    """Before S2 the runs are equal: there is no effect to measure, and in the engine no pass is needed to know it."""
     experiment: Experiment = experiment_on(gpt2_like)
-    cells = patch_sweep(experiment, "resid_pre", positions=["IO", "S1"])
-    assert {value for cell in cells.values() for value in cell.values} == {0.0}
-    assert LOGIT_DIFF.unit == "logits"
+    with pytest.raises(NotApplicable, match="no cell is defined"):
+        patch_sweep(experiment, "resid_pre", positions=["IO", "S1"])
+    nodes = [Node("resid_pre", 1, None, at) for at in ("IO", "S1")]
+    source = from_run(experiment, nodes, "clean")
+    passes = patched(experiment, [[Patch((node,), source)] for node in nodes], run="s2-exchanged")
+    assert (passes.values - experiment.logit_diffs("s2-exchanged")).abs().max() == 0

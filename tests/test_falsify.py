@@ -76,7 +76,8 @@ def test_a_head_claim_dies_on_damage_to_its_head(ioi):
 
     mutants, complaint = on_mutants(claim, {"ioi": ioi, "head": Head(3, 0)}, ioi.checkpoint)
     assert not complaint
-    assert seen(mutants)["zeroed"] == seen(mutants)["exchanged"] == seen(mutants)["S2 read for END"] == "killed"
+    assert seen(mutants)["zeroed"] == seen(mutants)["S2 read for END"] == "killed"
+    assert seen(mutants)["exchanged"] == "equivalent"  # 3.3 writes nothing: there the claim is not applicable
     # A recovered share does not change with the sign of what is scored.
     assert mutants["answer exchanged", "live"].seen == "survived"
 
@@ -205,7 +206,7 @@ def test_by_default_the_first_kill_is_enough(ioi):
     ("function", "why"),
     [
         (lambda ioi: assert_logit_diff(ioi, run="abc", between=(-9, 9)), "not refuted by any mutant"),
-        (lambda ioi: assert_head_patch_effect(ioi, "3.3", between=(-1, 1)), "not refuted by a damage to the heads"),
+        (lambda ioi: assert_head_patch_effect(ioi, "3.0", between=(-9, 9)), "not refuted by a damage to the heads"),
     ],
 )
 def test_a_claim_that_cannot_fail_is_named_with_advice(ioi, function, why):

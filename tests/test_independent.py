@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from conftest import experiment_on
+from conftest import experiment_on, values_by_prompt
 from pytest_interp import Experiment, Head, Metric
 from pytest_interp.errors import NotApplicable
 from pytest_interp.measure import (
@@ -83,14 +83,6 @@ def differences(group, logits):
     return logits[rows, -1, group.answers] - logits[rows, -1, group.distractors]
 
 
-def values_of(experiment, measure):
-    """The values by prompt; where the package says that nothing can change, what an independent pass must find: 0."""
-    try:
-        return measure().values
-    except NotApplicable:
-        return [0.0] * len(experiment.data.clean)
-
-
 @pytest.mark.parametrize("site", ["resid_pre", "attn_out", "mlp_out"])
 def test_streams_by_layer_and_position(experiment, site):
     from transformer_lens.patching import generic_activation_patch, layer_pos_patch_setter
@@ -109,7 +101,7 @@ def test_streams_by_layer_and_position(experiment, site):
         (value, float(result.values[i][row]) - base[row])
         for i, (layer, pos) in enumerate(places)
         for row, value in enumerate(
-            values_of(experiment, lambda: patch_effect(experiment, site, layer, at=pos, metric="logit_diff"))  # noqa: B023
+            values_by_prompt(experiment, lambda: patch_effect(experiment, site, layer, at=pos, metric="logit_diff"))  # noqa: B023
         )
     ]
     # The planted MLPs are zero.
@@ -135,7 +127,7 @@ def test_the_middle_of_a_layer_by_its_end(experiment):
             with torch.inference_mode():
                 hooks = [(f"blocks.{layer}.hook_resid_post", put)]
                 logits = bridge.run_with_hooks(corrupted.tokens, fwd_hooks=hooks)
-            ours = values_of(
+            ours = values_by_prompt(
                 experiment,
                 lambda: patch_effect(experiment, "resid_mid", layer, at=where, metric="logit_diff"),  # noqa: B023
             )

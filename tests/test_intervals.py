@@ -377,7 +377,7 @@ def test_names_of_some_prompts_only_are_refused():
 def test_names_of_a_fixed_population_change_nothing():
     fixed = measured([1.0, 2.0, 3.0], names=[("a", "b"), ("b", "c"), ("a", "a")], population="fixed")
     verdict = judge(fixed, Bound.of(at_least=2))
-    assert (verdict.outcome, verdict.interval, verdict.notes) == ("supported", None, ())
+    assert (verdict.outcome, verdict.interval, verdict.notes) == ("supported", None, ("these 3 prompts only",))
 
 
 def test_a_design_is_made_once_for_all_cells_of_a_sweep():

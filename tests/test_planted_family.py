@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from conftest import experiment_on
+from conftest import experiment_on, values_by_prompt
 from pytest_interp import Checkpoint, Head, KVHead
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.planted import RULES
 from pytest_interp.checkpoints.planted_build import Plan, build_planted
 from pytest_interp.checkpoints.planted_family import MOVERS, PLANS, TRUTH
-from pytest_interp.errors import UsageError
+from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measure import (
     ablation_effect,
     accuracy,
@@ -44,10 +44,16 @@ def test_what_is_left_without_heads(model):
     experiment, truth = model
     whole = logit_diff(experiment).value
     for heads, expected in truth.without.items():
-        left = whole + ablation_effect(experiment, heads, ablation="zero", at=None).value
+        effects = values_by_prompt(
+            experiment, lambda heads=heads: ablation_effect(experiment, heads, ablation="zero", at=None)
+        )
+        left = whole + sum(effects) / len(effects)
         assert left == pytest.approx(expected, abs=truth.tolerance), heads
     for head in truth.redundant:
-        assert abs(ablation_effect(experiment, head, ablation="zero", at=None).value) < truth.tolerance
+        effects = values_by_prompt(
+            experiment, lambda head=head: ablation_effect(experiment, head, ablation="zero", at=None)
+        )
+        assert abs(sum(effects) / len(effects)) < truth.tolerance
 
 
 def test_what_heads_and_components_write(model):
@@ -78,7 +84,10 @@ def test_where_heads_look_and_act(model):
     both = path_patch_effect(experiment, ["2.0", "2.1"], MOVERS, into="q", metric="of_clean")
     assert both.value == pytest.approx(-1.04, abs=0.05)
     assert abs(path_patch_effect(experiment, ["2.0", "2.1"], "logits", metric="of_clean").value) < 0.05
-    assert faithfulness(experiment, [*RULES]).value == pytest.approx(1, abs=0.08)
+    try:
+        assert faithfulness(experiment, [*RULES]).value == pytest.approx(1, abs=0.08)
+    except NotApplicable:  # no other head writes anything
+        assert not experiment.checkpoint.name.startswith("planted-noisy")
 
 
 def test_a_chain_has_no_second_way():

@@ -66,7 +66,7 @@ def test_index_minus_one_of_padded_prompts_is_read_at_the_padding(small):
             assert values[row] == pytest.approx(expected, abs=1e-4)
     assert values != own
     # The positions are as they were: a patch at END is where END is.
-    assert head_patch_effect(padded, "0.0", at="END", metric="kl").values
+    assert head_patch_effect(padded, "2.0", at="END", metric="kl").values
     assert padded.data.digest != by(experiment, right_padded(pad + 1)).data.digest
     two = padded.data.rebuild([0, 1])
     assert (len(two.clean), two.name) == (2, padded.data.name)

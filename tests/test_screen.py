@@ -71,7 +71,7 @@ def test_it_finds_the_planted_heads(planted):
     exact = patch_sweep(experiment, "z", metric="logit_diff")
     strong = {head for head, one in exact.items() if abs(one.value) > 0.5}
     screen = attribution_screen(experiment)
-    assert set(screen) == set(exact)
+    assert set(screen) == set(exact.layout)
     found = {head for head, _ in screen.top(len(strong) + 3)}
     assert len(strong & found) >= len(strong) - 1, (strong, found)
 

@@ -19,6 +19,7 @@ from pytest_interp.assertions._core import (
     bias_text,
     certainly,
     conclude,
+    named_heads,
     require_capability,
     where,
     with_evidence,
@@ -67,9 +68,9 @@ def assert_backup_heads(
     __tracebackhide__ = True
     from pytest_interp.measure import backup_effect
 
-    demands = Demands.of(bound)
+    demands = Demands.of(bound, of_set=True)
     require_capability(experiment)
-    out, watched = as_heads(knocked_out), as_heads(backups)
+    out, watched = as_heads(knocked_out), named_heads(backups, demands)
     effect = backup_effect(experiment, out, watched, ablation=ablation, value_bias=value_bias)
     frozen, live = (judge(effect.rise(watched, norm), demands.bound) for norm in _NORMS)
     released = [

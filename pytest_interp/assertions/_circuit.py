@@ -63,7 +63,7 @@ def assert_faithfulness(
     from pytest_interp.measure import faithfulness
     from pytest_interp.measure.circuit import kept_effect, nodes_of, random_circuits
 
-    demands = Demands.of(bound)
+    demands = Demands.of(bound, of_set=True)
     require_capability(experiment)
     nodes = nodes_of(experiment, _circuit(experiment, circuit))
     verdict = judge(faithfulness(experiment, nodes, metric=metric), demands.bound)

@@ -150,7 +150,7 @@ def control(
         measurement = measure()
         require_defined(measurement)
     except NotApplicable:
-        return Control(label, None, "no score", kind=kind)
+        return Control(label, None, "not applicable", kind=kind)
     same = claimed is not None and bound is not None and _does_the_same(claimed, measurement, bound)
     return Control(label, measurement.value, "", kind, same, measurement)
 

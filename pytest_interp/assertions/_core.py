@@ -16,7 +16,7 @@ from pytest_interp.assertions._controls import (
     counts_of,
     specificity_of,
 )
-from pytest_interp.assertions._demands import BoundArgs, Demands, SetBoundArgs
+from pytest_interp.assertions._demands import BoundArgs, Demands, SetBoundArgs, named_heads
 from pytest_interp.assertions._members import HeadSet, caveats_of, members_of
 from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError
 from pytest_interp.measurement import Measurement, quote
@@ -46,6 +46,7 @@ __all__ = [
     "control",
     "counts_of",
     "in_trial",
+    "named_heads",
     "require_capability",
     "where",
     "with_evidence",
@@ -98,18 +99,19 @@ def beside_controls(verdict: Verdict, controls: Sequence[Control], demanded: Bou
 
 
 def _with_members(verdict: Verdict, question: Question[Any]) -> Verdict:
-    demands, sets = question.demands, [heads for heads in question.head_sets if len(heads.heads) > 1]
-    if demands.members is not None and not sets:
-        raise UsageError("members_at_least= and members_at_most= speak of the members of a set; one head was passed")
+    demands = question.demands
     if in_trial() and demands.members is None:
         return verdict
-    members = [members_of(heads) for heads in sets]
-    named = tuple(member for of_set in members for member in of_set)
-    verdict = replace(verdict, members=named, caveats=(*verdict.caveats, *caveats_of(named)))
-    if demands.members is None or not named:
+    members = tuple(member for heads in question.head_sets for member in members_of(heads))
+    verdict = replace(verdict, members=members, caveats=(*verdict.caveats, *caveats_of(members)))
+    if demands.members is None:
         return verdict
-    judged = members[0]  # the first set is the one whose effect the claim is about
-    numbers = [(m.label, m.marginal if demands.marginal else m.alone) for m in judged]
+    judged = question.head_sets[0]  # the set whose effect the claim is about
+    if not judged.heads:
+        raise UsageError("members_at_least= and members_at_most= speak of the members of a set; no heads were passed")
+    if len(judged.heads) == 1:
+        return _demanded(verdict, "member", demands.members, [(str(judged.heads[0]), judged.effect(judged.heads))])
+    numbers = [(m.label, m.marginal if demands.marginal else m.alone) for m in members[: len(judged.heads)]]
     silent = [label for label, number in numbers if number is None]
     if silent:
         note = f"{', '.join(silent)} can have no effect alone, but each member must be {demands.members.text}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 from pytest_interp.errors import UsageError
+from pytest_interp.heads import Head, HeadLike, as_heads, is_head
 from pytest_interp.verdict.bound import Bound
 
 
@@ -60,25 +61,40 @@ class Demands:
     marginal: bool = False
 
     @classmethod
-    def of(cls, arguments: Any, default: Bound | None = None) -> Demands:
+    def of(cls, arguments: Any, default: Bound | None = None, *, of_set: bool = False) -> Demands:
         """The demands that an assertion's keyword arguments state.
 
         Args:
             arguments: of :class:`BoundArgs` or :class:`SetBoundArgs`.
             default: the bound where none is stated.
+            of_set: whether the claim is about a set of heads, whose members can be bounded too.
 
         Raises:
             UsageError: none or several bounds; an unknown argument; ``members=`` without a bound on members.
         """
         rest = dict(arguments)
-        controls, members = (_side(rest, what) for what in ("controls", "members"))
-        by = rest.pop("members", None)
+        controls = _side(rest, "controls")
+        members, by = (_side(rest, "members"), rest.pop("members", None)) if of_set else (None, None)
         if by not in (None, "alone", "marginal"):
             raise UsageError(f"members is {by!r}; allowed: 'alone', 'marginal'")
         if by and members is None:
             raise UsageError(f"members={by!r} says how members are judged; add members_at_least= or members_at_most=")
         bound = default if default is not None and not rest else Bound.of(**rest)
         return cls(bound, controls, members, by == "marginal")
+
+
+def named_heads(heads: HeadLike | Iterable[HeadLike], demands: Demands) -> tuple[Head, ...]:
+    """The heads that a claim names.
+
+    Raises:
+        UsageError: a bound on the members of a set where one head was passed; no head, or one that is named twice.
+    """
+    if demands.members is not None and is_head(heads):
+        raise UsageError(
+            f"members_at_least= and members_at_most= speak of the members of a set; one head was passed ({heads}): "
+            "pass a list of heads, or leave them out"
+        )
+    return as_heads(heads)
 
 
 def _side(arguments: dict[str, Any], what: str) -> Bound | None:

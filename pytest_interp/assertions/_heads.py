@@ -15,6 +15,7 @@ from pytest_interp.assertions._core import (
     SetBoundArgs,
     answer,
     bias_text,
+    named_heads,
     require_capability,
     where,
 )
@@ -64,7 +65,7 @@ def assert_head_patch_effect(
     __tracebackhide__ = True
     from pytest_interp.measure import head_patch_effect
 
-    demands = Demands.of(bound)
+    demands = Demands.of(bound, of_set=True)
     require_capability(experiment)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
@@ -72,7 +73,7 @@ def assert_head_patch_effect(
             on, some, activation=activation, at=at, direction=direction, corruption=corruption, metric=metric
         )
 
-    named = as_heads(heads)
+    named = named_heads(heads, demands)
     way = f"{direction} {activation} at {at or 'all positions'}, {corruption}"
     subject = f"patch effect of {names_of(named)} ({way}) on {where(experiment)}"
     shared = activation in ("k", "v")
@@ -151,8 +152,8 @@ def assert_direct_logit_attribution(
     __tracebackhide__ = True
     from pytest_interp.measure import direct_logit_attribution, head_attributions
 
-    demands = Demands.of(bound)
-    named = as_heads(heads)
+    demands = Demands.of(bound, of_set=True)
+    named = named_heads(heads, demands)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
         return direct_logit_attribution(on, some, run=run, value_bias=value_bias)

@@ -20,6 +20,7 @@ from pytest_interp.assertions._core import (
     conclude,
     control,
     in_trial,
+    named_heads,
     require_capability,
     where,
     with_evidence,
@@ -126,9 +127,9 @@ def assert_path_patch_effect(
     __tracebackhide__ = True
     from pytest_interp.measure import path_patch_effect
 
-    demands = Demands.of(bound)
+    demands = Demands.of(bound, of_set=True)
     require_capability(experiment)
-    named = as_heads(senders)
+    named = named_heads(senders, demands)
     # Receivers are no controls of their senders, though they may share a layer with some.
     target: tuple[Head, ...] | Literal["logits"] = "logits" if receivers == "logits" else as_heads(receivers)
 
@@ -183,13 +184,13 @@ def assert_ablation_effect(
     __tracebackhide__ = True
     from pytest_interp.measure import ablation_effect
 
-    demands = Demands.of(bound)
+    demands = Demands.of(bound, of_set=True)
     require_capability(experiment)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
         return ablation_effect(on, some, ablation=ablation, at=at, metric=metric, run=run, value_bias=value_bias)
 
-    named = as_heads(heads)
+    named = named_heads(heads, demands)
     bias = bias_text(value_bias, "kept")
     subject = f"{ablation} ablation of {names_of(named)} at {_text(at)}{bias} on {where(experiment)}"
     return answer(Question(experiment, measure, demands, subject, named), controls)

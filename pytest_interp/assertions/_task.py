@@ -17,13 +17,14 @@ from pytest_interp.assertions._core import (
     beside_controls,
     bias_text,
     conclude,
+    named_heads,
     where,
 )
 from pytest_interp.assertions._core import (
     control as control_of,
 )
 from pytest_interp.errors import UsageError
-from pytest_interp.heads import Head, HeadLike, as_heads, names_of
+from pytest_interp.heads import Head, HeadLike, names_of
 from pytest_interp.measurement import Measurement, Population
 from pytest_interp.verdict.judge import Verdict, judge
 
@@ -60,8 +61,8 @@ def assert_logit_diff(
     __tracebackhide__ = True
     from pytest_interp.measure import ablation_effect, logit_diff
 
-    demands = Demands.of(bound)
-    without = as_heads(without) if without else ()
+    demands = Demands.of(bound, of_set=True)
+    without = named_heads(without, demands) if without else ()
 
     def measure(on: Experiment, _: tuple[Head, ...]) -> Measurement:
         return logit_diff(on, run=run, without=without, ablation=ablation, value_bias=value_bias)

@@ -72,9 +72,9 @@ def _spread(controls: Sequence[Control], claimed: float) -> str:
     values = sorted(one.value for one in controls if one.value is not None)
     what = f"{len(controls)} of {controls[0].kind.replace('_', ' ')}"
     if not values:
-        return f"{what}: no score"
+        return f"{what}: not applicable"
     above = sum(value > claimed for value in values)
-    silent = f", {len(controls) - len(values)} without a score" if len(values) < len(controls) else ""
+    silent = f", {len(controls) - len(values)} not applicable" if len(values) < len(controls) else ""
     return (
         f"{what}: {quote(values[0])} to {quote(values[-1])}, median {quote(median(values))}{silent}; "
         f"{above} above the claimed"

@@ -103,8 +103,7 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
 
 def these_only(measurement: Measurement) -> str:
     """Of what the verdict of a fixed population is, and of nothing else: ``these 8 prompts only``."""
-    what, cells = measurement.about.get("each", "prompt"), measurement.about.get("cells")
-    count = cells if isinstance(cells, int) else len(measurement.values)
+    what, count = measurement.about.get("each", "prompt"), len(measurement.values)
     return f"this {what} only" if count == 1 else f"these {count} {what}s only"
 
 
