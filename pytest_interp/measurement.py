@@ -170,7 +170,7 @@ def paired_difference(first: Measurement, second: Measurement) -> Measurement | 
 
     Returns:
         One difference for each such prompt, in the unit of both (``gap`` for shares), with the first one's templates
-        and names. Its tolerance is the sum of both.
+        and names. Its tolerance is the sum of both; of shares none, since ties count against either already.
     """
     rows = [_numbered(measurement.labels) for measurement in (first, second)]
     common = [label for label in rows[0] if label in rows[1]]
@@ -187,7 +187,7 @@ def paired_difference(first: Measurement, second: Measurement) -> Measurement | 
         unit="gap" if first.unit == "share" else first.unit,
         values=tuple(a - b for a, b in zip(first.linear_values, second.linear_values, strict=True)),
         scale=(),
-        tolerance=first.tolerance + second.tolerance,
+        tolerance=0.0 if first.unit == "share" else first.tolerance + second.tolerance,
     )
 
 

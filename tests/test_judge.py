@@ -72,7 +72,6 @@ def test_a_fixed_population_is_decided_by_its_value_within_tolerance():
         (2, {}, "these 2 prompts only"),
         (1, {}, "this prompt only"),
         (3, {"each": "name"}, "these 3 names only"),
-        (1, {"each": "cell", "cells": 144}, "these 144 cells only"),
     ],
 )
 def test_a_fixed_population_says_what_its_verdict_is_about(n, about, note):

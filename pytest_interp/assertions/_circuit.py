@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
     from pytest_interp.measure.circuit import CircuitLike
 
+MANY = 8
+"""Heads up to which what each adds to a circuit is measured on all prompts."""
+
 
 def assert_faithfulness(
     experiment: Experiment,
@@ -45,7 +49,8 @@ def assert_faithfulness(
     """Asserts what a circuit alone keeps of the task, with all other heads mean-ablated at all positions.
 
     Random circuits of as many heads, kept at the same positions, are measured beside it. The verdict says what each
-    head adds: what is kept with it alone, and how much less the circuit keeps without it.
+    head adds: what is kept with it alone, and how much less the circuit keeps without it; in a circuit of more than 8
+    heads on a quarter of the prompts.
 
     Args:
         experiment: checkpoint and data set.
@@ -76,8 +81,10 @@ def assert_faithfulness(
         for i, drawn in enumerate(random_circuits(experiment, nodes, count))
     )  # fmt: skip
 
+    sample = experiment if len(nodes) <= MANY else _thinned(experiment)
+
     def effect(heads: tuple[Head, ...]) -> Measurement:
-        return kept_effect(experiment, nodes, heads)
+        return kept_effect(sample, nodes, heads)
 
     subject = f"faithfulness of a circuit of {len(nodes)} heads on {where(experiment)}"
     question = Question(
@@ -158,6 +165,18 @@ def assert_minimality(
     less = f" without {names_of(lost)}" if lost else ""
     subject = f"what {names_of(as_heads(head))} adds to the circuit{less} on {where(experiment)}"
     return answer(Question(experiment, measure, demands, subject), controls)
+
+
+def _thinned(experiment: Experiment) -> Experiment:
+    """A quarter of the prompts, as many of each template: two passes for each head are many in a large circuit."""
+    prompts = experiment.data.clean.prompts
+    seen: Counter[str] = Counter()
+    rows = []
+    for row, prompt in enumerate(prompts):
+        seen[prompt.template] += 1
+        if seen[prompt.template] <= max(1, len(prompts) // 4 // len({p.template for p in prompts})):
+            rows.append(row)
+    return replace(experiment, data=experiment.data.rebuild(rows))
 
 
 def _circuit(experiment: Experiment, circuit: CircuitLike | None) -> CircuitLike:
