@@ -664,7 +664,7 @@ def _cases() -> Iterator[Any]:
         yield pytest.param(case, id=name_of(case), marks=marks)
 
 
-@pytest.mark.parametrize("case", _cases())
+@pytest.mark.parametrize("case", list(_cases()))
 def test_no_false_claim_is_supported_without_a_word(stage: Stage, case: Case) -> None:
     needs(case)
     result = kept(stage, case)
@@ -677,10 +677,6 @@ def test_there_are_enough_and_each_has_a_name() -> None:
 
 
 # ---- true claims
-
-
-def _settings() -> Iterator[str]:
-    yield from TRUTH
 
 
 def _true_claims() -> Iterator[Any]:
@@ -744,7 +740,7 @@ def settings() -> dict[str, Setting]:
     return made
 
 
-@pytest.mark.parametrize(("model", "claim"), _true_claims())
+@pytest.mark.parametrize(("model", "claim"), list(_true_claims()))
 def test_no_true_claim_is_refuted(settings: dict[str, Setting], model: str, claim: Callable[[Setting], Any]) -> None:
     result = result_of(settings[model], claim)
     assert result.outcome in ("supported", "inconclusive"), result
