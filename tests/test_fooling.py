@@ -1,8 +1,8 @@
 """A fooling set: false but plausible claims, and what is said of each; true claims, of which none may be refuted.
 
-A false claim may be refuted, inconclusive, not applicable or a usage error. Where it is supported, a note or caveat must
-say why it should not be believed (``words``); where it holds as stated and only a reader can take it for more, what is
-recorded must let the reader see it (``shows``). A case that still fools the tool has a ``mend`` and is expected to fail.
+A false claim may be refuted, inconclusive, not applicable or a usage error. Where it is supported, a note or caveat
+must say why it should not be believed (``words``); where it holds as stated and only a reader can take it for more, the
+record must let the reader see it (``shows``). A case that still fools the tool has a ``mend`` and is expected to fail.
 
     python tests/test_fooling.py --write
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -65,6 +66,7 @@ from pytest_interp.checkpoints.planted_build import Plan, build_planted
 from pytest_interp.checkpoints.planted_family import MOVERS, TRUTH
 from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError
 from pytest_interp.measure import direct_logit_attribution, head_attributions, patch_sweep
+from pytest_interp.report.terminal import Row, _detail
 from pytest_interp.tasks import DataSet, doubled, from_strings, ioi, single_token_names
 from pytest_interp.tasks.protocols import names_permuted
 from pytest_interp.verdict import recording
@@ -194,9 +196,7 @@ class Stage:
         for tag in ("object", "place"):
             words = sorted({prompt.tags[tag] for prompt in prompts})
             following = dict(zip(words, [*words[1:], words[0]], strict=True))
-            texts = [
-                text.replace(p.tags[tag], following[p.tags[tag]]) for text, p in zip(texts, prompts, strict=True)
-            ]
+            texts = [text.replace(p.tags[tag], following[p.tags[tag]]) for text, p in zip(texts, prompts, strict=True)]
         return self._relabelled(corrupted={"other-things": texts})
 
     @cached_property
@@ -221,6 +221,36 @@ class Stage:
             population="sampled",
         )
 
+    @cached_property
+    def verbs(self) -> DataSet:
+        """Prompts with a position that is asked for by the word "ate", which is the end of "Kate" too."""
+        sample = self.planted.data.clean.prompts
+        wording = next(prompt for prompt in sample if " ate " in prompt.text)
+        text = wording.template.replace("{place}", wording.tags["place"])
+        return from_strings(
+            self.tokenizer,
+            clean=[text.format(A=io, B="Kate", S="Kate") for io in self.names[:8]],
+            answers=[f" {io}" for io in self.names[:8]],
+            distractors=[" Kate"] * 8,
+            corrupted={"s2-exchanged": [text.format(A=io, B="Kate", S=io) for io in self.names[:8]]},
+            positions={"verb": ["ate"] * 8},
+            bos=True,
+            population="fixed",
+        )
+
+    @cached_property
+    def mostly_equal(self) -> DataSet:
+        """A corruption that leaves all prompts but three as they are."""
+        prompts, other = self.planted.data.clean.prompts, self.planted.data.corrupted["s2-exchanged"].prompts
+        texts = [(other if row in (0, 7, 12) else prompts)[row].text for row in range(len(prompts))]
+        return self._relabelled(corrupted={"s2-exchanged": texts})
+
+    @cached_property
+    def weak(self) -> Experiment:
+        """A fourth mover, with a thirtieth of the gain of the first."""
+        rule = replace(RULES[Head(3, 0)], head=Head(3, 3), writes=(Write("token", "output", 0.2),))
+        return self.built("a weak mover", Plan(with_rule(rule)), self.circuit)
+
     def _relabelled(self, **changes: Any) -> DataSet:
         prompts = self.planted.data.clean.prompts
         lists: dict[str, Any] = {
@@ -230,6 +260,20 @@ class Stage:
             "templates": [prompt.template for prompt in prompts],
         }
         return from_strings(self.tokenizer, **{**lists, **changes}, bos=True, population="sampled")
+
+    @cached_property
+    def spaced(self) -> DataSet:
+        """IOI prompts for SmolLM2 with a space at their end, as a file of prompts easily has."""
+        prompts = self.smollm2.data.clean.prompts
+        return from_strings(
+            self.smollm2.checkpoint.tokenizer,
+            clean=[f"{prompt.text} " for prompt in prompts],
+            answers=[prompt.answer for prompt in prompts],
+            distractors=[prompt.distractor for prompt in prompts],
+            templates=[prompt.template for prompt in prompts],
+            bos=False,
+            population="sampled",
+        )
 
     @cached_property
     def favoured(self) -> DataSet:
@@ -298,267 +342,327 @@ class Case:
     smollm2: bool = False
 
 
+ANSWERS = ("refused", "said", "shown", "fooled")
 NONE = (-0.5, 0.5)  # "no effect", in logits
+SPLIT = "say it where most single prompts lie outside a band that holds their mean"
+NAMED = "let where() and rebuild() name the prompts that are left, of how many"
+COUNTED = "count different prompts where they are listed, and in the effective number of a share"
+FULL = "refuse a bound that holds all values its unit can have"
+CHANCE = "show what chance gets (a half, k of the vocabulary, its logarithm)"
+GIVEN_BACK = "say it where a patch gives the other run's logits back on each prompt"
+COMPARED = "compare neighbouring layers and other corruptions as other controls are"
+ALONE = "say of a claim of no effect that others may stand in"
+SHARED = "say which heads share the key-value head that was exchanged"
+SAME = "controls? do(es)? the same"
 OPPOSITE = "opposite|cancel|single prompts|both signs"
 VACUOUS = "cannot fail|any value|by definition|chance|trivial"
 CONSTRUCTION = "by construction|trivial"
 
-REFUSED = [
-    Case("0.3 raises the answer", "it is 3.0: layer and head are exchanged",
-         lambda s: assert_direct_logit_attribution(s.planted, "0.3", at_least=0.5)),
-    Case("4.0 raises the answer", "it lowers it",
-         lambda s: assert_direct_logit_attribution(s.planted, "4.0", at_least=0.5)),
-    Case("3.0 acts at S2", "it acts at END",
-         lambda s: assert_head_patch_effect(s.planted, "3.0", at="S2", at_least=0.1)),
-    Case("0.0 does nothing at S1+1", "S1+1 stands before S2, which alone is exchanged",
-         lambda s: assert_head_patch_effect(s.planted, "0.0", at="S1+1", between=NONE)),
-    Case("3.3 does nothing", "its mean is all it ever writes: ablation takes nothing away",
-         lambda s: assert_ablation_effect(s.planted, "3.3", between=NONE)),
-    Case("3.0 moves the answer, labels shuffled", "answers are those of other prompts",
-         lambda s: assert_head_patch_effect(_shuffled(s), "3.0", at="END", at_least=0.1)),
-    Case("3.0 raises the answer, labels shuffled", "answers are those of other prompts",
-         lambda s: assert_direct_logit_attribution(_shuffled(s), "3.0", at_least=0.1)),
-    Case("3.0 moves the answer of a model without inhibition", "the model does not do the task",
-         lambda s: assert_head_patch_effect(s.incapable, "3.0", at="END", at_least=0.1)),
-    Case("3.0 recovers nothing of exchanged places", "the denominator is 0 within its interval",
-         lambda s: assert_head_patch_effect(
-             Experiment(s.noisy.checkpoint, s.dull), "3.0", at="END", corruption="other-things", between=NONE)),
-    Case("2.0 has no path to the movers' queries, places exchanged", "what it sends is equal in both runs",
-         lambda s: assert_path_patch_effect(
-             Experiment(s.bare.checkpoint, s.dull), "2.0", MOVERS, into="q", corruption="other-things", between=NONE)),
-    Case("4.0 is a backup of the movers", "it lowered the answer before and is released",
-         lambda s: assert_backup_heads(s.planted, MOVERS, "4.0", at_least=1)),
-    Case("the model does IOI, shown on 2 prompts", "two templates say next to nothing",
-         lambda s: assert_logit_diff(experiment_on(s.noisy.checkpoint, 2), at_least=1)),
-    Case("3.3 is among the top 6", "it is tied with fourteen heads that write nothing",
-         lambda s: assert_top(head_attributions(s.planted), "3.3", among=6)),
-    Case("the effect is at least 1, in 12 templates", "one template with 40 of 51 prompts has all of it",
-         lambda s: assert_measurement([0.0] * 11 + [2 + i / 100 for i in range(40)], unit="logits",
-                                      clusters=[f"t{i}" for i in range(11)] + ["large"] * 40, at_least=1)),
-    Case("a circuit without 3.1 and 4.0 is complete", "without K they show: the negative head hid the mover",
-         lambda s: assert_completeness(s.planted, CANCELLING, without=["3.0", "3.2"], between=(-1, 1))),
-    Case("the random model's best head raises the answer", "it is the best of twelve by chance",
-         lambda s: assert_direct_logit_attribution(s.random(96, 1), _best(s), at_least=0)),
-    Case("swapping IO and S leaves the direct path of 4.1", "4.1 does not come after itself",
-         lambda s: assert_backup_heads(s.planted, "4.0", "4.1", at_least=0)),
-]  # fmt: skip
+TRAPS: dict[str, list[Case]] = {
+    "a wrong head, sign or position": [
+        Case("0.3 raises the answer", "it is 3.0: layer and head are exchanged",
+             lambda s: assert_direct_logit_attribution(s.planted, "0.3", at_least=0.5)),
+        Case("4.0 raises the answer", "it lowers it",
+             lambda s: assert_direct_logit_attribution(s.planted, "4.0", at_least=0.5)),
+        Case("3.0 acts at S2", "it acts at END",
+             lambda s: assert_head_patch_effect(s.planted, "3.0", at="S2", at_least=0.1)),
+        Case("3.2 suppresses S", "it is 23.3",
+             lambda s: assert_direct_logit_attribution(s.smollm2, "3.2", at_least=0.5), smollm2=True),
+        Case("24.4 raises the answer", "it lowers it",
+             lambda s: assert_direct_logit_attribution(s.smollm2, "24.4", at_least=0.1), smollm2=True),
+    ],
+    "an intervention that changes nothing, or is not what decides": [
+        Case("0.0 does nothing at S1+1", "S1+1 stands before S2, which alone is exchanged",
+             lambda s: assert_head_patch_effect(s.planted, "0.0", at="S1+1", between=NONE)),
+        Case("3.3 does nothing", "its mean is all it ever writes: ablation takes nothing away",
+             lambda s: assert_ablation_effect(s.planted, "3.3", between=NONE)),
+        Case("2.0 has no path to the movers' queries, places exchanged", "what it sends is equal in both runs",
+             lambda s: assert_path_patch_effect(
+                 Experiment(s.bare.checkpoint, s.dull), "2.0", MOVERS, into="q", corruption="other-things",
+                 between=NONE)),
+        Case("4.1 stands in for 4.0", "they are in one layer: it cannot see the loss",
+             lambda s: assert_backup_heads(s.planted, "4.0", "4.1", at_least=0)),
+        Case("0.0 is not needed", "it acts at S1+1; END alone was ablated",
+             lambda s: assert_ablation_effect(s.planted, "0.0", between=NONE), shows="ablation of 0.0 at END"),
+        Case("2.0 is not needed", "its path leads through the movers",
+             lambda s: assert_path_patch_effect(s.planted, "2.0", "logits", between=NONE), shows="to the logits"),
+        Case("0.1 does not act on 2.0", "it acts on its keys",
+             lambda s: assert_path_patch_effect(s.planted, "0.1", "2.0", into="v", at="S2", between=NONE),
+             shows="to v of 2.0"),
+        Case("3.0 does not look at END from S1", "nothing can look ahead",
+             lambda s: assert_attention(s.planted, "3.0", at="S1", to="END", between=(-0.1, 0.1)), words="unspecific"),
+        Case("3.0 moves the answer", "on 3 of 24 prompts: the others are not corrupted",
+             lambda s: assert_head_patch_effect(Experiment(s.planted.checkpoint, s.mostly_equal), "3.0", at="END",
+                                                at_least=0.3), words="21 of 24 prompts left out"),
+    ],
+    "labels shuffled, a model that does not do the task": [
+        Case("3.0 moves the answer, labels shuffled", "answers are those of other prompts",
+             lambda s: assert_head_patch_effect(_shuffled(s), "3.0", at="END", at_least=0.1)),
+        Case("3.0 raises the answer, labels shuffled", "answers are those of other prompts",
+             lambda s: assert_direct_logit_attribution(_shuffled(s), "3.0", at_least=0.1)),
+        Case("3.0 moves the answer of a model without inhibition", "the model does not do the task",
+             lambda s: assert_head_patch_effect(s.incapable, "3.0", at="END", at_least=0.1)),
+        Case("4.0 raises the answer", "the model does not do the task, and it suppresses S",
+             lambda s: assert_direct_logit_attribution(s.incapable, "4.0", at_least=1), words="does not do the task",
+             mend="say what the capability gate says, where nothing is intervened on"),
+        Case("a model without inhibition does IOI", "distractors are not in the prompts",
+             lambda s: assert_logit_diff(Experiment(s.incapable.checkpoint, s.absent), at_least=1),
+             words="distractor", mend="say it where no distractor is in its prompt but all answers are"),
+    ],
+    "a set with dead or opposed members": [
+        Case("3.0 and 3.3 raise the answer", "3.3 writes nothing",
+             lambda s: assert_direct_logit_attribution(s.planted, ["3.0", "3.3"], at_least=1),
+             words=r"(?<=3\.3 0\.000 alone, 0\.000 in the set: )adds nothing"),
+        Case("3.0 and 4.0 raise the answer", "4.0 lowers it",
+             lambda s: assert_direct_logit_attribution(s.planted, ["3.0", "4.0"], at_least=1), words="works against"),
+        Case("4.1 and 4.3 are backups", "4.3 writes nothing",
+             lambda s: assert_backup_heads(s.planted, MOVERS, ["4.1", "4.3"], at_least=1),
+             words=r"(?<=4\.3 0\.000 alone, 0\.000 in the set: )adds nothing"),
+        Case("a circuit of all heads but 4.1 is faithful, so 4.1 is no part", "ten of its heads write nothing",
+             lambda s: assert_faithfulness(
+                 s.planted, [str(h) for h in s.planted.checkpoint.shape.heads if str(h) != "4.1"], between=(0.9, 1.1)),
+             words="add nothing"),
+        Case("3.0 and 3.3 raise the answer", "3.0 does thirty times as much",
+             lambda s: assert_direct_logit_attribution(s.weak, ["3.0", "3.3"], at_least=5),
+             shows=r"3\.3(?=', 'contribution': 'adds', 'alone': 0\.19)"),
+        Case("23.3, 0.0 and 0.1 raise the answer", "23.3 does all of it",
+             lambda s: assert_direct_logit_attribution(s.smollm2, ["23.3", "0.0", "0.1"], at_least=0.8),
+             words="add nothing", smollm2=True),
+    ],
+    "few prompts, one name, one wording": [
+        Case("the model does IOI, shown on 2 prompts", "two templates say next to nothing",
+             lambda s: assert_logit_diff(experiment_on(s.noisy.checkpoint, 2), at_least=1)),
+        Case("3.0 copies names", "one name was asked for",
+             lambda s: assert_copy_score(s.planted.checkpoint, "3.0", names=s.names[:1], at_least=0.8),
+             words="this name only"),
+        Case("the model does IOI", "four templates",
+             lambda s: assert_logit_diff(experiment_on(s.noisy.checkpoint, 4), at_least=1), words="only 4 templates"),
+        Case("the model is right on more than a tenth", "two prompts",
+             lambda s: assert_accuracy(experiment_on(s.noisy.checkpoint, 2), at_least=0.1), words="few templates"),
+        Case("the model does IOI", "one listed prompt",
+             lambda s: assert_logit_diff(Experiment(s.noisy.checkpoint, s.listed([0], None)), at_least=3),
+             words="this prompt only"),
+        Case("23.1 does nothing", "24 prompts are too few to say so",
+             lambda s: assert_head_patch_effect(s.smollm2, "23.1", at="END", between=(-0.02, 0.02), controls=0),
+             smollm2=True),
+        Case("the model does IOI", "four templates, and one name",
+             lambda s: assert_logit_diff(experiment_on(s.smollm2.checkpoint, 4), at_least=0.5),
+             words="only 4 templates",
+             smollm2=True),
+        Case("the model does IOI in 12 wordings", "one wording, twelve labels",
+             lambda s: assert_logit_diff(Experiment(s.bare.checkpoint, s.one_wording), at_least=3),
+             words="one wording|same wording", mend="compare texts without their answers and distractors"),
+    ],
+    "the same prompt, many times": [
+        Case("the model does IOI, 12 prompts", "one prompt, twelve times, as twelve templates",
+             lambda s: assert_logit_diff(_repeated(s, [0], 12), at_least=3), words="same answer"),
+        Case("the model does IOI, 12 prompts", "two prompts, six times each",
+             lambda s: assert_logit_diff(_repeated(s, [0, 5], 6), at_least=3), words="names widen"),
+        Case("the model is right on nine of ten, 48 prompts", "two prompts, 24 times each",
+             lambda s: assert_accuracy(_repeated(s, [0, 5], 24), at_least=0.9), words="2 different|repeated|names",
+             mend=COUNTED),
+        Case("the model does IOI, these 30 prompts", "one prompt, thirty times",
+             lambda s: assert_logit_diff(Experiment(s.noisy.checkpoint, s.listed([0] * 30, None)), at_least=3),
+             words="this prompt only|1 different", mend=COUNTED),
+        Case("3.0 copies these 50 names", "one name, fifty times",
+             lambda s: assert_copy_score(s.planted.checkpoint, "3.0", names=s.names[:1] * 50, at_least=0.8),
+             words="this name only|1 different", mend="refuse a name that is listed twice"),
+        Case("the user's number is 1.2, 40 prompts", "two labels, twenty times each",
+             lambda s: assert_measurement([1.0, 1.4] * 20, unit="logits", labels=["a", "b"] * 20, at_least=1.1),
+             words="2 different|repeated", mend="count different labels"),
+    ],
+    "two groups with opposite effects": [
+        Case("3.3 does not change the answer's logits", "5 up where IO comes first, 5 down where it comes second",
+             lambda s: assert_direct_logit_attribution(s.two_faced, "3.3", between=(-2, 2)),
+             words=OPPOSITE, mend=SPLIT),
+        Case("3.3 is not needed", "the same, by ablation",
+             lambda s: assert_ablation_effect(s.two_faced, "3.3", ablation="zero", between=(-2, 2)),
+             words=OPPOSITE, mend=SPLIT),
+        Case("3.3 does not act at END", "10 up or down, by patching",
+             lambda s: assert_head_patch_effect(s.two_faced, "3.3", at="END", corruption="names-exchanged",
+                                                metric="logit_diff", between=(-4, 4)), words=OPPOSITE, mend=SPLIT),
+        Case("the user's number is 0", "24 prompts at 1, 24 at -1",
+             lambda s: assert_measurement([1.0, -1.0] * 24, unit="logits", between=NONE), words=OPPOSITE, mend=SPLIT),
+        Case("28.1 does not change the answer's logits", "by 1.5 up and 1.0 down on single prompts",
+             lambda s: assert_direct_logit_attribution(s.smollm2, "28.1", between=NONE), words=OPPOSITE,
+             mend=SPLIT, smollm2=True),
+        Case("the effect is at least 1, in 12 templates", "one template with 40 of 51 prompts has all of it",
+             lambda s: assert_measurement([0.0] * 11 + [2 + i / 100 for i in range(40)], unit="logits",
+                                          clusters=[f"t{i}" for i in range(11)] + ["large"] * 40, at_least=1)),
+    ],
+    "prompts, a seed or heads that were picked": [
+        Case("a random head raises the answer", "a seed of twenty and a head of twelve were picked",
+             lucky, shows="'data_seed'"),
+        Case("the random model's best head raises the answer", "it is the best of twelve by chance",
+             lambda s: assert_direct_logit_attribution(s.random(96, 1), _best(s), at_least=0)),
+        Case("the model prefers the answer by 9", "in the order ABBA only",
+             lambda s: assert_logit_diff(s.two_faced.where(order="ABBA"), at_least=9), words="ABBA|order|part of",
+             mend=NAMED),
+        Case("the model prefers the answer by 12", "11 of 24 prompts, on which it does, were picked",
+             lambda s: assert_logit_diff(cherries(s), at_least=12), words="11 of 24|part of",
+             mend=NAMED),
+        Case("some head is a name mover, found elsewhere", "23 of the 24 prompts are those it was found on",
+             overlapping, words="overlap|same prompts|23 of",
+                 mend="refuse prompts that both have, not only equal digests"),
+        Case("the movers and no other head move the answer", "only layer 3 was swept",
+             lambda s: assert_only(patch_sweep(s.noisy, "z", layers=[3], at="END"), MOVERS, at_least=0.25),
+             shows="1 of 1 surely outside"),
+        Case("the model prefers the answer by 5", "true with BOS only",
+             lambda s: assert_logit_diff(s.planted, at_least=5), shows="'bos': True"),
+    ],
+    "a bound that nothing can miss, or chance meets": [
+        Case("3.0 has no effect", "its effect is 0.63: the band is wider than the whole",
+             lambda s: assert_head_patch_effect(s.planted, "3.0", at="END", between=(-1.5, 1.5)), shows=r"0\.628"),
+        Case("a random head copies names (top 170)", "of 178 tokens nearly all are among the top 170",
+             lambda s: assert_copy_score(s.random_checkpoint, "1.2", names=s.names, k=170, at_least=0.8),
+             words="unspecific"),
+        Case("attribution is this matrix", "two of twenty cells were given, and both are 0",
+             lambda s: assert_matrix(head_attributions(s.planted), {"3.3": 0.0, "0.0": 0.0}, within=0.1),
+             shows="difference of 2 cells"),
+        Case("the model is right", "at least 0 of any share",
+             lambda s: assert_accuracy(s.planted, at_least=0), words=VACUOUS,
+             mend=FULL),
+        Case("the answer has rank 1 or more", "every rank is at least 1",
+             lambda s: assert_next_token(s.planted, "rank", at_least=0.5), words=VACUOUS, mend=FULL),
+        Case("a random model knows the answer", "0.3 is less than the half that guessing gets",
+             lambda s: assert_accuracy(s.random(96, 1), at_least=0.3), words=VACUOUS, mend=CHANCE),
+        Case("a random model has the answer among its top", "150 of 178 tokens",
+             lambda s: assert_top_k(s.random(96, 1), 150, at_least=0.6), words=VACUOUS, mend=CHANCE),
+        Case("a random model predicts the prompts", "a loss of 7 nats is more than that of no knowledge, ln 178",
+             lambda s: assert_loss(s.random(96, 1), at_most=7), words=VACUOUS, mend=CHANCE),
+        Case("3.3 is a special cell", "the bound holds of all cells",
+             lambda s: assert_cell(head_attributions(s.planted), "3.3", at_least=-9), words="unspecific",
+             mend="give assert_cell the caveat 'unspecific' that heads have"),
+        Case("3.3 is among the top 18", "of 20; 17 may be in front",
+             lambda s: assert_top(head_attributions(s.planted), "3.3", among=18), words="18 of 20|unspecific",
+             mend="say 'unspecific' where places are more than half of the cells"),
+        Case("attribution is this matrix", "a matrix of zeros, within 7",
+             lambda s: assert_matrix(head_attributions(s.planted), [[0.0] * 4] * 5, within=7),
+             words="zeros|unspecific|any", mend="say it where a matrix of zeros is accepted though cells are not 0"),
+        Case("3.3 is among the top 6", "it is tied with fourteen heads that write nothing",
+             lambda s: assert_top(head_attributions(s.planted), "3.3", among=6)),
+    ],
+    "true by construction": [
+        Case("resid_pre of layer 0 holds the answer", "all positions: it is the whole clean run",
+             lambda s: assert_patch_effect(s.planted, "resid_pre", 0, at_least=0.9), words=CONSTRUCTION,
+             mend=GIVEN_BACK),
+        Case("S2 holds the answer at layer 0", "no other token differs",
+             lambda s: assert_patch_effect(s.planted, "resid_pre", 0, at="S2", at_least=0.9), words=CONSTRUCTION,
+             mend=GIVEN_BACK),
+        Case("END holds the answer after the last layer", "nothing else is read",
+             lambda s: assert_patch_effect(s.planted, "resid_post", 4, at="END", at_least=0.9), words=CONSTRUCTION,
+             mend=GIVEN_BACK),
+    ],
+    "controls that do the same, or were not looked at": [
+        Case("only 3.1 moves the answer", "3.0 and 3.2 do too",
+             lambda s: assert_head_patch_effect(s.bare, "3.1", at="END", at_least=0.3), words=SAME),
+        Case("3.1 writes 3.96 as no other head does", "3.0 writes more: a band hides a control that does",
+             lambda s: assert_direct_logit_attribution(s.bare, "3.1", near=(3.96, 0.05)), shows=r"3\.0 5\.941"),
+        Case("the answer appears at layer 3 alone", "layer 4 has it too",
+             lambda s: assert_logit_lens(s.planted, 3, at_least=5), words=SAME,
+             mend=COMPARED),
+        Case("attention of layer 2 alone writes nothing", "nor does that of layer 1",
+             lambda s: assert_component_attribution(s.planted, 2, "attn_out", between=NONE),
+             words=SAME, mend=COMPARED),
+        Case("exchanging S2 alone flips the answer", "exchanging the names does too",
+             lambda s: assert_flips(s.planted, "s2-exchanged", at_least=0.8), words=SAME,
+             mend=COMPARED),
+        Case("only 3.1 moves the answer, by the circuit file", "3.0 and 3.2 do: heads of the circuit are no controls",
+             lambda s: assert_head_patch_effect(s.planted, "3.1", at="END", at_least=0.3), words="3\\.0|same role",
+             mend="measure heads of the same role beside a supported claim too, as beside a failing one"),
+        Case("only 3.1 moves the answer", "one control, of a seed that draws the dead head",
+             lambda s: assert_head_patch_effect(replace(s.bare, seed=0), "3.1", at="END", at_least=0.3, controls=1),
+             words="no score|no control|1 control", mend="a control without a score is none: say how many had one"),
+        Case("only 3.1 moves the answer", "controls were turned off",
+             lambda s: assert_head_patch_effect(s.bare, "3.1", at="END", at_least=0.3, controls=0), words="no control",
+             mend="say 'no control was asked for'"),
+        Case("the user's number is at least 0.92", "the control has 0.93, on other prompts",
+             lambda s: assert_measurement([1.0 + 0.1 * (-1) ** i for i in range(12)], unit="logits",
+                                          control=[0.93 + 0.3 * (-1) ** i for i in range(10)], at_least=0.92),
+             words="control does the same", mend="compare two samples without pairs by Welch's interval"),
+        Case("3.3 carries the answer, by noising", "it has no rule: 1 means that nothing was lost",
+             lambda s: assert_head_patch_effect(s.noisy, "3.3", at="END", direction="noise", at_least=0.5),
+             words=SAME),
+    ],
+    "a corruption that leaves the answer": [
+        Case("3.0 recovers nothing of exchanged places", "the denominator is 0 within its interval",
+             lambda s: assert_head_patch_effect(
+                 Experiment(s.noisy.checkpoint, s.dull), "3.0", at="END", corruption="other-things", between=NONE)),
+        Case("3.0 does nothing", "nothing does where only places and objects are exchanged",
+             lambda s: assert_head_patch_effect(
+                 Experiment(s.noisy.checkpoint, s.dull), "3.0", at="END", corruption="other-things",
+                 metric="logit_diff", between=NONE), words=SAME),
+        Case("the stream at END does not carry the answer", "the corruption leaves the answer",
+             lambda s: assert_patch_effect(Experiment(s.noisy.checkpoint, s.dull), "resid_post", 4, at="END",
+                                           corruption="other-things", metric="logit_diff", between=NONE),
+             words="corruption", mend="say it where the corruption itself changes the metric by no more than the band"),
+    ],
+    "an effect that something hides": [
+        Case("4.1 has no part in IOI", "it stands in for the movers, which are there",
+             lambda s: assert_ablation_effect(s.planted, "4.1", ablation="zero", at=None, between=NONE),
+             words="alone|stand in", mend=ALONE),
+        Case("4.1 is no part of the circuit", "the same, by minimality with K empty",
+             lambda s: assert_minimality(s.planted, "4.1", [str(head) for head in RULES], between=NONE),
+             words="K is empty|alone", mend=ALONE),
+        Case("3.0 does nothing", "the metric is saturated: rank 1 with and without it",
+             lambda s: assert_ablation_effect(s.planted, "3.0", ablation="zero", metric="rank", between=NONE),
+             words="logit", mend="show the change in logits beside a claim of no effect on a rank or probability"),
+        Case("backups repair a third of the loss", "there is none: the negative head falls silent",
+             lambda s: assert_self_repair(s.unrepaired, MOVERS, at_least=0.2), words="4\\.0|released|negative",
+             mend="name the head that rises most, and whether it was negative"),
+        Case("4.0 is a backup of the movers", "it lowered the answer before and is released",
+             lambda s: assert_backup_heads(s.planted, MOVERS, "4.0", at_least=1)),
+    ],
+    "a circuit whose missing heads cancel": [
+        Case("a circuit without 3.1 and 4.0 is complete", "without K they show: the negative head hid the mover",
+             lambda s: assert_completeness(s.planted, CANCELLING, without=["3.0", "3.2"], between=(-1, 1))),
+        Case("a circuit without 3.1 and 4.0 is faithful", "what is missing cancels",
+             lambda s: assert_faithfulness(s.planted, CANCELLING, between=(0.8, 1.2)), words="outside|missing|cancel",
+             mend="ablate what is outside, one part at a time: say which heads outside change the metric"),
+        Case("that circuit is complete", "K is empty: this is faithfulness again",
+             lambda s: assert_completeness(s.planted, CANCELLING, between=(-1, 1)), words="K is empty",
+             mend="say 'K is empty'"),
+    ],
+    "one mark of several": [
+        Case("1.0 is a name mover", "it copies what it reads, and never reads at END",
+             lambda s: assert_copy_score(s.planted.checkpoint, "1.0", names=s.names, at_least=0.8),
+             shows="also true of 4 of 19 other heads"),
+        Case("3.0 is a name mover", "it reads IO and writes nothing",
+             lambda s: assert_attention(s.silent, "3.0", at="END", to="IO", more_than=("S1", "S2"), at_least=0.5),
+             words="moves nothing|writes nothing", mend="say it where value-weighted attention is 0"),
+        Case("29.1 is a name mover", "it raises the answer, and reads no name at END",
+             lambda s: assert_direct_logit_attribution(s.smollm2, "29.1", at_least=0.4), words="reads",
+             mend="show where at END a head with an attribution looks: the pattern is there", smollm2=True),
+        Case("24.4 copies what it reads", "it suppresses it: eigenvalues of the OV circuit alone have no sign of use",
+             lambda s: assert_ov_eigenvalue_score(s.smollm2.checkpoint, "24.4", through="residual", at_least=0.3,
+                                                   controls=0),
+             words="copy score|negative", mend="show the sign of the head's copy score beside it", smollm2=True),
+    ],
+    "heads that share keys and values": [
+        Case("3.3's value moves the answer", "it has no rule; its key-value head is 3.2's",
+             lambda s: assert_head_patch_effect(s.gqa, "3.3", activation="v", corruption="names-exchanged",
+                                                at_least=0.05),
+             words="shared?|3\\.2", mend=SHARED),
+        Case("2.0's value alone carries all", "it is 2.1's too; each carries half",
+             lambda s: assert_head_patch_effect(s.gqa, "2.0", activation="v", at_least=0.9), words="shared?|2\\.1",
+             mend=SHARED),
+    ],
+    "prompts that are not what they seem": [
+        Case("the verb 'ate' holds the answer at layer 0", "the position is that of S2: 'Kate' ends in 'ate'",
+             lambda s: assert_patch_effect(Experiment(s.planted.checkpoint, s.verbs), "resid_pre", 0, at="verb",
+                                           at_least=0.9), words="Kate|whole word",
+             mend="find the word of a position as a whole word, not as the end of another"),
+        Case("the model does not know the answer", "prompts end in a space: .96 have it in the top 10 without",
+             lambda s: assert_top_k(Experiment(s.smollm2.checkpoint, s.spaced), 10, at_most=0.5), words="space",
+             mend="refuse prompts that end in a space where answers begin with one", smollm2=True),
+        Case("the model knows these eight phrases", "common words beat rare names after anything",
+             lambda s: assert_logit_diff(Experiment(s.smollm2.checkpoint, s.favoured), at_least=2),
+             words="no control|other names", mend="score listed prompts on the answers of others too",
+             smollm2=True),
+    ],
+}  # fmt: skip
 
-SAID = [
-    Case("3.0 and 3.3 raise the answer", "3.3 writes nothing",
-         lambda s: assert_direct_logit_attribution(s.planted, ["3.0", "3.3"], at_least=1), words="3.3 .*adds nothing"),
-    Case("3.0 and 4.0 raise the answer", "4.0 lowers it",
-         lambda s: assert_direct_logit_attribution(s.planted, ["3.0", "4.0"], at_least=1), words="works against"),
-    Case("4.1 and 4.3 are backups", "4.3 writes nothing",
-         lambda s: assert_backup_heads(s.planted, MOVERS, ["4.1", "4.3"], at_least=1), words="4.3 .*adds nothing"),
-    Case("a circuit of all heads but 4.1 is faithful, so 4.1 is no part", "ten of its heads write nothing",
-         lambda s: assert_faithfulness(
-             s.planted, [str(h) for h in s.planted.checkpoint.shape.heads if str(h) != "4.1"], between=(0.9, 1.1)),
-         words="add nothing"),
-    Case("only 3.1 moves the answer", "3.0 and 3.2 do too",
-         lambda s: assert_head_patch_effect(s.bare, "3.1", at="END", at_least=0.3), words="controls? do(es)? the same"),
-    Case("3.0 does nothing", "nothing does where only places and objects are exchanged",
-         lambda s: assert_head_patch_effect(
-             Experiment(s.noisy.checkpoint, s.dull), "3.0", at="END", corruption="other-things", metric="logit_diff",
-             between=NONE), words="controls? do(es)? the same"),
-    Case("3.0 does not look at END from S1", "nothing can look ahead",
-         lambda s: assert_attention(s.planted, "3.0", at="S1", to="END", between=(-0.1, 0.1)), words="unspecific"),
-    Case("a random head copies names (top 170)", "of 178 tokens nearly all are among the top 170",
-         lambda s: assert_copy_score(s.random_checkpoint, "1.2", names=s.names, k=170, at_least=0.8),
-         words="unspecific"),
-    Case("3.0 copies names", "one name was asked for",
-         lambda s: assert_copy_score(s.planted.checkpoint, "3.0", names=s.names[:1], at_least=0.8),
-         words="this name only"),
-    Case("the model does IOI", "four templates",
-         lambda s: assert_logit_diff(experiment_on(s.noisy.checkpoint, 4), at_least=1), words="only 4 templates"),
-    Case("the model is right on more than a tenth", "two prompts",
-         lambda s: assert_accuracy(experiment_on(s.noisy.checkpoint, 2), at_least=0.1), words="few templates"),
-    Case("the model does IOI", "one listed prompt",
-         lambda s: assert_logit_diff(Experiment(s.noisy.checkpoint, s.listed([0], None)), at_least=3),
-         words="this prompt only"),
-    Case("the model does IOI, 12 prompts", "one prompt, twelve times, as twelve templates",
-         lambda s: assert_logit_diff(_repeated(s, [0], 12), at_least=3), words="same answer"),
-    Case("the model does IOI, 12 prompts", "two prompts, six times each",
-         lambda s: assert_logit_diff(_repeated(s, [0, 5], 6), at_least=3), words="names widen"),
-]  # fmt: skip
-
-SHOWN = [
-    Case("3.0 has no effect", "its effect is 0.63: the band is wider than the whole",
-         lambda s: assert_head_patch_effect(s.planted, "3.0", at="END", between=(-1.5, 1.5)), shows=r"0\.628"),
-    Case("the movers and no other head move the answer", "only layer 3 was swept",
-         lambda s: assert_only(patch_sweep(s.noisy, "z", layers=[3], at="END"), MOVERS, at_least=0.25),
-         shows="1 of 1 surely outside"),
-    Case("the model prefers the answer by 5", "true with BOS only",
-         lambda s: assert_logit_diff(s.planted, at_least=5), shows="'bos': True"),
-    Case("a random head raises the answer", "a seed of twenty and a head of twelve were picked",
-         lucky, shows="'data_seed'"),
-    Case("0.0 is not needed", "it acts at S1+1; END alone was ablated",
-         lambda s: assert_ablation_effect(s.planted, "0.0", between=NONE), shows="ablation of 0.0 at END"),
-    Case("2.0 is not needed", "its path leads through the movers",
-         lambda s: assert_path_patch_effect(s.planted, "2.0", "logits", between=NONE), shows="to the logits"),
-    Case("0.1 does not act on 2.0", "it acts on its keys",
-         lambda s: assert_path_patch_effect(s.planted, "0.1", "2.0", into="v", at="S2", between=NONE),
-         shows="to v of 2.0"),
-    Case("1.0 is a name mover", "it copies what it reads, and never reads at END",
-         lambda s: assert_copy_score(s.planted.checkpoint, "1.0", names=s.names, at_least=0.8),
-         shows="also true of 4 of 19 other heads"),
-]  # fmt: skip
-
-FOOLED = [
-    # Averages over groups that are opposite.
-    Case("3.3 does not change the answer's logits", "5 up where IO comes first, 5 down where it comes second",
-         lambda s: assert_direct_logit_attribution(s.two_faced, "3.3", between=NONE), words=OPPOSITE,
-         mend="say it where most single prompts lie outside a band that holds their mean"),
-    Case("3.3 does not act at END", "the same, by patching",
-         lambda s: assert_head_patch_effect(s.two_faced, "3.3", at="END", corruption="names-exchanged",
-                                            metric="logit_diff", between=NONE), words=OPPOSITE, mend="the same"),
-    Case("the user's number is 0", "24 prompts at 1, 24 at -1",
-         lambda s: assert_measurement([1.0, -1.0] * 24, unit="logits", between=NONE), words=OPPOSITE, mend="the same"),
-    # Prompts that were picked.
-    Case("the model prefers the answer by 9", "in the order ABBA only",
-         lambda s: assert_logit_diff(s.two_faced.where(order="ABBA"), at_least=9), words="ABBA|order|part of",
-         mend="let where() and rebuild() say in the data set's name which prompts of how many are left"),
-    Case("3.3 raises the answer", "the prompts on which it does were picked",
-         lambda s: assert_direct_logit_attribution(cherries(s), "3.3", at_least=2), words="11 of 24|part of",
-         mend="the same"),
-    Case("some head is a name mover, found elsewhere", "23 of the 24 prompts are those it was found on",
-         overlapping, words="overlap|same prompts|23 of", mend="refuse or count prompts that both have, not only equal digests"),
-    # Counts that are none.
-    Case("the model is right on nine of ten, 48 prompts", "two prompts, 24 times each",
-         lambda s: assert_accuracy(_repeated(s, [0, 5], 24), at_least=0.9), words="2 different|repeated|names",
-         mend="count different prompts, in from_strings and in the effective number of a share"),
-    Case("the model does IOI, these 30 prompts", "one prompt, thirty times",
-         lambda s: assert_logit_diff(Experiment(s.noisy.checkpoint, s.listed([0] * 30, None)), at_least=3),
-         words="this prompt only|1 different", mend="the same"),
-    Case("3.0 copies these 50 names", "one name, fifty times",
-         lambda s: assert_copy_score(s.planted.checkpoint, "3.0", names=s.names[:1] * 50, at_least=0.8),
-         words="this name only|1 different", mend="refuse a name that is listed twice"),
-    Case("the user's number is 1.2, 40 prompts", "two labels, twenty times each",
-         lambda s: assert_measurement([1.0, 1.4] * 20, unit="logits", labels=["a", "b"] * 20, at_least=1.1),
-         words="2 different|repeated", mend="count different labels"),
-    Case("the model does IOI in 12 wordings", "one wording, twelve labels",
-         lambda s: assert_logit_diff(Experiment(s.bare.checkpoint, s.one_wording), at_least=3),
-         words="one wording|same wording", mend="compare texts without their answers and distractors"),
-    # Bounds that nothing can miss, or that chance meets.
-    Case("the model is right", "at least 0 of any share",
-         lambda s: assert_accuracy(s.planted, at_least=0), words=VACUOUS,
-         mend="refuse a bound that holds all values its unit can have"),
-    Case("the answer has rank 1 or more", "every rank is at least 1",
-         lambda s: assert_next_token(s.planted, "rank", at_least=0.5), words=VACUOUS, mend="the same"),
-    Case("a random model knows the answer", "0.3 is less than the half that guessing gets",
-         lambda s: assert_accuracy(s.random(96, 1), at_least=0.3), words=VACUOUS, mend="say what chance gets"),
-    Case("a random model has the answer among its top", "150 of 178 tokens",
-         lambda s: assert_top_k(s.random(96, 1), 150, at_least=0.6), words=VACUOUS, mend="the same: k over vocabulary"),
-    Case("a random model predicts the prompts", "a loss of 7 nats is more than that of no knowledge, ln 178",
-         lambda s: assert_loss(s.random(96, 1), at_most=7), words=VACUOUS, mend="the same: ln of the vocabulary"),
-    Case("3.3 is a special cell", "the bound holds of all cells",
-         lambda s: assert_cell(head_attributions(s.planted), "3.3", at_least=-9), words="unspecific",
-         mend="give assert_cell the caveat 'unspecific' that heads have"),
-    Case("3.3 is among the top 18", "of 20; 17 may be in front",
-         lambda s: assert_top(head_attributions(s.planted), "3.3", among=18), words="18 of 20|unspecific",
-         mend="say 'unspecific' where places are more than half of the cells"),
-    Case("attribution is this matrix", "a matrix of zeros, within 7",
-         lambda s: assert_matrix(head_attributions(s.planted), [[0.0] * 4] * 5, within=7),
-         words="zeros|unspecific|any", mend="say it where a matrix of zeros is accepted though cells are not 0"),
-    Case("resid_pre of layer 0 holds the answer", "all positions: it is the whole clean run",
-         lambda s: assert_patch_effect(s.planted, "resid_pre", 0, at_least=0.9), words=CONSTRUCTION,
-         mend="say it where the patch gives the other run's logits back on each prompt"),
-    Case("S2 holds the answer at layer 0", "no other token differs",
-         lambda s: assert_patch_effect(s.planted, "resid_pre", 0, at="S2", at_least=0.9), words=CONSTRUCTION,
-         mend="the same"),
-    Case("END holds the answer after the last layer", "nothing else is read",
-         lambda s: assert_patch_effect(s.planted, "resid_post", 4, at="END", at_least=0.9), words=CONSTRUCTION,
-         mend="the same"),
-    # Controls that are not looked at, or not there.
-    Case("the answer appears at layer 3 alone", "layer 4 has it too",
-         lambda s: assert_logit_lens(s.planted, 3, at_least=5), words="controls? do(es)? the same",
-         mend="compare the neighbouring layers as other controls are (they are plain Control values)"),
-    Case("attention of layer 2 alone writes nothing", "nor does that of layer 1",
-         lambda s: assert_component_attribution(s.planted, 2, "attn_out", between=NONE),
-         words="controls? do(es)? the same", mend="the same"),
-    Case("exchanging S2 alone flips the answer", "exchanging the names does too",
-         lambda s: assert_flips(s.planted, "s2-exchanged", at_least=0.8), words="controls? do(es)? the same",
-         mend="the same, for the other corruptions"),
-    Case("only 3.1 moves the answer, by the circuit file", "3.0 and 3.2 do: heads of the circuit are no controls",
-         lambda s: assert_head_patch_effect(s.planted, "3.1", at="END", at_least=0.3), words="3\\.0|same role",
-         mend="measure heads of the same role beside a supported claim too, as beside a failing one"),
-    Case("only 3.1 moves the answer", "one control, of a seed that draws the dead head",
-         lambda s: assert_head_patch_effect(replace(s.bare, seed=0), "3.1", at="END", at_least=0.3, controls=1),
-         words="no score|no control|1 control", mend="a control without a score is none: say how many had one"),
-    Case("only 3.1 moves the answer", "controls were turned off",
-         lambda s: assert_head_patch_effect(s.bare, "3.1", at="END", at_least=0.3, controls=0), words="no control",
-         mend="say 'no control was asked for'"),
-    Case("the user's number is at least 0.92", "the control has 0.93, on other prompts",
-         lambda s: assert_measurement([1.0 + 0.1 * (-1) ** i for i in range(12)], unit="logits",
-                                      control=[0.93 + 0.3 * (-1) ** i for i in range(10)], at_least=0.92),
-         words="control does the same", mend="compare two samples without pairs by Welch's interval"),
-    # One mark of several; what hides an effect.
-    Case("3.0 is a name mover", "it reads IO and writes nothing",
-         lambda s: assert_attention(s.silent, "3.0", at="END", to="IO", more_than=("S1", "S2"), at_least=0.5),
-         words="moves nothing|writes nothing", mend="say it where value-weighted attention is 0"),
-    Case("4.0 raises the answer", "the model does not do the task, and it suppresses S",
-         lambda s: assert_direct_logit_attribution(s.incapable, "4.0", at_least=1), words="does not do the task",
-         mend="say what the capability gate says, where nothing is intervened on"),
-    Case("a model without inhibition does IOI", "distractors are not in the prompts",
-         lambda s: assert_logit_diff(Experiment(s.incapable.checkpoint, s.absent), at_least=1),
-         words="distractor", mend="say it where no distractor is in its prompt but all answers are"),
-    Case("a circuit without 3.1 and 4.0 is faithful", "what is missing cancels",
-         lambda s: assert_faithfulness(s.planted, CANCELLING, between=(0.8, 1.2)), words="outside|missing|cancel",
-         mend="ablate what is outside, one part at a time: say which heads outside change the metric"),
-    Case("that circuit is complete", "K is empty: this is faithfulness again",
-         lambda s: assert_completeness(s.planted, CANCELLING, between=(-1, 1)), words="K is empty",
-         mend="say 'K is empty'"),
-    Case("4.1 has no part in IOI", "it stands in for the movers, which are there",
-         lambda s: assert_ablation_effect(s.planted, "4.1", ablation="zero", at=None, between=NONE),
-         words="alone|stand in", mend="say 'ablated alone: others may stand in for it' of a claim of no effect"),
-    Case("4.1 is no part of the circuit", "the same, by minimality with K empty",
-         lambda s: assert_minimality(s.planted, "4.1", [str(head) for head in RULES], between=NONE),
-         words="K is empty|alone", mend="the same"),
-    Case("3.0 does nothing", "the metric is saturated: rank 1 with and without it",
-         lambda s: assert_ablation_effect(s.planted, "3.0", ablation="zero", metric="rank", between=NONE),
-         words="logit", mend="show the change in logits beside a claim of no effect on a rank or probability"),
-    Case("backups repair a third of the loss", "there is none: the negative head falls silent",
-         lambda s: assert_self_repair(s.unrepaired, MOVERS, at_least=0.2), words="4\\.0|released|negative",
-         mend="name the head that rises most, and whether it was negative"),
-    Case("the stream at END does not carry the answer", "the corruption leaves the answer",
-         lambda s: assert_patch_effect(Experiment(s.noisy.checkpoint, s.dull), "resid_post", 4, at="END",
-                                       corruption="other-things", metric="logit_diff", between=NONE),
-         words="corruption", mend="say it where the corruption itself changes the metric by no more than the band"),
-    # Key-value heads that are shared.
-    Case("3.3's value moves the answer", "it has no rule; its key-value head is 3.2's",
-         lambda s: assert_head_patch_effect(s.gqa, "3.3", activation="v", corruption="names-exchanged", at_least=0.05),
-         words="shared?|3\\.2", mend="say which heads share the key-value head that was exchanged"),
-    Case("2.0's value alone carries all", "it is 2.1's too; each carries half",
-         lambda s: assert_head_patch_effect(s.gqa, "2.0", activation="v", at_least=0.9), words="shared?|2\\.1",
-         mend="the same"),
-]  # fmt: skip
-
-SMOLLM2 = [
-    Case("3.2 suppresses S", "it is 23.3",
-         lambda s: assert_direct_logit_attribution(s.smollm2, "3.2", at_least=0.5)),
-    Case("24.4 raises the answer", "it lowers it",
-         lambda s: assert_direct_logit_attribution(s.smollm2, "24.4", at_least=0.1)),
-    Case("23.1 does nothing", "24 prompts are too few to say so",
-         lambda s: assert_head_patch_effect(s.smollm2, "23.1", at="END", between=(-0.02, 0.02), controls=0)),
-    Case("23.3, 0.0 and 0.1 raise the answer", "23.3 does all of it",
-         lambda s: assert_direct_logit_attribution(s.smollm2, ["23.3", "0.0", "0.1"], at_least=0.8),
-         words="0.0 .*add nothing"),
-    Case("the model does IOI", "four templates, and one name",
-         lambda s: assert_logit_diff(experiment_on(s.smollm2.checkpoint, 4), at_least=0.5), words="only 4 templates"),
-    Case("29.1 is a name mover", "it raises the answer, and reads no name at END",
-         lambda s: assert_direct_logit_attribution(s.smollm2, "29.1", at_least=0.4), words="reads",
-         mend="show where at END a head with an attribution looks: the pattern is there"),
-    Case("24.4 copies what it reads", "it suppresses it: eigenvalues of the OV circuit alone have no sign of use",
-         lambda s: assert_ov_eigenvalue_score(s.smollm2.checkpoint, "24.4", through="residual", at_least=0.3, controls=0),
-         words="copy score|negative", mend="show the sign of the head's copy score beside it"),
-    Case("28.1 does not change the answer's logits", "by 1.5 up and 1.0 down on single prompts",
-         lambda s: assert_direct_logit_attribution(s.smollm2, "28.1", between=NONE), words=OPPOSITE,
-         mend="say it where single prompts lie outside a band that holds their mean"),
-    Case("the model knows these eight phrases", "common words beat rare names after anything",
-         lambda s: assert_logit_diff(Experiment(s.smollm2.checkpoint, s.favoured), at_least=2),
-         words="no control|other names", mend="for listed prompts score each on the answers of others by default"),
-]  # fmt: skip
-
-CASES = [*REFUSED, *SAID, *SHOWN, *FOOLED, *(replace(case, smollm2=True) for case in SMOLLM2)]
+CASES = [case for cases in TRAPS.values() for case in cases]
 
 
 def _shuffled(stage: Stage) -> Experiment:
@@ -631,20 +735,20 @@ def warning(case: Case, result: Result) -> str:
     return ""
 
 
-def spoken(case: Case, result: Result) -> str:
-    """What the tool says of a case, for the page."""
+def verdict_on(case: Case, result: Result) -> str:
+    """Whether the tool is fooled, for the page."""
     if result.outcome != "supported":
-        return result.outcome
-    told = warning(case, result)
-    if not told:
-        return f"**supported, without a word**; mend: {case.mend}"
-    return f"supported, {'with' if case.words else 'recorded with'} *{told}*"
+        return "refused"
+    return ("said" if case.words else "shown") if warning(case, result) else "fooled"
 
 
-def row_of(stage: Stage, case: Case) -> str:
-    """The case's row of the page."""
-    where = "SmolLM2: " if case.smollm2 else ""
-    return f"| {where}{case.claim} | {case.false} | {spoken(case, kept(stage, case))} |"
+def row_of(stage: Stage, trap: str) -> str:
+    """The row of a trap: how many claims fell into which answer, and what would mend those that fool the tool."""
+    cases = TRAPS[trap]
+    counts = Counter(verdict_on(case, kept(stage, case)) for case in cases)
+    mends = dict.fromkeys(case.mend for case in cases if verdict_on(case, kept(stage, case)) == "fooled")
+    numbers = " | ".join(str(counts[answer] or "") for answer in ANSWERS)
+    return f"| {trap} | {numbers} | {'; '.join(mends)} |"
 
 
 def needs(case: Case) -> None:
@@ -660,8 +764,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 
 def _cases() -> Iterator[Any]:
     for case in CASES:
-        marks = [pytest.mark.xfail(strict=True, reason=f"fooled: {case.mend}")] if case.mend else []
-        yield pytest.param(case, id=name_of(case), marks=marks)
+        fooled = pytest.mark.xfail(strict=True, raises=AssertionError, reason=f"fooled: {case.mend}")
+        yield pytest.param(case, id=name_of(case), marks=[fooled] if case.mend else [])
 
 
 @pytest.mark.parametrize("case", list(_cases()))
@@ -672,8 +776,18 @@ def test_no_false_claim_is_supported_without_a_word(stage: Stage, case: Case) ->
 
 
 def test_there_are_enough_and_each_has_a_name() -> None:
-    assert len({name_of(case) for case in CASES}) == len(CASES) >= 25
+    assert len({name_of(case) for case in CASES}) == len(CASES) >= 80
     assert sum(case.smollm2 for case in CASES) >= 5
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="notes of a supported verdict are in its record only")
+def test_notes_of_a_supported_claim_reach_the_terminal(stage: Stage) -> None:
+    """Listed prompts, few templates, one answer: what is said must be printed, at least where it is asked for (-v)."""
+    with recording.collecting() as records:
+        assert_logit_diff(_repeated(stage, [0], 3), at_least=3)
+    row = Row("planted-noisy", "claim", "supported", tuple(records), None)
+    printed = " ".join(" ".join(line.text for line in _detail(row)).split())
+    assert all(note in printed for note in records[0]["notes"])
 
 
 # ---- true claims
@@ -690,26 +804,28 @@ def _true_claims() -> Iterator[Any]:
                 s.prompts, run="s2-exchanged", near=(-t.clean, w)
             ),
             "flips": lambda s: assert_flips(s.prompts, "s2-exchanged", at_least=0.8),
-            "faithful": lambda s: assert_faithfulness(s.prompts, [*RULES], between=(0.9, 1.1)),
+            "faithful": lambda s: assert_faithfulness(
+                s.prompts, [head for head in RULES if head != Head(4, 1)], controls=0, between=(0.8, 1.2)
+            ),
             "top": lambda s: assert_top(head_attributions(s.prompts), ["3.0", "3.1", "3.2"]),
             "lowest": lambda s: assert_top(head_attributions(s.prompts), "4.0", most="negative"),
             "only": lambda s: assert_only(head_attributions(s.prompts), MOVERS, at_least=2),
         }
         for heads, left in truth.without.items():
             claims[f"without {' '.join(heads)}"] = lambda s, h=heads, e=left - truth.clean, w=near: (
-                assert_ablation_effect(s.prompts, h, ablation="zero", at=None, controls=0, near=(e, w))
+                assert_ablation_effect(s.prompts, h, ablation="zero", at=None, near=(e, w))
             )
         for head in RULES:
             expected = truth.writes.get(str(head), 0.0)
             claims[f"{head} writes {expected:.1f}"] = lambda s, h=head, e=expected, w=near: (
-                assert_direct_logit_attribution(s.prompts, h, controls=0, near=(e, w))
+                assert_direct_logit_attribution(s.prompts, h, near=(e, w))
             )
         for sign, heads in (("", truth.copies), ("negative ", truth.suppresses)):
             for head in heads:
                 claims[f"{sign}copy score of {head}"] = lambda s, h=head, n=bool(sign): assert_copy_score(
-                    s.checkpoint, h, names=s.names, negative=n, controls=0, at_least=0.9
+                    s.checkpoint, h, names=s.names, negative=n, at_least=0.9
                 )
-        for head in truth.redundant:
+        for head in set(truth.redundant) - {"0.1"}:  # it has no rule in the chain: not applicable there
             claims[f"{head} is redundant"] = lambda s, h=head, w=truth.tolerance: assert_ablation_effect(
                 s.prompts, h, ablation="zero", at=None, controls=0, between=(-w, w)
             )
@@ -724,7 +840,9 @@ def _true_claims() -> Iterator[Any]:
         lambda s: assert_backup_heads(s.prompts, "3.0", "4.1", between=(-0.1, 0.1)),
         id="planted-ioi: 4.1 does not react to the loss of one mover",
         marks=pytest.mark.xfail(
-            strict=True, reason="refuted as 'released' though it claims no rise: judge that only where a rise is claimed"
+            strict=True,
+            raises=AssertionError,
+            reason="refuted as 'released' though it claims no rise: judge that only where a rise is claimed",
         ),
     )
 
@@ -742,30 +860,35 @@ def settings() -> dict[str, Setting]:
 
 @pytest.mark.parametrize(("model", "claim"), list(_true_claims()))
 def test_no_true_claim_is_refuted(settings: dict[str, Setting], model: str, claim: Callable[[Setting], Any]) -> None:
-    result = result_of(settings[model], claim)
-    assert result.outcome in ("supported", "inconclusive"), result
+    with recording.trial(until_refuted=False) as records:  # what decides, without controls
+        claim(settings[model])
+    assert records
+    assert all(record["outcome"] in ("supported", "inconclusive") for record in records), records
 
 
 # ---- the page
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=name_of(case)) for case in CASES])
-def test_the_page_says_so(stage: Stage, case: Case) -> None:
-    needs(case)
-    assert row_of(stage, case) in PAGE.read_text(encoding="utf-8").splitlines(), f"run `python {sys.argv[0]} --write`"
+@pytest.mark.parametrize("trap", TRAPS)
+def test_the_page_says_so(stage: Stage, trap: str) -> None:
+    for case in TRAPS[trap]:
+        needs(case)
+    assert row_of(stage, trap) in PAGE.read_text(encoding="utf-8").splitlines(), (
+        "run `python tests/test_fooling.py --write`"
+    )
 
 
 def test_the_page_has_no_other_rows() -> None:
     rows = [line for line in TABLE.search(PAGE.read_text(encoding="utf-8")).group(0).splitlines() if line[:2] == "| "]
-    assert len(rows) == len(CASES) + 2
+    assert len(rows) == len(TRAPS) + 2
 
 
 def write_page() -> None:
     """Asks every claim and writes the table into the page."""
     with tempfile.TemporaryDirectory() as directory:
         stage = Stage(Path(directory))
-        rows = [row_of(stage, case) for case in CASES]
-    head = ["| claim | what is false | what the tool says |", "| --- | --- | --- |"]
+        rows = [row_of(stage, trap) for trap in TRAPS]
+    head = [f"| trap | {' | '.join(ANSWERS)} | what would mend it |", "| --- | --- | --- | --- | --- | --- |"]
     table = "\n".join([*head, *rows])
     page = TABLE.sub(lambda found: f"{found[1]}{table}\n{found[2]}", PAGE.read_text(encoding="utf-8"))
     PAGE.write_text(page, encoding="utf-8")
