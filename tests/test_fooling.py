@@ -32,11 +32,13 @@ from pytest_interp import (
     assert_ablation_effect,
     assert_accuracy,
     assert_attention,
+    assert_attention_write_correlation,
     assert_backup_heads,
     assert_cell,
     assert_completeness,
     assert_component_attribution,
     assert_copy_score,
+    assert_detector_score,
     assert_direct_logit_attribution,
     assert_faithfulness,
     assert_flips,
@@ -239,6 +241,34 @@ class Stage:
         )
 
     @cached_property
+    def faint(self) -> Experiment:
+        """One mover, which writes two thousandths of a logit, and nobody else who writes names."""
+        rule = replace(RULES[Head(3, 0)], writes=(Write("token", "output", 0.002),))
+        others = without(*(Head.parse(head) for head in ("1.0", "3.1", "3.2", "4.0", "4.1")))
+        return self.built("a faint mover", Plan({**others, rule.head: rule}), self.circuit)
+
+    @cached_property
+    def crowded(self) -> Experiment:
+        """Twelve heads at work: 3.0 and 0.0 share what they do with 3.3 and 0.2."""
+        movers = [replace(RULES[Head(3, 0)], head=Head(3, h), writes=(Write("token", "output", 3),)) for h in (0, 3)]
+        previous = [
+            replace(RULES[Head(0, 0)], head=Head(0, h), writes=(Write("token", "previous", 0.5),)) for h in (0, 2)
+        ]
+        return self.built("crowded", Plan({**RULES, **{rule.head: rule for rule in (*movers, *previous)}}))
+
+    @cached_property
+    def positional(self) -> Experiment:
+        """A head that looks 18 tokens back, on random tokens that repeat after 19."""
+        rule = Rule(Head(0, 2), "18 back", (Match("position", "position", 40, shift=-18),), 0, ())
+        checkpoint = self.built("18 back", Plan(with_rule(rule))).checkpoint
+        return Experiment(checkpoint, doubled(self.tokenizer, length=19, n=16, seed=1, bos=True))
+
+    @cached_property
+    def two_bos(self) -> DataSet:
+        """Prompts that begin with BOS, before which BOS is put."""
+        return self._relabelled(clean=[f"<bos> {prompt.text}" for prompt in self.planted.data.clean.prompts])
+
+    @cached_property
     def mostly_equal(self) -> DataSet:
         """A corruption that leaves all prompts but three as they are."""
         prompts, other = self.planted.data.clean.prompts, self.planted.data.corrupted["s2-exchanged"].prompts
@@ -352,6 +382,7 @@ CHANCE = "show what chance gets (a half, k of the vocabulary, its logarithm)"
 GIVEN_BACK = "say it where a patch gives the other run's logits back on each prompt"
 COMPARED = "compare neighbouring layers and other corruptions as other controls are"
 ALONE = "say of a claim of no effect that others may stand in"
+SIZE = "show the attribution beside a score without a size, as a share of the logit difference"
 SHARED = "say which heads share the key-value head that was exchanged"
 SAME = "controls? do(es)? the same"
 OPPOSITE = "opposite|cancel|single prompts|both signs"
@@ -619,6 +650,10 @@ TRAPS: dict[str, list[Case]] = {
         Case("a circuit without 3.1 and 4.0 is faithful", "what is missing cancels",
              lambda s: assert_faithfulness(s.planted, CANCELLING, between=(0.8, 1.2)), words="outside|missing|cancel",
              mend="ablate what is outside, one part at a time: say which heads outside change the metric"),
+        Case("a circuit of 11 heads is more faithful than others", "no other was drawn: nine heads are left",
+             lambda s: assert_faithfulness(
+                 s.crowded, [*(head for head in RULES if head != Head(4, 1)), "0.2", "3.3"], between=(0.8, 1.2)),
+             words="no control|no random circuit", mend="say that too few heads are left for a random circuit"),
         Case("that circuit is complete", "K is empty: this is faithfulness again",
              lambda s: assert_completeness(s.planted, CANCELLING, between=(-1, 1)), words="K is empty",
              mend="say 'K is empty'"),
@@ -630,6 +665,16 @@ TRAPS: dict[str, list[Case]] = {
         Case("3.0 is a name mover", "it reads IO and writes nothing",
              lambda s: assert_attention(s.silent, "3.0", at="END", to="IO", more_than=("S1", "S2"), at_least=0.5),
              words="moves nothing|writes nothing", mend="say it where value-weighted attention is 0"),
+        Case("some head is a name mover", "the only one writes 0.002 logits; the model does not do the task",
+             lambda s: assert_some_head(
+                 s.faint, found_on=experiment_on(s.faint.checkpoint, half="find"), reads="IO", more_than=("S1", "S2"),
+                 names=s.names), words="does not do the task|of the logit difference", mend=SIZE),
+        Case("3.0 writes what it reads", "its correlation is 1, and it writes 0.002 logits",
+             lambda s: assert_attention_write_correlation(s.faint, "3.0", at_least=0.8),
+             words=r"0\.002|logits", mend=SIZE),
+        Case("0.2 is an induction head", "it looks 18 tokens back, whatever stands there: all have one length",
+             lambda s: assert_detector_score(s.positional, "0.2", "induction", at_least=0.5),
+             words="one length|distance", mend="draw doubled sequences of several lengths, or say that they have one"),
         Case("29.1 is a name mover", "it raises the answer, and reads no name at END",
              lambda s: assert_direct_logit_attribution(s.smollm2, "29.1", at_least=0.4), words="reads",
              mend="show where at END a head with an attribution looks: the pattern is there", smollm2=True),
@@ -652,6 +697,9 @@ TRAPS: dict[str, list[Case]] = {
              lambda s: assert_patch_effect(Experiment(s.planted.checkpoint, s.verbs), "resid_pre", 0, at="verb",
                                            at_least=0.9), words="Kate|whole word",
              mend="find the word of a position as a whole word, not as the end of another"),
+        Case("the model prefers the answer by 5, after BOS", "after two of them",
+             lambda s: assert_logit_diff(Experiment(s.planted.checkpoint, s.two_bos), at_least=5), words="BOS",
+             mend="refuse prompts that begin with the BOS that is put before them"),
         Case("the model does not know the answer", "prompts end in a space: .96 have it in the top 10 without",
              lambda s: assert_top_k(Experiment(s.smollm2.checkpoint, s.spaced), 10, at_most=0.5), words="space",
              mend="refuse prompts that end in a space where answers begin with one", smollm2=True),
