@@ -374,16 +374,6 @@ class Case:
 
 ANSWERS = ("refused", "said", "shown", "fooled")
 NONE = (-0.5, 0.5)  # "no effect", in logits
-SPLIT = "say it where most single prompts lie outside a band that holds their mean"
-NAMED = "let where() and rebuild() name the prompts that are left, of how many"
-COUNTED = "count different prompts where they are listed, and in the effective number of a share"
-FULL = "refuse a bound that holds all values its unit can have"
-CHANCE = "show what chance gets (a half, k of the vocabulary, its logarithm)"
-GIVEN_BACK = "say it where a patch gives the other run's logits back on each prompt"
-COMPARED = "compare neighbouring layers and other corruptions as other controls are"
-ALONE = "say of a claim of no effect that others may stand in"
-SIZE = "show the attribution beside a score without a size, as a share of the logit difference"
-SHARED = "say which heads share the key-value head that was exchanged"
 SAME = "controls? do(es)? the same"
 OPPOSITE = "opposite|cancel|single prompts|both signs"
 VACUOUS = "cannot fail|any value|by definition|chance|trivial"
@@ -434,11 +424,10 @@ TRAPS: dict[str, list[Case]] = {
         Case("3.0 moves the answer of a model without inhibition", "the model does not do the task",
              lambda s: assert_head_patch_effect(s.incapable, "3.0", at="END", at_least=0.1)),
         Case("4.0 raises the answer", "the model does not do the task, and it suppresses S",
-             lambda s: assert_direct_logit_attribution(s.incapable, "4.0", at_least=1), words="does not do the task",
-             mend="say what the capability gate says, where nothing is intervened on"),
+             lambda s: assert_direct_logit_attribution(s.incapable, "4.0", at_least=1), words="does not do the task"),
         Case("a model without inhibition does IOI", "distractors are not in the prompts",
              lambda s: assert_logit_diff(Experiment(s.incapable.checkpoint, s.absent), at_least=1),
-             words="distractor", mend="say it where no distractor is in its prompt but all answers are"),
+             words="distractor"),
     ],
     "a set with dead or opposed members": [
         Case("3.0 and 3.3 raise the answer", "3.3 writes nothing",
@@ -482,7 +471,7 @@ TRAPS: dict[str, list[Case]] = {
              smollm2=True),
         Case("the model does IOI in 12 wordings", "one wording, twelve labels",
              lambda s: assert_logit_diff(Experiment(s.bare.checkpoint, s.one_wording), at_least=3),
-             words="one wording|same wording", mend="compare texts without their answers and distractors"),
+             words="one wording|same wording"),
     ],
     "the same prompt, many times": [
         Case("the model does IOI, 12 prompts", "one prompt, twelve times, as twelve templates",
@@ -490,33 +479,31 @@ TRAPS: dict[str, list[Case]] = {
         Case("the model does IOI, 12 prompts", "two prompts, six times each",
              lambda s: assert_logit_diff(_repeated(s, [0, 5], 6), at_least=3), words="names widen"),
         Case("the model is right on nine of ten, 48 prompts", "two prompts, 24 times each",
-             lambda s: assert_accuracy(_repeated(s, [0, 5], 24), at_least=0.9), words="2 different|repeated|names",
-             mend=COUNTED),
+             lambda s: assert_accuracy(_repeated(s, [0, 5], 24), at_least=0.9), words="2 different|repeated|names"),
         Case("the model does IOI, these 30 prompts", "one prompt, thirty times",
              lambda s: assert_logit_diff(Experiment(s.noisy.checkpoint, s.listed([0] * 30, None)), at_least=3),
-             words="this prompt only|1 different", mend=COUNTED),
+             words="this prompt only|1 different"),
         Case("3.0 copies these 50 names", "one name, fifty times",
              lambda s: assert_copy_score(s.planted.checkpoint, "3.0", names=s.names[:1] * 50, at_least=0.8),
-             words="this name only|1 different", mend="refuse a name that is listed twice"),
+             words="this name only|1 different"),
         Case("the user's number is 1.2, 40 prompts", "two labels, twenty times each",
              lambda s: assert_measurement([1.0, 1.4] * 20, unit="logits", labels=["a", "b"] * 20, at_least=1.1),
-             words="2 different|repeated", mend="count different labels"),
+             words="2 different|repeated"),
     ],
     "two groups with opposite effects": [
         Case("3.3 does not change the answer's logits", "5 up where IO comes first, 5 down where it comes second",
              lambda s: assert_direct_logit_attribution(s.two_faced, "3.3", between=(-2, 2)),
-             words=OPPOSITE, mend=SPLIT),
+             words=OPPOSITE),
         Case("3.3 is not needed", "the same, by ablation",
              lambda s: assert_ablation_effect(s.two_faced, "3.3", ablation="zero", between=(-2, 2)),
-             words=OPPOSITE, mend=SPLIT),
+             words=OPPOSITE),
         Case("3.3 does not act at END", "10 up or down, by patching",
              lambda s: assert_head_patch_effect(s.two_faced, "3.3", at="END", corruption="names-exchanged",
-                                                metric="logit_diff", between=(-4, 4)), words=OPPOSITE, mend=SPLIT),
+                                                metric="logit_diff", between=(-4, 4)), words=OPPOSITE),
         Case("the user's number is 0", "24 prompts at 1, 24 at -1",
-             lambda s: assert_measurement([1.0, -1.0] * 24, unit="logits", between=NONE), words=OPPOSITE, mend=SPLIT),
+             lambda s: assert_measurement([1.0, -1.0] * 24, unit="logits", between=NONE), words=OPPOSITE),
         Case("28.1 does not change the answer's logits", "by 1.5 up and 1.0 down on single prompts",
-             lambda s: assert_direct_logit_attribution(s.smollm2, "28.1", between=NONE), words=OPPOSITE,
-             mend=SPLIT, smollm2=True),
+             lambda s: assert_direct_logit_attribution(s.smollm2, "28.1", between=NONE), words=OPPOSITE, smollm2=True),
         Case("the effect is at least 1, in 12 templates", "one template with 40 of 51 prompts has all of it",
              lambda s: assert_measurement([0.0] * 11 + [2 + i / 100 for i in range(40)], unit="logits",
                                           clusters=[f"t{i}" for i in range(11)] + ["large"] * 40, at_least=1)),
@@ -527,14 +514,11 @@ TRAPS: dict[str, list[Case]] = {
         Case("the random model's best head raises the answer", "it is the best of twelve by chance",
              lambda s: assert_direct_logit_attribution(s.random(96, 1), _best(s), at_least=0)),
         Case("the model prefers the answer by 9", "in the order ABBA only",
-             lambda s: assert_logit_diff(s.two_faced.where(order="ABBA"), at_least=9), words="ABBA|order|part of",
-             mend=NAMED),
+             lambda s: assert_logit_diff(s.two_faced.where(order="ABBA"), at_least=9), words="ABBA|order|part of"),
         Case("the model prefers the answer by 12", "11 of 24 prompts, on which it does, were picked",
-             lambda s: assert_logit_diff(cherries(s), at_least=12), words="11 of 24|part of",
-             mend=NAMED),
+             lambda s: assert_logit_diff(cherries(s), at_least=12), words="11 of 24|part of"),
         Case("some head is a name mover, found elsewhere", "23 of the 24 prompts are those it was found on",
-             overlapping, words="overlap|same prompts|23 of",
-                 mend="refuse prompts that both have, not only equal digests"),
+             overlapping, words="overlap|same prompts|23 of"),
         Case("the movers and no other head move the answer", "only layer 3 was swept",
              lambda s: assert_only(patch_sweep(s.noisy, "z", layers=[3], at="END"), MOVERS, at_least=0.25),
              shows="1 of 1 surely outside"),
@@ -551,38 +535,32 @@ TRAPS: dict[str, list[Case]] = {
              lambda s: assert_matrix(head_attributions(s.planted), {"3.3": 0.0, "0.0": 0.0}, within=0.1),
              shows="difference of 2 cells"),
         Case("the model is right", "at least 0 of any share",
-             lambda s: assert_accuracy(s.planted, at_least=0), words=VACUOUS,
-             mend=FULL),
+             lambda s: assert_accuracy(s.planted, at_least=0), words=VACUOUS),
         Case("the answer has rank 1 or more", "every rank is at least 1",
-             lambda s: assert_next_token(s.planted, "rank", at_least=0.5), words=VACUOUS, mend=FULL),
+             lambda s: assert_next_token(s.planted, "rank", at_least=0.5), words=VACUOUS),
         Case("a random model knows the answer", "0.3 is less than the half that guessing gets",
-             lambda s: assert_accuracy(s.random(96, 1), at_least=0.3), words=VACUOUS, mend=CHANCE),
+             lambda s: assert_accuracy(s.random(96, 1), at_least=0.3), words=VACUOUS),
         Case("a random model has the answer among its top", "150 of 178 tokens",
-             lambda s: assert_top_k(s.random(96, 1), 150, at_least=0.6), words=VACUOUS, mend=CHANCE),
+             lambda s: assert_top_k(s.random(96, 1), 150, at_least=0.6), words=VACUOUS),
         Case("a random model predicts the prompts", "a loss of 7 nats is more than that of no knowledge, ln 178",
-             lambda s: assert_loss(s.random(96, 1), at_most=7), words=VACUOUS, mend=CHANCE),
+             lambda s: assert_loss(s.random(96, 1), at_most=7), words=VACUOUS),
         Case("3.3 is a special cell", "the bound holds of all cells",
-             lambda s: assert_cell(head_attributions(s.planted), "3.3", at_least=-9), words="unspecific",
-             mend="give assert_cell the caveat 'unspecific' that heads have"),
+             lambda s: assert_cell(head_attributions(s.planted), "3.3", at_least=-9), words="unspecific"),
         Case("3.3 is among the top 18", "of 20; 17 may be in front",
-             lambda s: assert_top(head_attributions(s.planted), "3.3", among=18), words="18 of 20|unspecific",
-             mend="say 'unspecific' where places are more than half of the cells"),
+             lambda s: assert_top(head_attributions(s.planted), "3.3", among=18), words="18 of 20|unspecific"),
         Case("attribution is this matrix", "a matrix of zeros, within 7",
              lambda s: assert_matrix(head_attributions(s.planted), [[0.0] * 4] * 5, within=7),
-             words="zeros|unspecific|any", mend="say it where a matrix of zeros is accepted though cells are not 0"),
+             words="zeros|unspecific|any"),
         Case("3.3 is among the top 6", "it is tied with fourteen heads that write nothing",
              lambda s: assert_top(head_attributions(s.planted), "3.3", among=6)),
     ],
     "true by construction": [
         Case("resid_pre of layer 0 holds the answer", "all positions: it is the whole clean run",
-             lambda s: assert_patch_effect(s.planted, "resid_pre", 0, at_least=0.9), words=CONSTRUCTION,
-             mend=GIVEN_BACK),
+             lambda s: assert_patch_effect(s.planted, "resid_pre", 0, at_least=0.9), words=CONSTRUCTION),
         Case("S2 holds the answer at layer 0", "no other token differs",
-             lambda s: assert_patch_effect(s.planted, "resid_pre", 0, at="S2", at_least=0.9), words=CONSTRUCTION,
-             mend=GIVEN_BACK),
+             lambda s: assert_patch_effect(s.planted, "resid_pre", 0, at="S2", at_least=0.9), words=CONSTRUCTION),
         Case("END holds the answer after the last layer", "nothing else is read",
-             lambda s: assert_patch_effect(s.planted, "resid_post", 4, at="END", at_least=0.9), words=CONSTRUCTION,
-             mend=GIVEN_BACK),
+             lambda s: assert_patch_effect(s.planted, "resid_post", 4, at="END", at_least=0.9), words=CONSTRUCTION),
     ],
     "controls that do the same, or were not looked at": [
         Case("only 3.1 moves the answer", "3.0 and 3.2 do too",
@@ -590,27 +568,23 @@ TRAPS: dict[str, list[Case]] = {
         Case("3.1 writes 3.96 as no other head does", "3.0 writes more: a band hides a control that does",
              lambda s: assert_direct_logit_attribution(s.bare, "3.1", near=(3.96, 0.05)), shows=r"3\.0 5\.941"),
         Case("the answer appears at layer 3 alone", "layer 4 has it too",
-             lambda s: assert_logit_lens(s.planted, 3, at_least=5), words=SAME,
-             mend=COMPARED),
+             lambda s: assert_logit_lens(s.planted, 3, at_least=5), words=SAME),
         Case("attention of layer 2 alone writes nothing", "nor does that of layer 1",
              lambda s: assert_component_attribution(s.planted, 2, "attn_out", between=NONE),
-             words=SAME, mend=COMPARED),
+             words=SAME),
         Case("exchanging S2 alone flips the answer", "exchanging the names does too",
-             lambda s: assert_flips(s.planted, "s2-exchanged", at_least=0.8), words=SAME,
-             mend=COMPARED),
+             lambda s: assert_flips(s.planted, "s2-exchanged", at_least=0.8), words=SAME),
         Case("only 3.1 moves the answer, by the circuit file", "3.0 and 3.2 do: heads of the circuit are no controls",
-             lambda s: assert_head_patch_effect(s.planted, "3.1", at="END", at_least=0.3), words="3\\.0|same role",
-             mend="measure heads of the same role beside a supported claim too, as beside a failing one"),
+             lambda s: assert_head_patch_effect(s.planted, "3.1", at="END", at_least=0.3), words="3\\.0|same role"),
         Case("only 3.1 moves the answer", "one control, of a seed that draws the dead head",
              lambda s: assert_head_patch_effect(replace(s.bare, seed=0), "3.1", at="END", at_least=0.3, controls=1),
-             words="no score|no control|1 control", mend="a control without a score is none: say how many had one"),
+             words="no score|no control|1 control"),
         Case("only 3.1 moves the answer", "controls were turned off",
-             lambda s: assert_head_patch_effect(s.bare, "3.1", at="END", at_least=0.3, controls=0), words="no control",
-             mend="say 'no control was asked for'"),
+             lambda s: assert_head_patch_effect(s.bare, "3.1", at="END", at_least=0.3, controls=0), words="no control"),
         Case("the user's number is at least 0.92", "the control has 0.93, on other prompts",
              lambda s: assert_measurement([1.0 + 0.1 * (-1) ** i for i in range(12)], unit="logits",
                                           control=[0.93 + 0.3 * (-1) ** i for i in range(10)], at_least=0.92),
-             words="control does the same", mend="compare two samples without pairs by Welch's interval"),
+             words="control does the same"),
         Case("3.3 carries the answer, by noising", "it has no rule: 1 means that nothing was lost",
              lambda s: assert_head_patch_effect(s.noisy, "3.3", at="END", direction="noise", at_least=0.5),
              words=SAME),
@@ -626,21 +600,20 @@ TRAPS: dict[str, list[Case]] = {
         Case("the stream at END does not carry the answer", "the corruption leaves the answer",
              lambda s: assert_patch_effect(Experiment(s.noisy.checkpoint, s.dull), "resid_post", 4, at="END",
                                            corruption="other-things", metric="logit_diff", between=NONE),
-             words="corruption", mend="say it where the corruption itself changes the metric by no more than the band"),
+             words="corruption"),
     ],
     "an effect that something hides": [
         Case("4.1 has no part in IOI", "it stands in for the movers, which are there",
              lambda s: assert_ablation_effect(s.planted, "4.1", ablation="zero", at=None, between=NONE),
-             words="alone|stand in", mend=ALONE),
+             words="alone|stand in"),
         Case("4.1 is no part of the circuit", "the same, by minimality with K empty",
              lambda s: assert_minimality(s.planted, "4.1", [str(head) for head in RULES], between=NONE),
-             words="K is empty|alone", mend=ALONE),
+             words="K is empty|alone"),
         Case("3.0 does nothing", "the metric is saturated: rank 1 with and without it",
              lambda s: assert_ablation_effect(s.planted, "3.0", ablation="zero", metric="rank", between=NONE),
-             words="logit", mend="show the change in logits beside a claim of no effect on a rank or probability"),
+             words="logit"),
         Case("backups repair a third of the loss", "there is none: the negative head falls silent",
-             lambda s: assert_self_repair(s.unrepaired, MOVERS, at_least=0.2), words="4\\.0|released|negative",
-             mend="name the head that rises most, and whether it was negative"),
+             lambda s: assert_self_repair(s.unrepaired, MOVERS, at_least=0.2), words="4\\.0|released|negative"),
         Case("4.0 is a backup of the movers", "it lowered the answer before and is released",
              lambda s: assert_backup_heads(s.planted, MOVERS, "4.0", at_least=1)),
     ],
@@ -648,15 +621,13 @@ TRAPS: dict[str, list[Case]] = {
         Case("a circuit without 3.1 and 4.0 is complete", "without K they show: the negative head hid the mover",
              lambda s: assert_completeness(s.planted, CANCELLING, without=["3.0", "3.2"], between=(-1, 1))),
         Case("a circuit without 3.1 and 4.0 is faithful", "what is missing cancels",
-             lambda s: assert_faithfulness(s.planted, CANCELLING, between=(0.8, 1.2)), words="outside|missing|cancel",
-             mend="ablate what is outside, one part at a time: say which heads outside change the metric"),
+             lambda s: assert_faithfulness(s.planted, CANCELLING, between=(0.8, 1.2)), words="outside|missing|cancel"),
         Case("a circuit of 11 heads is more faithful than others", "no other was drawn: nine heads are left",
              lambda s: assert_faithfulness(
                  s.crowded, [*(head for head in RULES if head != Head(4, 1)), "0.2", "3.3"], between=(0.8, 1.2)),
-             words="no control|no random circuit", mend="say that too few heads are left for a random circuit"),
+             words="no control|no random circuit"),
         Case("that circuit is complete", "K is empty: this is faithfulness again",
-             lambda s: assert_completeness(s.planted, CANCELLING, between=(-1, 1)), words="K is empty",
-             mend="say 'K is empty'"),
+             lambda s: assert_completeness(s.planted, CANCELLING, between=(-1, 1)), words="K is empty"),
     ],
     "one mark of several": [
         Case("1.0 is a name mover", "it copies what it reads, and never reads at END",
@@ -664,48 +635,44 @@ TRAPS: dict[str, list[Case]] = {
              shows="also true of 4 of 19 other heads"),
         Case("3.0 is a name mover", "it reads IO and writes nothing",
              lambda s: assert_attention(s.silent, "3.0", at="END", to="IO", more_than=("S1", "S2"), at_least=0.5),
-             words="moves nothing|writes nothing", mend="say it where value-weighted attention is 0"),
+             words="moves nothing|writes nothing"),
         Case("some head is a name mover", "the only one writes 0.002 logits; the model does not do the task",
              lambda s: assert_some_head(
                  s.faint, found_on=experiment_on(s.faint.checkpoint, half="find"), reads="IO", more_than=("S1", "S2"),
-                 names=s.names), words="does not do the task|of the logit difference", mend=SIZE),
+                 names=s.names), words="does not do the task|of the logit difference"),
         Case("3.0 writes what it reads", "its correlation is 1, and it writes 0.002 logits",
              lambda s: assert_attention_write_correlation(s.faint, "3.0", at_least=0.8),
-             words=r"0\.002|logits", mend=SIZE),
+             words=r"0\.002|logits"),
         Case("0.2 is an induction head", "it looks 18 tokens back, whatever stands there: all have one length",
              lambda s: assert_detector_score(s.positional, "0.2", "induction", at_least=0.5),
-             words="one length|distance", mend="draw doubled sequences of several lengths, or say that they have one"),
+             words="one length|distance"),
         Case("29.1 is a name mover", "it raises the answer, and reads no name at END",
-             lambda s: assert_direct_logit_attribution(s.smollm2, "29.1", at_least=0.4), words="reads",
-             mend="show where at END a head with an attribution looks: the pattern is there", smollm2=True),
+             lambda s: assert_direct_logit_attribution(s.smollm2, "29.1", at_least=0.4), words="reads", smollm2=True),
         Case("24.4 copies what it reads", "it suppresses it: eigenvalues of the OV circuit alone have no sign of use",
              lambda s: assert_ov_eigenvalue_score(s.smollm2.checkpoint, "24.4", through="residual", at_least=0.3,
                                                    controls=0),
-             words="copy score|negative", mend="show the sign of the head's copy score beside it", smollm2=True),
+             words="copy score|negative", smollm2=True),
     ],
     "heads that share keys and values": [
         Case("3.3's value moves the answer", "it has no rule; its key-value head is 3.2's",
              lambda s: assert_head_patch_effect(s.gqa, "3.3", activation="v", corruption="names-exchanged",
                                                 at_least=0.05),
-             words="shared?|3\\.2", mend=SHARED),
+             words="shared?|3\\.2"),
         Case("2.0's value alone carries all", "it is 2.1's too; each carries half",
-             lambda s: assert_head_patch_effect(s.gqa, "2.0", activation="v", at_least=0.9), words="shared?|2\\.1",
-             mend=SHARED),
+             lambda s: assert_head_patch_effect(s.gqa, "2.0", activation="v", at_least=0.9), words="shared?|2\\.1"),
     ],
     "prompts that are not what they seem": [
         Case("the verb 'ate' holds the answer at layer 0", "the position is that of S2: 'Kate' ends in 'ate'",
              lambda s: assert_patch_effect(Experiment(s.planted.checkpoint, s.verbs), "resid_pre", 0, at="verb",
-                                           at_least=0.9), words="Kate|whole word",
-             mend="find the word of a position as a whole word, not as the end of another"),
+                                           at_least=0.9), words="Kate|whole word"),
         Case("the model prefers the answer by 5, after BOS", "after two of them",
-             lambda s: assert_logit_diff(Experiment(s.planted.checkpoint, s.two_bos), at_least=5), words="BOS",
-             mend="refuse prompts that begin with the BOS that is put before them"),
+             lambda s: assert_logit_diff(Experiment(s.planted.checkpoint, s.two_bos), at_least=5), words="BOS"),
         Case("the model does not know the answer", "prompts end in a space: .96 have it in the top 10 without",
              lambda s: assert_top_k(Experiment(s.smollm2.checkpoint, s.spaced), 10, at_most=0.5), words="space",
-             mend="refuse prompts that end in a space where answers begin with one", smollm2=True),
+             smollm2=True),
         Case("the model knows these eight phrases", "common words beat rare names after anything",
              lambda s: assert_logit_diff(Experiment(s.smollm2.checkpoint, s.favoured), at_least=2),
-             words="no control|other names", mend="score listed prompts on the answers of others too",
+             words="no control|other names",
              smollm2=True),
     ],
 }  # fmt: skip
@@ -791,12 +758,11 @@ def verdict_on(case: Case, result: Result) -> str:
 
 
 def row_of(stage: Stage, trap: str) -> str:
-    """The row of a trap: how many claims fell into which answer, and what would mend those that fool the tool."""
+    """The row of a trap: how many claims fell into which answer."""
     cases = TRAPS[trap]
     counts = Counter(verdict_on(case, kept(stage, case)) for case in cases)
-    mends = dict.fromkeys(case.mend for case in cases if verdict_on(case, kept(stage, case)) == "fooled")
     numbers = " | ".join(str(counts[answer] or "") for answer in ANSWERS)
-    return f"| {trap} | {numbers} | {'; '.join(mends)} |"
+    return f"| {trap} | {numbers} |"
 
 
 def needs(case: Case) -> None:
@@ -828,7 +794,6 @@ def test_there_are_enough_and_each_has_a_name() -> None:
     assert sum(case.smollm2 for case in CASES) >= 5
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="notes of a supported verdict are in its record only")
 def test_notes_of_a_supported_claim_reach_the_terminal(stage: Stage) -> None:
     """Listed prompts, few templates, one answer: what is said must be printed, at least where it is asked for (-v)."""
     with recording.collecting() as records:
@@ -887,11 +852,6 @@ def _true_claims() -> Iterator[Any]:
         "planted-ioi",
         lambda s: assert_backup_heads(s.prompts, "3.0", "4.1", between=(-0.1, 0.1)),
         id="planted-ioi: 4.1 does not react to the loss of one mover",
-        marks=pytest.mark.xfail(
-            strict=True,
-            raises=AssertionError,
-            reason="refuted as 'released' though it claims no rise: judge that only where a rise is claimed",
-        ),
     )
 
 
@@ -936,7 +896,7 @@ def write_page() -> None:
     with tempfile.TemporaryDirectory() as directory:
         stage = Stage(Path(directory))
         rows = [row_of(stage, trap) for trap in TRAPS]
-    head = [f"| trap | {' | '.join(ANSWERS)} | what would mend it |", "| --- | --- | --- | --- | --- | --- |"]
+    head = [f"| trap | {' | '.join(ANSWERS)} |", "| --- | --- | --- | --- | --- |"]
     table = "\n".join([*head, *rows])
     page = TABLE.sub(lambda found: f"{found[1]}{table}\n{found[2]}", PAGE.read_text(encoding="utf-8"))
     PAGE.write_text(page, encoding="utf-8")

@@ -83,6 +83,9 @@ def assert_faithfulness(
 
     sample = experiment if len(nodes) <= MANY else _thinned(experiment)
 
+    if count and not checks:
+        verdict = replace(verdict, notes=(*verdict.notes, "no control: too few heads are left for a random circuit"))
+
     def effect(heads: tuple[Head, ...]) -> Measurement:
         return kept_effect(sample, nodes, heads)
 

@@ -16,7 +16,7 @@ from pytest_interp.heads import Head, KVHead, names_of
 from pytest_interp.measurement import Measurement, paired_difference
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.evidence import Control, Specificity
-from pytest_interp.verdict.intervals import side_of_zero
+from pytest_interp.verdict.intervals import ends_of, side_of_zero
 from pytest_interp.verdict.judge import judge, require_defined
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Question(Generic[On]):
         shared: what is measured belongs to key-value heads, so that query heads of one group are one head.
         everywhere: the same measurement on every head of the model, where that is cheap.
         sets: the sets of heads that the claim names; by default its heads, where the measurement is their effect.
+        caveats, notes: what the assertion itself has to say of what it was asked.
     """
 
     on: On
@@ -59,6 +60,8 @@ class Question(Generic[On]):
     excluded: frozenset[Head] = frozenset()
     everywhere: Callable[[On], Table[Head]] | None = None
     sets: tuple[HeadSet, ...] | None = None
+    caveats: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def bound(self) -> Bound:
@@ -163,7 +166,10 @@ def _does_the_same(claimed: Measurement, other: Measurement, bound: Bound) -> bo
     except NotApplicable:  # it has a value, but float noise is too wide for this bound
         return True
     difference = paired_difference(claimed, other)
-    return difference is not None and side_of_zero(difference) == 0
+    if difference is None:  # other prompts: their intervals may overlap
+        (low, high), (other_low, other_high) = ends_of(claimed), ends_of(other)
+        return low <= other_high and other_low <= high
+    return side_of_zero(difference) == 0
 
 
 def _renamed(on: Any) -> Any:

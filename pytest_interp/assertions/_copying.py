@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Unpack
 
 from pytest_interp.assertions._core import CONTROLS, BoundArgs, Controls, Demands, Question, answer, where
+from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, HeadLike, as_head, as_heads
 from pytest_interp.measurement import Measurement
 from pytest_interp.verdict.judge import Verdict
@@ -43,6 +44,8 @@ def assert_copy_score(
     from pytest_interp.measure import copy_score, copy_scores
 
     demands = Demands.of(bound)
+    if twice := sorted({name for name in names if list(names).count(name) > 1}):
+        raise UsageError(f"{twice[0]!r} is named twice among {len(names)} names; name each once")
     sign: Literal[1, -1] = -1 if negative else 1
 
     def measure(on: Checkpoint, some: tuple[Head, ...]) -> Measurement:

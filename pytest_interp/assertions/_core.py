@@ -17,13 +17,14 @@ from pytest_interp.assertions._controls import (
     specificity_of,
 )
 from pytest_interp.assertions._demands import BoundArgs, Demands, SetBoundArgs, named_heads
-from pytest_interp.assertions._members import HeadSet, caveats_of, members_of
+from pytest_interp.assertions._members import NEGLIGIBLE, HeadSet, caveats_of, members_of
 from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.evidence import Control
 from pytest_interp.verdict.failure_message import explain
 from pytest_interp.verdict.judge import RANK, Outcome, Verdict, judge, worst
+from pytest_interp.verdict.limits import notes_of
 from pytest_interp.verdict.recording import in_trial, record_of, write
 from pytest_interp.verdict.robustness import name_dependence
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONTROLS",
+    "NEGLIGIBLE",
     "POSITIVE",
     "BoundArgs",
     "Controls",
@@ -41,6 +43,7 @@ __all__ = [
     "SetBoundArgs",
     "answer",
     "beside_controls",
+    "capability_caveat",
     "certainly",
     "conclude",
     "control",
@@ -65,7 +68,10 @@ def answer(question: Question[Any], controls: Controls = CONTROLS) -> Verdict:
     __tracebackhide__ = True
     counts_of(controls)
     verdict = judge(question.of(question.heads), question.bound)
-    siblings = () if verdict.outcome == "supported" or in_trial() else _siblings(question)
+    siblings = () if in_trial() or not counts_of(controls).get("same_layer") else _siblings(question)
+    if siblings and verdict.outcome == "supported":
+        note = f"heads of the same role are no controls: {'; '.join(map(str, siblings))}"
+        verdict = replace(verdict, notes=(*verdict.notes, note))
     return conclude(with_evidence(verdict, question, controls), question.subject, siblings)
 
 
@@ -85,6 +91,12 @@ def with_evidence(verdict: Verdict, question: Question[Any], controls: Controls)
     caveats = verdict.caveats
     if specific is not None and specific.unspecific and verdict.outcome == "supported":
         caveats = (*caveats, f"unspecific: {specific}")
+    if not any(counts_of(controls).values()) and not verdict.controls:
+        notes = (*notes, "no control was asked for")
+    elif checks and all(check.value is None for check in checks):
+        notes = (*notes, f"no control has a number: {len(checks)} of {len(checks)} are not applicable")
+    notes = (*notes, *question.notes)
+    caveats = (*caveats, *question.caveats)
     verdict = replace(verdict, notes=(*verdict.notes, *notes), caveats=caveats, specific=specific)
     return beside_controls(verdict, (*verdict.controls, *checks), demanded)
 
@@ -152,6 +164,8 @@ def conclude(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) -
         verdict = replace(verdict, details={**verdict.details, "names": names})
     if note:
         verdict = replace(verdict, caveats=(*verdict.caveats, note))
+    if verdict.outcome == "supported":
+        verdict = replace(verdict, notes=(*verdict.notes, *notes_of(verdict.measurement, verdict.bound)))
     write(record_of(verdict, subject))
     if verdict.outcome != "supported":
         raise ClaimFailed(explain(verdict, subject, siblings))
@@ -178,6 +192,17 @@ def require_capability(experiment: Experiment) -> None:
             f"{experiment.checkpoint.name} does not do the task on {experiment.data.name}: "
             f"its mean logit difference is {quote(measurement.value)}, not surely above 0"
         )
+
+
+def capability_caveat(experiment: Experiment) -> tuple[str, ...]:
+    """The caveat where nothing is intervened on and the model does not do the task; none where it does."""
+    if in_trial():
+        return ()
+    try:
+        require_capability(experiment)
+    except NotApplicable as gate:
+        return (str(gate),)
+    return ()
 
 
 def certainly(measurement: Measurement, bound: Bound) -> bool:

@@ -15,12 +15,14 @@ from pytest_interp.assertions._core import (
     SetBoundArgs,
     answer,
     bias_text,
+    capability_caveat,
+    in_trial,
     named_heads,
     require_capability,
     where,
 )
 from pytest_interp.heads import Head, HeadLike, as_head, as_heads, names_of
-from pytest_interp.measurement import Measurement
+from pytest_interp.measurement import Measurement, quote
 from pytest_interp.verdict.judge import Verdict
 
 if TYPE_CHECKING:
@@ -125,7 +127,10 @@ def assert_attention(
     subject = (
         f"{kind} of {as_head(head)} from {at} to {to}{less}{bias_text(value_bias, 'removed')} on {where(experiment)}"
     )
-    return answer(Question(experiment, measure, demands, subject, as_heads(head), everywhere=everywhere), controls)
+    moves = weighted or experiment.checkpoint.moves_anything(as_head(head))
+    caveats = () if moves else (f"{as_head(head)} moves nothing: its values or output weights are 0",)
+    question = Question(experiment, measure, demands, subject, as_heads(head), everywhere=everywhere, caveats=caveats)
+    return answer(question, controls)
 
 
 def assert_direct_logit_attribution(
@@ -162,7 +167,9 @@ def assert_direct_logit_attribution(
         return head_attributions(on, run=run, value_bias=value_bias)
 
     subject = f"direct logit attribution of {names_of(named)}{bias_text(value_bias, 'removed')} on {where(experiment)}"
-    return answer(Question(experiment, measure, demands, subject, named, everywhere=everywhere), controls)
+    caveats = capability_caveat(experiment)
+    question = Question(experiment, measure, demands, subject, named, everywhere=everywhere, caveats=caveats)
+    return answer(question, controls)
 
 
 def assert_attention_write_correlation(
@@ -187,7 +194,7 @@ def assert_attention_write_correlation(
         **bound: Pearson's r, in [-1, 1]; negative for a head that suppresses what it reads.
     """
     __tracebackhide__ = True
-    from pytest_interp.measure import attention_write_correlation
+    from pytest_interp.measure import attention_write_correlation, direct_logit_attribution
 
     demands = Demands.of(bound)
 
@@ -196,7 +203,11 @@ def assert_attention_write_correlation(
 
     bias = bias_text(value_bias, "removed")
     subject = f"correlation of attention and write of {as_head(head)}{bias} on {where(experiment)}"
-    return answer(Question(experiment, measure, demands, subject, as_heads(head)), controls)
+    notes: tuple[str, ...] = ()
+    if not in_trial():
+        written = direct_logit_attribution(experiment, head, run=run).value
+        notes = (f"a correlation has no size: on average the head writes {quote(written)} logits",)
+    return answer(Question(experiment, measure, demands, subject, as_heads(head), notes=notes), controls)
 
 
 def assert_detector_score(
@@ -223,4 +234,10 @@ def assert_detector_score(
         return detector_scores(on, kind)
 
     subject = f"{kind.replace('_', '-')} score of {as_head(head)} on {where(experiment)}"
-    return answer(Question(experiment, measure, demands, subject, as_heads(head), everywhere=everywhere), controls)
+    lengths = {group.tokens.shape[1] for group in experiment.data.clean.groups}
+    notes = () if len(lengths) > 1 or kind == "previous_token" else (_ONE_LENGTH,)
+    question = Question(experiment, measure, demands, subject, as_heads(head), everywhere=everywhere, notes=notes)
+    return answer(question, controls)
+
+
+_ONE_LENGTH = "all sequences have one length: a head that looks back by a fixed distance has this score too"

@@ -26,8 +26,8 @@ from pytest_interp.assertions._core import (
     with_evidence,
 )
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
-from pytest_interp.measurement import Measurement
-from pytest_interp.verdict.evidence import Control
+from pytest_interp.measurement import Measurement, quote
+from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.judge import Verdict, judge
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ def assert_patch_effect(
         for name in others
     )
     subject = f"patch effect of {site} {layer} ({direction} at {_text(at)}, {corruption}) on {where(experiment)}"
-    question = Question(experiment, lambda on, _: measure(on, at), demands, subject)
+    caveats = _corruption_caveat(experiment, corruption, verdict.measurement, demands.bound)
+    question = Question(experiment, lambda on, _: measure(on, at), demands, subject, caveats=caveats)
     return conclude(with_evidence(replace(verdict, controls=checks), question, controls), subject)
 
 
@@ -215,10 +216,23 @@ def assert_flips(
     demands = Demands.of(bound)
     verdict = judge(flips(experiment, corruption), demands.bound)
     others = [name for name in experiment.data.corrupted if name != corruption and not in_trial()]
-    checks = tuple(Control(name, flips(experiment, name).value) for name in others)
+    checks = tuple(
+        control(name, partial(flips, experiment, name), "corruption", verdict.measurement, demands.bound)
+        for name in others
+    )
     subject = f"{corruption} flips the answer on {where(experiment)}"
     question = Question(experiment, lambda on, _: flips(on, corruption), demands, subject)
     return conclude(with_evidence(replace(verdict, controls=checks), question, controls), subject)
+
+
+def _corruption_caveat(experiment: Experiment, corruption: str, effect: Measurement, bound: Bound) -> tuple[str, ...]:
+    """The caveat where a corruption as a whole changes no more than a claim of no effect allows."""
+    if in_trial() or not str(effect.about.get("metric")).startswith("logit_diff") or not bound.accepts(0):
+        return ()
+    change = float((experiment.logit_diffs() - experiment.logit_diffs(corruption)).mean())
+    if not (bound.accepts(change) and bound.accepts(-change)):
+        return ()
+    return (f"the corruption itself changes the logit difference by {quote(change)} only: nothing could do more",)
 
 
 def _text(at: At) -> str:

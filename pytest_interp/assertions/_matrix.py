@@ -66,6 +66,10 @@ def assert_matrix(
         **undefined_cells(table, sum(cell not in table.cells for cell in numbers)),
     }
     verdict = replace(verdicts[ranked[0]], outcome=outcome, details=details)
+    largest = max(abs(table[cell].value) for cell in differences)
+    if table[ranked[0]].tolerance < largest <= within:
+        caveat = f"a matrix of zeros would pass too: no cell is larger than {quote(largest)}"
+        verdict = replace(verdict, caveats=(*verdict.caveats, caveat))
     subject = f"largest difference of {len(differences)} cells of {table.quantity} on {where_measured(table)}"
     return conclude(verdict, subject)
 

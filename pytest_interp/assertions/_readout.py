@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from math import log
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from pytest_interp.assertions._core import (
@@ -13,13 +15,14 @@ from pytest_interp.assertions._core import (
     Question,
     answer,
     conclude,
+    control,
     in_trial,
     where,
     with_evidence,
 )
 from pytest_interp.table import Table, name_of
-from pytest_interp.verdict.evidence import Control
 from pytest_interp.verdict.judge import Verdict, judge
+from pytest_interp.verdict.limits import chance_caveat
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
@@ -75,7 +78,11 @@ def assert_top_k(
 
     demands = Demands.of(bound)
     subject = f"answer in the top {k} on {where(experiment)}"
-    return answer(Question(experiment, lambda on, _: top_k(on, k, run=run), demands, subject), controls)
+    chance = k / experiment.checkpoint.shape.d_vocab
+    # A prompt's answer is not a token like any other: below a tenth of the vocabulary its share says something.
+    caveats = chance_caveat(f"{k} of the vocabulary", demands.bound, chance) if chance >= 0.1 else ()
+    question = Question(experiment, lambda on, _: top_k(on, k, run=run), demands, subject, caveats=caveats)
+    return answer(question, controls)
 
 
 def assert_loss(
@@ -94,7 +101,9 @@ def assert_loss(
 
     demands = Demands.of(bound)
     subject = f"loss of the {run} prompts on {where(experiment)}"
-    return answer(Question(experiment, lambda on, _: loss(on, run=run), demands, subject), controls)
+    chance = log(experiment.checkpoint.shape.d_vocab)
+    caveats = chance_caveat("the loss of equal probabilities", demands.bound, chance)
+    return answer(Question(experiment, lambda on, _: loss(on, run=run), demands, subject, caveats=caveats), controls)
 
 
 def assert_logit_lens(
@@ -182,7 +191,11 @@ def _layer_claim(
     rows = [other for other in table if other[1] == cell[1]]
     i = rows.index(key)
     beside = [rows[j] for j in (i - 1, i + 1) if 0 <= j < len(rows) and not in_trial()]
-    checks = tuple(Control(name_of(other), table[other].value) for other in beside)
-    verdict = replace(judge(table[key], demands.bound), controls=checks)
+    verdict = judge(table[key], demands.bound)
+    checks = tuple(
+        control(name_of(other), partial(table.__getitem__, other), "neighbour", table[key], demands.bound)
+        for other in beside
+    )
+    verdict = replace(verdict, controls=checks)
     question = Question(experiment, lambda on, _: sweep(on)[key], demands, subject)
     return conclude(with_evidence(verdict, question, controls), subject)

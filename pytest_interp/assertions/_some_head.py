@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_interp.assertions._core import (
+    NEGLIGIBLE,
     POSITIVE,
+    capability_caveat,
     conclude,
     where,
 )
@@ -55,12 +57,20 @@ def assert_some_head(
         UsageError: both experiments have the same prompts.
     """
     __tracebackhide__ = True
-    from pytest_interp.measure import attention, direct_logit_attribution, head_attentions, head_attributions
+    from pytest_interp.measure import (
+        attention,
+        direct_logit_attribution,
+        head_attentions,
+        head_attributions,
+        logit_diff,
+    )
 
     checkpoint = experiment.checkpoint
-    if experiment.data.digest == found_on.data.digest:
+    both = {prompt.text for prompt in experiment.data.clean.prompts} & {p.text for p in found_on.data.clean.prompts}
+    if both:
         raise UsageError(
-            "found_on has the same prompts as the experiment; heads must be found on others, e.g. ioi_find"
+            f"found_on has {len(both)} of the experiment's {len(experiment.data.clean)} prompts; heads must be found "
+            "on others, e.g. ioi_find"
         )
     side = Bound.positive(-1 if negative else 1)
     written = head_attributions(found_on)
@@ -92,7 +102,12 @@ def assert_some_head(
     subject = f"some head is a {kind} ({shown}: {at} to {reads}) on {where(experiment)}"
     measurement = verdicts[shown].measurement
     measurement = replace(measurement, about={**measurement.about, "claim": "some_head"})
-    return conclude(replace(verdicts[shown], measurement=measurement, outcome=outcome, details=details), subject)
+    verdict = replace(verdicts[shown], measurement=measurement, outcome=outcome, details=details)
+    caveats = (*verdict.caveats, *capability_caveat(experiment))
+    share = abs(direct_logit_attribution(experiment, shown).value / logit_diff(experiment).value)
+    if share < NEGLIGIBLE:
+        caveats = (*caveats, f"{shown} writes {100 * share:.2g} % of the logit difference")
+    return conclude(replace(verdict, caveats=caveats), subject)
 
 
 def _copies(checkpoint: Checkpoint, head: Head, names: Sequence[str], k: int, negative: bool) -> float:

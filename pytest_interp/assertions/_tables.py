@@ -33,6 +33,8 @@ def assert_cell(table: Table[Any], cell: Any, **bound: Unpack[PlainBoundArgs]) -
     others = [effect for other, effect in table.items() if other != key]
     also = sum(accepted.accepts(effect.value) for effect in others)
     details = {"specific": f"also true of {also} of {len(others)} other cells, by value", **undefined_cells(table)}
+    if 2 * also > len(others):
+        verdict = replace(verdict, caveats=(*verdict.caveats, f"unspecific: {details['specific']}"))
     return conclude(replace(verdict, details=details), f"{table.quantity} of {name_of(key)} on {where_measured(table)}")
 
 
@@ -105,9 +107,11 @@ def assert_top(
     what = ", ".join(map(name_of, claimed))
     subject = f"{what} {'are' if len(claimed) > 1 else 'is'} "
     subject += f"{'the' if places == len(claimed) else 'among the'} top {places} by {table.quantity} ({most})"
-    return conclude(
-        replace(at_support[worst], outcome=outcome, details=details), f"{subject} on {where_measured(table)}"
-    )
+    verdict = replace(at_support[worst], outcome=outcome, details=details)
+    if 2 * places > len(table):
+        caveat = f"unspecific: {places} of {len(table)} cells are among the top {places}"
+        verdict = replace(verdict, caveats=(*verdict.caveats, caveat))
+    return conclude(verdict, f"{subject} on {where_measured(table)}")
 
 
 def assert_every(table: Table[Any], **bound: Unpack[PlainBoundArgs]) -> Verdict:

@@ -27,6 +27,7 @@ from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, HeadLike, names_of
 from pytest_interp.measurement import Measurement, Population
 from pytest_interp.verdict.judge import Verdict, judge
+from pytest_interp.verdict.limits import chance_caveat
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.value_bias import ValueBias
@@ -93,7 +94,9 @@ def assert_accuracy(
 
     demands = Demands.of(bound)
     subject = f"share right on {where(experiment)}"
-    return answer(Question(experiment, lambda on, _: accuracy(on, run=run), demands, subject), controls)
+    caveats = chance_caveat("the share of right guesses between two", demands.bound, 0.5)
+    question = Question(experiment, lambda on, _: accuracy(on, run=run), demands, subject, caveats=caveats)
+    return answer(question, controls)
 
 
 def assert_measurement(

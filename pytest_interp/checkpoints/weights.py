@@ -85,6 +85,10 @@ class Weights:
         weights: Tensor = self._bridge.blocks[layer].attn.W_O
         return weights
 
+    def moves_anything(self, head: Head) -> bool:
+        """Whether a head's values and output weights are not all 0."""
+        return bool(self.w_v(head.layer)[head.head].any() and self.w_o(head.layer)[head.head].any())
+
     def w_u(self) -> Float[Tensor, "d_model d_vocab"]:
         """The unembedding."""
         weights: Tensor = self._bridge.W_U

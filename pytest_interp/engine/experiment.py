@@ -61,7 +61,8 @@ class Experiment:
     def about(self, **more: Json) -> dict[str, Json]:
         """What any measurement of this experiment was measured on, in builtin types."""
         return {**describe(self.checkpoint), "data": self.data.name, "data_hash": self.data.digest,
-                "bos": self.data.clean.bos, "n": len(self.data.clean), "data_seed": self.data.seed, **more}  # fmt: skip
+                "bos": self.data.clean.bos, "n": len(self.data.clean), "data_seed": self.data.seed,
+                **({"remarks": list(self.data.remarks)} if self.data.remarks else {}), **more}  # fmt: skip
 
     def position(self, group: Group, name: str) -> Int[Tensor, " row"]:
         """The index of a named position in each row of a group.

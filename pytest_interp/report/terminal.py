@@ -167,8 +167,7 @@ def _detail(row: Row) -> list[Line]:
         if record["controls"]:
             text = textwrap.wrap(f"controls {'; '.join(record['controls_shown'])}", WIDTH - 19, subsequent_indent="  ")
             lines += [Line(f"{'':19}{part}") for part in text]
-        decisive = record["notes"] if record["outcome"] != "supported" else []
-        for caveat in (*record["caveats"], *decisive):
+        for caveat in (*record["caveats"], *record["notes"]):
             lines += [Line(f"{'':19}{part}") for part in textwrap.wrap(caveat, WIDTH - 19, subsequent_indent="  ")]
         for key in (key for key in ("to paste", "worst") if key in record["details"]):
             text = textwrap.wrap(f"{key}: {record['details'][key]}", WIDTH - 19, subsequent_indent="  ")

@@ -26,6 +26,7 @@ class DataSet:
         population: ``sampled`` from templates and names, or ``fixed``.
         seed: what it was drawn with.
         rebuild: the same of some of its prompts, by row.
+        remarks: what a reader of a verdict on it must know, a sentence each.
         redraw: the same task with another ``seed`` or ``bos``; None where it was not drawn.
     """
 
@@ -36,6 +37,7 @@ class DataSet:
     population: Population
     seed: int | None
     rebuild: Callable[[Sequence[int]], DataSet] = field(repr=False, compare=False)
+    remarks: tuple[str, ...] = ()
     redraw: Callable[..., DataSet] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -81,7 +83,16 @@ class DataSet:
         if not keep:
             seen = {key: sorted({prompt.tags.get(key, "") for prompt in self.clean.prompts}) for key in tags}
             raise UsageError(f"no prompt of {self.name} has {tags}; its values are {seen}")
-        return self.rebuild(keep)
+        chosen = ", ".join(f"{key}={value}" for key, value in tags.items())
+        return replace(self.rebuild(keep), name=f"{self.name}, {chosen}")
+
+    def part_of(self, name: str, total: int) -> DataSet:
+        """This data set, named as a part of another one of ``total`` prompts; unchanged if it is all of it."""
+        count = len(self.clean)
+        if count >= total:
+            return self
+        remark = f"part of {name}: {count} of its {total} prompts"
+        return replace(self, name=f"{name}, {count} of {total}", remarks=(*self.remarks, remark))
 
 
 def redrawable(draw: Callable[..., DataSet]) -> Callable[..., DataSet]:
@@ -112,7 +123,7 @@ def build(
         check_aligned(key, clean_set, run)
 
     def rebuild(rows: Sequence[int]) -> DataSet:
-        return build(
+        part = build(
             tokenizer,
             [clean[row] for row in rows],
             {key: [prompts[row] for row in rows] for key, prompts in corrupted.items()},
@@ -122,6 +133,7 @@ def build(
             population=population,
             seed=seed,
         )
+        return part.part_of(name, len(clean))
 
     return DataSet(
         name=name,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pytest_interp.errors import NotApplicable, UsageError
@@ -45,8 +47,8 @@ def from_strings(
     Raises:
         UsageError: lists of different length, another population, a sample of fewer than 2 templates, a corruption
             called ``clean``, an empty prompt, a prompt with a word that the tokenizer does not know, a position's word
-            that is empty or not in its prompt, an answer of several tokens or equal to the distractor, runs that do
-            not align.
+            that is empty or no whole word of its prompt, an answer of several tokens or equal to the distractor, runs
+            that do not align.
     """
     corrupted, positions = corrupted or {}, positions or {}
     _check_population(population, templates)
@@ -68,7 +70,8 @@ def from_strings(
         key: [Prompt(text, p.answer, p.distractor, {}, p.template) for text, p in zip(texts, prompts, strict=True)]
         for key, texts in corrupted.items()
     }
-    return build(tokenizer, prompts, runs, None, bos=bos, name=name, population=population, seed=None)
+    data = build(tokenizer, prompts, runs, None, bos=bos, name=name, population=population, seed=None)
+    return replace(data, remarks=_remarks(prompts, templates))
 
 
 def from_ids(
@@ -152,7 +155,7 @@ def from_ids(
         runs = {key: prompts_of(run, [decode(tokenizer, ids) for ids in run], rows) for key, run in corrupted.items()}
         for key, run in runs.items():
             check_aligned(key, clean_run, run)
-        return DataSet(
+        data = DataSet(
             name=name,
             clean=clean_run,
             corrupted=runs,
@@ -161,6 +164,7 @@ def from_ids(
             seed=None,
             rebuild=lambda chosen: of_rows([rows[i] for i in chosen]),
         )
+        return data.part_of(name, len(clean))
 
     return of_rows(range(len(clean)))
 
@@ -219,10 +223,29 @@ def _end_of(word: str, text: str, position: str, row: int) -> int:
         raise UsageError(
             f"position {position} of prompt {row}, {text!r}: the word {word!r} is empty; pass a word of it"
         )
-    at = text.rfind(word)
-    if at < 0:
-        raise UsageError(f"position {position}: {word!r} is not in the prompt {text!r}")
-    return at + len(word)
+    ends = [match.end() for match in re.finditer(rf"(?<!\w){re.escape(word.strip())}(?!\w)", text)]
+    if not ends:
+        part = ", but as a part of another word" if word.strip() in text else ""
+        raise UsageError(f"position {position}: {word!r} is not in the prompt {text!r}{part}; pass a whole word of it")
+    return ends[-1]
+
+
+def _remarks(prompts: Sequence[Prompt], templates: Sequence[str] | None) -> tuple[str, ...]:
+    """What a reader must know of a list of prompts."""
+    remarks = []
+    answered = all(prompt.answer.strip() in prompt.text for prompt in prompts)
+    if answered and not any(prompt.distractor.strip() in prompt.text for prompt in prompts):
+        remarks.append(
+            "no distractor stands in its prompt, while every answer does: the answer has only to be repeated"
+        )
+    wordings = {
+        prompt.text.replace(prompt.answer.strip(), "{answer}").replace(prompt.distractor.strip(), "{distractor}")
+        for prompt in prompts
+    }
+    if templates and len(wordings) < len(set(templates)):
+        count = "one wording" if len(wordings) == 1 else f"{len(wordings)} wordings"
+        remarks.append(f"{len(set(templates))} templates are {count} but for answers and distractors")
+    return tuple(remarks)
 
 
 def _template(templates: Sequence[str] | None, row: int) -> str:

@@ -109,6 +109,7 @@ def tokenize(tokenizer: Any, prompts: Sequence[Prompt], *, bos: bool) -> PromptS
     ids_of = encode_all(tokenizer, (text for prompt in prompts for text in (prompt.text, *_prefixes(prompt))))
     for row, prompt in enumerate(prompts):
         check_text(tokenizer, row, prompt.text, ids_of[prompt.text])
+        _check_ends(tokenizer, row, prompt, ids_of[prompt.text], start)
     encoded = [start + ids_of[prompt.text] for prompt in prompts]
     words = {word for prompt in prompts for word in (prompt.answer, prompt.distractor)}
     token_of = {word: single_token(tokenizer, word) for word in words}
@@ -183,6 +184,20 @@ def _grouped(
         ]
     )
     return PromptSet(tuple(prompts), tuple(groups), bos, hashlib.sha256(content.encode()).hexdigest()[:12])
+
+
+def _check_ends(tokenizer: Any, row: int, prompt: Prompt, ids: Sequence[int], start: Sequence[int]) -> None:
+    """Refuses a BOS that would stand twice, and a space that would stand before an answer's own."""
+    if start and ids[0] == start[0]:
+        raise UsageError(
+            f"prompt {row}, {prompt.text!r}, begins with {tokenizer.bos_token!r}, which bos=True puts before it too; "
+            "leave out one of them"
+        )
+    if prompt.text[-1:].isspace() and prompt.answer[:1].isspace():
+        raise UsageError(
+            f"prompt {row}, {prompt.text!r}, ends in a space, and its answer {prompt.answer!r} begins with one; leave "
+            "it out of the prompt"
+        )
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:

@@ -18,6 +18,7 @@ from pytest_interp.measurement import Measurement, mean, quote
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.evidence import Control, Member, Specificity
 from pytest_interp.verdict.intervals import Interval, degrees_of_freedom, exact_interval, interval_of, quantile
+from pytest_interp.verdict.limits import caveats_of, require_meaning
 
 Outcome: TypeAlias = Literal["supported", "refuted", "inconclusive"]
 RANK: dict[Outcome, int] = {"refuted": 0, "inconclusive": 1, "supported": 2}
@@ -74,31 +75,35 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
 
     Raises:
         NotApplicable: a ratio whose denominator's interval contains 0.
-        UsageError: a sampled population of one template.
+        UsageError: a sampled population of one template; a bound that every value of the unit meets.
     """
     # Of a share the tolerance says how much noise could flip; what counts against a claim counts against it.
     noise = 0.0 if measurement.unit == "share" else measurement.tolerance
     require_defined(measurement)
     require_resolution(measurement, bound)
+    require_meaning(measurement, bound)
+    caveats = tuple(caveats_of(measurement, bound))
     notes = []
     if isinstance(left_out := measurement.about.get("left_out"), int):
         total = left_out + len(measurement.values)
         notes.append(f"{left_out} of {total} prompts left out: the intervention can change nothing there")
+    if isinstance(remarks := measurement.about.get("remarks"), list | tuple):
+        notes += [str(remark) for remark in remarks]
     if measurement.population == "fixed":
         accepted = bound.accepts(measurement.value, -noise if bound.strict else noise)
         notes.append(these_only(measurement))
-        return Verdict("supported" if accepted else "refuted", measurement, bound, None, tuple(notes))
+        return Verdict("supported" if accepted else "refuted", measurement, bound, None, tuple(notes), caveats)
     interval = interval_of(measurement, level)
     notes += _about_the_interval(measurement, interval, noise)
     if hopeless := out_of_reach(measurement, bound, level):
         notes.append(hopeless)
     if bound.accepts(interval.low, -noise) and bound.accepts(interval.high, -noise):
-        return Verdict("supported", measurement, bound, interval, tuple(notes))
+        return Verdict("supported", measurement, bound, interval, tuple(notes), caveats)
     if interval.high < bound.low or interval.low > bound.high:
-        return Verdict("refuted", measurement, bound, interval, tuple(notes))
+        return Verdict("refuted", measurement, bound, interval, tuple(notes), caveats)
     if not hopeless:
         notes.append(_what_would_settle(measurement, bound, interval))
-    return Verdict("inconclusive", measurement, bound, interval, tuple(notes))
+    return Verdict("inconclusive", measurement, bound, interval, tuple(notes), caveats)
 
 
 def these_only(measurement: Measurement) -> str:

@@ -1,0 +1,95 @@
+"""What a number leaves open although it meets its bound: said with the verdict, by what was measured and claimed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf, isfinite
+
+from pytest_interp.errors import UsageError
+from pytest_interp.measurement import Measurement, quote
+from pytest_interp.verdict.bound import Bound
+
+RANGES: Mapping[str, tuple[float, float]] = {
+    "share": (0.0, 1.0),
+    "probability": (0.0, 1.0),
+    "rank": (1.0, inf),
+}
+"""The values that a unit can have, where it cannot have all of them."""
+
+LEAVES_OPEN: Mapping[str, str] = {
+    "faithfulness": "heads outside that cancel each other do not show: take parts away too (assert_completeness)",
+    "self_repair": "a negative head that falls silent counts as repair: compare attributions_without",
+    "ov_eigenvalue_score": "the score does not tell copying from suppression: see the negative copy score",
+    "direct_logit_attribution": "what a head writes does not say what it reads, nor whether it copies",
+}
+"""By quantity: what it cannot say by itself."""
+
+HIDDEN = ("ablation_effect", "minimality", "head_patch_effect", "path_patch_effect")
+"""Effects that others may stand in for, or whose metric may be saturated."""
+
+SATURATED = ("rank", "probability", "top_k", "kl")
+
+
+def require_meaning(measurement: Measurement, bound: Bound) -> None:
+    """Refuses a bound that every value of the unit meets.
+
+    Raises:
+        UsageError: nothing could refute it.
+    """
+    low, high = RANGES.get(measurement.unit, (-inf, inf))
+    signed = any(value < 0 for value in measurement.values)  # a difference of probabilities is called one too
+    if isfinite(low) and not signed and bound.low <= low and bound.high >= high:
+        raise UsageError(
+            f"{measurement.quantity}: every {measurement.unit} is {bound.text}; pass a bound that can be missed"
+        )
+
+
+def caveats_of(measurement: Measurement, bound: Bound) -> list[str]:
+    """Why a supported verdict may say less than it seems to, as far as its own values tell."""
+    caveats = []
+    what, n = measurement.about.get("each", "prompt"), len(measurement.values)
+    if (different := len(set(measurement.labels))) < n:
+        caveats.append(f"{n} {what}s, of which {different} different: the others are repeated")
+    values = measurement.linear_values
+    above, below = sum(value > bound.high for value in values), sum(value < bound.low for value in values)
+    opposite = 2 * (above + below) > n or 8 * min(above, below) >= n
+    if isfinite(bound.low) and isfinite(bound.high) and measurement.unit != "share" and opposite:
+        caveats.append(f"on average only: of {n} single {what}s {above} lie above and {below} below the band")
+    if _gives_the_run_back(measurement):
+        caveats.append(
+            "the patch gives the other run back on every prompt: by construction, where all that differs is put in"
+        )
+    shared = measurement.about.get("kv_heads")
+    if isinstance(shared, Mapping):
+        groups = {kv: heads for kv, heads in shared.items() if isinstance(heads, list | tuple) and len(heads) > 1}
+        caveats += [f"keys and values are shared: {kv} is read by {', '.join(map(str, heads))}"
+                    for kv, heads in groups.items()]  # fmt: skip
+    return caveats
+
+
+def notes_of(measurement: Measurement, bound: Bound) -> list[str]:
+    """What a supported verdict on this quantity cannot say by itself."""
+    quantity, about = measurement.quantity, measurement.about
+    notes = [LEAVES_OPEN[quantity]] if quantity in LEAVES_OPEN else []
+    if quantity in ("completeness", "minimality") and not about.get("without"):
+        notes.append("K is empty: what the rest of the circuit stands in for does not show")
+    metric = str(about.get("metric", ""))
+    if quantity in HIDDEN and isfinite(bound.low) and isfinite(bound.high) and bound.accepts(0):
+        notes.append("no effect of its own: others may stand in for it; knock them out too")
+        if metric.startswith(SATURATED):
+            notes.append(f"{metric} may stay where logits change: claim the logit difference too")
+    return notes
+
+
+def _gives_the_run_back(measurement: Measurement) -> bool:
+    """Whether each prompt's patched run is the run that was put in, within float noise."""
+    if measurement.unit != "recovered" or not measurement.quantity.endswith("patch_effect"):
+        return False
+    pairs = zip(measurement.values, measurement.scale, strict=True)
+    noise = measurement.tolerance * abs(sum(measurement.scale) / len(measurement.scale))
+    return all(abs(value - scale) <= noise for value, scale in pairs)
+
+
+def chance_caveat(what: str, bound: Bound, chance: float) -> tuple[str, ...]:
+    """The caveat where guessing meets a bound; none where it does not."""
+    return (f"chance meets the bound: {what} is {quote(chance)}",) if bound.accepts(chance) else ()
