@@ -172,11 +172,14 @@ def paired_difference(first: Measurement, second: Measurement) -> Measurement | 
         One difference for each such prompt, in the unit of both (``gap`` for shares), with the first one's templates
         and names. Its tolerance is the sum of both; of shares none, since ties count against either already.
     """
-    rows = [_numbered(measurement.labels) for measurement in (first, second)]
+    # A name's label may tell its rank, which differs from head to head; its cluster is the name itself.
+    by_cluster = all(len(set(side.clusters)) == len(side.clusters) for side in (first, second))
+    ids = [side.clusters if by_cluster else side.labels for side in (first, second)]
+    rows = [_numbered(side) for side in ids]
     common = [label for label in rows[0] if label in rows[1]]
     if not common:
         return None
-    if first.labels != second.labels:
+    if ids[0] != ids[1]:
         first, second = (
             measurement.of_rows([row[label] for label in common])
             for measurement, row in zip((first, second), rows, strict=True)
@@ -192,7 +195,7 @@ def paired_difference(first: Measurement, second: Measurement) -> Measurement | 
 
 
 def _numbered(labels: Sequence[str]) -> dict[tuple[str, int], int]:
-    """Rows by label and how often it stood before: the same prompt may have been drawn twice."""
+    """Rows by label, and how often it stood before: the same prompt may have been drawn twice."""
     seen: dict[str, int] = {}
     rows: dict[tuple[str, int], int] = {}
     for row, label in enumerate(labels):

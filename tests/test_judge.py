@@ -1,10 +1,13 @@
+import random
 from dataclasses import replace
 from math import inf, sqrt
 
 import pytest
 
+from pytest_interp import Head, Table, assert_matrix, assert_top
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measurement import Measurement
+from pytest_interp.verdict import recording
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.failure_message import explain
 from pytest_interp.verdict.intervals import interval_of
@@ -244,3 +247,62 @@ def test_numbers_of_numpy_become_floats():
     bound = Bound.of(at_least=np.float32(0.5))
     assert type(bound.low) is float
     assert type(bound.slack(1.0)) is float
+
+
+def test_a_cell_tied_for_the_place_after_the_last_is_rarely_among_the_top():
+    """Five cells are as good as the claimed one: it has no place among five; one run in forty may say that it has."""
+    rng = random.Random(5)
+    templates = tuple(f"template {i % 12}" for i in range(48))
+    labels = tuple(f"prompt {i}" for i in range(48))
+
+    def cell(mean):
+        shifts = [rng.gauss(0, 0.3) for _ in range(12)]
+        values = tuple(mean + shifts[i % 12] + rng.gauss(0, 1) for i in range(48))
+        return Measurement("effect", "logits", values, labels, templates, "sampled")
+
+    supported = 0
+    for _ in range(200):
+        table = Table({Head(0, i): cell(0.0 if i < 6 else -3.0) for i in range(12)}, ("layer", "head"))
+        with recording.trial(until_refuted=False) as records:
+            assert_top(table, "0.0", among=5)
+        supported += records[0]["outcome"] == "supported"
+    assert supported <= 200 * 0.04 + 3 * (200 * 0.04 * 0.96) ** 0.5
+
+
+def test_a_corruption_with_the_same_prompts_under_another_name(gpt2_like):
+    from pytest_interp import Experiment, from_strings
+    from pytest_interp.measure import flips, head_patch_effect
+
+    texts = ["Then Tom and Dan went to the park . Dan gave a bag to"]
+    data = from_strings(
+        gpt2_like.tokenizer, clean=texts, answers=[" Tom"], distractors=[" Dan"], corrupted={"same": texts}, bos=True,
+        population="fixed",
+    )  # fmt: skip
+    for measure in (lambda e: head_patch_effect(e, "1.0", corruption="same"), lambda e: flips(e, "same")):
+        with pytest.raises(UsageError, match="the corruption 'same' of task changes no prompt"):
+            measure(Experiment(gpt2_like, data))
+
+
+@pytest.mark.parametrize(
+    ("unit", "bound"), [("share", {"at_least": 0}), ("share", {"between": (0, 1)}), ("rank", {"at_least": 1})]
+)
+def test_a_bound_that_every_value_meets_is_refused(unit, bound):
+    measurement = Measurement("q", unit, (1.0,), ("a",), ("a",), "fixed")
+    with pytest.raises(UsageError, match=f"every {unit} is .*; pass a bound that can be missed"):
+        judge(measurement, Bound.of(**bound))
+
+
+def test_a_bound_that_float_noise_would_widen_decides_nothing():
+    ratio = Measurement("recovered", "recovered", (0.0,), ("a",), ("a",), "fixed", (1e-3,), tolerance=0.2)
+    with pytest.raises(NotApplicable, match="more than a quarter of what the bound allows"):
+        judge(ratio, Bound.of(near=(0.5, 0.5)))
+    logits = Measurement("logit_diff", "logits", (3.2,), ("a",), ("a",), "fixed", tolerance=0.5)
+    with pytest.raises(NotApplicable, match="a higher precision"):
+        judge(logits, Bound.of(near=(3.149, 0.01)))
+
+
+def test_a_matrix_of_ratios_without_a_denominator_is_not_judged():
+    """Zeros against 0.5, with a denominator of 1e-4: float noise would accept any number."""
+    cell = Measurement("patch_effect", "recovered", (0.0,), ("a",), ("a",), "fixed", (1e-4,), tolerance=2.0)
+    with pytest.raises(NotApplicable, match="its denominator, .*, is within 4 times float noise of 0"):
+        assert_matrix(Table({(0, "S2"): cell}, ("layer", "position")), [[0.5]], within=0.05)

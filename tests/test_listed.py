@@ -215,7 +215,7 @@ from pytest_interp import assert_logit_diff
 def test_it(prompts):
     text = "When Mary and John met near the beach, John gave a book to"
     verdict = assert_logit_diff(prompts(text, " Mary", " John"), at_least=1)
-    assert verdict.notes == ("this prompt only",)
+    assert verdict.notes[0] == "this prompt only"
 
 @pytest.mark.claim(source="one prompt that works")
 def test_bos(prompts):

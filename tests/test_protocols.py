@@ -69,7 +69,7 @@ def test_index_minus_one_of_padded_prompts_is_read_at_the_padding(small):
     assert head_patch_effect(padded, "2.0", at="END", metric="kl").values
     assert padded.data.digest != by(experiment, right_padded(pad + 1)).data.digest
     two = padded.data.rebuild([0, 1])
-    assert (len(two.clean), two.name) == (2, padded.data.name)
+    assert (len(two.clean), two.name) == (2, f"{experiment.data.name}, 2 of 12, right-padded")
 
 
 def test_a_position_mixed_up_is_the_other_position(planted_ioi):

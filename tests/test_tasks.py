@@ -239,7 +239,7 @@ def test_bad_tasks_get_a_sentence(tokenizer, change, message):
 
 
 def test_a_mark_inside_a_token_is_refused(tokenizer):
-    with pytest.raises(UsageError, match="does not fall on the end of a token"):
+    with pytest.raises(UsageError, match="pass a whole word of it"):
         own(tokenizer, positions={"place": ["mark", "far"]})
 
 

@@ -103,7 +103,7 @@ def with_evidence(verdict: Verdict, question: Question[Any], controls: Controls)
 
 def beside_controls(verdict: Verdict, controls: Sequence[Control], demanded: Bound | None = None) -> Verdict:
     """The verdict with its controls: it names those that do the same, and judges them where something is demanded."""
-    same = [control for control in controls if control.same]
+    same = [control for control in controls if control.same and verdict.outcome != "refuted"]
     caveat = f"{'a control does' if len(same) == 1 else 'controls do'} the same: {'; '.join(map(str, same))}"
     verdict = replace(verdict, controls=tuple(controls), caveats=(*verdict.caveats, *([caveat] if same else [])))
     numbers = [(control.label, control.measurement) for control in controls if control.measurement is not None]

@@ -127,7 +127,7 @@ def assert_attention(
     subject = (
         f"{kind} of {as_head(head)} from {at} to {to}{less}{bias_text(value_bias, 'removed')} on {where(experiment)}"
     )
-    moves = weighted or experiment.checkpoint.moves_anything(as_head(head))
+    moves = weighted or experiment.checkpoint.moves_anything(experiment.checkpoint.check_head(as_head(head)))
     caveats = () if moves else (f"{as_head(head)} moves nothing: its values or output weights are 0",)
     question = Question(experiment, measure, demands, subject, as_heads(head), everywhere=everywhere, caveats=caveats)
     return answer(question, controls)

@@ -9,11 +9,7 @@ from pytest_interp.errors import UsageError
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.verdict.bound import Bound
 
-RANGES: Mapping[str, tuple[float, float]] = {
-    "share": (0.0, 1.0),
-    "probability": (0.0, 1.0),
-    "rank": (1.0, inf),
-}
+RANGES: Mapping[str, tuple[float, float]] = {"share": (0, 1), "rank": (1, inf)}
 """The values that a unit can have, where it cannot have all of them."""
 
 LEAVES_OPEN: Mapping[str, str] = {
@@ -37,8 +33,7 @@ def require_meaning(measurement: Measurement, bound: Bound) -> None:
         UsageError: nothing could refute it.
     """
     low, high = RANGES.get(measurement.unit, (-inf, inf))
-    signed = any(value < 0 for value in measurement.values)  # a difference of probabilities is called one too
-    if isfinite(low) and not signed and bound.low <= low and bound.high >= high:
+    if measurement.unit in RANGES and bound.low <= low and bound.high >= high:
         raise UsageError(
             f"{measurement.quantity}: every {measurement.unit} is {bound.text}; pass a bound that can be missed"
         )
