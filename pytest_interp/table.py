@@ -81,22 +81,31 @@ class Table(Mapping[C, Measurement], Generic[C]):
         return next(iter(self.cells.values())).unit
 
     def key(self, key: Any) -> C:
-        """The cell that ``"9.9"``, ``Head(9, 9)`` or ``(9, "S2")`` means.
+        """The defined cell that ``"9.9"``, ``Head(9, 9)`` or ``(9, "S2")`` means.
 
         Raises:
             UsageError: the table has no such cell.
             NotApplicable: the cell is undefined.
         """
-        if key in self.cells:
-            found: C = key
-            return found
-        if key in self.undefined:
-            raise NotApplicable(self.undefined[key])
-        first = next(iter(self.cells))
+        cell = self.cell_of(key)
+        if cell in self.undefined:
+            raise NotApplicable(self.undefined[cell])
+        return cell
+
+    def cell_of(self, key: Any) -> C:
+        """The cell that a key means, defined or not.
+
+        Raises:
+            UsageError: the table has no such cell.
+        """
+        if key in self.cells or key in self.undefined:
+            cell: C = key
+            return cell
+        first = self.layout[0]
         if isinstance(first, Head | KVHead) and not isinstance(key, KVHead):
             meant: Any = type(first)(*_pair(as_head(key)))
             if meant in self.layout:
-                return self.key(meant)
+                return self.cell_of(meant)
         known = [name_of(cell) for cell in self.layout]
         named = name_of(key)
         raise UsageError(

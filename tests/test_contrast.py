@@ -10,6 +10,7 @@ from pytest_interp import (
     assert_ablation_effect,
     assert_backup_heads,
     assert_cell,
+    assert_completeness,
     assert_every,
     assert_faithfulness,
     assert_flips,
@@ -195,3 +196,40 @@ def test_a_corruption_that_changes_no_token(planted_ioi):
     ):
         with pytest.raises(UsageError, match="the corruption 'clean' of ioi/confirm changes no prompt"):
             claim()
+
+
+def test_an_intervention_that_acts_in_one_template_only_says_nothing_of_others(gpt2_like, tokenizer):
+    names = ["Tom", "Dan", "Sid", "Martin"]
+    clean = [f"Then Tom and {name} went to the park . {name} gave a bag to" for name in names[1:]]
+    corrupted = [clean[0].replace("Dan gave", "Tom gave"), *clean[1:]]
+    data = from_strings(
+        tokenizer, clean=clean, answers=[" Tom"] * 3, distractors=[f" {name}" for name in names[1:]],
+        corrupted={"first": corrupted}, templates=["a", "b", "c"], bos=True, population="sampled",
+    )  # fmt: skip
+    experiment = type(experiment_on(gpt2_like, 4))(gpt2_like, data)
+    with pytest.raises(NotApplicable, match="one template only"):
+        patch_effect(experiment, "resid_pre", 1, metric="logit_diff", corruption="first")
+
+
+def test_a_change_of_rank_is_no_rank(planted_ioi):
+    verdict = assert_ablation_effect(planted_ioi, [*MOVERS, "4.1"], ablation="zero", metric="rank", at_least=0.5)
+    assert verdict.outcome == "supported"
+
+
+def test_a_circuit_of_all_heads_cannot_be_shown_complete(planted_ioi):
+    with pytest.raises(NotApplicable, match="nothing is taken away"):
+        assert_completeness(planted_ioi, [str(h) for h in planted_ioi.checkpoint.shape.heads], near=(0, 0.1))
+
+
+def test_bad_tables_get_a_sentence(planted_ioi):
+    table = patch_sweep(planted_ioi, "z", at="END")
+    for call, message in (
+        (lambda: assert_top(table, ["3.0", "3.0"]), "a cell is named twice"),
+        (lambda: assert_matrix(table, {"3.0": 0.6}, within=-0.1), "within is -0.1"),
+        (lambda: assert_matrix(table, {"3.0": float("nan")}, within=0.1), "is not finite"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            call()
+    # However it is named, a cell where nothing can change is left out and counted.
+    for key in (Head(0, 0), "0.0", (0, 0)):
+        assert "undefined" in assert_matrix(table, {key: 0.0, "3.0": 0.6275}, within=0.01).details

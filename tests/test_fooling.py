@@ -242,8 +242,8 @@ class Stage:
 
     @cached_property
     def faint(self) -> Experiment:
-        """One mover, which writes two thousandths of a logit, and nobody else who writes names."""
-        rule = replace(RULES[Head(3, 0)], writes=(Write("token", "output", 0.002),))
+        """One mover, which writes a hundredth of a logit, and nobody else who writes names."""
+        rule = replace(RULES[Head(3, 0)], writes=(Write("token", "output", 0.01),))
         others = without(*(Head.parse(head) for head in ("1.0", "3.1", "3.2", "4.0", "4.1")))
         return self.built("a faint mover", Plan({**others, rule.head: rule}), self.circuit)
 
@@ -636,13 +636,13 @@ TRAPS: dict[str, list[Case]] = {
         Case("3.0 is a name mover", "it reads IO and writes nothing",
              lambda s: assert_attention(s.silent, "3.0", at="END", to="IO", more_than=("S1", "S2"), at_least=0.5),
              words="moves nothing|writes nothing"),
-        Case("some head is a name mover", "the only one writes 0.002 logits; the model does not do the task",
+        Case("some head is a name mover", "the only one writes 0.01 logits",
              lambda s: assert_some_head(
                  s.faint, found_on=experiment_on(s.faint.checkpoint, half="find"), reads="IO", more_than=("S1", "S2"),
                  names=s.names), words="does not do the task|of the logit difference"),
-        Case("3.0 writes what it reads", "its correlation is 1, and it writes 0.002 logits",
+        Case("3.0 writes what it reads", "its correlation is 1, and it writes 0.01 logits",
              lambda s: assert_attention_write_correlation(s.faint, "3.0", at_least=0.8),
-             words=r"0\.002|logits"),
+             words=r"0\.01|logits"),
         Case("0.2 is an induction head", "it looks 18 tokens back, whatever stands there: all have one length",
              lambda s: assert_detector_score(s.positional, "0.2", "induction", at_least=0.5),
              words="one length|distance"),

@@ -287,7 +287,7 @@ def test_a_corruption_with_the_same_prompts_under_another_name(gpt2_like):
     ("unit", "bound"), [("share", {"at_least": 0}), ("share", {"between": (0, 1)}), ("rank", {"at_least": 1})]
 )
 def test_a_bound_that_every_value_meets_is_refused(unit, bound):
-    measurement = Measurement("q", unit, (1.0,), ("a",), ("a",), "fixed")
+    measurement = Measurement(unit, unit, (1.0,), ("a",), ("a",), "fixed")
     with pytest.raises(UsageError, match=f"every {unit} is .*; pass a bound that can be missed"):
         judge(measurement, Bound.of(**bound))
 

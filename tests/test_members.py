@@ -210,3 +210,37 @@ def test_sets_of_which_the_whole_can_do_nothing(ioi):
     assert (
         members_of(HeadSet(as_heads(["3.3", "4.3"]), lambda heads: ablation_effect(ioi, heads, ablation="zero"))) == ()
     )
+
+
+def test_in_the_noising_direction_a_head_that_does_nothing_recovers_all(ioi):
+    verdict = assert_head_patch_effect(ioi, ["3.0", "0.0"], at=None, direction="noise", at_most=0.95)
+    assert contributions(verdict) == {"3.0": "adds", "0.0": "adds nothing"}
+    assert not any("other run back" in caveat for caveat in verdict.caveats)
+
+
+def test_a_member_of_which_the_rest_can_do_nothing_on_some_prompts():
+    """A acts on the first half of the prompts, B on the second: without B nothing happens there, and that is 0."""
+    rows = {Head(0, 0): range(6), Head(0, 1): range(6, 12)}
+    labels = tuple(f"prompt {row}" for row in range(12))
+
+    def effect(heads):
+        acting = sorted(row for head in heads for row in rows[head])
+        names = tuple(labels[row] for row in acting)
+        return Measurement("effect", "logits", (1.0,) * len(acting), names, names, "sampled")
+
+    first, second = members_of(HeadSet(as_heads(["0.0", "0.1"]), effect))
+    assert first.marginal.value == second.marginal.value == 0.5
+    assert first.contribution == second.contribution == "adds"
+
+
+def test_what_cannot_be_judged_of_a_member_does_not_hide_a_refuted_claim(ioi):
+    band = {"members_at_least": 0.62751, "members_at_most": 0.62753}
+    with pytest.raises(ClaimFailed, match="refuted"):
+        assert_head_patch_effect(ioi, ["3.0", "3.1"], at="END", at_least=0.999, **band)
+    with pytest.raises(ClaimFailed, match="inconclusive|refuted"):
+        assert_head_patch_effect(ioi, ["3.0", "3.1"], at="END", at_least=0.1, **band)
+
+
+def test_a_demand_on_a_control_that_was_not_passed():
+    with pytest.raises(UsageError, match="speak of a control; pass control="):
+        assert_measurement([1.0, 1.1, 0.9], unit="x", at_least=0.5, controls_at_most=0.1)

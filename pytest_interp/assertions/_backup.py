@@ -81,6 +81,7 @@ def assert_backup_heads(
         and certainly(effect.before[head], Bound.of(at_most=-0.1 * rise.value))
     ]
     verdict = frozen if frozen.outcome != "supported" else live
+    norm: Literal["frozen", "live"] = "frozen" if verdict is frozen else "live"
     notes = verdict.notes
     if verdict is live and live.outcome != "supported":
         notes = (*notes, "the rise holds with the norm's scale frozen, not with the run's own: it is rescaling")
@@ -101,7 +102,7 @@ def assert_backup_heads(
     subject = f"rise of {names_of(watched)} without {names_of(out)} ({how}) on {where(experiment)}"
 
     def measure(on: Experiment, heads: tuple[Head, ...]) -> Measurement:
-        return backup_effect(on, out, heads, ablation=ablation, value_bias=value_bias).rise(heads)
+        return backup_effect(on, out, heads, ablation=ablation, value_bias=value_bias).rise(heads, norm)
 
     def without(heads: tuple[Head, ...]) -> Measurement:
         effect_without = backup_effect(experiment, heads, watched, ablation=ablation, value_bias=value_bias)

@@ -19,6 +19,7 @@ from pytest_interp.assertions._controls import (
 from pytest_interp.assertions._demands import BoundArgs, Demands, SetBoundArgs, named_heads
 from pytest_interp.assertions._members import NEGLIGIBLE, HeadSet, caveats_of, members_of
 from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError
+from pytest_interp.heads import names_of
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.evidence import Control
@@ -63,13 +64,16 @@ _OF_PROMPTS = ("logit_diff", "accuracy")
 def answer(question: Question[Any], controls: Controls = CONTROLS) -> Verdict:
     """Measures, judges, looks at controls and members, records; raises where it is not support.
 
-    Where a claim about heads fails, the other heads of the same role are measured too.
+    The other heads of a claimed head's role are no controls. They are measured too, and shown beside a failure, or in
+    a note where controls were asked for.
     """
     __tracebackhide__ = True
     counts_of(controls)
     verdict = judge(question.of(question.heads), question.bound)
-    siblings = () if in_trial() or not counts_of(controls).get("same_layer") else _siblings(question)
-    if siblings and verdict.outcome == "supported":
+    supported = verdict.outcome == "supported"
+    skipped = in_trial() or (supported and not counts_of(controls).get("same_layer"))
+    siblings = () if skipped else _siblings(question)
+    if siblings and supported:
         note = f"heads of the same role are no controls: {'; '.join(map(str, siblings))}"
         verdict = replace(verdict, notes=(*verdict.notes, note))
     return conclude(with_evidence(verdict, question, controls), question.subject, siblings)
@@ -123,11 +127,14 @@ def _with_members(verdict: Verdict, question: Question[Any]) -> Verdict:
         raise UsageError("members_at_least= and members_at_most= speak of the members of a set; no heads were passed")
     if len(judged.heads) == 1:
         return _demanded(verdict, "member", demands.members, [(str(judged.heads[0]), judged.effect(judged.heads))])
+    if not members:
+        note = f"the effect of {names_of(judged.heads)} together is undefined, so that of each cannot be judged"
+        return _no_better_than(verdict, "inconclusive", note)
     numbers = [(m.label, m.marginal if demands.marginal else m.alone) for m in members[: len(judged.heads)]]
     silent = [label for label, number in numbers if number is None]
     if silent:
         note = f"{', '.join(silent)} can have no effect alone, but each member must be {demands.members.text}"
-        return replace(verdict, outcome="refuted", notes=(*verdict.notes, note))
+        return _no_better_than(verdict, "refuted", note)
     return _demanded(verdict, "member", demands.members, [(label, n) for label, n in numbers if n is not None])
 
 
@@ -140,13 +147,26 @@ def _demanded(verdict: Verdict, what: str, bound: Bound | None, numbers: Sequenc
     if bound is None or not numbers:
         return verdict
     level = 1 - 0.05 / len(numbers)
-    doubtful = [(label, number) for label, number in numbers if judge(number, bound).outcome != "supported"]
+    doubtful = [(label, number) for label, number in numbers if _outcome(number, bound) != "supported"]
     if not doubtful:
         return verdict
-    refuted = any(judge(number, bound, level=level).outcome == "refuted" for _, number in doubtful)
+    refuted = any(_outcome(number, bound, level) == "refuted" for _, number in doubtful)
     outcome: Outcome = "refuted" if refuted else "inconclusive"
     shown = "; ".join(f"{label} {quote(number.value)}" for label, number in doubtful)
     note = f"each {what} must be {bound.text}: {shown} {'is not' if refuted else 'is not surely so'}"
+    return _no_better_than(verdict, outcome, note)
+
+
+def _outcome(number: Measurement, bound: Bound, level: float = 0.95) -> Outcome:
+    """The outcome of a control or member; one that cannot be judged decides nothing."""
+    try:
+        return judge(number, bound, level=level).outcome
+    except NotApplicable:
+        return "inconclusive"
+
+
+def _no_better_than(verdict: Verdict, outcome: Outcome, note: str) -> Verdict:
+    """The verdict with a note, and with this outcome unless its own is worse."""
     return replace(verdict, outcome=min(verdict.outcome, outcome, key=RANK.__getitem__), notes=(*verdict.notes, note))
 
 

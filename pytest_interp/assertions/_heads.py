@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
 from pytest_interp.assertions._core import (
@@ -11,6 +12,7 @@ from pytest_interp.assertions._core import (
     BoundArgs,
     Controls,
     Demands,
+    HeadSet,
     Question,
     SetBoundArgs,
     answer,
@@ -79,7 +81,11 @@ def assert_head_patch_effect(
     way = f"{direction} {activation} at {at or 'all positions'}, {corruption}"
     subject = f"patch effect of {names_of(named)} ({way}) on {where(experiment)}"
     shared = activation in ("k", "v")
-    return answer(Question(experiment, measure, demands, subject, named, shared), controls)
+    # Of a divergence from the clean run that of doing nothing is not known when clean is put into corrupted.
+    unknown = direction == "denoise" and str(metric).startswith("kl")
+    nothing = 1.0 if direction == "noise" and metric == "recovered" else 0.0
+    sets = () if unknown else (HeadSet(named, partial(measure, experiment), nothing=nothing),)
+    return answer(Question(experiment, measure, demands, subject, named, shared, sets=sets), controls)
 
 
 def assert_attention(
@@ -127,7 +133,9 @@ def assert_attention(
     subject = (
         f"{kind} of {as_head(head)} from {at} to {to}{less}{bias_text(value_bias, 'removed')} on {where(experiment)}"
     )
-    moves = weighted or experiment.checkpoint.moves_anything(experiment.checkpoint.check_head(as_head(head)))
+    checkpoint = experiment.checkpoint
+    asked = not weighted and not in_trial() and checkpoint.loaded  # weights are not loaded for a caveat alone
+    moves = not asked or checkpoint.moves_anything(checkpoint.check_head(as_head(head)))
     caveats = () if moves else (f"{as_head(head)} moves nothing: its values or output weights are 0",)
     question = Question(experiment, measure, demands, subject, as_heads(head), everywhere=everywhere, caveats=caveats)
     return answer(question, controls)
@@ -205,7 +213,7 @@ def assert_attention_write_correlation(
     subject = f"correlation of attention and write of {as_head(head)}{bias} on {where(experiment)}"
     notes: tuple[str, ...] = ()
     if not in_trial():
-        written = direct_logit_attribution(experiment, head, run=run).value
+        written = direct_logit_attribution(experiment, head, run=run, value_bias=value_bias).value
         notes = (f"a correlation has no size: on average the head writes {quote(written)} logits",)
     return answer(Question(experiment, measure, demands, subject, as_heads(head), notes=notes), controls)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import fsum
+from math import fsum, isfinite
 from typing import Any
 
 from pytest_interp.assertions._core import conclude
@@ -39,6 +39,8 @@ def assert_matrix(
     __tracebackhide__ = True
     check_swept(table)
     size = Bound.of(at_most=within).high
+    if size < 0:
+        raise UsageError(f"within is {within!r}; it is how far each cell may be off: 0 or more")
     accepted = Bound(-size, size, f"within {size:g} of the expected number")
     numbers = _expected(table, expected)
     differences = {cell: _minus(table[cell], number) for cell, number in numbers.items() if cell in table.cells}
@@ -88,7 +90,7 @@ def _minus(cell: Measurement, number: float) -> Measurement:
 
 def _expected(table: Table[Any], expected: Any) -> dict[Any, float]:
     if isinstance(expected, Mapping):
-        wanted = {_meant(table, cell): float(number) for cell, number in expected.items()}
+        wanted = {table.cell_of(cell): float(number) for cell, number in expected.items()}
     else:
         rows, columns = table.rows, table.columns
         if len(expected) != len(rows) or any(len(row) != len(columns) for row in expected):
@@ -106,9 +108,6 @@ def _expected(table: Table[Any], expected: Any) -> dict[Any, float]:
         }
     if not wanted:
         raise UsageError("the expected matrix has no numbers; pass at least one")
+    if strange := [name_of(cell) for cell, number in wanted.items() if not isfinite(number)]:
+        raise UsageError(f"the expected number of cell {strange[0]} is not finite; pass None where there is none")
     return wanted
-
-
-def _meant(table: Table[Any], cell: Any) -> Any:
-    """The cell that is meant, defined or not."""
-    return cell if cell in table.undefined else table.key(cell)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head
-from pytest_interp.measurement import Measurement, paired_difference
+from pytest_interp.measurement import Measurement
 from pytest_interp.verdict.evidence import Contribution, Member
 from pytest_interp.verdict.intervals import side_of_zero
 
@@ -21,13 +21,15 @@ class HeadSet:
 
     Attributes:
         heads: the members.
-        effect: the effect of any of them together; 0 is no effect.
+        effect: the effect of any of them together.
         kind: what they are where a claim has several sets, such as ``receiver``.
+        nothing: the effect of heads that do nothing; 1 of a recovered share in the noising direction.
     """
 
     heads: tuple[Head, ...]
     effect: Callable[[tuple[Head, ...]], Measurement]
     kind: str = ""
+    nothing: float = 0.0
 
 
 def members_of(heads: HeadSet) -> tuple[Member, ...]:
@@ -47,20 +49,25 @@ def members_of(heads: HeadSet) -> tuple[Member, ...]:
     whole = effect(heads.heads)
     if whole is None:
         return ()
-    return tuple(
-        _member(
-            f"{heads.kind} {head}".strip(),
-            whole,
-            effect((head,)),
-            effect(tuple(other for other in heads.heads if other != head)),
+    members = []
+    for head in heads.heads:
+        alone, rest = effect((head,)), effect(tuple(other for other in heads.heads if other != head))
+        marginal = _minus(whole, rest, heads.nothing)
+        change = None if alone is None else _minus(alone, None, heads.nothing)
+        contribution = _contribution(
+            _minus(whole, None, heads.nothing), [e for e in (change, marginal) if e is not None]
         )
-        for head in heads.heads
-    )
+        members.append(Member(f"{heads.kind} {head}".strip(), alone, marginal, contribution))
+    return tuple(members)
 
 
-def _member(label: str, whole: Measurement, alone: Measurement | None, rest: Measurement | None) -> Member:
-    marginal = whole if rest is None else paired_difference(whole, rest) or whole
-    return Member(label, alone, marginal, _contribution(whole, [e for e in (alone, marginal) if e is not None]))
+def _minus(whole: Measurement, rest: Measurement | None, nothing: float) -> Measurement:
+    """An effect minus another, prompt by prompt; where the other can have none, minus that of doing nothing."""
+    scales = whole.scale or (1.0,) * len(whole.values)
+    others = {} if rest is None else dict(zip(rest.labels, rest.values, strict=True))
+    pairs = zip(whole.labels, whole.values, scales, strict=True)
+    values = tuple(value - others.get(label, nothing * scale) for label, value, scale in pairs)
+    return replace(whole, quantity=f"{whole.quantity}_difference", values=values)
 
 
 def _contribution(whole: Measurement, effects: Sequence[Measurement]) -> Contribution:
@@ -77,8 +84,10 @@ def _contribution(whole: Measurement, effects: Sequence[Measurement]) -> Contrib
 def caveats_of(members: Sequence[Member]) -> tuple[str, ...]:
     """What must be said of members that do not add to their set."""
     kinds: tuple[Contribution, ...] = ("adds nothing", "is not shown to add", "works against the set")
-    named = {kind: [m for m in members if m.contribution == kind] for kind in kinds}
-    return tuple(f"{'; '.join(map(str, some))}: {_plural(kind, len(some))}" for kind, some in named.items() if some)
+    groups = {kind: [member for member in members if member.contribution == kind] for kind in kinds}
+    return tuple(
+        f"{'; '.join(map(str, group))}: {_plural(kind, len(group))}" for kind, group in groups.items() if group
+    )
 
 
 def _plural(kind: Contribution, count: int) -> str:

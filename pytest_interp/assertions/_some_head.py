@@ -15,6 +15,7 @@ from pytest_interp.assertions._core import (
 )
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, names_of
+from pytest_interp.measurement import quote
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.judge import RANK, Outcome, Verdict, judge
 
@@ -103,11 +104,11 @@ def assert_some_head(
     measurement = verdicts[shown].measurement
     measurement = replace(measurement, about={**measurement.about, "claim": "some_head"})
     verdict = replace(verdicts[shown], measurement=measurement, outcome=outcome, details=details)
-    caveats = (*verdict.caveats, *capability_caveat(experiment))
-    share = abs(direct_logit_attribution(experiment, shown).value / logit_diff(experiment).value)
-    if share < NEGLIGIBLE:
-        caveats = (*caveats, f"{shown} writes {100 * share:.2g} % of the logit difference")
-    return conclude(replace(verdict, caveats=caveats), subject)
+    effect, whole = direct_logit_attribution(experiment, shown).value, logit_diff(experiment).value
+    size = f"{shown} writes {quote(effect)} logits of the logit difference of {quote(whole)}"
+    small = (size,) if abs(effect) < NEGLIGIBLE * abs(whole) else ()
+    caveats = (*verdict.caveats, *capability_caveat(experiment), *small)
+    return conclude(replace(verdict, caveats=caveats, notes=(*verdict.notes, *(() if small else (size,)))), subject)
 
 
 def _copies(checkpoint: Checkpoint, head: Head, names: Sequence[str], k: int, negative: bool) -> float:

@@ -69,6 +69,8 @@ def assert_top(
     claimed = [table.key(cell) for cell in _listed(cells)]
     if not claimed:
         raise UsageError("an empty list of cells was passed; name at least one")
+    if len(set(claimed)) < len(claimed):
+        raise UsageError(f"{', '.join(map(name_of, claimed))}: a cell is named twice; name each once")
     places = len(claimed) if among is None else among
     if not len(claimed) <= places < len(table):
         raise UsageError(

@@ -152,6 +152,8 @@ def _own(measurement: Measurement, control: Iterable[float] | None, demands: Dem
     """The verdict on a user's own numbers, beside the same quantity where the claim should not hold."""
     __tracebackhide__ = True
     verdict = judge(measurement, demands.bound)
+    if control is None and demands.controls is not None:
+        raise UsageError("controls_at_least= and controls_at_most= speak of a control; pass control=[...]")
     if control is not None:
         other = _floats(control, "control")
         paired = len(other) == len(measurement.values)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from pytest_interp.engine.experiment import Experiment
 
+NEGLIGIBLE = 1e-7
+"""The size of a head, relative to the largest of its layer at a position, below which it is float noise."""
+
 Changed: TypeAlias = "Bool[Tensor, 'row pos head']"
 
 
@@ -44,8 +47,8 @@ def changed_prompts(
 ) -> list[list[int]]:
     """For each patch the prompts, by row of the data set, on which it replaces anything by something else.
 
-    Two activations are equal where no dimension differs by more than float noise, relative to the largest size that
-    any head has at that position of that prompt.
+    Two activations are equal where no dimension differs by more than float noise, relative to the head's own size at
+    that position of that prompt. A head whose size is float noise of the largest one there has none.
 
     Args:
         experiment: checkpoint and data set.
@@ -84,7 +87,8 @@ def _changed(experiment: Experiment, source: Source, site: str, hook: str, index
         distance, size = distance.transpose(1, 2), size.transpose(1, 2)
     if site not in HEAD_SITES:
         distance, size = distance[..., None], size[..., None]
-    return (distance > ACTIVATION_NOISE[experiment.checkpoint.dtype] * size.amax(-1, keepdim=True)).cpu()
+    own = ACTIVATION_NOISE[experiment.checkpoint.dtype] * size
+    return (distance > torch.maximum(own, NEGLIGIBLE * size.amax(-1, keepdim=True))).cpu()
 
 
 def _reached(experiment: Experiment, index: int, changed: Changed, node: Node) -> Bool[Tensor, " row"]:

@@ -47,14 +47,33 @@ def per_prompt(
 
 
 def on_prompts(measurement: Measurement, rows: Sequence[int]) -> Measurement:
-    """The measurement on the prompts that an intervention can change; how many it cannot stands in ``left_out``."""
+    """The measurement on the prompts that an intervention can change; how many it cannot stands in ``left_out``.
+
+    Raises:
+        NotApplicable: of a sample it can change prompts of one template only.
+    """
     left_out = len(measurement.values) - len(rows)
     if not left_out:
         return measurement
     rest = measurement.of_rows(rows)
+    if measurement.population == "sampled" and len(set(rest.clusters)) < 2 <= len(set(measurement.clusters)):
+        raise NotApplicable(
+            f"{measurement.quantity}: the intervention can change prompts of one template only ({len(rows)} of "
+            f"{len(measurement.values)} prompts), which says nothing of others"
+        )
     # The noise of a ratio is that of a logit over its denominator, which is another one now.
-    noise = measurement.tolerance * abs(mean(measurement.scale) / mean(rest.scale)) if rest.scale else rest.tolerance
+    noise = rest.tolerance
+    if rest.scale:
+        noise *= abs(mean(measurement.scale)) / max(abs(mean(rest.scale)), 1e-30)
     return replace(rest, tolerance=noise, about={**measurement.about, "left_out": left_out})
+
+
+def effect_or_reason(measurement: Measurement, rows: Sequence[int]) -> Measurement | str:
+    """The measurement on the prompts that an intervention can change, or why it is undefined."""
+    try:
+        return on_prompts(measurement, rows)
+    except NotApplicable as reason:
+        return str(reason)
 
 
 def defined(effect: Measurement | str) -> Measurement:

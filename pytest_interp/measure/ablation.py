@@ -12,7 +12,7 @@ from pytest_interp.engine.metric import LOGIT_DIFF, Metric, as_metric
 from pytest_interp.engine.passes import patched
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
-from pytest_interp.measure._per_prompt import defined, on_prompts, per_prompt
+from pytest_interp.measure._per_prompt import defined, effect_or_reason, per_prompt
 from pytest_interp.measurement import Json, Measurement
 from pytest_interp.positions import END
 from pytest_interp.table import Table, heads_table
@@ -119,5 +119,5 @@ def _effects(
             tolerance=score.noise(experiment.checkpoint.dtype),
             about={"heads": [str(head) for head in heads], **about},
         )  # fmt: skip
-        effects.append(on_prompts(effect, rows))
+        effects.append(effect_or_reason(effect, rows))
     return effects

@@ -95,12 +95,14 @@ def completeness(experiment: Experiment, circuit: CircuitLike, without: Iterable
 
     Raises:
         UsageError: a head of K that the circuit does not have.
+        NotApplicable: what is left out is on all prompts what the ablation puts there.
 
     Wang et al. 2022, section 4.1.
     """
     kept = nodes_of(experiment, circuit)
     lost = _subset(kept, without, "K")
     rest = {head: at for head, at in kept.items() if head not in lost}
+    _ablated_prompts(experiment, *_outside(experiment, rest), "every head outside of the circuit")
     whole = _ablate(experiment, [Node("z", head.layer, head.head) for head in lost])
     values = _alone(experiment, rest) - whole
     about: dict[str, Json] = {"heads": [str(h) for h in kept], "without": [str(h) for h in lost], "ablation": "mean"}

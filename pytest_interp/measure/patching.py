@@ -12,7 +12,7 @@ from pytest_interp.engine.metric import LOGIT_DIFF, Metric, as_metric
 from pytest_interp.engine.passes import patched
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.heads import Head, HeadLike, KVHead, as_heads
-from pytest_interp.measure._per_prompt import defined, on_prompts, per_prompt, ratio_noise
+from pytest_interp.measure._per_prompt import defined, effect_or_reason, per_prompt, ratio_noise
 from pytest_interp.measurement import Json, Measurement
 from pytest_interp.table import Table, heads_table
 
@@ -281,7 +281,7 @@ def _effects(
             continue
         effect = per_prompt(experiment, quantity, next(measured), unit=unit, scale=scale, tolerance=noise,
                             about={**cell.about, **about})  # fmt: skip
-        effects.append(on_prompts(effect, rows))
+        effects.append(effect_or_reason(effect, rows))
     return effects
 
 

@@ -17,7 +17,7 @@ from pytest_interp.engine.interventions import At, Node, Patch, from_run, record
 from pytest_interp.engine.passes import Passes, patched
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
-from pytest_interp.measure._per_prompt import defined, on_prompts, per_prompt, ratio_noise
+from pytest_interp.measure._per_prompt import defined, effect_or_reason, per_prompt, ratio_noise
 from pytest_interp.measurement import Json, Measurement
 from pytest_interp.positions import END
 from pytest_interp.table import Table, heads_table
@@ -147,7 +147,7 @@ def _effects(
         named = {"heads": [str(head) for head in heads], **about}
         ratio = of_clean if metric == "of_clean" else {}
         effect = per_prompt(experiment, "path_patch_effect", next(measured) - clean, about=named, **ratio)
-        effects.append(on_prompts(effect, rows))
+        effects.append(effect_or_reason(effect, rows))
     return effects
 
 

@@ -115,6 +115,7 @@ def build(
     name: str,
     population: Population,
     seed: int | None,
+    remarks: tuple[str, ...] = (),
 ) -> DataSet:
     """Tokenises, groups and checks a data set."""
     clean_set = tokenize(tokenizer, clean, bos=bos)
@@ -132,6 +133,7 @@ def build(
             name=name,
             population=population,
             seed=seed,
+            remarks=remarks,
         )
         return part.part_of(name, len(clean))
 
@@ -143,6 +145,7 @@ def build(
         population=population,
         seed=seed,
         rebuild=rebuild,
+        remarks=remarks,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from pytest_interp.errors import NotApplicable, UsageError
@@ -70,8 +69,8 @@ def from_strings(
         key: [Prompt(text, p.answer, p.distractor, {}, p.template) for text, p in zip(texts, prompts, strict=True)]
         for key, texts in corrupted.items()
     }
-    data = build(tokenizer, prompts, runs, None, bos=bos, name=name, population=population, seed=None)
-    return replace(data, remarks=_remarks(prompts, templates))
+    remarks = _remarks(prompts, templates)
+    return build(tokenizer, prompts, runs, None, bos=bos, name=name, population=population, seed=None, remarks=remarks)
 
 
 def from_ids(
@@ -162,6 +161,7 @@ def from_ids(
             reference=None,
             population=population,
             seed=None,
+            remarks=_remarks(clean_run.prompts, templates),
             rebuild=lambda chosen: of_rows([rows[i] for i in chosen]),
         )
         return data.part_of(name, len(clean))

@@ -113,8 +113,8 @@ def sampling_errors(measurement: Measurement) -> tuple[SamplingError, ...]:
     """The sampling error over templates alone and, where names widen it, the one over templates and names.
 
     A ratio ``r`` of means has the residuals ``(numerator - r * denominator) / mean denominator``, so that numerator and
-    denominator of a prompt vary together. Over several factors the variance is at least that over any one of them, and
-    has the degrees of freedom of the factor that has the fewest.
+    denominator of a prompt vary together. Where the sum over several factors is above that over templates, the variance
+    is at least that over any one factor, and has the degrees of freedom of the factor that has the fewest.
 
     Raises:
         UsageError: one template only.

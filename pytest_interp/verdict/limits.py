@@ -9,8 +9,10 @@ from pytest_interp.errors import UsageError
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.verdict.bound import Bound
 
-RANGES: Mapping[str, tuple[float, float]] = {"share": (0, 1), "rank": (1, inf)}
-"""The values that a unit can have, where it cannot have all of them."""
+RANGES: Mapping[str, tuple[float, float]] = {
+    "rank": (1, inf), "loss": (0, inf), "kl": (0, inf), "probability": (0, 1), "attention": (0, 1),
+}  # fmt: skip
+"""The values that a quantity can have, where it cannot have all of them; a share is between 0 and 1."""
 
 LEAVES_OPEN: Mapping[str, str] = {
     "faithfulness": "heads outside that cancel each other do not show: take parts away too (assert_completeness)",
@@ -27,13 +29,17 @@ SATURATED = ("rank", "probability", "top_k", "kl")
 
 
 def require_meaning(measurement: Measurement, bound: Bound) -> None:
-    """Refuses a bound that every value of the unit meets.
+    """Refuses a bound that every value of the quantity meets.
 
     Raises:
         UsageError: nothing could refute it.
     """
-    low, high = RANGES.get(measurement.unit, (-inf, inf))
-    if measurement.unit in RANGES and bound.low <= low and bound.high >= high:
+    low, high = RANGES.get(measurement.quantity, (-inf, inf))
+    if measurement.unit == "share":
+        low, high = 0, 1
+    if measurement.about.get("more_than"):  # a difference of attentions
+        return
+    if isfinite(low) and bound.low <= low and bound.high >= high and not bound.strict:
         raise UsageError(
             f"{measurement.quantity}: every {measurement.unit} is {bound.text}; pass a bound that can be missed"
         )
@@ -69,7 +75,8 @@ def notes_of(measurement: Measurement, bound: Bound) -> list[str]:
     if quantity in ("completeness", "minimality") and not about.get("without"):
         notes.append("K is empty: what the rest of the circuit stands in for does not show")
     metric = str(about.get("metric", ""))
-    if quantity in HIDDEN and isfinite(bound.low) and isfinite(bound.high) and bound.accepts(0):
+    nothing = 1 if measurement.unit == "recovered" and about.get("direction") == "noise" else 0
+    if quantity in HIDDEN and isfinite(bound.low) and isfinite(bound.high) and bound.accepts(nothing):
         notes.append("no effect of its own: others may stand in for it; knock them out too")
         if metric.startswith(SATURATED):
             notes.append(f"{metric} may stay where logits change: claim the logit difference too")
@@ -80,9 +87,10 @@ def _gives_the_run_back(measurement: Measurement) -> bool:
     """Whether each prompt's patched run is the run that was put in, within float noise."""
     if measurement.unit != "recovered" or not measurement.quantity.endswith("patch_effect"):
         return False
-    pairs = zip(measurement.values, measurement.scale, strict=True)
+    back = 0 if measurement.about.get("direction") == "noise" else 1
     noise = measurement.tolerance * abs(sum(measurement.scale) / len(measurement.scale))
-    return all(abs(value - scale) <= noise for value, scale in pairs)
+    pairs = zip(measurement.values, measurement.scale, strict=True)
+    return all(abs(value - back * scale) <= noise for value, scale in pairs)
 
 
 def chance_caveat(what: str, bound: Bound, chance: float) -> tuple[str, ...]:
