@@ -104,9 +104,9 @@ def assert_some_head(
     measurement = verdicts[shown].measurement
     measurement = replace(measurement, about={**measurement.about, "claim": "some_head"})
     verdict = replace(verdicts[shown], measurement=measurement, outcome=outcome, details=details)
-    effect, whole = direct_logit_attribution(experiment, shown).value, logit_diff(experiment).value
-    size = f"{shown} writes {quote(effect)} logits of the logit difference of {quote(whole)}"
-    small = (size,) if abs(effect) < NEGLIGIBLE * abs(whole) else ()
+    attribution, whole = direct_logit_attribution(experiment, shown).value, logit_diff(experiment).value
+    size = f"{shown} writes {quote(attribution)} logits of the logit difference of {quote(whole)}"
+    small = (size,) if abs(attribution) < NEGLIGIBLE * abs(whole) else ()
     caveats = (*verdict.caveats, *capability_caveat(experiment), *small)
     return conclude(replace(verdict, caveats=caveats, notes=(*verdict.notes, *(() if small else (size,)))), subject)
 
