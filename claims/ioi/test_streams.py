@@ -17,8 +17,3 @@ def test_in_the_end_all_of_it_stands_at_end(ioi):
     last = ioi.checkpoint.shape.n_layers - 1
     assert_patch_effect(ioi, "resid_pre", last, at="END", at_least=0.9)
     assert_patch_effect(ioi, "resid_pre", last, at="S2", between=(-0.1, 0.1))
-
-
-def test_at_first_all_of_it_stands_at_s2(ioi):
-    """Before the first layer the runs differ at S2 alone."""
-    assert_patch_effect(ioi, "resid_pre", 0, at="S2", near=(1, 0.01))
