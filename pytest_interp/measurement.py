@@ -143,6 +143,11 @@ class Measurement:
         return top / bottom
 
     @property
+    def no_effect(self) -> float:
+        """The value of an intervention that does nothing: 1 of what is still recovered when noise is put in, else 0."""
+        return 1.0 if self.unit == "recovered" and self.about.get("direction") == "noise" else 0.0
+
+    @property
     def linear_values(self) -> tuple[float, ...]:
         """One value for each prompt whose mean is ``value`` and whose spread is that of ``value``.
 

@@ -233,3 +233,10 @@ def test_bad_tables_get_a_sentence(planted_ioi):
     # However it is named, a cell where nothing can change is left out and counted.
     for key in (Head(0, 0), "0.0", (0, 0)):
         assert "undefined" in assert_matrix(table, {key: 0.0, "3.0": 0.6275}, within=0.01).details
+
+
+def test_an_undefined_cell_of_a_noised_share_recovers_all(planted_ioi):
+    table = patch_sweep(planted_ioi, "resid_pre", positions=["S1", "S2"], layers=[0], direction="noise")
+    assert_matrix(table, [[1, 0]], within=0.01)
+    with pytest.raises(AssertionError, match="0 S1 can have no effect for 0.000"):
+        assert_matrix(table, [[0, 0]], within=0.01)

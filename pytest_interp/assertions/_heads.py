@@ -83,8 +83,7 @@ def assert_head_patch_effect(
     shared = activation in ("k", "v")
     # Of a divergence from the clean run that of doing nothing is not known when clean is put into corrupted.
     unknown = direction == "denoise" and str(metric).startswith("kl")
-    nothing = 1.0 if direction == "noise" and metric == "recovered" else 0.0
-    sets = () if unknown else (HeadSet(named, partial(measure, experiment), nothing=nothing),)
+    sets = () if unknown else (HeadSet(named, partial(measure, experiment)),)
     return answer(Question(experiment, measure, demands, subject, named, shared, sets=sets), controls)
 
 

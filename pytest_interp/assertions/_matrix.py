@@ -24,7 +24,7 @@ def assert_matrix(
     Each cell is judged as a single measurement near its number is: by its value within numeric tolerance, or by its
     interval where the prompts are a sample. All of them must hold; one that surely does not (of a sample: corrected for
     their number, Bonferroni) refutes the claim. Where a cell is undefined, since the intervention can change nothing
-    there, a number within the tolerance of 0 is left out and counted, and any other refutes the claim.
+    there, a number within the tolerance of no effect is left out and counted, and any other refutes the claim.
 
     Args:
         table: what a sweep returned.
@@ -44,9 +44,9 @@ def assert_matrix(
     accepted = Bound(-size, size, f"within {size:g} of the expected number")
     numbers = _expected(table, expected)
     differences = {cell: _minus(table[cell], number) for cell, number in numbers.items() if cell in table.cells}
-    impossible = {
-        cell: number for cell, number in numbers.items() if cell not in table.cells and not accepted.accepts(number)
-    }
+    no_effect = next(iter(table.values())).no_effect
+    undefined = {cell: number for cell, number in numbers.items() if cell not in table.cells}
+    impossible = {cell: number for cell, number in undefined.items() if not accepted.accepts(number - no_effect)}
     if not differences:
         raise NotApplicable(f"none of the expected cells is defined: {next(iter(table.undefined.values()))}")
     level = 1 - 0.05 / len(differences)
@@ -65,7 +65,7 @@ def assert_matrix(
     details = {
         "worst cells": "; ".join(shown[:4]),
         "mean size": quote(fsum(sizes) / len(sizes)),
-        **undefined_cells(table, sum(cell not in table.cells for cell in numbers)),
+        **undefined_cells(table, len(undefined)),
     }
     verdict = replace(verdicts[ranked[0]], outcome=outcome, details=details)
     largest = max(abs(table[cell].value) for cell in differences)

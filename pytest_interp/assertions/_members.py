@@ -23,13 +23,11 @@ class HeadSet:
         heads: the members.
         effect: the effect of any of them together.
         kind: what they are where a claim has several sets, such as ``receiver``.
-        nothing: the effect of heads that do nothing; 1 of a recovered share in the noising direction.
     """
 
     heads: tuple[Head, ...]
     effect: Callable[[tuple[Head, ...]], Measurement]
     kind: str = ""
-    nothing: float = 0.0
 
 
 def members_of(heads: HeadSet) -> tuple[Member, ...]:
@@ -52,21 +50,19 @@ def members_of(heads: HeadSet) -> tuple[Member, ...]:
     members = []
     for head in heads.heads:
         alone, rest = effect((head,)), effect(tuple(other for other in heads.heads if other != head))
-        marginal = _minus(whole, rest, heads.nothing)
-        change = None if alone is None else _minus(alone, None, heads.nothing)
-        contribution = _contribution(
-            _minus(whole, None, heads.nothing), [e for e in (change, marginal) if e is not None]
-        )
+        marginal = _minus(whole, rest)
+        changes = [marginal] if alone is None else [_minus(alone, None), marginal]
+        contribution = _contribution(_minus(whole, None), changes)
         members.append(Member(f"{heads.kind} {head}".strip(), alone, marginal, contribution))
     return tuple(members)
 
 
-def _minus(whole: Measurement, rest: Measurement | None, nothing: float) -> Measurement:
+def _minus(whole: Measurement, rest: Measurement | None) -> Measurement:
     """An effect minus another, prompt by prompt; where the other can have none, minus that of doing nothing."""
     scales = whole.scale or (1.0,) * len(whole.values)
     others = {} if rest is None else dict(zip(rest.labels, rest.values, strict=True))
     pairs = zip(whole.labels, whole.values, scales, strict=True)
-    values = tuple(value - others.get(label, nothing * scale) for label, value, scale in pairs)
+    values = tuple(value - others.get(label, whole.no_effect * scale) for label, value, scale in pairs)
     return replace(whole, quantity=f"{whole.quantity}_difference", values=values)
 
 

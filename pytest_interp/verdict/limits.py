@@ -75,8 +75,7 @@ def notes_of(measurement: Measurement, bound: Bound) -> list[str]:
     if quantity in ("completeness", "minimality") and not about.get("without"):
         notes.append("K is empty: what the rest of the circuit stands in for does not show")
     metric = str(about.get("metric", ""))
-    nothing = 1 if measurement.unit == "recovered" and about.get("direction") == "noise" else 0
-    if quantity in HIDDEN and isfinite(bound.low) and isfinite(bound.high) and bound.accepts(nothing):
+    if quantity in HIDDEN and isfinite(bound.low) and isfinite(bound.high) and bound.accepts(measurement.no_effect):
         notes.append("no effect of its own: others may stand in for it; knock them out too")
         if metric.startswith(SATURATED):
             notes.append(f"{metric} may stay where logits change: claim the logit difference too")
@@ -87,7 +86,7 @@ def _gives_the_run_back(measurement: Measurement) -> bool:
     """Whether each prompt's patched run is the run that was put in, within float noise."""
     if measurement.unit != "recovered" or not measurement.quantity.endswith("patch_effect"):
         return False
-    back = 0 if measurement.about.get("direction") == "noise" else 1
+    back = 1 - measurement.no_effect
     noise = measurement.tolerance * abs(sum(measurement.scale) / len(measurement.scale))
     pairs = zip(measurement.values, measurement.scale, strict=True)
     return all(abs(value - back * scale) <= noise for value, scale in pairs)
