@@ -36,6 +36,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     outcome["claim"] = {"name": item.name, "id": item.nodeid, "cite": cite_of(item), "statement": statement_of(item)}
     item.stash[_outcome] = outcome
     item.user_properties.append((PROPERTY, outcome))
+    _check_untouched(item)
     try:
         return (yield)
     except NotApplicable as error:
@@ -53,9 +54,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     from pytest_interp.verdict import recording
 
     outcome = pyfuncitem.stash[_outcome]
-    checkpoint = _checkpoint_of(pyfuncitem)
-    held = _own_fixtures(pyfuncitem, every_scope=True)
-    before = checkpoint.state(whole=True) if checkpoint is not None and _own_fixtures(pyfuncitem) else None
+    checkpoint: Any = pyfuncitem.funcargs.get("checkpoint")
+    watched = None if _undone_later(pyfuncitem) else checkpoint
+    before = checkpoint.state() if checkpoint is not None and _own_fixtures(pyfuncitem) else None
     try:
         comparison = _comparison(pyfuncitem)
     except UsageError as error:
@@ -67,7 +68,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     except BaseException as error:
         if comparison:
             comparison.keep()
-        if left := _restore(checkpoint, before, whole=held):
+        if left := _restore(watched, before):
             error.add_note(left)
         _refuse_excuse(pyfuncitem, error, records)
         if isinstance(error, NotApplicable):
@@ -77,7 +78,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         drawn = getattr(pyfuncitem.obj, "is_hypothesis_test", False)
         outcome["records"] = recording.worst_of(records) if drawn else records
         _describe(pyfuncitem, outcome["records"])
-    complaint = _restore(checkpoint, before, whole=held) or _unfounded(outcome["records"])
+    complaint = _restore(watched, before) or _unfounded(outcome["records"])
     # A claim that is expected to fail has no snapshot: that it passes is the news.
     expected = checkpoint is None or pyfuncitem.get_closest_marker("xfail") is not None
     if comparison and (complaint or expected):
@@ -120,15 +121,17 @@ def _try_again(item: pytest.Function, checkpoint: Any, outcome: dict[str, Any], 
         outcome["died"] = falsify.died(mutants)
         outcome["survived"] = falsify.verdict_of(mutants, names_heads=bool(falsify.heads_of(records)))
     survived = outcome.get("survived", "")
-    return _restore(checkpoint, before, whole=True) or (f"{item.name}: {survived}" if survived else "")
+    return _restore(checkpoint, before) or (f"{item.name}: {survived}" if survived else "")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
     """Guards the model against what a claim's own fixtures leave behind."""
     result = yield
-    guarded = _outcome in item.stash and isinstance(item, pytest.Function) and _own_fixtures(item)
-    if guarded and (left := _restore((getattr(item, "funcargs", None) or {}).get("checkpoint"), whole=True)):
+    guarded = (
+        _outcome in item.stash and isinstance(item, pytest.Function) and (_own_fixtures(item) or _undone_later(item))
+    )
+    if guarded and (left := _restore((getattr(item, "funcargs", None) or {}).get("checkpoint"))):
         pytest.fail(f"after its fixtures, {left}", pytrace=False)
     return result
 
@@ -171,16 +174,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.config.option.no_cleanup = True
 
 
-def _checkpoint_of(item: pytest.Function) -> Any:
-    """The claim's checkpoint; loaded, where Hypothesis would take loading it for slowness of the claim."""
-    checkpoint: Any = item.funcargs.get("checkpoint")
-    chosen = getattr(item.obj, "_hypothesis_internal_use_settings", None)
-    timed = getattr(item.obj, "is_hypothesis_test", False) and (chosen is None or chosen.deadline is not None)
-    if checkpoint is not None and timed and not checkpoint.loaded:
-        checkpoint.wake()
-    return checkpoint
-
-
 def _comparison(item: pytest.Function) -> Comparison | None:
     """The claim's snapshot; None with ``-p no:syrupy``."""
     if not hasattr(item.config.option, "update_snapshots"):
@@ -191,17 +184,33 @@ def _comparison(item: pytest.Function) -> Comparison | None:
     return Comparison(item)
 
 
-def _own_fixtures(item: pytest.Function, *, every_scope: bool = False) -> bool:
-    """Whether a claim uses fixtures of its project.
-
-    Those of the function's scope may change the model around its body; those of any scope may have it in hand.
-    """
+def _own_fixtures(item: pytest.Function) -> bool:
+    """Whether a claim uses fixtures of the function's scope that may change the model around its body."""
     ours = ("_pytest.", "pytest_interp.", "syrupy")
     return any(
-        (every_scope or definition.scope == "function") and not definition.func.__module__.startswith(ours)
+        definition.scope == "function" and not definition.func.__module__.startswith(ours)
         for definitions in item._fixtureinfo.name2fixturedefs.values()
         for definition in definitions
     )
+
+
+def _undone_later(item: pytest.Function) -> bool:
+    """Whether what a claim changes is put back only after its body, by pytest's own ``monkeypatch``."""
+    return "monkeypatch" in item.fixturenames
+
+
+def _check_untouched(item: pytest.Item) -> None:
+    """Refuses to run a claim whose fixtures may change the model, where something else has changed it before them.
+
+    Other claims are compared with the model as it was loaded, those with the model as their fixtures found it.
+    """
+    if not isinstance(item, pytest.Function) or not _own_fixtures(item):
+        return
+    from pytest_interp.errors import UsageError
+    from pytest_interp.fixtures import loaded_checkpoint
+
+    if left := _restore(loaded_checkpoint(item.config, target_name(item)), by="something before it"):
+        raise UsageError(f"{item.name} was not run: {left}. Run it again, and let tests undo what they change")
 
 
 def _unfounded(records: list[dict[str, Any]]) -> str:
@@ -246,15 +255,13 @@ def _failure(item: pytest.Function, complaint: str, records: list[dict[str, Any]
     return pytest.fail.Exception(complaint, pytrace=False)
 
 
-def _restore(checkpoint: Any, since: Any = None, *, whole: bool = False) -> str:
-    """Loads the model anew where a claim left hooks or changed weights behind, and says so; empty where it did not."""
-    left = checkpoint is not None and checkpoint.disturbed(since, whole=whole)
-    if checkpoint is not None and checkpoint.cache is not None:
-        checkpoint.cache.settle(clean=not left)
+def _restore(checkpoint: Any, since: Any = None, *, by: str = "the claim") -> str:
+    """Makes the model what it was where a claim changed it, and says so; empty where it did not."""
+    left = [] if checkpoint is None else checkpoint.disturbed(since)
     if not left:
         return ""
-    checkpoint.load()
-    return f"the claim left {' and '.join(left)} on {checkpoint.name}; the model was loaded anew"
+    done = checkpoint.restore()
+    return f"{by} left {' and '.join(left)} on {checkpoint.name}; {done}"
 
 
 def _describe(item: pytest.Function, records: list[dict[str, Any]]) -> None:

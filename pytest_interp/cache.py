@@ -1,7 +1,8 @@
 """Measurements on disk, off unless asked for: a number is read back only where the same code would compute it again.
 
-The key holds weights, configuration and tokenizer, the prompts, the measurement and its arguments, dtype and device,
-the libraries' versions and a hash of this package. Where one of these cannot be vouched for, everything is measured.
+The key holds weights, configuration and tokenizer, what the loaded model gives on fixed prompts, the prompts, the
+measurement and its arguments, dtype and device, the libraries' versions and a hash of this package. Where one of these
+cannot be vouched for, everything is measured.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ import inspect
 import json
 import struct
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -26,7 +26,7 @@ from pytest_interp.table import Table
 P = ParamSpec("P")
 R = TypeVar("R")
 
-FORMAT = 3
+FORMAT = 4
 _RESULTS: dict[str, type] = {one.__name__: one for one in (Measurement, Table, Head, KVHead)}
 _COLLECTIONS: dict[str, Callable[[list[Any]], Any]] = {"tuple": tuple, "set": frozenset}
 _LONG = 8
@@ -52,7 +52,6 @@ class Cache:
     off: str = ""
     read: int = 0
     measured: int = 0
-    _open: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def at(cls, folder: Path) -> Cache:
@@ -72,7 +71,7 @@ class Cache:
         """What a run says of it."""
         if self.off:
             return f"cache not used: {self.off}"
-        return f"cache {self.folder}: {self.read} measurements read, {self.measured} measured"
+        return f"cache {self.folder}: {self.read} measurements read from disk, {self.measured} measured and kept"
 
     def find(self, key: str) -> Any:
         """What was measured under a key; None if there is nothing, or nothing whole."""
@@ -87,27 +86,20 @@ class Cache:
         return found
 
     def keep(self, key: str, result: Any) -> None:
-        """Remembers what was measured until the model is known to be as it was loaded, see :meth:`settle`."""
-        with suppress(_Uncacheable):
-            self._open[key] = _Writer().text(result)
-
-    def settle(self, *, clean: bool) -> None:
-        """Writes what was measured since the last time, or forgets it where the model turned out to be changed.
-
-        Where it cannot be written the cache goes off, and the run goes on.
-        """
-        waiting, self._open = self._open, {}
-        if not clean or self.off:
+        """Writes what was measured; where it cannot be written the cache goes off, and the run goes on."""
+        if self.off:
             return
-        for key, text in waiting.items():
-            try:
-                path = self._path(key)
-                path.parent.mkdir(exist_ok=True)
-                write_whole(path, json.dumps({"key": key, "check": digest(text)}) + "\n" + text)
-                self.measured += 1
-            except OSError as error:
-                self.off = f"{self.folder} cannot be written: {error.strerror}"
-                return
+        try:
+            text = _Writer().text(result)
+        except _Uncacheable:
+            return
+        try:
+            path = self._path(key)
+            path.parent.mkdir(exist_ok=True)
+            write_whole(path, json.dumps({"key": key, "check": digest(text)}) + "\n" + text)
+            self.measured += 1
+        except OSError as error:
+            self.off = f"{self.folder} cannot be written: {error.strerror}"
 
     def _path(self, key: str) -> Path:
         name = digest(key)
@@ -115,33 +107,36 @@ class Cache:
 
 
 def cached(measure: Callable[P, R]) -> Callable[P, R]:
-    """A measurement that looks on disk first, where its checkpoint has a cache; it says in ``about`` that it did.
+    """A measurement of one state of the model, that looks on disk first where its checkpoint has a cache.
 
-    Its first argument is an experiment or a checkpoint. Arguments that have no text of their own (a tensor, a
-    generator) make it measure.
+    Its first argument is an experiment or a checkpoint. What was read says so in ``about``. Arguments that have no text
+    of their own (a tensor, a generator) make it measure.
     """
     signature = inspect.signature(measure)
 
     @wraps(measure)
     def measured(*args: P.args, **kwargs: P.kwargs) -> R:
-        first: Any = args[0] if args else None
-        cache = getattr(getattr(first, "checkpoint", first), "trusted_cache", None)
-        if cache is None:
-            return measure(*args, **kwargs)
-        try:
-            bound = signature.bind(*args, **kwargs)
-        except TypeError:
-            return measure(*args, **kwargs)  # which says what is missing
-        bound.apply_defaults()
-        try:
-            key = _key(measure, first, dict(list(bound.arguments.items())[1:]))
-        except _Uncacheable:
-            return measure(*args, **kwargs)
-        found: R | None = cache.find(key)
-        if found is None:
-            found = measure(*args, **kwargs)
-            cache.keep(key, found)
-        return found
+        first: Any = args[0] if args else kwargs.get("experiment", kwargs.get("checkpoint"))
+        checkpoint = getattr(first, "checkpoint", first)
+        if not hasattr(checkpoint, "measuring"):
+            return measure(*args, **kwargs)  # which says what was expected
+        with checkpoint.measuring() as look:
+            if look.cache is None:
+                return measure(*args, **kwargs)
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError:
+                return measure(*args, **kwargs)  # which says what is missing
+            bound.apply_defaults()
+            try:
+                key = _key(measure, first, look.digest, dict(list(bound.arguments.items())[1:]))
+            except _Uncacheable:
+                return measure(*args, **kwargs)
+            stored: R | None = look.cache.find(key)
+            if stored is None:
+                stored = measure(*args, **kwargs)
+                look.cache.keep(key, stored)
+            return stored
 
     return measured
 
@@ -152,20 +147,19 @@ def result_type(kind: type[R]) -> type[R]:
     return kind
 
 
-def _key(measure: Callable[..., Any], first: Any, arguments: Mapping[str, Any]) -> str:
-    import torch
-
+def _key(measure: Callable[..., Any], first: Any, state: str, arguments: Mapping[str, Any]) -> str:
+    """All that a number depends on, and the state of the model that it belongs to: a probe of the loaded one."""
     checkpoint = getattr(first, "checkpoint", first)
     parts = {
         "format": FORMAT,
         "measure": f"{measure.__module__}.{measure.__qualname__}",
         "code": provenance.own_code(),
         "versions": provenance.versions(),
-        "checkpoint": [checkpoint.name, checkpoint.fingerprint, checkpoint.known.settings],
+        "checkpoint": [checkpoint.name, checkpoint.fingerprint, checkpoint.settings],
         "computed": [checkpoint.dtype, checkpoint.device.partition(":")[0]],
+        "state": state,
         "damage": checkpoint.damage,
         "bos": checkpoint.bos,
-        "matmul": torch.get_float32_matmul_precision(),
         "data": None if first is checkpoint else first.about(seed=first.seed, population=first.data.population),
         "arguments": _Writer().text(arguments),
     }

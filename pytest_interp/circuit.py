@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from pytest_interp.errors import NotApplicable, nearest
@@ -41,6 +42,9 @@ class Role:
     writes: str = ""
     sign: int = 1
     bounds: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _freeze(self, "bounds")
 
     def bound(self, quantity: str, head: Head | None) -> Mapping[str, Any]:
         """The bound that the file sets on a quantity, for one head or for the role; empty if none."""
@@ -82,6 +86,9 @@ class Circuit:
     found: Mapping[str, Any] = field(default_factory=dict)
     expected_failures: tuple[ExpectedFailure, ...] = ()
     path: str = ""
+
+    def __post_init__(self) -> None:
+        _freeze(self, "roles", "random_tokens", "found")
 
     @property
     def heads(self) -> frozenset[Head]:
@@ -126,3 +133,15 @@ class Circuit:
     def role_of(self, head: Head) -> Role | None:
         """The first role of the task that lists this head."""
         return next((role for role in self.roles.values() if head in role.heads), None)
+
+
+def _freeze(value: Role | Circuit, *names: str) -> None:
+    """Makes tables read-only: all claims of a session share them."""
+    for name in names:
+        object.__setattr__(value, name, _read_only(getattr(value, name)))
+
+
+def _read_only(table: Any) -> Any:
+    if not isinstance(table, Mapping):
+        return table
+    return MappingProxyType({name: _read_only(item) for name, item in table.items()})

@@ -25,10 +25,6 @@ class NotApplicable(InterpError):
     """
 
 
-class NotOnDisk(InterpError):
-    """A measurement that was to be recalled has to be made; caught where it is."""
-
-
 class ClaimFailed(InterpError, AssertionError):
     """A claim that was refuted or could not be decided; the message says what was seen."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -189,20 +188,12 @@ class _Lab:
 
     def _false_of(self, partner: Mapping[Head, Head]) -> bool | None:
         """Whether the claim, asked of the others in the undamaged model, is refuted; None where it cannot be asked."""
-        with self._circuit(partner):
+        circuit = self.checkpoint.circuit
+        with self.checkpoint.claiming(circuit.renamed(partner) if circuit else None):
             trial = self.body.naming(partner).run()
         if trial.records and heads_of(trial.records) == heads_of(self.records[: len(trial.records)]):
             return None
         return trial.seen == "killed"
-
-    @contextmanager
-    def _circuit(self, partner: Mapping[Head, Head]) -> Iterator[None]:
-        circuit = self.checkpoint.circuit
-        self.checkpoint.circuit = circuit.renamed(partner) if circuit else None
-        try:
-            yield
-        finally:
-            self.checkpoint.circuit = circuit
 
     def _partners(self, *, within_groups: bool) -> Iterator[dict[Head, Head]]:
         """Ways to exchange the heads with others of their layers: of one head nearly all, else a few drawn ones."""

@@ -47,12 +47,6 @@ def cache_of(config: pytest.Config) -> Cache | None:
     return config.stash[_cache]
 
 
-def never_loaded(config: pytest.Config) -> list[str]:
-    """The checkpoints of whose weights nobody had need."""
-    loaded = config.stash.get(_loaded, {})
-    return [name for name, model in loaded.items() if not isinstance(model, Unavailable) and not model.loaded]
-
-
 @pytest.fixture(scope="session")
 def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
     """The model with weights that a claim is judged on: loaded once, frozen, in eval mode, preflighted.
@@ -80,7 +74,7 @@ def _load(config: pytest.Config, target: Target) -> Checkpoint:
     if name not in loaded:
         # One large model at a time; the planted ones are small.
         for other in [other for other, model in loaded.items() if isinstance(model, Checkpoint)]:
-            if loaded[other].loaded and loaded[other].spec.kind != "planted":
+            if loaded[other].spec.kind != "planted":
                 del loaded[other]
         options = options_of(config)
         _share_threads()
@@ -98,29 +92,25 @@ def _load(config: pytest.Config, target: Target) -> Checkpoint:
     if isinstance(loaded[name], Unavailable):
         pytest.skip(f"{NOT_CHECKED}{name}: {loaded[name]}")
     checkpoint: Checkpoint = loaded[name]
-    checkpoint.circuit = target.circuit
-    checkpoint.bos = _bos(options_of(config), target)
+    checkpoint.claimed(target.circuit, bos=_bos(options_of(config), target))
     for head in sorted(target.circuit.listed) if target.circuit else ():
         checkpoint.check_head(head)
     return checkpoint
 
 
+def loaded_checkpoint(config: pytest.Config, name: str) -> Checkpoint | None:
+    """The checkpoint of that name, where a claim has had it loaded."""
+    model = config.stash.get(_loaded, {}).get(name)
+    return None if isinstance(model, Unavailable) else model
+
+
 def _opened(spec: CheckpointSpec, options: Options, cache: Cache | None) -> Checkpoint:
-    """The model, loaded and preflighted; where a cache knows it from an earlier run, once somebody asks for it."""
-    from pytest_interp.checkpoints.boot import device_of
+    """The model, loaded and preflighted."""
     from pytest_interp.checkpoints.checkpoint import Checkpoint
-    from pytest_interp.checkpoints.known import place_of, recall, remember
     from pytest_interp.checkpoints.preflight import preflight
 
-    device, dtype = device_of(options.interp_device), options.interp_dtype
-    kept = None if cache is None or cache.off else cache.folder
-    place = place_of(kept, spec, device, dtype) if kept else None
-    model = Checkpoint(spec, device=device, dtype=dtype, known=recall(place) if place else None)
-    if model.loaded:
-        preflight(model)
-        # Files that changed meanwhile, or came only now, are not those that were loaded.
-        if kept and place and place == place_of(kept, spec, device, dtype):
-            remember(place, model.known)
+    model = Checkpoint(spec, device=options.interp_device, dtype=options.interp_dtype)
+    preflight(model)
     model.cache = cache
     return model
 

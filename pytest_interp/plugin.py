@@ -149,6 +149,28 @@ def _conditions(options: Options) -> list[str]:
     return [f"interp: {choices}, {options.interp_prompts} prompts", f"interp: {versions}"]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tells the controller of pytest-xdist what a worker read from the cache, and what it measured."""
+    config: Any = session.config
+    if hasattr(config, "workeroutput"):
+        from pytest_interp.fixtures import cache_of
+
+        cache = cache_of(config)
+        config.workeroutput["interp_cache"] = [cache.read, cache.measured, cache.off] if cache else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Adds up what the workers of pytest-xdist say of the cache."""
+    from pytest_interp.fixtures import cache_of
+
+    cache, counts = cache_of(node.config), getattr(node, "workeroutput", {}).get("interp_cache")
+    if cache and counts:
+        cache.read, cache.measured = cache.read + counts[0], cache.measured + counts[1]
+        cache.off = cache.off or counts[2]
+
+
 def _is_claim(report: Any) -> bool:
     return any(key == PROPERTY for key, _ in getattr(report, "user_properties", ()))
 
@@ -158,7 +180,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     reports = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "when")]
     if not any(_is_claim(report) for report in reports):
         return
-    from pytest_interp.fixtures import cache_of, never_loaded, options_of
+    from pytest_interp.fixtures import cache_of, options_of
     from pytest_interp.report.records import save
     from pytest_interp.report.terminal import outcomes_of, run_again, summarise
 
@@ -170,10 +192,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
                 terminalreporter.write_line(line)
         for row in lines:
             terminalreporter.write_line(row.text, **row.markup)
-        cache = cache_of(config)
-        if cache and (cache.off or not getattr(config.option, "numprocesses", None)):  # workers count for themselves
-            spared = ", ".join(never_loaded(config))
-            terminalreporter.write_line(f"interp: {cache.said}{f'; not loaded: {spared}' if spared else ''}")
+        if cache := cache_of(config):
+            terminalreporter.write_line(f"interp: {cache.said}")
     if path := options_of(config).interp_records:
         save(config.invocation_params.dir / path, outcomes_of(reports))
     for title, texts in run_again(reports, verbose=terminalreporter.verbosity > 0).items():

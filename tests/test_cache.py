@@ -12,7 +12,6 @@ from pytest_interp import Checkpoint, CheckpointSpec, Experiment, assert_logit_d
 from pytest_interp.cache import Cache
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.damage import Damage, damaged
-from pytest_interp.errors import NotOnDisk
 from pytest_interp.heads import Head
 from pytest_interp.measure import (
     backup_effect,
@@ -91,7 +90,6 @@ def passes(checkpoint, monkeypatch):
 )
 def test_what_is_read_is_what_was_measured_bit_for_bit(experiment, monkeypatch, measure):
     first = measure(experiment)
-    experiment.checkpoint.cache.settle(clean=True)
     experiment.checkpoint.memo.clear()
     count = passes(experiment.checkpoint, monkeypatch)
     again = measure(experiment)
@@ -114,43 +112,39 @@ def test_the_control_on_random_weights_is_read_too(experiment, monkeypatch):
 
     draws, draw = [], damage._draw_anew
     monkeypatch.setattr(damage, "_draw_anew", lambda *a: draws.append(1) or draw(*a))
-    first, cache = controls(), experiment.checkpoint.cache
+    first = controls()
     assert len(draws) == 2
     assert experiment.checkpoint.disturbed() == []
-    cache.settle(clean=True)
     experiment.checkpoint.memo.clear()
     count = passes(experiment.checkpoint, monkeypatch)
     assert controls() == first
-    assert (len(draws), count) == (2, [])
+    assert count == []
     assert abs(first[0][1]) < 1 < logit_diff(experiment).value
     assert first[0][1] != first[1][1]
 
 
-def test_what_cannot_be_recalled_whole_is_measured_whole(experiment, monkeypatch):
-    """A question of which a part is on disk: no number of the undamaged model gets among those of the damaged."""
+def test_no_number_of_a_damaged_model_gets_among_those_of_the_whole_one(experiment):
     checkpoint, seed = experiment.checkpoint, Damage("random", seed=0)
     with damaged(checkpoint, seed, on_disk=True):
-        first, second = logit_diff(experiment).value, logit_diff(experiment, run="abc").value
-        checkpoint.cache._open.popitem()  # as if the second had never been written
-    checkpoint.cache.settle(clean=True)
-    own = logit_diff(experiment).value, logit_diff(experiment, run="abc").value
-    with checkpoint.recalling(repr(seed)):
-        assert logit_diff(experiment).value == first
-        with pytest.raises(NotOnDisk):
-            logit_diff(experiment, run="abc")
-        with pytest.raises(NotOnDisk):
-            checkpoint.w_u()
+        broken = logit_diff(experiment).value
+    own = logit_diff(experiment).value
+    assert (checkpoint.cache.read, checkpoint.cache.measured) == (0, 2)
     with damaged(checkpoint, seed, on_disk=True):
-        assert (logit_diff(experiment).value, logit_diff(experiment, run="abc").value) == (first, second)
-    assert (logit_diff(experiment).value, logit_diff(experiment, run="abc").value) == own
+        assert logit_diff(experiment).value == broken
+    assert logit_diff(experiment).value == own
+    assert checkpoint.cache.read == 2
     with damaged(checkpoint, seed):
-        assert checkpoint.trusted_cache is None
+        assert not uses_cache(checkpoint)
     assert checkpoint.damage == ""
+
+
+def uses_cache(checkpoint):
+    with checkpoint.measuring() as look:
+        return look.cache is not None
 
 
 def test_it_says_that_it_was_read(experiment):
     assert "cached" not in logit_diff(experiment).about
-    experiment.checkpoint.cache.settle(clean=True)
     assert logit_diff(experiment).about["cached"] is True
 
 
@@ -166,14 +160,12 @@ def test_it_says_that_it_was_read(experiment):
 )
 def test_another_question_has_another_key(experiment, other):
     logit_diff(experiment)
-    experiment.checkpoint.cache.settle(clean=True)
     other(experiment)
     assert experiment.checkpoint.cache.read == 0
 
 
 def test_another_precision_has_another_key(checkpoint, folder):
     logit_diff(experiment_of(checkpoint))
-    checkpoint.cache.settle(clean=True)
     exact = Checkpoint(known_specs()["planted-ioi"], dtype="float64")
     exact.cache = Cache(folder)
     logit_diff(experiment_of(exact))
@@ -184,7 +176,6 @@ def test_another_precision_has_another_key(checkpoint, folder):
 
 
 def measured_again(experiment):
-    experiment.checkpoint.cache.settle(clean=True)
     before = experiment.checkpoint.cache.read
     logit_diff(experiment)
     return experiment.checkpoint.cache.read == before
@@ -223,7 +214,6 @@ def test_another_version_of_a_library_has_another_key(experiment, monkeypatch):
 
 def test_a_cache_of_another_format_is_not_read(experiment, monkeypatch):
     logit_diff(experiment)
-    experiment.checkpoint.cache.settle(clean=True)
     monkeypatch.setattr("pytest_interp.cache.FORMAT", 99)
     assert measured_again(experiment)
 
@@ -231,22 +221,21 @@ def test_a_cache_of_another_format_is_not_read(experiment, monkeypatch):
 def test_hooks_and_changed_weights_bypass_it(experiment):
     checkpoint = experiment.checkpoint
     logit_diff(experiment)
-    checkpoint.cache.settle(clean=True)
     bridge = checkpoint._bridge
     bridge.blocks[1].hook_resid_pre.add_hook(lambda value, hook: value * 0)
-    assert checkpoint.trusted_cache is None
+    assert not uses_cache(checkpoint)
     bridge.reset_hooks()
     with checkpoint.weights(3, "o") as weight:
         weight.zero_()
-        assert checkpoint.trusted_cache is None
+        assert not uses_cache(checkpoint)
     with damaged(checkpoint, Damage("zeroed", (Head(3, 0),))):
-        assert checkpoint.trusted_cache is None
+        assert not uses_cache(checkpoint)
         broken = logit_diff(experiment).value
-    assert checkpoint.trusted_cache is checkpoint.cache
+    assert uses_cache(checkpoint)
     assert logit_diff(experiment).value != broken
     with torch.no_grad():
-        next(iter(bridge.parameters())).mul_(1.0)
-    assert checkpoint.trusted_cache is None
+        next(iter(bridge.parameters())).mul_(1.01)
+    assert not uses_cache(checkpoint)
 
 
 def test_a_bridge_of_the_user_is_measured_each_time(tokenizer, folder):
@@ -257,14 +246,12 @@ def test_a_bridge_of_the_user_is_measured_each_time(tokenizer, folder):
     made.cache = Cache(folder)
     for _ in range(2):
         logit_diff(experiment_of(made))
-        made.cache.settle(clean=True)
     assert entries(folder) == []
     assert made.cache.read == 0
 
 
 def test_arguments_without_a_text_are_measured(experiment, folder):
     head_patch_effect(experiment, (head for head in ["3.0"]))
-    experiment.checkpoint.cache.settle(clean=True)
     assert entries(folder) == []
 
 
@@ -380,12 +367,10 @@ def test_a_changed_library_turns_the_cache_off_and_says_so(claims_project, folde
 )
 def test_a_damaged_entry_is_measured_again_and_replaced(experiment, folder, damage):
     first = logit_diff(experiment)
-    experiment.checkpoint.cache.settle(clean=True)
     (path,) = entries(folder)
     whole = path.read_text()
     path.write_text(damage(whole))
     assert logit_diff(experiment).values == first.values
-    experiment.checkpoint.cache.settle(clean=True)
     assert path.read_text() == whole
     assert not list(folder.rglob("*.part"))
 
@@ -403,10 +388,9 @@ def test_a_folder_that_cannot_be_written_is_said_once(claims_project, tmp_path):
 def test_a_folder_that_goes_away_ends_the_cache_not_the_run(experiment, folder):
     import shutil
 
-    logit_diff(experiment)
     shutil.rmtree(folder)
     folder.write_text("")
-    experiment.checkpoint.cache.settle(clean=True)
+    assert logit_diff(experiment).values
     assert "cannot be written" in experiment.checkpoint.cache.said
     assert logit_diff(experiment).values
 
@@ -416,11 +400,25 @@ def test_a_run_says_what_it_read(claims_project, folder):
     arguments = ("--interp-cache", str(folder), "--interp-prompts", "24")
     result = claims_project.runpytest(*arguments)
     result.assert_outcomes(passed=4)
-    result.stdout.fnmatch_lines(["interp: cache *: * measurements read, ?* measured"])
+    result.stdout.fnmatch_lines(["interp: cache *: * measurements read from disk, ?* measured and kept"])
     result = claims_project.runpytest(*arguments)
     result.assert_outcomes(passed=4)
-    result.stdout.fnmatch_lines(["interp: cache *: * measurements read, 0 measured"])
+    result.stdout.fnmatch_lines(["interp: cache *: * measurements read from disk, 0 measured and kept"])
     assert (folder / "CACHEDIR.TAG").is_file()
+
+
+def test_workers_of_xdist_are_counted_together(claims_project, folder):
+    claims_project.makepyfile(test_it=CLAIM)
+    arguments = ("--interp-cache", str(folder), "--interp-prompts", "24")
+    alone = claims_project.runpytest(*arguments)
+    result = claims_project.runpytest(*arguments, "-n", "2")
+    result.assert_outcomes(passed=4)
+    (said,) = [line for line in alone.outlines if "measured and kept" in line]
+    read, measured = (int(said.split()[word]) for word in (3, 8))
+    assert (read, measured) != (0, 0)
+    result.stdout.fnmatch_lines(
+        [f"interp: cache *: {read + measured} measurements read from disk, 0 measured and kept"]
+    )
 
 
 def test_several_workers_write_at_once(tmp_path, folder):
@@ -431,7 +429,6 @@ def test_several_workers_write_at_once(tmp_path, folder):
         "cache = Cache(Path(sys.argv[1]))\n"
         "for i in range(300):\n"
         "    cache.keep(f'key {i % 20}', tuple(float(j) for j in range(500)))\n"
-        "    cache.settle(clean=True)\n"
     )
     folder.mkdir()
     workers = [subprocess.Popen([sys.executable, "-c", code, str(folder)]) for _ in range(3)]

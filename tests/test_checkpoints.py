@@ -302,29 +302,7 @@ def test_what_a_claim_left_behind_is_seen(fresh):
     assert fresh.disturbed() == []
 
 
-def test_weights_are_looked_at_where_somebody_had_the_model(tmp_path, monkeypatch):
-    from pytest_interp.checkpoints import guard
-
-    looks, total = [], guard._weight_sum
-    monkeypatch.setattr(guard, "_weight_sum", lambda bridge: looks.append(1) or total(bridge))
-    checkpoint = Checkpoint(known_specs()["planted-ioi"])
-    experiment = experiment_on(checkpoint)
-    checkpoint.state()
-    logit_diff(experiment)
-    assert checkpoint.disturbed() == []
-    before = len(looks)
-    for _ in range(3):
-        logit_diff(experiment)  # known by now
-        checkpoint.hook("z", 0)
-        assert checkpoint.disturbed() == []
-    assert len(looks) == before
-    for look in (checkpoint.w_u, lambda: checkpoint.run(torch.arange(2, 8)[None]), lambda: checkpoint._blocks):
-        look()
-        assert checkpoint.disturbed() == []
-    assert len(looks) == before + 3
-    checkpoint.w_o(3).data[0] += 1
-    assert checkpoint.disturbed() == ["changed weights"]
-    # Of a model that the user built others may have the weights in hand.
+def test_a_model_that_the_user_still_has_in_hand_is_looked_at_too(tmp_path):
     bridge = build_planted(RULES, tmp_path)
     mine = Checkpoint(CheckpointSpec("mine", loader=lambda: bridge, bos=True))
     assert mine.disturbed() == []
@@ -369,6 +347,39 @@ def test_a_loader_that_returns_the_damaged_model_again_is_refused(tmp_path):
     checkpoint = Checkpoint(CheckpointSpec("mine", loader=lambda: bridge, bos=True))
     checkpoint._bridge.blocks[3].attn.o.weight.data.zero_()
     with pytest.raises(UsageError, match="return a new model each time"):
+        checkpoint.load()
+
+
+def change_weights(source):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(source / "model.safetensors")
+    save_file({name: 1.01 * weight for name, weight in weights.items()}, source / "model.safetensors", {"format": "pt"})
+
+
+def change_configuration(source):
+    text = (source / "config.json").read_text()
+    assert "gelu_new" in text
+    (source / "config.json").write_text(text.replace("gelu_new", "relu"))
+
+
+def exchange_tokens(source):
+    text = json.loads((source / "tokenizer.json").read_text())
+    vocabulary = text["model"]["vocab"]
+    mary, paul = (next(word for word in vocabulary if name in word) for name in ("Mary", "Paul"))
+    vocabulary[mary], vocabulary[paul] = vocabulary[paul], vocabulary[mary]
+    (source / "tokenizer.json").write_text(json.dumps(text))
+
+
+@pytest.mark.parametrize("change", [change_weights, change_configuration, exchange_tokens])
+def test_files_that_change_during_a_run_are_refused(tmp_path, tokenizer, change):
+    source = tmp_path / "my-model"
+    random_gpt2(tokenizer).save_pretrained(source)
+    tokenizer.save_pretrained(source)
+    checkpoint = Checkpoint(CheckpointSpec("my-model", "directory", str(source)))
+    change(source)
+    what = "weights" if change is change_weights else "configuration or another tokenizer"
+    with pytest.raises(UsageError, match=f"my-model was loaded with other {what} than before: leave its files"):
         checkpoint.load()
 
 

@@ -62,12 +62,9 @@ def test_heads_with_a_role_on_random_tokens_are_no_controls(ioi):
     # Of layer 3 the circuit of the task leaves 3.3 alone.
     role = replace(circuit.roles["induction"], heads=(Head(3, 3),))
     assert draw_controls(planted, [Head(3, 0)], 3, 0) == [(Head(3, 3),)]
-    try:
-        planted.circuit = replace(circuit, random_tokens={"induction": role})
+    with planted.claiming(replace(circuit, random_tokens={"induction": role})):
         assert draw_controls(planted, [Head(3, 0)], 3, 0) == []
         assert all((Head(3, 3),) != drawn for drawn in draw_elsewhere(planted, [Head(2, 0)], 20, 0))
-    finally:
-        planted.circuit = circuit
 
 
 def test_other_names_and_a_random_model(ioi):

@@ -10,7 +10,6 @@ from conftest import _randomised, experiment_on, random_gpt2, random_llama, rand
 from pytest_interp import (
     Checkpoint,
     CheckpointSpec,
-    Experiment,
     Head,
     assert_ablation_effect,
     assert_attention,
@@ -562,10 +561,3 @@ def test_grouped_heads_trade_biases_with_their_group(qwen2_like):
     with damaged(qwen2_like, Damage("exchanged", tuple(first), partner)):
         assert torch.equal(qwen2_like.value_bias(1), before.flip(0))
     assert torch.equal(qwen2_like.value_bias(1), before)
-
-
-def test_an_experiment_of_a_checkpoint_that_is_only_known_wakes_it(tokenizer, gpt2_like):
-    checkpoint = Checkpoint(gpt2_like.spec, known=gpt2_like.known)
-    assert not checkpoint.loaded
-    close(checkpoint.value_bias(0), gpt2_like.value_bias(0), bound=1e-5)
-    assert isinstance(experiment_on(checkpoint, n=8), Experiment)

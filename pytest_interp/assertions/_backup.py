@@ -24,6 +24,7 @@ from pytest_interp.assertions._core import (
     where,
     with_evidence,
 )
+from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.verdict.bound import Bound
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine.interventions import Ablation
 
 
+@in_one_state
 def assert_backup_heads(
     experiment: Experiment,
     knocked_out: HeadLike | Iterable[HeadLike],
@@ -113,6 +115,7 @@ def assert_backup_heads(
     return conclude(with_evidence(replace(verdict, notes=notes, details=details), question, controls), subject)
 
 
+@in_one_state
 def assert_self_repair(
     experiment: Experiment,
     knocked_out: HeadLike | Iterable[HeadLike],

@@ -25,6 +25,7 @@ from pytest_interp.assertions._core import (
     where,
     with_evidence,
 )
+from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.measurement import Measurement
@@ -38,6 +39,7 @@ MANY = 8
 """Heads up to which what each adds to a circuit is measured on all prompts."""
 
 
+@in_one_state
 def assert_faithfulness(
     experiment: Experiment,
     circuit: CircuitLike | None = None,
@@ -97,6 +99,7 @@ def assert_faithfulness(
     return conclude(with_evidence(replace(verdict, controls=checks), question, controls), subject)
 
 
+@in_one_state
 def assert_completeness(
     experiment: Experiment,
     circuit: CircuitLike | None = None,
@@ -133,6 +136,7 @@ def assert_completeness(
     return answer(question, controls)
 
 
+@in_one_state
 def assert_minimality(
     experiment: Experiment,
     head: HeadLike,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
 from pytest_interp.assertions._demands import Demands
 from pytest_interp.assertions._members import HeadSet
-from pytest_interp.errors import NotApplicable, NotOnDisk, UsageError, nearest
+from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.heads import Head, KVHead, names_of
 from pytest_interp.measurement import Measurement, paired_difference
 from pytest_interp.verdict.bound import Bound
@@ -184,10 +183,7 @@ def _renamed(on: Any) -> Any:
 def _on_random_weights(question: Question[Any], seed: int) -> Measurement:
     from pytest_interp.checkpoints.damage import Damage, damaged
 
-    damage = Damage("random", seed=seed)
-    with suppress(NotOnDisk), question.checkpoint.recalling(repr(damage)):
-        return question.of(question.heads)
-    with damaged(question.checkpoint, damage, on_disk=True):
+    with damaged(question.checkpoint, Damage("random", seed=seed), on_disk=True):
         try:
             return question.of(question.heads)
         except UsageError as error:  # numbers that are not finite

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Unpack
 
 from pytest_interp.assertions._core import CONTROLS, BoundArgs, Controls, Demands, Question, answer, where
+from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, HeadLike, as_head, as_heads
 from pytest_interp.measurement import Measurement
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _CHEAP = 10**12  # multiply-adds up to which every head of the model is looked at, some twenty seconds on two cores
 
 
+@in_one_state
 def assert_copy_score(
     checkpoint: Checkpoint,
     head: HeadLike,
@@ -61,6 +63,7 @@ def assert_copy_score(
     return answer(Question(checkpoint, measure, demands, subject, as_heads(head), everywhere=everyone), controls)
 
 
+@in_one_state
 def assert_prompt_copy_score(
     experiment: Experiment,
     head: HeadLike,
@@ -97,6 +100,7 @@ def assert_prompt_copy_score(
     return answer(Question(experiment, measure, demands, subject, as_heads(head)), controls)
 
 
+@in_one_state
 def assert_ov_eigenvalue_score(
     checkpoint: Checkpoint,
     head: HeadLike,

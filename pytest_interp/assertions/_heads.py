@@ -23,6 +23,7 @@ from pytest_interp.assertions._core import (
     require_capability,
     where,
 )
+from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.heads import Head, HeadLike, as_head, as_heads, names_of
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.verdict.judge import Verdict
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pytest_interp.table import Table
 
 
+@in_one_state
 def assert_head_patch_effect(
     experiment: Experiment,
     heads: HeadLike | Iterable[HeadLike],
@@ -87,6 +89,7 @@ def assert_head_patch_effect(
     return answer(Question(experiment, measure, demands, subject, named, shared, sets=sets), controls)
 
 
+@in_one_state
 def assert_attention(
     experiment: Experiment,
     head: HeadLike,
@@ -133,13 +136,14 @@ def assert_attention(
         f"{kind} of {as_head(head)} from {at} to {to}{less}{bias_text(value_bias, 'removed')} on {where(experiment)}"
     )
     checkpoint = experiment.checkpoint
-    asked = not weighted and not in_trial() and checkpoint.loaded  # weights are not loaded for a caveat alone
+    asked = not weighted and not in_trial()
     moves = not asked or checkpoint.moves_anything(checkpoint.check_head(as_head(head)))
     caveats = () if moves else (f"{as_head(head)} moves nothing: its values or output weights are 0",)
     question = Question(experiment, measure, demands, subject, as_heads(head), everywhere=everywhere, caveats=caveats)
     return answer(question, controls)
 
 
+@in_one_state
 def assert_direct_logit_attribution(
     experiment: Experiment,
     heads: HeadLike | Iterable[HeadLike],
@@ -179,6 +183,7 @@ def assert_direct_logit_attribution(
     return answer(question, controls)
 
 
+@in_one_state
 def assert_attention_write_correlation(
     experiment: Experiment,
     head: HeadLike,
@@ -217,6 +222,7 @@ def assert_attention_write_correlation(
     return answer(Question(experiment, measure, demands, subject, as_heads(head), notes=notes), controls)
 
 
+@in_one_state
 def assert_detector_score(
     experiment: Experiment, head: HeadLike, kind: Detector, *, controls: Controls = CONTROLS, **bound: Unpack[BoundArgs]
 ) -> Verdict:

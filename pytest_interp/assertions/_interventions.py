@@ -25,6 +25,7 @@ from pytest_interp.assertions._core import (
     where,
     with_evidence,
 )
+from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.verdict.bound import Bound
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from pytest_interp.measure.path_patching import Into, MLPs
 
 
+@in_one_state
 def assert_patch_effect(
     experiment: Experiment,
     site: Stream,
@@ -91,6 +93,7 @@ def assert_patch_effect(
     return conclude(with_evidence(replace(verdict, controls=checks), question, controls), subject)
 
 
+@in_one_state
 def assert_path_patch_effect(
     experiment: Experiment,
     senders: HeadLike | Iterable[HeadLike],
@@ -151,6 +154,7 @@ def assert_path_patch_effect(
     return answer(question, controls)
 
 
+@in_one_state
 def assert_ablation_effect(
     experiment: Experiment,
     heads: HeadLike | Iterable[HeadLike],
@@ -197,6 +201,7 @@ def assert_ablation_effect(
     return answer(Question(experiment, measure, demands, subject, named), controls)
 
 
+@in_one_state
 def assert_flips(
     experiment: Experiment, corruption: str, *, controls: Controls = 0, **bound: Unpack[BoundArgs]
 ) -> Verdict:

@@ -20,6 +20,7 @@ from pytest_interp.assertions._core import (
     where,
     with_evidence,
 )
+from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.table import Table, name_of
 from pytest_interp.verdict.judge import Verdict, judge
 from pytest_interp.verdict.limits import chance_caveat
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine.metric import Metric
 
 
+@in_one_state
 def assert_next_token(
     experiment: Experiment,
     metric: Metric | str = "log_prob",
@@ -56,6 +58,7 @@ def assert_next_token(
     return answer(Question(experiment, lambda on, _: next_token(on, metric, run=run), demands, subject), controls)
 
 
+@in_one_state
 def assert_top_k(
     experiment: Experiment,
     k: int = 1,
@@ -85,6 +88,7 @@ def assert_top_k(
     return answer(question, controls)
 
 
+@in_one_state
 def assert_loss(
     experiment: Experiment, *, run: str = "clean", controls: Controls = 0, **bound: Unpack[BoundArgs]
 ) -> Verdict:
@@ -106,6 +110,7 @@ def assert_loss(
     return answer(Question(experiment, lambda on, _: loss(on, run=run), demands, subject, caveats=caveats), controls)
 
 
+@in_one_state
 def assert_logit_lens(
     experiment: Experiment,
     layer: int,
@@ -143,6 +148,7 @@ def assert_logit_lens(
     return _layer_claim(experiment, sweep, (layer, site), demands, subject, controls)
 
 
+@in_one_state
 def assert_component_attribution(
     experiment: Experiment,
     layer: int | Literal["start"],

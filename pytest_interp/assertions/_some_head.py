@@ -13,6 +13,7 @@ from pytest_interp.assertions._core import (
     conclude,
     where,
 )
+from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, names_of
 from pytest_interp.measurement import quote
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
 
 
+@in_one_state
 def assert_some_head(
     experiment: Experiment,
     *,

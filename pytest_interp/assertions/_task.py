@@ -23,6 +23,7 @@ from pytest_interp.assertions._core import (
 from pytest_interp.assertions._core import (
     control as control_of,
 )
+from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, HeadLike, names_of
 from pytest_interp.measurement import Measurement, Population
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine.interventions import Ablation
 
 
+@in_one_state
 def assert_logit_diff(
     experiment: Experiment,
     *,
@@ -78,6 +80,7 @@ def assert_logit_diff(
     return answer(question, controls)
 
 
+@in_one_state
 def assert_accuracy(
     experiment: Experiment, *, run: str = "clean", controls: Controls = 0, **bound: Unpack[BoundArgs]
 ) -> Verdict:

@@ -16,14 +16,14 @@ from pytest_interp.checkpoints.blocks import Blocks
 from pytest_interp.checkpoints.boot import boot, device_of
 from pytest_interp.checkpoints.guard import Guarded
 from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
-from pytest_interp.checkpoints.known import Known
 from pytest_interp.checkpoints.memory import budget_of, bytes_of_row
-from pytest_interp.checkpoints.preflight import preflight
 from pytest_interp.checkpoints.prepared import Prepared, Resumed
 from pytest_interp.checkpoints.sites import Sites
 from pytest_interp.checkpoints.spec import CheckpointSpec
-from pytest_interp.checkpoints.weights import Weights
+from pytest_interp.checkpoints.state import configuration_of, meaning_of
+from pytest_interp.checkpoints.weights import Shape, Weights
 from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.files import digest
 from pytest_interp.heads import Head, KVHead
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ class Checkpoint(Guarded, Weights, Sites):
         fingerprint: hash of its weights as loaded.
         parity: largest difference of logits (up to a constant) between the raw model where there is one, the bridge,
             and the bridge in compatibility mode.
-        known: all that loading showed; that of an earlier run stands in for the model until somebody asks for it.
+        settings: hash of its configuration, and of what its tokenizer makes of a text.
+        device: where its weights are.
+        dtype: their precision.
         budget: how many bytes the activations of a batch of patched passes may take.
     """
 
@@ -65,59 +67,69 @@ class Checkpoint(Guarded, Weights, Sites):
         *,
         device: str = "auto",
         dtype: str = "float32",
-        known: Known | None = None,
     ) -> None:
-        self.spec, self.name, self.circuit = spec, spec.name, circuit
-        self.bos, self.fingerprint = spec.bos, ""
+        self.spec, self.name = spec, spec.name
+        self._circuit, self._bos = circuit, spec.bos
+        self.fingerprint = self.settings = ""
         self.device, self.dtype = device_of(device), dtype
         self.budget = 0
         self._drive: Blocks | None = None
         super().__init__()
-        if known is None:
-            self.load()
-        else:
-            self._know(known)
+        self.load()
 
     def __repr__(self) -> str:
         return f"<Checkpoint {self.name} {self.fingerprint}>"
+
+    @property
+    def circuit(self) -> Circuit | None:
+        """The roles that are asserted on it; None where there is no circuit file."""
+        return self._circuit
+
+    @property
+    def bos(self) -> bool:
+        """Whether BOS stands before each prompt on it."""
+        return self._bos
+
+    def claimed(self, circuit: Circuit | None, *, bos: bool) -> None:
+        """Sets which circuit is asserted on it, and the BOS choice that its heads were found with."""
+        self._circuit, self._bos = circuit, bos
+
+    @contextmanager
+    def claiming(self, circuit: Circuit | None) -> Iterator[None]:
+        """Another circuit is asserted on it meanwhile."""
+        before, self._circuit = self._circuit, circuit
+        try:
+            yield
+        finally:
+            self._circuit = before
 
     def load(self) -> None:
         """Boots the model from its source; called again when a claim has damaged it."""
         self._drive = None
         self.release()
-        bridge, fingerprint, parity, self._shifts = boot(self.spec, self.device, self.dtype)
-        found = Known.of(bridge, fingerprint, parity)
-        if self.fingerprint and (self.fingerprint, self.known.settings) != (fingerprint, found.settings):
+        bridge, fingerprint, self.parity, self._shifts = boot(self.spec, self.device, self.dtype)
+        settings = digest(f"{configuration_of(bridge)} {meaning_of(bridge.tokenizer)}")
+        if self.fingerprint and (self.fingerprint, self.settings) != (fingerprint, settings):
             what = "weights" if self.fingerprint != fingerprint else "configuration or another tokenizer"
             raise UsageError(
                 f"{self.name} was loaded with other {what} than before: leave its files as they are during a run; in a "
                 "loader, return a new model each time, not a changed one"
             )
-        self._know(found)
+        self.fingerprint, self.settings = fingerprint, settings
+        self._describe(bridge)
         self._drive = Blocks(bridge, self.dtype)
         self.begin(bridge)
 
-    def wake(self) -> None:
-        """Boots the model that was only known until now, and checks it as any other."""
-        # Whoever asked may be in the middle of a measurement, or have drawn half of its numbers.
-        with torch.inference_mode(mode=False), torch.random.fork_rng(devices=[]):
-            try:
-                self.load()
-                preflight(self)
-            except BaseException:
-                self.release()
-                raise
-
-    def _know(self, known: Known) -> None:
-        self.known, self.fingerprint, self.parity = known, known.fingerprint, known.parity
-        self.device, self.dtype, self.shape = known.device, known.dtype, known.shape
-        self._d_mlp = known.d_mlp
-        self.sites, self.tokenizer, self._normed = frozenset(known.sites), known.tokenizer, known.normed
+    def _describe(self, bridge: Any) -> None:
+        """Sets what is read off a bridge. One that the user built has its own place and precision."""
+        weights, cfg = next(bridge.parameters()), bridge.cfg
+        self.device, self.dtype = str(weights.device), str(weights.dtype).removeprefix("torch.")
+        self.shape, self._d_mlp, self._normed = Shape.of(cfg), cfg.d_mlp or 0, bool(cfg.normalization_type)
+        self.sites, self.tokenizer = frozenset(bridge.hook_dict), bridge.tokenizer
         self.budget = self.budget or budget_of(self.device)
 
     @property
     def _blocks(self) -> Blocks:
-        self._bridge  # noqa: B018  # whoever drives the blocks has the model
         assert self._drive is not None
         return self._drive
 
@@ -173,11 +185,12 @@ class Checkpoint(Guarded, Weights, Sites):
     def prepare(self, tokens: Int[Tensor, "row pos"], keep: Sequence[str] = ()) -> Prepared:
         """What an unedited pass leaves for others to start from, and activations by hook name.
 
-        Only these and the logits where hooks of others are attached.
+        Only these and the logits where the model is not as it was loaded: its blocks may do something else.
         """
-        if self.attached:
-            logits, kept = self.run(tokens, keep=keep)
-            return Prepared((), logits, {}, "whole", kept)
+        with self.measuring() as look:
+            if look.foreign:
+                logits, kept = self.run(tokens, keep=keep)
+                return Prepared((), logits, {}, "whole", kept)
         return self._blocks.prepare(tokens.to(self.device), lambda names: self.run(tokens, keep=names), keep)
 
     def again(self, prepared: Prepared, hooks: Sequence[str]) -> Mapping[str, Tensor]:

@@ -1,106 +1,128 @@
-"""What can be left behind on a model: hooks, changed weights, another mode. Fast enough to look after every claim."""
+"""Whether a model is as it was loaded; what was measured of it is kept only while it is.
+
+Whoever has a claim in hand can change the model and change it back. So what is kept belongs to a state: before each
+measurement the model is looked at, and a number of another state is neither read nor kept.
+"""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import torch
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from pytest_interp.checkpoints.memory import Memo
+from pytest_interp.checkpoints.process import Functions, Process
 from pytest_interp.checkpoints.spec import CheckpointSpec
-from pytest_interp.errors import NotOnDisk
+from pytest_interp.checkpoints.state import Outputs, State, changes, fixed_prompts, outputs_of, state_of
 
 if TYPE_CHECKING:
     from pytest_interp.cache import Cache
 
 
-class State(NamedTuple):
-    """A model at one moment: how many hooks it carries, a sum over the bits of its weights, and its mode."""
+@dataclass(frozen=True)
+class Look:
+    """What was seen of a model before a measurement.
 
-    hooks: int
-    weights: int
-    training: bool
+    Attributes:
+        memo: what was computed in this state; empty, to be forgotten, where it is not the state that others measure.
+        cache: measurements on disk; None where they must not be used.
+        foreign: whether it is in a state that nobody announced, so that only whole passes are surely right.
+        digest: of the state, for the names of measurements on disk.
+    """
+
+    memo: Memo
+    cache: Cache | None
+    foreign: bool
+    digest: str
 
 
 class Guarded:
     """A model of which it is known whether it is as it was loaded, and what was measured of it as long as it is.
 
     Attributes:
-        memo: measured activations, the last GB of them; emptied when the weights change.
+        memo: measured activations, the last GB of them; they belong to the state that the model was loaded in.
         cache: measurements on disk, where that was asked for.
         damage: what was done to the weights, where its measurements are on disk too; else empty.
     """
 
     spec: CheckpointSpec
+    dtype: str
 
     def __init__(self) -> None:
         self.memo, self.damage = Memo(), ""
-        self._model: Any = None
         self.cache: Cache | None = None
-        self._weights: int | None = None
-        self._loaded: State | None = None
-        self._recalling = False
+        self._looks = threading.local()
         self.release()
 
-    def wake(self) -> None:
-        """Loads the model where it was only known until now."""
+    def load(self) -> None:
+        """Loads the model from its source."""
         raise NotImplementedError
 
     @property
     def _bridge(self) -> Any:
-        """The model. Whoever asks for it may change it: the guard looks at all weights afterwards.
-
-        Raises:
-            NotOnDisk: while measurements are only recalled.
-        """
-        if self._recalling:
-            raise NotOnDisk
-        if self._model is None:
-            self.wake()
-        self._weights = None
+        """The model."""
         return self._model
-
-    @property
-    def loaded(self) -> bool:
-        """Whether there is a model; not where all that was asked for stood on disk."""
-        return self._model is not None
 
     def release(self) -> None:
         """Lets go of the model and of all that was measured of it."""
         self.memo.clear()
         self._points: Mapping[str, Any] = {}
-        self._parameters: tuple[Any, ...] = ()
-        self._modules: tuple[Any, ...] = ()
-        self._versions, self._weights, self._summed = 0, None, 0
-        if self._model is not None:
-            self._model = None
-            gc.collect()
+        self._loaded: State | None = None
+        self._reference: State | None = None
+        self._model: Any = None
+        gc.collect()
 
     def begin(self, bridge: Any) -> None:
         """From here on this is the model, and changes of it are seen."""
         self._model, self._points = bridge, dict(bridge.hook_dict)
-        self._parameters, self._modules = tuple(bridge.original_model.parameters()), tuple(bridge.modules())
-        self._loaded, self._versions = self.state(), versions(self._parameters)
+        place = next(bridge.parameters()).device
+        self._fixed_prompts = fixed_prompts(bridge.cfg.d_vocab, bridge.cfg.n_ctx).to(place)
+        self._functions, self._process = Functions(bridge), Process()
+        self._loaded = self._reference = self.state()
 
     @property
     def attached(self) -> list[str]:
         """The hook points that carry a hook; of a checkpoint's own passes none is left."""
         return [name for name, point in self._points.items() if point.fwd_hooks or point.bwd_hooks]
 
-    @property
-    def memory(self) -> Memo:
-        """The memo; an empty one while hooks are attached or parameters were changed in place, to be forgotten."""
-        pristine = not self.attached and versions(self._parameters) == self._versions
-        return self.memo if pristine else Memo()
+    # ---- what is kept
 
     @property
-    def trusted_cache(self) -> Cache | None:
-        """The measurements on disk, where this is the model that its name and its fingerprint say."""
-        known = self.spec.kind != "user" and self.memory is self.memo
-        return self.cache if known and self.cache and not self.cache.off else None
+    def is_measuring(self) -> bool:
+        """Whether this thread is within a measurement."""
+        return getattr(self._looks, "current", None) is not None
+
+    @contextmanager
+    def measuring(self) -> Iterator[Look]:
+        """One measurement: the model is looked at once, as it begins; what is computed belongs to what was seen."""
+        outer: Look | None = getattr(self._looks, "current", None)
+        if outer is not None:
+            yield outer
+            return
+        self._looks.current = self._look()
+        try:
+            yield self._looks.current
+        finally:
+            self._looks.current = None
+
+    def _look(self) -> Look:
+        now = self.state()
+        if self._reference is None:  # within damage, of which the first measurement is the model's
+            self._reference = now
+        assert self._loaded is not None
+        if not (now.same_apart_from_weights(self._loaded) and now.same_numbers(self._reference)):
+            return Look(Memo(), None, True, "")
+        usable = self.cache is not None and not self.cache.off and self.spec.kind != "user"
+        return Look(self.memo, self.cache if usable else None, False, now.digest)
+
+    @property
+    def memory(self) -> Memo:
+        """What was computed of the model as it is now."""
+        with self.measuring() as look:
+            return look.memo
 
     @contextmanager
     def scratch(self, damage: str = "") -> Iterator[None]:
@@ -109,82 +131,35 @@ class Guarded:
         Args:
             damage: what is done to the weights meanwhile, all of it: then its measurements on disk are used.
         """
-        kept = self.memo, self.cache, self.damage
+        saved = self.memo, self.cache, self.damage, self._reference
+        outer: Look | None = getattr(self._looks, "current", None)
         self.memo, self.cache, self.damage = Memo(), self.cache if damage else None, damage
+        self._reference = self._looks.current = None
         try:
             yield
         finally:
-            self.memo, self.cache, self.damage = kept
+            self.memo, self.cache, self.damage, self._reference = saved
+            self._looks.current = outer
 
-    @contextmanager
-    def recalling(self, damage: str) -> Iterator[None]:
-        """Measurements of this damage as they are on disk, without doing it: what needs the model raises NotOnDisk."""
-        with self.scratch(damage):
-            self._recalling = True
-            try:
-                yield
-            finally:
-                self._recalling = False
+    # ---- what is left behind
 
-    def state(self, *, whole: bool = False) -> State | None:
-        """Hooks, weights and mode, to compare a model before and after; takes 0.2 s for 163M weights.
+    def state(self) -> State:
+        """The model as it is now; takes a pass over two short prompts, and as long as its weights take to be read."""
+        return state_of(self._model, self._functions, self._outputs, self._loaded)
 
-        None while there is no model yet that could be disturbed.
+    def _outputs(self) -> Outputs:
+        return outputs_of(self._model, self._points, self._fixed_prompts)
 
-        Args:
-            whole: look at all weights though nobody asked for the model since, because somebody may have them in hand
-                (as always with a model that a user built).
-        """
-        if self._model is None:
-            return None
-        now = versions(self._parameters)
-        if self._weights is None or self._summed != now or whole or self.spec.kind == "user":
-            self._weights, self._summed = _weight_sum(self._model), now
-        return State(_hook_count(self._modules), self._weights, bool(self._model.training))
-
-    def disturbed(self, since: State | None = None, *, whole: bool = False) -> list[str]:
-        """What was left behind, since loading or since a :meth:`state`: hooks, changed weights, train mode."""
-        now = self.state(whole=whole)
+    def disturbed(self, since: State | None = None) -> list[str]:
+        """What was left behind, since loading or since a :meth:`state`, in words."""
         before = since or self._loaded
-        return changes(before, now) if before and now else []
+        return changes(before, self.state(), self.dtype) if before else []
 
-
-def changes(before: State, after: State) -> list[str]:
-    """What is different, in words."""
-    found = []
-    if extra := after.hooks - before.hooks:
-        found.append(f"{extra} hook{'s' if extra != 1 else ''} attached")
-    if after.weights != before.weights:
-        found.append("changed weights")
-    if after.training != before.training:
-        found.append(f"the model in {'train' if after.training else 'eval'} mode")
-    return found
-
-
-def versions(parameters: Iterable[Any]) -> int:
-    """A number that grows with each change of a parameter in place (not through ``.data``)."""
-    return sum(parameter._version for parameter in parameters)
-
-
-def _weight_sum(bridge: Any) -> int:
-    """An integer sum over the bits of all weights, weighted by row and by column: an exchange of either shows."""
-    kinds = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    total = 0
-    for parameter in bridge.original_model.parameters():
-        bits = parameter.detach().contiguous()
-        # Eight bytes at a time where a row can be cut so: no conversion is needed, and it is ten times as fast.
-        wide = bits.ndim and bits.shape[-1] * bits.element_size() % 8 == 0
-        bits = bits.view(torch.int64 if wide else kinds[bits.element_size()])
-        bits = bits.reshape(len(bits), -1) if bits.ndim else bits.reshape(1, 1)
-        for sums in (bits.sum(0, dtype=torch.int64), bits.sum(1, dtype=torch.int64)):
-            total += int((sums * torch.arange(1, len(sums) + 1, device=sums.device)).sum())
-    return total
-
-
-def _hook_count(modules: Iterable[Any]) -> int:
-    # transformers installs hooks of its own, once and for good, when outputs are first captured.
-    return sum(
-        not str(getattr(hook, "__module__", "")).startswith("transformers.")
-        for module in modules
-        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
-    )
+    def restore(self) -> str:
+        """Makes the model and the process what they were when it was loaded; says how."""
+        self._functions.restore()
+        self._process.restore()
+        if not self.disturbed():
+            return "all was put back"
+        self.load()
+        return "the model was loaded anew"

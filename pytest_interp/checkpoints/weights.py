@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pytest_interp.checkpoints.looks import handed_out
 from pytest_interp.checkpoints.value_bias import Shifts, ValueBias, check_value_bias
 from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head
@@ -52,11 +53,13 @@ class Weights:
     def _bridge(self) -> Any:
         raise NotImplementedError
 
+    @handed_out
     def w_v(self, layer: int) -> Float[Tensor, "head d_model d_head"]:
         """Value weights by query head; grouped key-value heads are repeated for the query heads that share them."""
         weights: Tensor = self._bridge.blocks[layer].attn.W_V
         return weights.repeat_interleave(self.shape.n_heads // len(weights), dim=0)
 
+    @handed_out
     def value_bias(self, layer: int, value_bias: ValueBias = "kept") -> Float[Tensor, "kv_head d_head"]:
         """What has to be added to v (and so to z) of a layer for it to hold the value bias, or to lack it.
 
@@ -70,7 +73,6 @@ class Weights:
             UsageError: another word.
         """
         check_value_bias(value_bias)
-        self._bridge  # noqa: B018  # whoever asks for a bias has the model
         shifts = self._shifts[value_bias]
         if shifts is None:
             raise NotApplicable(
@@ -80,6 +82,7 @@ class Weights:
             )
         return shifts[layer]
 
+    @handed_out
     def w_o(self, layer: int) -> Float[Tensor, "head d_head d_model"]:
         """Output weights by head."""
         weights: Tensor = self._bridge.blocks[layer].attn.W_O
@@ -89,16 +92,19 @@ class Weights:
         """Whether a head's values and output weights are not all 0."""
         return bool(self.w_v(head.layer)[head.head].any() and self.w_o(head.layer)[head.head].any())
 
+    @handed_out
     def w_u(self) -> Float[Tensor, "d_model d_vocab"]:
         """The unembedding."""
         weights: Tensor = self._bridge.W_U
         return weights
 
+    @handed_out
     def w_e(self) -> Float[Tensor, "d_vocab d_model"]:
         """The embedding."""
         weights: Tensor = self._bridge.W_E
         return weights
 
+    @handed_out
     def b_u(self) -> Float[Tensor, " d_vocab"]:
         """The unembedding's bias, into which a final norm's is folded; zero where there is none."""
         bias = getattr(self._bridge, "b_U", None)

@@ -1,7 +1,8 @@
 """An experiment: a checkpoint and a data set, and the passes of one over the other.
 
 An experiment is a handle. What was computed lives in the checkpoint's memo, under the hash of the prompts, so
-that a change of weights can exchange it for an empty one; only the activations that were asked for are held.
+that a change of weights can exchange it for an empty one; only the activations that were asked for are held. Outside
+of a measurement they are handed out as copies.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_interp.checkpoints.looks import handed_out
 from pytest_interp.engine.interventions import positions_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
 from pytest_interp.errors import UsageError, nearest
@@ -77,10 +79,12 @@ class Experiment:
             )
         return group.positions[name].to(self.checkpoint.device)
 
+    @handed_out
     def activation(self, hook: str, run: str = "clean") -> list[Tensor]:
         """One activation of an unedited run, one tensor for each group of the data set."""
         return self.activations([hook], self.data.run(run))[hook]
 
+    @handed_out
     def activations(self, hooks: Sequence[str], prompts: PromptSet) -> Mapping[str, list[Tensor]]:
         """Activations of unedited prompts by hook name, each one tensor for each group.
 
@@ -164,17 +168,20 @@ class Experiment:
             return [one.logits for one in (self._prepare(prompts) if kept else self._run(prompts))]
         return found
 
+    @handed_out
     def answer_logits(self, run: str = "clean") -> Float[Tensor, "prompt 2"]:
         """Logits of answer and distractor at END in data-set order."""
         prompts = self.data.run(run)
         found: Tensor | None = self.checkpoint.memory.get((prompts.inputs, self.data.clean.digest, "pairs"))
         return self._pairs(self._ends(prompts)) if found is None else found
 
+    @handed_out
     def logit_diffs(self, run: str = "clean") -> Float[Tensor, " prompt"]:
         """logit(answer) - logit(distractor) at END for each prompt."""
         logits = self.answer_logits(run)
         return logits[:, 0] - logits[:, 1]
 
+    @handed_out
     def scores(self, metric: Metric, run: str = "clean") -> Float[Tensor, " prompt"]:
         """A metric of an unedited run for each prompt in data-set order."""
         if metric == LOGIT_DIFF:
@@ -188,6 +195,7 @@ class Experiment:
             out[list(clean.rows)] = metric.of(logits, clean, where, self.checkpoint, base).cpu()
         return out
 
+    @handed_out
     def logits_at(self, index: int, where: Int[Tensor, " row"], run: str = "clean") -> Float[Tensor, "row vocab"]:
         """An unedited run's logits of a group at one position of each row."""
         prompts, memo = self.data.run(run), self.checkpoint.memory

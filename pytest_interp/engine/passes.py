@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.engine.edits import edits_of
 from pytest_interp.engine.interventions import At, Patch, Rows, positions_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
@@ -53,6 +54,7 @@ class Passes(NamedTuple):
     way: Way
 
 
+@in_one_state
 def patched(
     experiment: Experiment,
     jobs: Sequence[Job],

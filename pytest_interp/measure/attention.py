@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_interp.cache import cached
+from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_head
 from pytest_interp.measure._per_prompt import per_prompt
@@ -98,6 +99,7 @@ def _moved(experiment: Experiment, head: Head, run: str, value_bias: ValueBias) 
     return [((v[:, :, index] + bias) @ w_o).norm(dim=-1) for v in values]
 
 
+@in_one_state
 def attention_and_write(
     experiment: Experiment,
     head: HeadLike,

@@ -13,6 +13,7 @@ from math import fsum
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pytest_interp.checkpoints.gradients import node_scores
+from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.engine.contrast import require_contrast
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.heads import Head
@@ -59,6 +60,7 @@ class Screen(Mapping[Any, float]):
         return sorted(self.estimates.items(), key=lambda item: -size(item[1]))[:count]
 
 
+@in_one_state
 def attribution_screen(
     experiment: Experiment,
     site: Site = "z",

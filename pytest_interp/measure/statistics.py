@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import torch
 
 from pytest_interp.cache import cached
+from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.engine.interventions import positions_of
 from pytest_interp.engine.values import bias_by_head
 from pytest_interp.errors import NotApplicable, UsageError
@@ -69,6 +70,7 @@ def activation_statistics(
     return Table(cells, ("layer", "statistic"))
 
 
+@in_one_state
 def activation_values(
     experiment: Experiment,
     site: Projection | Literal["z"],

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import wraps
+from types import MappingProxyType
 from typing import Any
 
 from pytest_interp.errors import UsageError, nearest
@@ -42,6 +43,7 @@ class DataSet:
 
     def __post_init__(self) -> None:
         check_population(self.population)
+        object.__setattr__(self, "corrupted", MappingProxyType(dict(self.corrupted)))
         if "clean" in self.corrupted:
             raise UsageError(
                 f"a corruption of {self.name} is called 'clean', as the clean run is; give it another name"

@@ -11,10 +11,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pytest_interp.errors import UsageError
 from pytest_interp.positions import END
+from pytest_interp.tasks._copies import Copied, Copies
 from pytest_interp.tasks.vocabulary import check_text
 
 if TYPE_CHECKING:
@@ -42,24 +44,32 @@ class Prompt:
     template: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # Prompts are shared by all claims of a session: nobody may change those of the next one.
+        object.__setattr__(self, "marks", MappingProxyType(dict(self.marks)))
+        object.__setattr__(self, "tags", MappingProxyType(dict(self.tags)))
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Group:
     """The prompts of one token length.
 
     Attributes:
         rows: indices of the prompts in data-set order.
-        tokens: token ids, shape ``(row, pos)``.
         positions: name -> index of its token in each row, shape ``(row,)``.
+        tokens: token ids, shape ``(row, pos)``.
         answers: token id of each answer, shape ``(row,)``.
         distractors: token id of each distractor, shape ``(row,)``.
     """
 
     rows: tuple[int, ...]
-    tokens: Int[Tensor, "row pos"]
     positions: Mapping[str, Int[Tensor, " row"]]
-    answers: Int[Tensor, " row"]
-    distractors: Int[Tensor, " row"]
+    tokens: Copied = Copied()  # noqa: RUF009  (a descriptor)
+    answers: Copied = Copied()  # noqa: RUF009  (a descriptor)
+    distractors: Copied = Copied()  # noqa: RUF009  (a descriptor)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "positions", Copies(self.positions))
 
     @property
     def pairs(self) -> Int[Tensor, "row 2"]:

@@ -138,11 +138,11 @@ def in_batches(size: int) -> Protocol:
     def split(run: PromptSet) -> PromptSet:
         groups = tuple(
             Group(
-                group.rows[start : start + size],
-                group.tokens[start : start + size],
-                {key: where[start : start + size] for key, where in group.positions.items()},
-                group.answers[start : start + size],
-                group.distractors[start : start + size],
+                rows=group.rows[start : start + size],
+                positions={key: where[start : start + size] for key, where in group.positions.items()},
+                tokens=group.tokens[start : start + size],
+                answers=group.answers[start : start + size],
+                distractors=group.distractors[start : start + size],
             )
             for group in run.groups
             for start in range(0, len(group.rows), size)

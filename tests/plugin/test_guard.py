@@ -1,5 +1,15 @@
 """A claim that leaves hooks or changed weights behind fails, and the next one finds the model as it was."""
 
+import pytest
+
+HEAD = """
+import pytest
+from pytest_interp import assert_logit_diff
+
+pytestmark = pytest.mark.claim(source="a paper")
+
+"""
+
 CLAIMS = """
 import pytest
 from pytest_interp import assert_logit_diff
@@ -100,7 +110,7 @@ pytestmark = pytest.mark.claim(source="a paper")
 
 @pytest.fixture(scope="session")
 def held(checkpoint):
-    return checkpoint.w_o(3)
+    return checkpoint._bridge.blocks[3].attn.o.weight
 
 def test_1_has_it_in_hand(ioi, held):
     assert_logit_diff(ioi, near=(8.854, 0.01))
@@ -119,3 +129,120 @@ def test_a_fixture_of_any_scope_may_have_the_weights_in_hand(claims_project):
     result = claims_project.runpytest("--interp-prompts", "24", "-p", "no:syrupy")
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(["*test_2*", "*the claim left changed weights on planted-ioi*"])
+
+
+def claim(name, body, asks="checkpoint, ioi"):
+    return f"def test_{name}({asks}):\n" + "".join(f"    {line}\n" for line in body)
+
+
+LEFT = {
+    "a function": (
+        ["import torch.nn.functional as F", "F.softmax = lambda x, dim=-1, **_: x * 0"],
+        "torch.nn.functional.softmax replaced on planted-ioi; all was put back",
+    ),
+    "the default dtype": (
+        ["import torch", "torch.set_default_dtype(torch.float64)"],
+        "the default dtype at torch.float64 (it was torch.float32) on planted-ioi; all was put back",
+    ),
+    "a global hook": (
+        ["import torch", "torch.nn.modules.module.register_module_forward_hook(lambda *_: None)"],
+        "hooks on every module (torch's global ones) on planted-ioi; all was put back",
+    ),
+    "grad mode": (
+        ["import torch", "torch.set_grad_enabled(False)"],
+        "gradients at False (it was True) on planted-ioi; all was put back",
+    ),
+    "the tokenizer": (
+        ["checkpoint.tokenizer.bos_token = '<unk>'"],
+        "a changed tokenizer on planted-ioi; the model was loaded anew",
+    ),
+    "a buffer": (
+        ["next(iter(checkpoint._bridge.buffers())).logical_not_()"],
+        "changed buffers on planted-ioi; the model was loaded anew",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LEFT)
+def test_whatever_else_a_claim_leaves_is_named_and_put_back(claims_project, what):
+    body, said = LEFT[what]
+    ordinary = "assert_logit_diff(ioi, near=(8.854, 0.01))"
+    claims_project.makepyfile(
+        HEAD + claim("1", [ordinary]) + claim("2_changes", [ordinary, *body]) + claim("3", [ordinary])
+    )
+    result = claims_project.runpytest("--tb=short", "-p", "no:syrupy")
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines([f"*the claim left {said.replace('[', '[[]')}*"])
+
+
+def test_what_monkeypatch_undoes_is_not_left_behind(claims_project):
+    body = ["import torch.nn.functional as F", "monkeypatch.setattr(F, 'softmax', lambda x, dim=-1, **_: x * 0)"]
+    changed = [*body, "assert_logit_diff(ioi, at_most=8)"]
+    claims_project.makepyfile(
+        HEAD
+        + claim("1", ["assert_logit_diff(ioi, near=(8.854, 0.01))"])
+        + claim("2", changed, asks="ioi, monkeypatch")
+        + claim("3", ["assert_logit_diff(ioi, near=(8.854, 0.01))"])
+        + claim("4", ["ioi.checkpoint._bridge.train()", *changed], asks="ioi, monkeypatch")
+    )
+    result = claims_project.runpytest("-p", "no:syrupy")
+    result.assert_outcomes(passed=4, errors=1)
+    result.stdout.fnmatch_lines(["*after its fixtures, the claim left the model in train mode on planted-ioi*"])
+
+
+BETWEEN = """
+import test_it
+
+def pytest_runtest_logfinish(nodeid):
+    if "test_1" in nodeid:
+        test_it.held[0]._bridge.blocks[3].attn.o.weight.data.zero_()
+"""
+
+OWN_FIXTURE = """
+held = []
+
+@pytest.fixture
+def own():
+    yield
+
+def test_1(checkpoint, ioi):
+    held.append(checkpoint)
+    assert_logit_diff(ioi, near=(8.854, 0.01))
+
+def test_2(ioi, own):
+    assert_logit_diff(ioi, near=(8.854, 0.01))
+
+def test_3(ioi, own):
+    assert_logit_diff(ioi, near=(8.854, 0.01))
+"""
+
+
+def test_what_changed_between_two_claims_is_not_taken_for_the_work_of_a_claims_fixtures(claims_project):
+    claims_project.makepyfile(test_it=HEAD + OWN_FIXTURE)
+    claims_project.makeconftest(BETWEEN)
+    result = claims_project.runpytest("-p", "no:syrupy")
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*something before it left changed weights on planted-ioi; the model was loaded*"])
+
+
+UNDONE = """
+def test_1_under_a_change_that_it_undoes(checkpoint, ioi):
+    weight = checkpoint._bridge.blocks[3].attn.o.weight
+    saved = weight.data.clone()
+    weight.data.zero_()
+    assert_logit_diff(ioi, at_most=6)
+    weight.data.copy_(saved)
+
+def test_2_sees_the_model_as_it_was(ioi):
+    assert_logit_diff(ioi, near=(8.854, 0.01))
+"""
+
+
+@pytest.mark.parametrize("cached", [(), ("--interp-cache", "kept")], ids=["in memory", "on disk"])
+def test_a_change_that_a_claim_undoes_is_not_the_next_claims(claims_project, cached):
+    claims_project.makepyfile(HEAD + UNDONE)
+    for _ in range(2 if cached else 1):
+        claims_project.runpytest("-p", "no:syrupy", *cached).assert_outcomes(passed=2)
+    if cached:
+        result = claims_project.runpytest("-p", "no:syrupy", *cached, "-k", "test_2")
+        result.stdout.fnmatch_lines(["interp: cache *: [1-9]* measurements read from disk, 0 measured and kept"])

@@ -1,0 +1,120 @@
+"""What every model of a process computes with: torch's settings, its hooks on every module, its functions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from types import BuiltinFunctionType, FunctionType, MethodDescriptorType
+from typing import Any
+
+import torch
+
+_NAMESPACES: tuple[Any, ...] = (torch, torch.nn.functional, torch.Tensor, torch.nn.Module)
+"""Where the functions are that every model computes with; the modules and classes of its own come in addition."""
+
+
+def _set_default_device(device: torch.device) -> None:
+    # The CPU is the default of a process that never chose one; naming it would put every call through a mode.
+    torch.set_default_device(None if device.type == "cpu" else device)
+
+
+SETTINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
+    "the default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "the default device": (torch.get_default_device, _set_default_device),
+    "float32 matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    "deterministic algorithms": (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
+    "autocast on the CPU": (
+        lambda: torch.is_autocast_enabled("cpu"),
+        lambda enabled: torch.set_autocast_enabled("cpu", enabled),
+    ),
+    "autocast on CUDA": (
+        lambda: torch.is_autocast_enabled("cuda"),
+        lambda enabled: torch.set_autocast_enabled("cuda", enabled),
+    ),
+    "the number of threads": (torch.get_num_threads, torch.set_num_threads),
+    "gradients": (torch.is_grad_enabled, torch._C._set_grad_enabled),
+}
+"""Settings of the process that numbers depend on: how each is read, and how it is set."""
+
+SEEN_IN_OUTPUTS = ("gradients", "the number of threads")
+"""Settings that move no number, or only where it shows in the outputs: every pass runs in inference mode."""
+
+_FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodDescriptorType, property, classmethod, staticmethod)
+
+_GLOBAL_HOOKS = (
+    "_global_forward_hooks",
+    "_global_forward_pre_hooks",
+    "_global_backward_hooks",
+    "_global_backward_pre_hooks",
+    "_global_forward_hooks_always_called",
+    "_global_forward_hooks_with_kwargs",
+)
+
+
+class Functions:
+    """The functions that a model computes with, as they are when it is loaded."""
+
+    def __init__(self, bridge: Any) -> None:
+        classes = {type(module): None for module in bridge.modules()}
+        homes = [sys.modules[kind.__module__] for kind in classes if kind.__module__ in sys.modules]
+        self._saved = {space: _functions_in(space) for space in dict.fromkeys((*_NAMESPACES, *classes, *homes))}
+
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        """The names of those that are others by now."""
+        return tuple(f"{_name_of(space)}.{name}" for space, name in self._changed())
+
+    def restore(self) -> None:
+        """Puts back what was replaced."""
+        for space, name in list(self._changed()):
+            if name in self._saved[space]:
+                setattr(space, name, self._saved[space][name])
+            else:
+                delattr(space, name)
+
+    def _changed(self) -> Iterator[tuple[Any, str]]:
+        for space, saved in self._saved.items():
+            now = vars(space)
+            yield from ((space, name) for name, function in saved.items() if now.get(name) is not function)
+            if isinstance(space, type):  # a method may be put before one that is inherited
+                yield from ((space, name) for name in _functions_in(space) if name not in saved)
+
+
+class Process:
+    """What torch does for every model of the process, as it is when a model is loaded."""
+
+    def __init__(self) -> None:
+        self._settings = {name: read() for name, (read, _) in SETTINGS.items()}
+        self._hooks = {name: dict(_global_hooks(name)) for name in _GLOBAL_HOOKS}
+
+    def restore(self) -> None:
+        """Puts settings back, and takes hooks away that were attached since."""
+        for name, (read, write) in SETTINGS.items():
+            if read() != self._settings[name]:
+                write(self._settings[name])
+        for name, hooks in self._hooks.items():
+            _global_hooks(name).clear()
+            _global_hooks(name).update(hooks)
+
+
+def settings_now() -> tuple[tuple[str, Any], ...]:
+    """The value of each setting, by name."""
+    return tuple((name, read()) for name, (read, _) in SETTINGS.items())
+
+
+def global_hooks() -> int:
+    """How many hooks torch calls on every module."""
+    return sum(len(_global_hooks(name)) for name in _GLOBAL_HOOKS[:4])
+
+
+def _global_hooks(name: str) -> dict[int, Any]:
+    hooks: dict[int, Any] = getattr(torch.nn.modules.module, name)
+    return hooks
+
+
+def _functions_in(space: Any) -> dict[str, Any]:
+    return {name: value for name, value in list(vars(space).items()) if isinstance(value, _FUNCTIONS)}
+
+
+def _name_of(space: Any) -> str:
+    return space.__name__ if not isinstance(space, type) else f"{space.__module__}.{space.__name__}"
