@@ -81,7 +81,7 @@ def check_agreement(model: Any, loading: Mapping[str, Any], stored: Mapping[str,
     missing = sorted(loading["missing_keys"])
     more = sorted(name for name in loading["unexpected_keys"] if not _is_mask(stored.get(name), name))
     for prefix, advice in WRAPPED.items():
-        wrapped = [name for name in more if name.startswith(prefix)]
+        wrapped = [name for name in stored if name.startswith(prefix)]
         if missing and wrapped:
             raise UsageError(f"{what}: {len(wrapped)} of its {len(stored)} tensors begin with {prefix!r}: {advice}")
     problems = [
@@ -137,7 +137,7 @@ def check_present(model: torch.nn.Module, what: str) -> None:
     Raises:
         UsageError: some are on the meta device.
     """
-    if empty := [name for name, weight in model.named_parameters() if weight.is_meta]:
+    if empty := [name for name, weight in _parameters(model) if weight.is_meta]:
         raise UsageError(f"{what}: {listed(empty)} on the meta device, where weights have no values; load them first")
 
 
@@ -151,15 +151,19 @@ def check_finite(model: torch.nn.Module, what: str) -> None:
     Raises:
         UsageError: NaN or infinite weights; it names some.
     """
-    parameters = dict(model.named_parameters())
     # A sum is ten times as fast as a look at each number; one that overflows is looked at again.
-    suspects = [name for name, weight in parameters.items() if not weight.sum(dtype=_wide(weight)).isfinite()]
-    if broken := [name for name in suspects if not parameters[name].isfinite().all()]:
-        precision = str(parameters[broken[0]].dtype).removeprefix("torch.")
+    suspects = [(name, weight) for name, weight in _parameters(model) if not weight.sum(dtype=_wide(weight)).isfinite()]
+    if broken := [name for name, weight in suspects if not weight.isfinite().all()]:
         raise UsageError(
-            f"{what}: NaN or infinite weights in {listed(broken)} as {precision}; check the run that saved them, or "
-            "pass --interp-dtype float32 if they are beyond the range of another"
+            f"{what}: NaN or infinite weights in {listed(broken)} as {str(suspects[0][1].dtype).removeprefix('torch.')}"
+            "; check the run that saved them, or pass --interp-dtype float32 if they are beyond the range of another"
         )
+
+
+def _parameters(model: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters by their names in the model, though a bridge has wrapped it."""
+    for name, weight in model.named_parameters():
+        yield name.replace("_original_component.", ""), weight
 
 
 def _wide(weight: Tensor) -> torch.dtype:

@@ -119,10 +119,8 @@ def _pair(loaded: Any, name: str) -> tuple[Any, Any]:
     if not isinstance(model, PreTrainedModel):
         kinds = " and ".join(type(part).__name__ for part in loaded)
         swapped = ": the model comes first" if isinstance(tokenizer, PreTrainedModel) else ""
-        wrapped = next(
-            (f"; pass the model inside: {inside}" for mark, inside in _INSIDE.items() if hasattr(model, mark)), ""
-        )
-        raise UsageError(f"the loader of {name} returned {kinds}{swapped}{wrapped}; {asked}")
+        inside = next((f" (that is {how})" for mark, how in _INSIDE.items() if hasattr(model, mark)), "")
+        raise UsageError(f"the loader of {name} returned {kinds}{swapped}; {asked}{inside}")
     with as_usage_error(f"the loader of {name} returned a {type(model).__name__} without eager attention", _CHECK):
         model.set_attn_implementation("eager")
     return model, tokenizer

@@ -134,7 +134,7 @@ def _loaded(place: _Place, dtype: torch.dtype, advice: str) -> tuple[Any, Any]:
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    settings, stored = settings_in(place.folder / CONFIG), stored_in(place.files)
+    settings, stored = settings_in(place.folder / CONFIG, advice), stored_in(place.files, advice)
     check_layers(settings, place.folder / CONFIG, len(stored))
     if place.files[0].name != WEIGHTS:
         check_index(place.folder / INDEX, stored)

@@ -29,16 +29,20 @@ class Stored(NamedTuple):
         return prod(self.shape)
 
 
-def settings_in(path: Path) -> dict[str, Any]:
+def settings_in(path: Path, advice: str = AGAIN) -> dict[str, Any]:
     """What a JSON file holds.
+
+    Args:
+        path: of the file.
+        advice: what to do about one that is damaged.
 
     Raises:
         UsageError: it cannot be read, or holds something else than an object.
     """
-    with as_usage_error(f"{path} is not a JSON file", AGAIN):
+    with as_usage_error(f"{path} is not a JSON file", advice):
         settings = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(settings, dict):
-        raise UsageError(f"{path} holds a JSON {type(settings).__name__}, not an object; {AGAIN}")
+        raise UsageError(f"{path} holds a JSON {type(settings).__name__}, not an object; {advice}")
     return settings
 
 
@@ -95,8 +99,12 @@ def shards_of(index: Path) -> dict[str, list[str]]:
     return dict(sorted(shards.items()))
 
 
-def stored_in(files: Iterable[Path]) -> dict[str, Stored]:
+def stored_in(files: Iterable[Path], advice: str = AGAIN) -> dict[str, Stored]:
     """The tensors of some files by name, from the files' headers.
+
+    Args:
+        files: of safetensors.
+        advice: what to do about one that is damaged.
 
     Raises:
         UsageError: a file that is cut or damaged, or a tensor in two of them.
@@ -106,11 +114,11 @@ def stored_in(files: Iterable[Path]) -> dict[str, Stored]:
     tensors: dict[str, Stored] = {}
     for path in files:
         complaint = f"{path} is no whole safetensors file: {_size(path)} bytes are here"
-        with as_usage_error(complaint, AGAIN), safe_open(path, framework="pt") as file:
+        with as_usage_error(complaint, advice), safe_open(path, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  # no mapping
             here = {name: Stored(part.get_dtype(), tuple(part.get_shape()), path.name) for name, part in slices.items()}
         if twice := sorted(tensors.keys() & here.keys()):
-            raise UsageError(f"{listed(twice)}: in {path.name} and in another file of {path.parent}; {AGAIN}")
+            raise UsageError(f"{listed(twice)}: in {path.name} and in another file of {path.parent}; {advice}")
         tensors.update(here)
     return tensors
 
