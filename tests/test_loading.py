@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from random import Random
 from types import SimpleNamespace
 
 import numpy as np
@@ -569,6 +570,31 @@ def test_gguf_files_that_are_damaged(gguf, llama_model):
         refused(gguf, part)
 
 
+def test_gguf_files_with_other_bytes_in_their_header(gguf, llama_model):
+    """Numbers may stand in other places (a count of heads decides of which), but none is another."""
+
+    def numbers(model):
+        return {name: weight.flatten().sort().values for name, weight in model.state_dict().items()}
+
+    write_gguf(gguf, gguf_tensors(llama_model))
+    whole, expected = gguf.read_bytes(), numbers(llama_model)
+    end, said = whole.index(b"blk.1.ffn_up") + 60, Counter()
+    for seed in range(25):
+        random, content = Random(seed), bytearray(whole)
+        for _ in range(random.choice((1, 1, 3))):
+            content[random.choice((random.randrange(900), end - random.randrange(1500)))] ^= 1 << random.randrange(8)
+        gguf.write_bytes(content)
+        try:
+            found = numbers(sources.load_transformers(resolve(str(gguf), KNOWN), torch.float32)[0])
+        except UsageError:
+            said["refused"] += 1
+        else:
+            said["loaded"] += 1
+            assert found.keys() == expected.keys()
+            assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert min(said["loaded"], said["refused"]) >= 3
+
+
 def test_a_tensor_of_a_gguf_file_within_another(gguf, llama_model):
     write_gguf(gguf, gguf_tensors(llama_model))
     content = bytearray(gguf.read_bytes())
@@ -618,6 +644,23 @@ def test_devices_that_cannot_compute(device):
     with pytest.raises(UsageError, match=re.escape(f"--interp-device {device!r} cannot be used (")) as caught:
         device_of(device)
     assert "\n" not in str(caught.value)
+
+
+class PanicException(BaseException):
+    """As what tokenizers panics with."""
+
+
+def test_what_is_no_error_of_a_library_passes():
+    from pytest_interp.checkpoints.library_errors import as_usage_error
+
+    sentence = re.escape("it failed (PanicException: no word); do that")
+    with pytest.raises(UsageError, match=sentence), as_usage_error("it failed", "do that"):
+        raise PanicException("no\n  word")
+    for error in (KeyboardInterrupt, SystemExit, Unavailable, pytest.skip.Exception):
+        with pytest.raises(error), as_usage_error("it failed", "do that"):
+            raise error("x")
+    with pytest.raises(OSError, match="x"), as_usage_error("it failed", "do that", passing=(OSError,)):
+        raise OSError("x")
 
 
 # ---- what loaders return

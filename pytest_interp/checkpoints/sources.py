@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_interp.checkpoints.agreement import check_agreement, no_larger_than
 from pytest_interp.checkpoints.gguf_file import cache_directory, dequantised, quiet
-from pytest_interp.checkpoints.library_errors import as_usage_error, reason_of
+from pytest_interp.checkpoints.library_errors import as_usage_error
 from pytest_interp.checkpoints.spec import CheckpointSpec, wheel_gguf
 from pytest_interp.checkpoints.tokenizer import check_has_tokenizer
 from pytest_interp.checkpoints.weight_files import (
@@ -63,8 +63,9 @@ def load_transformers(spec: CheckpointSpec, dtype: torch.dtype) -> tuple[Any, An
                 place = _from_hub(spec)
                 return _loaded(place, dtype, f"delete {place.folder}: it is downloaded again")
             except OSError as error:
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise Unavailable(
-                    f"the hub did not give {spec.source} ({reason_of(error)}); check the name, the revision "
+                    f"the hub did not give {spec.source} ({reason}); check the name, the revision "
                     f"and the network, or pass a directory: --interp-model PATH"
                 ) from None
         case _:
@@ -143,7 +144,8 @@ def _loaded(place: _Place, dtype: torch.dtype, advice: str) -> tuple[Any, Any]:
         check_has_tokenizer(place.folder)
     passing = () if local else (OSError,)
     said = {"revision": place.revision, "trust_remote_code": False}
-    size = sum(tensor.size for tensor in stored.values())
+    # Where weights are packed, up to eight stand in one number of the file.
+    size = sum(tensor.size for tensor in stored.values()) * (8 if "quantization_config" in settings else 1)
     with quiet():
         with as_usage_error(f"{place.folder / CONFIG} describes no model of transformers", advice, passing=passing):
             config = AutoConfig.from_pretrained(place.source, **said)
