@@ -148,6 +148,7 @@ def without(name):
             lambda weights: {name: weight.view(torch.int32) for name, weight in weights.items()},
             ["hold transformer.h.0.attn.c_attn.bias (I32)", "and 25 more, no floating-point numbers"],
         ),
+        (lambda weights: {**weights, "a\n" + "b" * 999: torch.ones(3)}, ["hold a\\nbbb", "bbb..., which GPT2LMHead"]),
         (lambda _: {}, ["config.json says n_layer = 2, but its weights are 0 tensors"]),
         (
             lambda weights: {**weights, "transformer.ln_f.bias": torch.full((16,), torch.nan)},
@@ -323,6 +324,8 @@ def test_files_that_are_not_as_their_index_says(shards):
     for place in ("../model-1.safetensors", 7, "model.bin", ""):
         shards.index(weight_map={**places, name: place})
         refused(folder, f"puts {name} into {place!r}, which is no *.safetensors file beside it")
+    shards.index(weight_map={**places, name: f"{'x' * 5000}.safetensors"})
+    refused(folder, "lacks xxx", "..., which model.safetensors.index.json names")
     for nothing in ({}, [], None):
         shards.index(weight_map=nothing)
         refused(folder, "has no weight_map")
@@ -360,6 +363,8 @@ def test_sizes_that_are_not_those_of_the_weights(folder, key, value):
         ({"model_type": "nosuch"}, ["config.json describes no model of transformers", "nosuch"]),
         ({"model_type": 7}, ["config.json describes no model of transformers"]),
         ({"model_type": "llama"}, ["describes a model with more than", "numbers, its files hold"]),
+        ({"n_layer": 10**4000}, ["n_layer = 1000", "..., but its weights are"]),
+        ({"dtype": "\ud800"}, ["config.json describes no model of transformers", "\\ud800"]),
         ({"n_embd": 2**40}, ["describes a model with more than"]),
         ({"n_head": 5}, ["transformers cannot load this model"]),
         ({"layer_norm_epsilon": -10}, ["gives NaN or infinite logits on random tokens"]),

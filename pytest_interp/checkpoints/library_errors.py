@@ -35,12 +35,13 @@ def reason_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
-def shortened(text: str, longest: int) -> str:
-    """A text, cut where it is longer."""
-    return text if len(text) <= longest else f"{text[:longest]}..."
+def shortened(text: str, longest: int = 80) -> str:
+    """A text, cut where it is longer, with escapes for what cannot be printed."""
+    cut = text if len(text) <= longest else f"{text[:longest]}..."
+    return cut if cut.isprintable() else ascii(cut)[1:-1]
 
 
 def listed(names: list[str], most: int = 3) -> str:
     """The first of some names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}"
+    return f"{', '.join(map(shortened, names[:most]))}{more}"

@@ -102,7 +102,7 @@ def resolve(text: str, known: Mapping[str, CheckpointSpec], revision: str | None
 
 def _located(text: str, known: Mapping[str, CheckpointSpec]) -> CheckpointSpec:
     """The checkpoint at a path or on the hub."""
-    shown = repr(shortened(text, 80))
+    shown = repr(shortened(text))
     if not text.strip() or not text.isprintable():
         raise UsageError(f"{shown} is no name of a checkpoint: it is empty, or has control characters")
     with as_usage_error(f"{shown} is no path", "pass a directory, a .gguf file, or a name"):

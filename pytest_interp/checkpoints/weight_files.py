@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pytest_interp.checkpoints.library_errors import as_usage_error, listed
+from pytest_interp.checkpoints.library_errors import as_usage_error, listed, shortened
 from pytest_interp.errors import UsageError
 
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
@@ -76,8 +76,8 @@ def weight_files(folder: Path) -> list[Path]:
     if not (folder / INDEX).is_file():
         others = listed(sorted(path.name for path in folder.glob("*.safetensors")))
         raise UsageError(f"{folder} has neither {WEIGHTS} nor {INDEX}, but {others}; rename it, or {AGAIN}")
-    names = shards_of(folder / INDEX)
-    if missing := [name for name in names if not (folder / name).is_file()]:
+    names, here = shards_of(folder / INDEX), {path.name for path in folder.iterdir() if path.is_file()}
+    if missing := [name for name in names if name not in here]:
         raise UsageError(f"{folder} lacks {listed(missing)}, which {INDEX} names; {AGAIN}")
     return [folder / name for name in names]
 
@@ -94,7 +94,10 @@ def shards_of(index: Path) -> dict[str, list[str]]:
     shards: dict[str, list[str]] = {}
     for tensor, name in places.items():
         if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
-            raise UsageError(f"{index} puts {tensor} into {name!r}, which is no *.safetensors file beside it; {AGAIN}")
+            raise UsageError(
+                f"{index} puts {shortened(tensor)} into {shortened(repr(name))}, which is no *.safetensors file beside "
+                f"it; {AGAIN}"
+            )
         shards.setdefault(name, []).append(tensor)
     return dict(sorted(shards.items()))
 
@@ -147,16 +150,16 @@ def check_layers(settings: Mapping[str, Any], path: Path, tensors: int) -> None:
     """
     if elsewhere := settings.get("transformers_weights"):
         raise UsageError(
-            f"{path} keeps its weights elsewhere (transformers_weights: {elsewhere!r:.100}); save the model with "
-            f"model.save_pretrained(DIR), which writes {WEIGHTS}, and pass DIR"
+            f"{path} keeps its weights elsewhere (transformers_weights: {shortened(repr(elsewhere))}); save the model "
+            f"with model.save_pretrained(DIR), which writes {WEIGHTS}, and pass DIR"
         )
     for table in (settings, *(value for value in settings.values() if isinstance(value, dict))):
         for name in _LAYERS:
             layers = table.get(name)
             if isinstance(layers, int | float) and layers > tensors:
                 raise UsageError(
-                    f"{path} says {name} = {layers}, but its weights are {tensors} tensors; pass the {CONFIG} that was "
-                    "saved with these weights"
+                    f"{path} says {name} = {shortened(str(layers))}, but its weights are {tensors} tensors; pass the "
+                    f"{CONFIG} that was saved with these weights"
                 )
 
 
