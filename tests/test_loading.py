@@ -432,7 +432,7 @@ def test_damaged_files_of_the_hub(hub):
     rewrite(hub, lambda weights: {f"_orig_mod.{name}": weight for name, weight in weights.items()})
     refused("some/model", "begin with '_orig_mod.'")
     (hub / WEIGHTS).write_bytes((hub / WEIGHTS).read_bytes()[:-1])
-    refused("some/model", "is no whole safetensors file", "delete", "it is downloaded again")
+    refused("some/model", "is no whole safetensors file", "delete ", "hub/models--some--model: it is downloaded again")
     (hub / "config.json").write_text("{")
     refused("some/model", "config.json is not a JSON file")
 

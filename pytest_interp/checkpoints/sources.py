@@ -40,6 +40,11 @@ class _Place(NamedTuple):
     folder: Path
     files: list[Path]
 
+    @property
+    def local(self) -> bool:
+        """Whether it is a folder, not a name of the hub."""
+        return self.source == str(self.folder)
+
 
 def load_transformers(spec: CheckpointSpec, dtype: torch.dtype) -> tuple[Any, Any]:
     """The transformers model (eager attention, eval mode) and tokenizer of a spec.
@@ -61,7 +66,8 @@ def load_transformers(spec: CheckpointSpec, dtype: torch.dtype) -> tuple[Any, An
         case "hub":
             try:
                 place = _from_hub(spec)
-                return _loaded(place, dtype, f"delete {place.folder}: it is downloaded again")
+                # The files of a snapshot are links: what they lead to has to go.
+                return _loaded(place, dtype, f"delete {place.folder.parents[1]}: it is downloaded again")
             except OSError as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise Unavailable(
@@ -133,30 +139,39 @@ def _loaded(place: _Place, dtype: torch.dtype, advice: str) -> tuple[Any, Any]:
         OSError: of a source on the hub, which does not give its tokenizer.
         UsageError: files are damaged, or do not belong together.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-
     settings, stored = settings_in(place.folder / CONFIG, advice), stored_in(place.files, advice)
     check_layers(settings, place.folder / CONFIG, len(stored))
     if place.files[0].name != WEIGHTS:
         check_index(place.folder / INDEX, stored)
-    local = place.source == str(place.folder)
-    if local:
+    if place.local:
         check_has_tokenizer(place.folder)
-    passing = () if local else (OSError,)
-    said = {"revision": place.revision, "trust_remote_code": False}
     # Where weights are packed, up to eight stand in one number of the file.
     size = sum(tensor.size for tensor in stored.values()) * (8 if "quantization_config" in settings else 1)
-    with quiet():
-        with as_usage_error(f"{place.folder / CONFIG} describes no model of transformers", advice, passing=passing):
-            config = AutoConfig.from_pretrained(place.source, **said)
-        with as_usage_error(f"{place.source}: its tokenizer cannot be read", advice, passing=passing):
-            tokenizer = AutoTokenizer.from_pretrained(place.source, **said)
-        complaint = f"{place.source}: transformers cannot load this model"
-        with as_usage_error(complaint, advice, passing=passing), no_larger_than(size, len(stored), place.source):
-            model, loading = AutoModelForCausalLM.from_pretrained(
-                place.source, config=config, dtype=dtype, attn_implementation="eager", use_safetensors=True,
-                output_loading_info=True, ignore_mismatched_sizes=True,  # which are named below, all at once
-                **said,
-            )  # fmt: skip
+    with quiet(), no_larger_than(size, len(stored), place.source):
+        model, tokenizer, loading = _read(place, dtype, advice)
     check_agreement(model, loading, stored, place.source)
     return model.eval(), tokenizer
+
+
+def _read(place: _Place, dtype: torch.dtype, advice: str) -> tuple[Any, Any, dict[str, Any]]:
+    """A model, its tokenizer, and what transformers says of the names and shapes of its weights."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    said = {"revision": place.revision, "trust_remote_code": False}
+    passing = () if place.local else (OSError,)
+    with as_usage_error(f"{place.folder / CONFIG} describes no model of transformers", advice, passing=passing):
+        config = AutoConfig.from_pretrained(place.source, **said)
+    with as_usage_error(f"{place.source}: its tokenizer cannot be read", advice, passing=passing):
+        tokenizer = AutoTokenizer.from_pretrained(place.source, **said)
+    with as_usage_error(f"{place.source}: transformers cannot load this model", advice, passing=passing):
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            place.source,
+            config=config,
+            dtype=dtype,
+            attn_implementation="eager",
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named later, all at once
+            **said,
+        )
+    return model, tokenizer, loading

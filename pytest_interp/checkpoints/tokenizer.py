@@ -8,7 +8,7 @@ from typing import Any
 from pytest_interp.checkpoints.library_errors import as_usage_error, listed
 from pytest_interp.errors import UsageError
 
-_FILES = ("tokenizer.json", "*.model", "vocab.*", "tekken.json", "*.tiktoken")
+_FILES = ("tokenizer.*json", "*.model", "*vocab*", "tekken.json", "*.tiktoken", "*.spm")
 _COPY = "copy tokenizer.json and tokenizer_config.json from the model that it was trained from: "
 _COPY += "AutoTokenizer.from_pretrained(NAME).save_pretrained(DIR)"
 _TEXT = "When Mary and John went to the store \u2603"
