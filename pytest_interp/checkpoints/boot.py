@@ -10,15 +10,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from pytest_interp.checkpoints.agreement import check_finite, check_present
+from pytest_interp.checkpoints.library_errors import as_usage_error
 from pytest_interp.checkpoints.planted_build import build_planted
 from pytest_interp.checkpoints.planted_family import PLANS
 from pytest_interp.checkpoints.sources import load_transformers
 from pytest_interp.checkpoints.spec import CheckpointSpec
+from pytest_interp.checkpoints.tokenizer import check_tokenizer
 from pytest_interp.checkpoints.value_bias import Shifts, constants_in_values, shifts_of
 from pytest_interp.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+PROBE = (2, 8)
+"""Rows and tokens on which logits are compared."""
+_INSIDE = {
+    "_orig_mod": "model._orig_mod",
+    "merge_and_unload": "model.merge_and_unload()",
+    "module": "model.module",
+}
+"""What a wrapper of a model has, and how the model inside is had."""
+_CHECK = "check config.json against the weights, and whether TransformerLens supports this architecture"
 
 
 class Booted(NamedTuple):
@@ -48,22 +61,27 @@ def boot(spec: CheckpointSpec, device: str, dtype: str) -> Booted:
 
     Raises:
         Unavailable: its weights cannot be had.
-        UsageError: a loader that returns something else than a model.
+        UsageError: its files are damaged or do not belong together, a loader returns something else than a model, or
+            TransformerLens cannot run it.
     """
     bridge, fingerprint, raw = _bridge_of(spec, device, _dtype(dtype))
-    probe = _probe(bridge.cfg.d_vocab, device)
-    stages = [] if raw is None else [raw]
-    stages.append(_logits(bridge, probe))
-    constants = None
-    if not bridge.compatibility_mode:
-        constants = constants_in_values(bridge, probe)  # afterwards they are gone from the values
-        bridge.enable_compatibility_mode(disable_warnings=True)
-    bridge.eval()
-    for parameter in bridge.parameters():
-        parameter.requires_grad_(False)
-    stages.append(_logits(bridge, probe))
-    shifts = shifts_of(bridge, constants, constants_in_values(bridge, probe))
-    return Booted(bridge, fingerprint, max(float((a - b).abs().max()) for a, b in pairwise(stages)), shifts)
+    with as_usage_error(f"{spec.name}: TransformerLens cannot run this model", _CHECK):
+        probe = _probe(bridge.cfg.d_vocab, device)
+        stages = [] if raw is None else [raw]
+        stages.append(_logits(bridge, probe))
+        if not stages[0].isfinite().all():
+            raise UsageError(f"{spec.name} gives NaN or infinite logits on random tokens; {_CHECK}")
+        constants = None
+        if not bridge.compatibility_mode:
+            constants = constants_in_values(bridge, probe)  # afterwards they are gone from the values
+            bridge.enable_compatibility_mode(disable_warnings=True)
+        bridge.eval()
+        for parameter in bridge.parameters():
+            parameter.requires_grad_(False)
+        stages.append(_logits(bridge, probe))
+        shifts = shifts_of(bridge, constants, constants_in_values(bridge, probe))
+        parity = max(float((a - b).abs().max()) for a, b in pairwise(stages))
+    return Booted(bridge, fingerprint, parity, shifts)
 
 
 def _bridge_of(spec: CheckpointSpec, device: str, dtype: torch.dtype) -> _Source:
@@ -77,24 +95,59 @@ def _bridge_of(spec: CheckpointSpec, device: str, dtype: torch.dtype) -> _Source
             bridge = bridge.to(device).to(dtype)
         return _Source(bridge, _fingerprint(bridge.original_model), None)
     if spec.loader is None:
-        model, tokenizer = load_transformers(spec, dtype)
-    else:
-        loaded = spec.loader()
-        if isinstance(loaded, TransformerBridge):
-            return _Source(loaded, _fingerprint(loaded.original_model), None)
-        if not (isinstance(loaded, tuple) and len(loaded) == 2):
-            raise UsageError(
-                f"the loader of {spec.name} returned {type(loaded).__name__}; return a TransformerBridge, "
-                "or a transformers model and its tokenizer as a pair"
-            )
-        model, tokenizer = loaded
+        return _bridged(spec, *load_transformers(spec, dtype), device, dtype)
+    loaded = spec.loader()
+    if isinstance(loaded, TransformerBridge):
+        check_present(loaded.original_model, spec.name)
+        check_finite(loaded.original_model, spec.name)
+        return _Source(loaded, _fingerprint(loaded.original_model), None)
+    return _bridged(spec, *_pair(loaded, spec.name), device, dtype)
+
+
+def _pair(loaded: Any, name: str) -> tuple[Any, Any]:
+    """A model and its tokenizer, as a loader returned them.
+
+    Raises:
+        UsageError: it returned something else.
+    """
+    from transformers import PreTrainedModel
+
+    asked = "return a TransformerBridge, or a transformers model and its tokenizer as a pair"
+    if not (isinstance(loaded, tuple) and len(loaded) == 2):
+        raise UsageError(f"the loader of {name} returned {type(loaded).__name__}; {asked}")
+    model, tokenizer = loaded
+    if not isinstance(model, PreTrainedModel):
+        kinds = " and ".join(type(part).__name__ for part in loaded)
+        swapped = ": the model comes first" if isinstance(tokenizer, PreTrainedModel) else ""
+        inside = next((f" (that is {how})" for mark, how in _INSIDE.items() if hasattr(model, mark)), "")
+        raise UsageError(f"the loader of {name} returned {kinds}{swapped}; {asked}{inside}")
+    with as_usage_error(f"the loader of {name} returned a {type(model).__name__} without eager attention", _CHECK):
         model.set_attn_implementation("eager")
-    model = model.to(device).to(dtype).eval()
+    return model, tokenizer
+
+
+def _bridged(spec: CheckpointSpec, model: Any, tokenizer: Any, device: str, dtype: torch.dtype) -> _Source:
+    """A transformers model in a bridge, after its weights and its tokenizer were looked at.
+
+    Raises:
+        UsageError: NaN or infinite weights, another model's tokenizer, or a model that cannot be run or bridged.
+    """
+    from transformer_lens.model_bridge import TransformerBridge
+
+    kind = type(model).__name__
+    check_present(model, spec.name)
+    with as_usage_error(f"{spec.name}: {kind} cannot be put on {device} in {dtype}", "pass another --interp-device"):
+        model = model.to(device).to(dtype).eval()
+    check_finite(model, spec.name)
+    with as_usage_error(f"{spec.name}: {kind} does not run as a language model on {PROBE[1]} tokens", _CHECK):
+        d_vocab = len(model.get_input_embeddings().weight)
+        check_tokenizer(tokenizer, d_vocab, spec.name)
+        # The bridge wraps the model's parts in place, so the raw logits are taken before it is built.
+        with torch.inference_mode():
+            raw = _relative(model(_probe(d_vocab, device)).logits.float())
     fingerprint = _fingerprint(model)
-    # The bridge wraps the model's parts in place, so the raw logits are taken before it is built.
-    with torch.inference_mode():
-        raw = _relative(model(_probe(model.config.vocab_size, device)).logits.float())
-    with tempfile.TemporaryDirectory() as directory:
+    complaint = f"{spec.name}: TransformerLens cannot bridge {kind}"
+    with tempfile.TemporaryDirectory() as directory, as_usage_error(complaint, _CHECK):
         bridge = TransformerBridge.boot_transformers(
             spec.source or spec.name,
             hf_model=model,
@@ -125,11 +178,8 @@ def device_of(name: str) -> str:
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"--interp-device {name} cannot be used ({reason}); pass auto, cuda, mps or cpu") from None
+    with as_usage_error(f"--interp-device {name!r:.60} cannot be used", "pass auto, cuda, mps or cpu"):
+        torch.ones(2, device=name).sum().item()  # some devices exist and hold no numbers
     return name
 
 
@@ -156,7 +206,7 @@ def _fingerprint(model: torch.nn.Module) -> str:
 
 def _probe(d_vocab: int, device: str) -> Tensor:
     """Two rows of eight token ids, the same for every model of this vocabulary."""
-    return torch.randint(0, d_vocab, (2, 8), generator=torch.Generator().manual_seed(0)).to(device)
+    return torch.randint(0, d_vocab, PROBE, generator=torch.Generator().manual_seed(0)).to(device)
 
 
 def _relative(logits: Tensor) -> Tensor:

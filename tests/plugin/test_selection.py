@@ -399,7 +399,7 @@ def test_strict_makes_missing_weights_an_error(claims_project, monkeypatch):
     def refuse(*_, **__):
         raise OSError("no network")
 
-    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", refuse)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
     claims_project.makepyfile(test_it=CLAIM)
     lax = claims_project.runpytest("--interp-model", "someone/model", "-k", "task and someone")
     lax.assert_outcomes(skipped=1)

@@ -1,0 +1,47 @@
+"""What the libraries that load a model raise, as one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pytest_interp.errors import InterpError, UsageError
+
+_LONGEST = 300
+
+
+@contextmanager
+def as_usage_error(complaint: str, advice: str, *, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Turns any error of a library into a UsageError: the complaint, the library's reason, what to do.
+
+    Args:
+        complaint: what could not be done, with which file.
+        advice: what to do about it.
+        passing: errors that are left as they are; those of this project always are.
+    """
+    try:
+        yield
+    except BaseException as error:
+        # What tokenizers panics with is no Exception, and its class cannot be imported.
+        foreign = isinstance(error, Exception) or type(error).__name__ == "PanicException"
+        if not foreign or isinstance(error, (InterpError, *passing)):
+            raise
+        raise UsageError(f"{complaint} ({reason_of(error)}); {advice}") from None
+
+
+def reason_of(error: BaseException) -> str:
+    """An error in one line: its type and what it says, cut where that is long."""
+    said = shortened(" ".join(str(error).split()), _LONGEST)
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def shortened(text: str, longest: int = 80) -> str:
+    """A text, cut where it is longer, with escapes for what cannot be printed."""
+    cut = text if len(text) <= longest else f"{text[:longest]}..."
+    return cut if cut.isprintable() else ascii(cut)[1:-1]
+
+
+def listed(names: list[str], most: int = 3) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(map(shortened, names[:most]))}{more}"
