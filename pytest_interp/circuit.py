@@ -12,6 +12,7 @@ from typing import Any
 
 from pytest_interp.errors import NotApplicable, nearest
 from pytest_interp.heads import Head
+from pytest_interp.text import shown
 
 RANDOM_TOKENS = "random_tokens"
 """The section of roles on random tokens; a claim asks for one of them as ``random_tokens.induction``."""
@@ -107,7 +108,7 @@ class Circuit:
         roles = self.sections
         if name not in roles:
             raise NotApplicable(
-                f"the circuit of {self.checkpoint} has no role {name!r}; "
+                f"the circuit of {self.checkpoint} has no role {shown(name)}; "
                 f"it has {', '.join(roles) or 'none'}{nearest(name, roles)}"
             )
         return roles[name]

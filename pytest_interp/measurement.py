@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from math import floor, fsum, isfinite, log10
 from typing import Literal, TypeAlias
 
+from pytest_interp.arguments import check_fields
 from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.text import shown
 
 Population: TypeAlias = Literal["fixed", "sampled"]
 Json: TypeAlias = str | int | float | bool | Sequence["Json"] | Mapping[str, "Json"] | None
@@ -61,9 +63,10 @@ def check_population(population: object) -> None:
     Raises:
         UsageError: it is another word.
     """
-    if population not in ("fixed", "sampled"):
+    if not isinstance(population, str) or population not in ("fixed", "sampled"):
         raise UsageError(
-            f"population is {population!r}; pass 'fixed' (these prompts only) or 'sampled' (they stand for more of "
+            f"population is {shown(population)}; pass 'fixed' (these prompts only) or 'sampled' (they stand for more "
+            "of "
             "their kind)"
         )
 
@@ -104,6 +107,7 @@ class Measurement:
     version: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_population(self.population)
         n = len(self.values)
         if n == 0:
@@ -123,7 +127,7 @@ class Measurement:
         bad = [label for label, value in zip(self.labels, self.values, strict=True) if not isfinite(value)]
         if bad:
             raise UsageError(
-                f"{self.quantity}: {len(bad)} of {n} values are not finite (first: {bad[0]!r}); "
+                f"{self.quantity}: {len(bad)} of {n} values are not finite (first: {shown(bad[0])}); "
                 "look for NaN in the weights or the logits, or use float32"
             )
 

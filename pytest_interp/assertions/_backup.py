@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Unpack
 
+from pytest_interp.arguments import checked
 from pytest_interp.assertions._core import (
     CONTROLS,
     POSITIVE,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine.interventions import Ablation
 
 
+@checked
 def assert_backup_heads(
     experiment: Experiment,
     knocked_out: HeadLike | Iterable[HeadLike],
@@ -113,6 +115,7 @@ def assert_backup_heads(
     return conclude(with_evidence(replace(verdict, notes=notes, details=details), question, controls), subject)
 
 
+@checked
 def assert_self_repair(
     experiment: Experiment,
     knocked_out: HeadLike | Iterable[HeadLike],

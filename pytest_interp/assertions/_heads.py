@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
+from pytest_interp.arguments import checked
 from pytest_interp.assertions._core import (
     CONTROLS,
     POSITIVE,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pytest_interp.table import Table
 
 
+@checked
 def assert_head_patch_effect(
     experiment: Experiment,
     heads: HeadLike | Iterable[HeadLike],
@@ -87,6 +89,7 @@ def assert_head_patch_effect(
     return answer(Question(experiment, measure, demands, subject, named, shared, sets=sets), controls)
 
 
+@checked
 def assert_attention(
     experiment: Experiment,
     head: HeadLike,
@@ -140,6 +143,7 @@ def assert_attention(
     return answer(question, controls)
 
 
+@checked
 def assert_direct_logit_attribution(
     experiment: Experiment,
     heads: HeadLike | Iterable[HeadLike],
@@ -179,6 +183,7 @@ def assert_direct_logit_attribution(
     return answer(question, controls)
 
 
+@checked
 def assert_attention_write_correlation(
     experiment: Experiment,
     head: HeadLike,
@@ -217,6 +222,7 @@ def assert_attention_write_correlation(
     return answer(Question(experiment, measure, demands, subject, as_heads(head), notes=notes), controls)
 
 
+@checked
 def assert_detector_score(
     experiment: Experiment, head: HeadLike, kind: Detector, *, controls: Controls = CONTROLS, **bound: Unpack[BoundArgs]
 ) -> Verdict:

@@ -8,6 +8,7 @@ from functools import partial
 from math import log
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+from pytest_interp.arguments import checked
 from pytest_interp.assertions._core import (
     BoundArgs,
     Controls,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine.metric import Metric
 
 
+@checked
 def assert_next_token(
     experiment: Experiment,
     metric: Metric | str = "log_prob",
@@ -56,6 +58,7 @@ def assert_next_token(
     return answer(Question(experiment, lambda on, _: next_token(on, metric, run=run), demands, subject), controls)
 
 
+@checked
 def assert_top_k(
     experiment: Experiment,
     k: int = 1,
@@ -85,6 +88,7 @@ def assert_top_k(
     return answer(question, controls)
 
 
+@checked
 def assert_loss(
     experiment: Experiment, *, run: str = "clean", controls: Controls = 0, **bound: Unpack[BoundArgs]
 ) -> Verdict:
@@ -106,6 +110,7 @@ def assert_loss(
     return answer(Question(experiment, lambda on, _: loss(on, run=run), demands, subject, caveats=caveats), controls)
 
 
+@checked
 def assert_logit_lens(
     experiment: Experiment,
     layer: int,
@@ -143,6 +148,7 @@ def assert_logit_lens(
     return _layer_claim(experiment, sweep, (layer, site), demands, subject, controls)
 
 
+@checked
 def assert_component_attribution(
     experiment: Experiment,
     layer: int | Literal["start"],

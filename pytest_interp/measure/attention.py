@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_interp.arguments import checked
 from pytest_interp.cache import cached
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_head
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
 
 
+@checked
 @cached
 def attention(
     experiment: Experiment,
@@ -98,6 +100,7 @@ def _moved(experiment: Experiment, head: Head, run: str, value_bias: ValueBias) 
     return [((v[:, :, index] + bias) @ w_o).norm(dim=-1) for v in values]
 
 
+@checked
 def attention_and_write(
     experiment: Experiment,
     head: HeadLike,
@@ -131,6 +134,7 @@ def attention_and_write(
     return tuple(points)
 
 
+@checked
 @cached
 def attention_write_correlation(
     experiment: Experiment,
@@ -175,6 +179,7 @@ def pearson(one: Tensor, other: Tensor) -> Tensor:
     return a * w - r * (a**2 + w**2) / 2 + r
 
 
+@checked
 @cached
 def head_attentions(
     experiment: Experiment,

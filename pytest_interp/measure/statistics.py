@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
+from pytest_interp.arguments import checked
 from pytest_interp.cache import cached
 from pytest_interp.engine.interventions import positions_of
 from pytest_interp.engine.values import bias_by_head
@@ -31,6 +32,7 @@ _BIASED = ("v", "z")
 """The activations that hold the value bias in the raw model."""
 
 
+@checked
 @cached
 def activation_statistics(
     experiment: Experiment,
@@ -69,6 +71,7 @@ def activation_statistics(
     return Table(cells, ("layer", "statistic"))
 
 
+@checked
 def activation_values(
     experiment: Experiment,
     site: Projection | Literal["z"],
@@ -85,6 +88,7 @@ def activation_values(
     return torch.cat([x[:, 1:].flatten().float().cpu() for x in activations])
 
 
+@checked
 @cached
 def head_norms(
     experiment: Experiment, *, at: str | int | None = None, run: str = "clean", value_bias: ValueBias = "removed"
@@ -117,6 +121,7 @@ def head_norms(
     return heads_table(cells)
 
 
+@checked
 @cached
 def position_norms(
     experiment: Experiment,
@@ -143,6 +148,7 @@ def position_norms(
     )
 
 
+@checked
 @cached
 def occurrence_difference(
     experiment: Experiment, first: str = "S1", second: str = "S2", *, run: str = "clean"
@@ -163,6 +169,7 @@ def occurrence_difference(
     return heads_table(cells)
 
 
+@checked
 @cached
 def selectivity(
     experiment: Experiment, first: str = "S1", second: str = "S2", *, run: str = "clean"
@@ -194,6 +201,7 @@ def selectivity(
     return Table(cells, ("layer", "statistic"))
 
 
+@checked
 def correlation(one: Table[Head], other: Table[Head]) -> Measurement:
     """Pearson's r between two quantities of the same heads, over heads; the values' mean is r.
 
@@ -258,6 +266,4 @@ def _activation(experiment: Experiment, site: str, layer: int, run: str, value_b
 
 
 def _site(experiment: Experiment, site: str, layer: int) -> str:
-    if site not in ("q", "k", "v", "z"):
-        raise UsageError(f"site is {site!r}; allowed: 'q', 'k', 'v', 'z'")
     return experiment.checkpoint.hook(site, layer)
