@@ -51,7 +51,7 @@ def test_every_public_function_has_a_valid_call(calls):
         public |= {name for name in home.__all__ if name[0].islower()}
     assert public <= there
     outcomes = {call.name: outcome(call) for call in calls}
-    raw = {name: text for name, (kind, text) in outcomes.items() if kind in ("raw", "slow")}
+    raw = {name: text for name, (kind, text) in outcomes.items() if kind == "raw"}
     assert not raw
     refused = {name for name, (kind, _) in outcomes.items() if kind == "refused"}
     # An attention-only model whose first head has no OV circuit; words that a tokenizer of 179 words lacks.
