@@ -12,6 +12,7 @@ from typing import Any
 
 from pytest_interp.errors import NotApplicable, nearest
 from pytest_interp.heads import Head
+from pytest_interp.measurement import check_quantity
 from pytest_interp.text import shown
 
 RANDOM_TOKENS = "random_tokens"
@@ -32,6 +33,7 @@ class Role:
         writes: whose token it writes, where the role is defined by that.
         sign: +1 where it raises that token's logit, -1 where it lowers it.
         bounds: by measurement, the bounds that differ on this checkpoint; ``default`` or a head.
+        quantities: of a project's own, which the file declares.
     """
 
     name: str
@@ -42,9 +44,15 @@ class Role:
     writes: str = ""
     sign: int = 1
     bounds: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    quantities: tuple[str, ...] = ()
 
     def bound(self, quantity: str, head: Head | None) -> Mapping[str, Any]:
-        """The bound that the file sets on a quantity, for one head or for the role; empty if none."""
+        """The bound that the file sets on a quantity, for one head or for the role; empty if none.
+
+        Raises:
+            UsageError: a quantity that nothing measures: its bound would never be found.
+        """
+        check_quantity(quantity, self.quantities)
         table = self.bounds.get(quantity, {})
         return table.get(str(head)) or table.get("default") or {}
 

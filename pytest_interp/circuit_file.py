@@ -7,7 +7,7 @@ of a quantity that nothing measures, a head without a role.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pytest_interp.circuit import RANDOM_TOKENS, Circuit, ExpectedFailure, Role
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.heads import Head, as_head
 from pytest_interp.measurement import QUANTITIES
-from pytest_interp.text import shown
+from pytest_interp.text import line, shown
 from pytest_interp.verdict.bound import Bound
 
 _TYPES: Mapping[type, str] = {
@@ -87,7 +87,7 @@ def load_circuit(path: Path) -> Circuit:
     return _with_failures(path, circuit, data.get("expected_failures", []))
 
 
-def _role(path: Path, key: str, name: str, table: Any, quantities: Collection[str]) -> Role:
+def _role(path: Path, key: str, name: str, table: Any, quantities: Sequence[str]) -> Role:
     if "." in key.partition(".")[2]:
         raise UsageError(f"{path}: {key}: the name of a role has no dot; choose another")
     _check(path, key, table, _ROLE_KEYS, needed=("heads", "at", "source"))
@@ -121,6 +121,7 @@ def _role(path: Path, key: str, name: str, table: Any, quantities: Collection[st
         writes=table.get("writes", ""),
         sign=sign,
         bounds=bounds,
+        quantities=tuple(quantities[len(QUANTITIES) :]),
     )
 
 
@@ -137,7 +138,7 @@ def _with_failures(path: Path, circuit: Circuit, tables: list[Any]) -> Circuit:
                     f"{path}: expected_failures.heads of {table['claim']} names {head}, which has no role in the file; "
                     f"allowed: {', '.join(known)}{nearest(str(head), known)}"
                 )
-        failures.append(ExpectedFailure(table["claim"], heads, table["reason"]))
+        failures.append(ExpectedFailure(table["claim"], heads, line(" ".join(table["reason"].split()), 1_000)))
     return replace(circuit, expected_failures=tuple(failures))
 
 

@@ -11,7 +11,7 @@ from math import floor, fsum, isfinite, log10
 from typing import Literal, TypeAlias
 
 from pytest_interp.arguments import check_fields
-from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.text import shown
 
 Population: TypeAlias = Literal["fixed", "sampled"]
@@ -26,6 +26,25 @@ QUANTITIES = (
     "backup_rise", "self_repair", "some_head", "faithfulness", "completeness", "minimality",
 )  # fmt: skip
 """What the tool measures, by the names under which circuit files bound it."""
+
+
+def check_quantity(quantity: object, own: Sequence[str] = ()) -> None:
+    """Refuses the name of a quantity that nothing measures.
+
+    Args:
+        quantity: such as ``copy_score``.
+        own: the quantities that a circuit file declares beside those of the tool.
+
+    Raises:
+        UsageError: it is another word.
+    """
+    known = (*QUANTITIES, *own)
+    if not isinstance(quantity, str) or quantity not in known:
+        raise UsageError(
+            f"{shown(quantity)} is no quantity, so that no circuit file can bound it{nearest(quantity, known)}; one of "
+            "your own is declared at the top of the file: quantities = [...]"
+        )
+
 
 FLOAT_NOISE: Mapping[str, float] = {"float64": 1e-5, "float32": 2e-4, "bfloat16": 0.5, "float16": 0.05}
 """How far a logit may move between machines, batch sizes and kernels, by dtype.

@@ -19,6 +19,7 @@ _UNSAFE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Categories of Unicode: control, format (direction, zero width), surrogate, separators of lines and paragraphs."""
 
 _WIDE = re.compile("[\u1100-\U0003fffd]")
+_LONG_WORD = re.compile(rf"\S{{{LONG + 1},}}")
 _FILLER = "\0"
 
 
@@ -56,24 +57,30 @@ def shown(value: Any) -> str:
     except Exception:
         return f"a value of the type {type(value).__name__}"
     length = f" ({len(value)} characters)" if isinstance(value, str) and len(value) > LONG else ""
-    return (
-        f"{' '.join(text.split())}{length}".translate(_escapes) if "\n" in text else text.translate(_escapes) + length
-    )
+    return re.sub(r"\s*\n\s*", " ", text).translate(_escapes) + length
 
 
 def line(text: object, limit: int = LONG) -> str:
     """A text for one line: control characters and ends of lines as escapes; the middle of what is long is left out."""
-    whole = str(text)
-    cut = (
-        whole if len(whole) <= limit else f"{whole[: limit // 2]} ... {whole[-limit // 4 :]} ({len(whole)} characters)"
-    )
-    return cut.translate(_escapes)
+    return _without_middle(str(text), limit).translate(_escapes)
 
 
 def paragraph(text: str, limit: int) -> str:
-    """A text of several lines without other control characters, shortened in the middle where it is long."""
-    cut = text if len(text) <= limit else f"{text[: limit // 2]} ... {text[-limit // 2 :]} ({len(text)} characters)"
-    return cut.translate(_lines)
+    """A text of several lines without other control characters; the middle of what is long is left out."""
+    return _without_middle(text, limit).translate(_lines)
+
+
+def _without_middle(text: str, limit: int) -> str:
+    """The text if it is short; else with its longest words shortened, and itself if that is not enough."""
+    if len(text) <= limit:
+        return text
+    words = _LONG_WORD.sub(lambda word: _shortened(word[0], LONG), text)
+    length = 30  # what a shortened word says of its length
+    return words if len(words) <= limit + length else _shortened(words, limit)
+
+
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit // 2]} ... {text[-limit // 2 :]} ({len(text)} characters)"
 
 
 def columns(text: str) -> int:
@@ -93,7 +100,9 @@ def cut(text: str, width: int) -> str:
     return text
 
 
-def wrapped(text: object, width: int, first: str = "", rest: str = "", limit: int = 5 * LONG) -> list[str]:
+def wrapped(
+    text: object, width: int, first: str = "", rest: str = "", *, limit: int = 5 * LONG, hyphens: bool = True
+) -> list[str]:
     """The lines of a text, each of at most so many columns; words that are longer are broken.
 
     Args:
@@ -102,10 +111,11 @@ def wrapped(text: object, width: int, first: str = "", rest: str = "", limit: in
         first: what the first line begins with.
         rest: what the others begin with.
         limit: characters from which on the text is shortened.
+        hyphens: whether a line may end after a hyphen.
     """
     # textwrap counts characters: a filler after each wide one makes it count columns.
     filled = _WIDE.sub(lambda match: match[0] + _FILLER * (_width(match[0]) - 1), line(text, limit))
-    made = textwrap.wrap(filled, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
+    made = textwrap.wrap(filled, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=hyphens)
     return [one.replace(_FILLER, "") for one in made]
 
 

@@ -21,6 +21,7 @@ from pytest_interp.assertions._members import NEGLIGIBLE, HeadSet, caveats_of, m
 from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError
 from pytest_interp.heads import names_of
 from pytest_interp.measurement import Measurement, quote
+from pytest_interp.text import line
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.evidence import Control
 from pytest_interp.verdict.failure_message import explain
@@ -173,6 +174,7 @@ def _no_better_than(verdict: Verdict, outcome: Outcome, note: str) -> Verdict:
 def conclude(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) -> Verdict:
     """Records the verdict; raises from a frame that holds no tensors where it is not support."""
     __tracebackhide__ = True
+    subject = line(subject, 1_000)
     if in_trial():
         write(record_of(verdict, subject))
         return verdict
