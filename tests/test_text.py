@@ -40,7 +40,7 @@ def test_long_values_say_how_long_they_are():
     assert shown([["y" * 100_000] * 1000] * 1000).count("y") < 20_000
     sentence = str(UsageError(f"there is no run {'x' * 100_000}; it has clean"))
     assert sentence.startswith("there is no run xxx")
-    assert sentence.endswith("xxx (100001 characters) it has clean")
+    assert sentence.endswith("xxx; (100001 characters) it has clean")
     assert len(sentence) < 300
     assert line("short") == "short"
     assert line("two\nlines") == "two\\nlines"
