@@ -182,7 +182,7 @@ def _lost_records(before: bytes | None, now: bytes | None) -> list[str]:
 
 
 def kills(count: int, seed: int) -> Counter[str]:
-    """Kills a run before each event on files, then at random times; in a new project, and in one that has run before."""
+    """Kills a run before each event on files, then at random times; in a new project and in one that has run."""
     random, counts = Random(seed), Counter[str]()
     context = multiprocessing.get_context("fork")
     with project() as folder:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pytest_interp.arguments import checked
 from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.errors import UsageError
 from pytest_interp.report.terminal import outcome_of
@@ -38,6 +39,7 @@ class Checked:
     records: tuple[Record, ...]
 
 
+@checked
 def check(
     model: Any,
     tokenizer: Any = None,

@@ -13,6 +13,8 @@ from typing import Any
 
 from pytest_interp.errors import NotApplicable, nearest
 from pytest_interp.heads import Head
+from pytest_interp.measurement import check_quantity
+from pytest_interp.text import shown
 
 RANDOM_TOKENS = "random_tokens"
 """The section of roles on random tokens; a claim asks for one of them as ``random_tokens.induction``."""
@@ -32,6 +34,7 @@ class Role:
         writes: whose token it writes, where the role is defined by that.
         sign: +1 where it raises that token's logit, -1 where it lowers it.
         bounds: by measurement, the bounds that differ on this checkpoint; ``default`` or a head.
+        quantities: of a project's own, which the file declares.
     """
 
     name: str
@@ -42,12 +45,18 @@ class Role:
     writes: str = ""
     sign: int = 1
     bounds: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    quantities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _freeze(self, "bounds")
 
     def bound(self, quantity: str, head: Head | None) -> Mapping[str, Any]:
-        """The bound that the file sets on a quantity, for one head or for the role; empty if none."""
+        """The bound that the file sets on a quantity, for one head or for the role; empty if none.
+
+        Raises:
+            UsageError: a quantity that nothing measures: its bound would never be found.
+        """
+        check_quantity(quantity, self.quantities)
         table = self.bounds.get(quantity, {})
         return table.get(str(head)) or table.get("default") or {}
 
@@ -114,7 +123,7 @@ class Circuit:
         roles = self.sections
         if name not in roles:
             raise NotApplicable(
-                f"the circuit of {self.checkpoint} has no role {name!r}; "
+                f"the circuit of {self.checkpoint} has no role {shown(name)}; "
                 f"it has {', '.join(roles) or 'none'}{nearest(name, roles)}"
             )
         return roles[name]

@@ -7,15 +7,17 @@ of a quantity that nothing measures, a head without a role.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pytest_interp.arguments import checked
 from pytest_interp.circuit import RANDOM_TOKENS, Circuit, ExpectedFailure, Role
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.heads import Head, as_head
 from pytest_interp.measurement import QUANTITIES
+from pytest_interp.text import line, shown
 from pytest_interp.verdict.bound import Bound
 
 _TYPES: Mapping[type, str] = {
@@ -49,6 +51,7 @@ _ROLE_KEYS: Mapping[str, type] = {
 _FAILURE_KEYS: Mapping[str, type] = {"claim": str, "heads": list, "reason": str}
 
 
+@checked
 def load_circuit(path: Path) -> Circuit:
     """Reads and checks a circuit file.
 
@@ -84,19 +87,20 @@ def load_circuit(path: Path) -> Circuit:
     return _with_failures(path, circuit, data.get("expected_failures", []))
 
 
-def _role(path: Path, key: str, name: str, table: Any, quantities: Collection[str]) -> Role:
+def _role(path: Path, key: str, name: str, table: Any, quantities: Sequence[str]) -> Role:
     if "." in key.partition(".")[2]:
         raise UsageError(f"{path}: {key}: the name of a role has no dot; choose another")
     _check(path, key, table, _ROLE_KEYS, needed=("heads", "at", "source"))
     heads = _heads(path, f"{key}.heads", table["heads"])
     sign = table.get("sign", 1)
     if type(sign) is not int or sign not in (1, -1):
-        raise UsageError(f"{path}: {key}.sign is {sign!r}; allowed: 1, -1")
+        raise UsageError(f"{path}: {key}.sign is {shown(sign)}; allowed: 1, -1")
     bounds: dict[str, dict[str, Mapping[str, Any]]] = {}
     for quantity, by_head in table.get("bounds", {}).items():
         if quantity not in quantities:
             raise UsageError(
-                f"{path}: {key}.bounds has the unknown quantity {quantity!r}; allowed: {', '.join(sorted(quantities))}"
+                f"{path}: {key}.bounds has the unknown quantity {shown(quantity)}; allowed: "
+                f"{', '.join(sorted(quantities))}"
                 f"{nearest(quantity, quantities)}; a quantity of your own is declared at the top of the file: "
                 f'quantities = ["{quantity}"]'
             )
@@ -117,6 +121,7 @@ def _role(path: Path, key: str, name: str, table: Any, quantities: Collection[st
         writes=table.get("writes", ""),
         sign=sign,
         bounds=bounds,
+        quantities=tuple(quantities[len(QUANTITIES) :]),
     )
 
 
@@ -133,7 +138,7 @@ def _with_failures(path: Path, circuit: Circuit, tables: list[Any]) -> Circuit:
                     f"{path}: expected_failures.heads of {table['claim']} names {head}, which has no role in the file; "
                     f"allowed: {', '.join(known)}{nearest(str(head), known)}"
                 )
-        failures.append(ExpectedFailure(table["claim"], heads, table["reason"]))
+        failures.append(ExpectedFailure(table["claim"], heads, line(" ".join(table["reason"].split()), 1_000)))
     return replace(circuit, expected_failures=tuple(failures))
 
 
@@ -167,7 +172,7 @@ def _check_bound(path: Path, key: str, bound: Any) -> None:
 def _strings(path: Path, key: str, values: list[Any], example: str) -> tuple[str, ...]:
     for value in values:
         if not isinstance(value, str) or not value:
-            raise UsageError(f"{path}: {key} has {value!r}; it must be a list of {example}")
+            raise UsageError(f"{path}: {key} has {shown(value)}; it must be a list of {example}")
     return tuple(values)
 
 
@@ -177,7 +182,7 @@ def _check(path: Path, key: str, table: Any, types: Mapping[str, type], needed: 
     for name, value in table.items():
         if name not in types:
             raise UsageError(
-                f"{path}: {key or 'the file'} has the unknown key {name!r} (= {value!r}); "
+                f"{path}: {key or 'the file'} has the unknown key {shown(name)} (= {shown(value)}); "
                 f"allowed: {', '.join(sorted(types))}{nearest(name, types)}"
             )
         _check_type(path, f"{key}.{name}" if key else name, value, types[name])
@@ -189,4 +194,4 @@ def _check(path: Path, key: str, table: Any, types: Mapping[str, type], needed: 
 def _check_type(path: Path, key: str, value: object, kind: type) -> None:
     # TOML's true is no number here, though Python's is; an empty string says nothing.
     if kind is not object and (type(value) is not kind or value == ""):
-        raise UsageError(f"{path}: {key} is {value!r}; it must be {_TYPES[kind]}")
+        raise UsageError(f"{path}: {key} is {shown(value)}; it must be {_TYPES[kind]}")

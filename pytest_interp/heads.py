@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Self, TypeAlias, cast
 
 from pytest_interp.errors import UsageError
+from pytest_interp.text import shown
 
-_PATTERN = re.compile(r"(\d+)\.(\d+)")
+_PATTERN = re.compile(r"([0-9]{1,6})\.([0-9]{1,6})")
+
+_MOST = 10**6
 
 
 @dataclass(frozen=True, order=True)
@@ -20,8 +23,7 @@ class Head:
     head: int
 
     def __post_init__(self) -> None:
-        if self.layer < 0 or self.head < 0:
-            raise UsageError(f"{self.layer}.{self.head} is not a head; layer and head count from 0")
+        _check_place(self)
 
     def __str__(self) -> str:
         return f"{self.layer}.{self.head}"
@@ -33,9 +35,9 @@ class Head:
         Raises:
             UsageError: the text is not LAYER.HEAD.
         """
-        match = _PATTERN.fullmatch(text.strip())
+        match = _PATTERN.fullmatch(text.strip()) if isinstance(text, str) else None
         if match is None:
-            raise UsageError(f"{text!r} is not a head; write LAYER.HEAD, both from 0, such as '9.9'")
+            raise UsageError(f"{shown(text)} is not a head; write LAYER.HEAD, both from 0, such as '9.9'")
         return cls(int(match[1]), int(match[2]))
 
 
@@ -46,8 +48,19 @@ class KVHead:
     layer: int
     head: int
 
+    def __post_init__(self) -> None:
+        _check_place(self)
+
     def __str__(self) -> str:
         return f"kv {self.layer}.{self.head}"
+
+
+def _check_place(head: Head | KVHead) -> None:
+    """Two whole numbers from 0; True and False are none."""
+    if any(type(number) is not int or not 0 <= number < _MOST for number in (head.layer, head.head)):
+        raise UsageError(
+            f"layer {shown(head.layer)}, head {shown(head.head)} is not a head; both are whole numbers from 0"
+        )
 
 
 HeadLike: TypeAlias = Head | str | tuple[int, int]
@@ -60,15 +73,20 @@ def as_head(value: HeadLike) -> Head:
     if isinstance(value, str):
         return Head.parse(value)
     if isinstance(value, tuple) and len(value) == 2:
-        return Head(int(value[0]), int(value[1]))
-    raise UsageError(f"{value!r} is not a head; pass Head(9, 9), '9.9' or (9, 9)")
+        return Head(value[0], value[1])
+    raise UsageError(f"{shown(value)} is not a head; pass Head(9, 9), '9.9' or (9, 9)")
 
 
 def is_head(value: object) -> bool:
     """Whether a value means one head, not a set of them."""
     if isinstance(value, tuple) and value and isinstance(value[0], int):
         return True
-    return isinstance(value, Head | str) or not hasattr(value, "__iter__")
+    return isinstance(value, Head | str | bytes | Mapping) or not _entries(value)
+
+
+def _entries(value: object) -> bool:
+    """Whether a value has entries; a tensor without dimensions says so and has none."""
+    return hasattr(value, "__iter__") and getattr(value, "ndim", 1) > 0
 
 
 def as_heads(value: HeadLike | Iterable[HeadLike]) -> tuple[Head, ...]:
@@ -85,6 +103,13 @@ def as_heads(value: HeadLike | Iterable[HeadLike]) -> tuple[Head, ...]:
     if twice := sorted({str(head) for head in heads if heads.count(head) > 1}):
         raise UsageError(f"{', '.join(twice)} is named twice in a set of {len(heads)} heads; name each head once")
     return tuple(heads)
+
+
+def optional_heads(value: HeadLike | Iterable[HeadLike] | None) -> tuple[Head, ...]:
+    """The same; no heads for None and for what is empty."""
+    sized = isinstance(value, Sized) and not isinstance(value, str | bytes) and _entries(value)
+    empty = value is None or (sized and not len(cast("Sized", value)))
+    return () if empty else as_heads(cast("HeadLike", value))
 
 
 def names_of(heads: Sequence[Head | KVHead]) -> str:

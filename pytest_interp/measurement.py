@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from math import floor, fsum, isfinite, log10
 from typing import Literal, TypeAlias
 
-from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.arguments import check_fields
+from pytest_interp.errors import NotApplicable, UsageError, nearest
+from pytest_interp.text import shown
 
 Population: TypeAlias = Literal["fixed", "sampled"]
 Json: TypeAlias = str | int | float | bool | Sequence["Json"] | Mapping[str, "Json"] | None
@@ -24,6 +26,25 @@ QUANTITIES = (
     "backup_rise", "self_repair", "some_head", "faithfulness", "completeness", "minimality",
 )  # fmt: skip
 """What the tool measures, by the names under which circuit files bound it."""
+
+
+def check_quantity(quantity: object, own: Sequence[str] = ()) -> None:
+    """Refuses the name of a quantity that nothing measures.
+
+    Args:
+        quantity: such as ``copy_score``.
+        own: the quantities that a circuit file declares beside those of the tool.
+
+    Raises:
+        UsageError: it is another word.
+    """
+    known = (*QUANTITIES, *own)
+    if not isinstance(quantity, str) or quantity not in known:
+        raise UsageError(
+            f"{shown(quantity)} is no quantity, so that no circuit file can bound it{nearest(quantity, known)}; one of "
+            "your own is declared at the top of the file: quantities = [...]"
+        )
+
 
 FLOAT_NOISE: Mapping[str, float] = {"float64": 1e-5, "float32": 2e-4, "bfloat16": 0.5, "float16": 0.05}
 """How far a logit may move between machines, batch sizes and kernels, by dtype.
@@ -61,9 +82,10 @@ def check_population(population: object) -> None:
     Raises:
         UsageError: it is another word.
     """
-    if population not in ("fixed", "sampled"):
+    if not isinstance(population, str) or population not in ("fixed", "sampled"):
         raise UsageError(
-            f"population is {population!r}; pass 'fixed' (these prompts only) or 'sampled' (they stand for more of "
+            f"population is {shown(population)}; pass 'fixed' (these prompts only) or 'sampled' (they stand for more "
+            "of "
             "their kind)"
         )
 
@@ -104,6 +126,7 @@ class Measurement:
     version: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_population(self.population)
         n = len(self.values)
         if n == 0:
@@ -123,7 +146,7 @@ class Measurement:
         bad = [label for label, value in zip(self.labels, self.values, strict=True) if not isfinite(value)]
         if bad:
             raise UsageError(
-                f"{self.quantity}: {len(bad)} of {n} values are not finite (first: {bad[0]!r}); "
+                f"{self.quantity}: {len(bad)} of {n} values are not finite (first: {shown(bad[0])}); "
                 "look for NaN in the weights or the logits, or use float32"
             )
 

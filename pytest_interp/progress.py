@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pytest_interp.text import line
+
 _AFTER = 3.0
 """Seconds after which a bar is drawn: nobody waits for what is shorter."""
 
@@ -34,7 +36,14 @@ def progress(total: int, what: str) -> Iterator[Callable[[int], object]]:
 
     columns = shutil.get_terminal_size().columns - 1
     bar = tqdm(
-        total=total, desc=what, unit=" passes", file=_screen, delay=_AFTER, leave=False, ncols=columns, ascii=" ="
+        total=total,
+        desc=line(what, 40),
+        unit=" passes",
+        file=_screen,
+        delay=_AFTER,
+        leave=False,
+        ncols=columns,
+        ascii=" =",
     )
     with bar:
         yield bar.update

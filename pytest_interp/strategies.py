@@ -12,6 +12,7 @@ from typing import Any
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
+from pytest_interp.arguments import checked
 from pytest_interp.circuit import Circuit
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head
@@ -22,21 +23,25 @@ PROFILE = settings(deadline=None, derandomize=True, database=None, max_examples=
 """The one profile: the same examples on a laptop and in CI, no database, no deadline."""
 
 
+@checked
 def names(pool: Sequence[str]) -> st.SearchStrategy[str]:
     """One name of a pool."""
     return st.sampled_from(_some(pool, 1))
 
 
+@checked
 def name_pairs(pool: Sequence[str]) -> st.SearchStrategy[tuple[str, str]]:
     """Two different names of a pool: (IO, S)."""
     return st.lists(names(_some(pool, 2)), min_size=2, max_size=2, unique=True).map(lambda pair: (pair[0], pair[1]))
 
 
+@checked
 def name_sets(pool: Sequence[str], *, min_size: int = 20) -> st.SearchStrategy[tuple[str, ...]]:
     """Several different names of a pool."""
     return st.lists(names(_some(pool, min_size)), min_size=min_size, unique=True).map(tuple)
 
 
+@checked
 def ioi_choices(pool: Sequence[str]) -> st.SearchStrategy[dict[str, Any]]:
     """All choices of one IOI prompt, for the fixture ``ioi_prompt``: names, wording, order, place and object."""
     few = st.integers(0, 9)
@@ -49,6 +54,7 @@ def ioi_choices(pool: Sequence[str]) -> st.SearchStrategy[dict[str, Any]]:
     )  # fmt: skip
 
 
+@checked
 def circuit_subsets(
     circuit: Circuit, *, role: str | None = None, min_size: int = 1
 ) -> st.SearchStrategy[tuple[Head, ...]]:
@@ -58,6 +64,7 @@ def circuit_subsets(
     return chosen.map(lambda heads: tuple(sorted(heads)))
 
 
+@checked
 def prompts(tokenizer: Any, pool: Sequence[str], *, bos: bool) -> st.SearchStrategy[Any]:
     """An IOI data set: one pair of names over every template of the confirming half, in both orders."""
     from pytest_interp.tasks import ioi_grid

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from pytest_interp.arguments import check_fields
 from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.heads import Head, KVHead, as_head
 from pytest_interp.measurement import Measurement
+from pytest_interp.text import line, shown
 
 Row: TypeAlias = int | str | Head | KVHead
 Cell: TypeAlias = Head | KVHead | tuple[Row, int | str]
@@ -33,6 +35,7 @@ class Table(Mapping[C, Measurement], Generic[C]):
     layout: tuple[C, ...] = ()
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.cells:
             if self.undefined:
                 raise NotApplicable(f"no cell is defined: {next(iter(self.undefined.values()))}")
@@ -47,6 +50,10 @@ class Table(Mapping[C, Measurement], Generic[C]):
         Raises:
             NotApplicable: all of them are undefined.
         """
+        if not isinstance(effects, Mapping):
+            raise UsageError(
+                f"effects is {shown(effects)}; pass a Measurement, or the reason that there is none, by cell"
+            )
         cells = {cell: effect for cell, effect in effects.items() if isinstance(effect, Measurement)}
         undefined = {cell: effect for cell, effect in effects.items() if isinstance(effect, str)}
         return cls(cells, axes, undefined, tuple(effects))
@@ -98,7 +105,7 @@ class Table(Mapping[C, Measurement], Generic[C]):
         Raises:
             UsageError: the table has no such cell.
         """
-        if key in self.cells or key in self.undefined:
+        if _hashable(key) and (key in self.cells or key in self.undefined):
             cell: C = key
             return cell
         first = self.layout[0]
@@ -107,7 +114,7 @@ class Table(Mapping[C, Measurement], Generic[C]):
             if meant in self.layout:
                 return self.cell_of(meant)
         known = [name_of(cell) for cell in self.layout]
-        named = name_of(key)
+        named = line(name_of(key)) if _hashable(key) else shown(key)
         raise UsageError(
             f"the table of {self.quantity} has no cell {named}: its cells are {self.axes[0]} by {self.axes[1]}, "
             f"{known[0]} to {known[-1]}{nearest(named, known)}"
@@ -137,9 +144,17 @@ class Table(Mapping[C, Measurement], Generic[C]):
 def ranking(most: str) -> Callable[[float], float]:
     """What to sort by for the most positive, most negative or largest absolute values."""
     known: dict[str, Callable[[float], float]] = {"positive": lambda x: x, "negative": lambda x: -x, "absolute": abs}
-    if most not in known:
-        raise UsageError(f"most is {most!r}; allowed: {', '.join(map(repr, known))}")
+    if not isinstance(most, str) or most not in known:
+        raise UsageError(f"most is {shown(most)}; allowed: {', '.join(map(repr, known))}")
     return known[most]
+
+
+def _hashable(key: object) -> bool:
+    try:
+        hash(key)
+    except TypeError:
+        return False
+    return True
 
 
 def place(cell: Cell) -> tuple[Row, int | str]:

@@ -76,6 +76,22 @@ def test_a_quantity_of_ones_own_is_declared(tmp_path):
     assert circuit.role("name_mover").bound("probe_accuracy", None) == {"at_least": 0.8}
 
 
+@pytest.mark.parametrize(
+    ("quantity", "message"),
+    [
+        ("copy_scor", "^'copy_scor' is no quantity, .*; nearest: copy_score, .*quantities = "),
+        ("probe_accuracy", "^'probe_accuracy' is no quantity"),
+        (None, "^None is no quantity"),
+    ],
+)
+def test_a_misspelt_quantity_is_named_where_its_bound_is_asked_for(tmp_path, quantity, message):
+    """The default took the place of the file's bound without a word."""
+    role = load(tmp_path, GOOD).role("name_mover")
+    with pytest.raises(UsageError, match=message):
+        role.bound(quantity, None)
+    assert role.bound("attention", None) == {}
+
+
 def test_what_a_file_may_bound_is_what_is_measured():
     from pytest_interp.measurement import QUANTITIES
     from pytest_interp.mutants import KINDS

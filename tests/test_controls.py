@@ -102,7 +102,7 @@ def test_any_assertion_takes_them(ioi, claim):
     ("controls", "message"),
     [
         ({"same_layers": 3}, "'same_layers' is no kind of control; allowed: .*nearest: same_layer"),
-        ({"same_layer": -1}, "-1 controls of the kind same_layer were asked for; allowed: 0 or more"),
+        ({"same_layer": -1}, "-1 controls of the kind same_layer were asked for; allowed: 0 to 20, the heads"),
         ({"other_names": 2}, "allowed: 0 or 1"),
     ],
 )

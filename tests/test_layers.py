@@ -11,7 +11,8 @@ import pytest_interp
 
 ROOT = Path(pytest_interp.__file__).parent
 LEVELS = [
-    {"errors", "heads", "positions", "measurement", "table", "circuit", "progress", "provenance", "cache", "files"},
+    {"text", "errors", "arguments", "heads", "positions", "measurement", "table", "circuit", "progress", "provenance"}
+    | {"cache", "files"},
     {"tasks"},
     {"checkpoints"},
     {"engine"},

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Unpack
 
+from pytest_interp.arguments import checked
 from pytest_interp.assertions._core import (
     CONTROLS,
     POSITIVE,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine.interventions import Ablation
 
 
+@checked
 @in_one_state
 def assert_backup_heads(
     experiment: Experiment,
@@ -115,6 +117,7 @@ def assert_backup_heads(
     return conclude(with_evidence(replace(verdict, notes=notes, details=details), question, controls), subject)
 
 
+@checked
 @in_one_state
 def assert_self_repair(
     experiment: Experiment,

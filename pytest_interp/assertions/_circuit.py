@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Unpack
 
+from pytest_interp.arguments import checked
 from pytest_interp.assertions._core import (
     CONTROLS,
     BoundArgs,
@@ -27,7 +28,7 @@ from pytest_interp.assertions._core import (
 )
 from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.errors import NotApplicable
-from pytest_interp.heads import Head, HeadLike, as_heads, names_of
+from pytest_interp.heads import Head, HeadLike, as_heads, names_of, optional_heads
 from pytest_interp.measurement import Measurement
 from pytest_interp.verdict.judge import Verdict, judge
 
@@ -39,6 +40,7 @@ MANY = 8
 """Heads up to which what each adds to a circuit is measured on all prompts."""
 
 
+@checked
 @in_one_state
 def assert_faithfulness(
     experiment: Experiment,
@@ -74,7 +76,8 @@ def assert_faithfulness(
     require_capability(experiment)
     nodes = nodes_of(experiment, _circuit(experiment, circuit))
     verdict = judge(faithfulness(experiment, nodes, metric=metric), demands.bound)
-    count = 0 if in_trial() else counts_of(controls).get("same_layer", 0)
+    counts = counts_of(controls, experiment.checkpoint)
+    count = 0 if in_trial() else counts.get("same_layer", 0)
     checks = tuple(
         control(
             f"random circuit {i + 1}", partial(faithfulness, experiment, drawn, metric=metric), "random_circuit",
@@ -99,6 +102,7 @@ def assert_faithfulness(
     return conclude(with_evidence(replace(verdict, controls=checks), question, controls), subject)
 
 
+@checked
 @in_one_state
 def assert_completeness(
     experiment: Experiment,
@@ -122,7 +126,7 @@ def assert_completeness(
 
     demands = Demands.of(bound)
     require_capability(experiment)
-    lost = as_heads(without) if without else ()
+    lost = optional_heads(without)
     less = f" without {names_of(lost)}" if lost else ""
     subject = f"circuit minus model{less} on {where(experiment)}"
     chosen = _circuit(experiment, circuit)
@@ -136,6 +140,7 @@ def assert_completeness(
     return answer(question, controls)
 
 
+@checked
 @in_one_state
 def assert_minimality(
     experiment: Experiment,
@@ -163,7 +168,7 @@ def assert_minimality(
 
     demands = Demands.of(bound)
     require_capability(experiment)
-    lost = as_heads(without) if without else ()
+    lost = optional_heads(without)
     chosen = _circuit(experiment, circuit)
 
     def measure(on: Experiment, _: tuple[Head, ...]) -> Measurement:

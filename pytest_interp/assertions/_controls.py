@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
+from pytest_interp.arguments import is_whole
 from pytest_interp.assertions._demands import Demands
 from pytest_interp.assertions._members import HeadSet
 from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.heads import Head, KVHead, names_of
 from pytest_interp.measurement import Measurement, paired_difference
+from pytest_interp.text import shown
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.evidence import Control, Specificity
 from pytest_interp.verdict.intervals import ends_of, side_of_zero
@@ -89,20 +91,23 @@ class Question(Generic[On]):
         return self.measure(self.on if on is None else on, heads)
 
 
-def counts_of(controls: Controls) -> dict[str, int]:
-    """How many of each kind.
+def counts_of(controls: Controls, checkpoint: Checkpoint) -> dict[str, int]:
+    """How many of each kind: at most as many as the model has heads.
 
     Raises:
         UsageError: an unknown kind, or a number that cannot be meant.
     """
-    counts = {"same_layer": controls} if isinstance(controls, int) else dict(controls)
+    if not is_whole(controls) and not isinstance(controls, Mapping):
+        raise UsageError(f'controls is {shown(controls)}; pass a number of heads, or {{"same_layer": 3}} by kind')
+    counts = dict(controls) if isinstance(controls, Mapping) else {"same_layer": controls}
+    known, heads = get_args(ControlKind), checkpoint.shape.n_layers * checkpoint.shape.n_heads
     for kind, count in counts.items():
-        if kind not in get_args(ControlKind):
-            known = get_args(ControlKind)
-            raise UsageError(f"{kind!r} is no kind of control; allowed: {', '.join(known)}{nearest(kind, known)}")
-        if count < 0 or (kind == "other_names" and count > 1):
-            allowed = "0 or 1" if kind == "other_names" else "0 or more"
-            raise UsageError(f"{count} controls of the kind {kind} were asked for; allowed: {allowed}")
+        if kind not in known:
+            raise UsageError(f"{shown(kind)} is no kind of control; allowed: {', '.join(known)}{nearest(kind, known)}")
+        most = 1 if kind == "other_names" else heads
+        if not is_whole(count) or not 0 <= count <= most:
+            allowed = "0 or 1" if kind == "other_names" else f"0 to {heads}, the heads of {checkpoint.name}"
+            raise UsageError(f"{shown(count)} controls of the kind {kind} were asked for; allowed: {allowed}")
     return counts
 
 
@@ -110,7 +115,7 @@ def controls_of(
     question: Question[Any], controls: Controls, claimed: Measurement
 ) -> tuple[tuple[Control, ...], tuple[str, ...]]:
     """The controls of a question, and what a reader must know about them."""
-    counts = counts_of(controls)
+    counts = counts_of(controls, question.checkpoint)
     measured: list[Control] = []
     notes: list[str] = []
     for kind in ("same_layer", "other_layers"):
@@ -256,6 +261,8 @@ def _draw(
             if not pool:
                 return []
             picked.add(rng.choice(pool))
-        if len(drawn) < count and tuple(sorted(picked)) not in drawn:
+        if tuple(sorted(picked)) not in drawn:
             drawn.append(tuple(sorted(picked)))
+        if len(drawn) == count:
+            break
     return drawn

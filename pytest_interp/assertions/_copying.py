@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Unpack
 
+from pytest_interp.arguments import checked
 from pytest_interp.assertions._core import CONTROLS, BoundArgs, Controls, Demands, Question, answer, where
 from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, HeadLike, as_head, as_heads
 from pytest_interp.measurement import Measurement
+from pytest_interp.text import shown
 from pytest_interp.verdict.judge import Verdict
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 _CHEAP = 10**12  # multiply-adds up to which every head of the model is looked at, some twenty seconds on two cores
 
 
+@checked
 @in_one_state
 def assert_copy_score(
     checkpoint: Checkpoint,
@@ -47,7 +50,7 @@ def assert_copy_score(
 
     demands = Demands.of(bound)
     if twice := sorted({name for name in names if list(names).count(name) > 1}):
-        raise UsageError(f"{twice[0]!r} is named twice among {len(names)} names; name each once")
+        raise UsageError(f"{shown(twice[0])} is named twice among {len(names)} names; name each once")
     sign: Literal[1, -1] = -1 if negative else 1
 
     def measure(on: Checkpoint, some: tuple[Head, ...]) -> Measurement:
@@ -63,6 +66,7 @@ def assert_copy_score(
     return answer(Question(checkpoint, measure, demands, subject, as_heads(head), everywhere=everyone), controls)
 
 
+@checked
 @in_one_state
 def assert_prompt_copy_score(
     experiment: Experiment,
@@ -100,6 +104,7 @@ def assert_prompt_copy_score(
     return answer(Question(experiment, measure, demands, subject, as_heads(head)), controls)
 
 
+@checked
 @in_one_state
 def assert_ov_eigenvalue_score(
     checkpoint: Checkpoint,

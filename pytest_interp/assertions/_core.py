@@ -21,6 +21,7 @@ from pytest_interp.assertions._members import NEGLIGIBLE, HeadSet, caveats_of, m
 from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError
 from pytest_interp.heads import names_of
 from pytest_interp.measurement import Measurement, quote
+from pytest_interp.text import line
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.evidence import Control
 from pytest_interp.verdict.failure_message import explain
@@ -68,10 +69,10 @@ def answer(question: Question[Any], controls: Controls = CONTROLS) -> Verdict:
     a note where controls were asked for.
     """
     __tracebackhide__ = True
-    counts_of(controls)
+    counts = counts_of(controls, question.checkpoint)
     verdict = judge(question.of(question.heads), question.bound)
     supported = verdict.outcome == "supported"
-    skipped = in_trial() or (supported and not counts_of(controls).get("same_layer"))
+    skipped = in_trial() or (supported and not counts.get("same_layer"))
     siblings = () if skipped else _siblings(question)
     if siblings and supported:
         note = f"heads of the same role are no controls: {'; '.join(map(str, siblings))}"
@@ -87,15 +88,15 @@ def with_evidence(verdict: Verdict, question: Question[Any], controls: Controls)
     verdict = _with_members(verdict, question)
     if in_trial():
         return verdict
-    demanded = question.demands.controls
-    if demanded is not None and not verdict.controls and not any(counts_of(controls).values()):
+    demanded, asked = question.demands.controls, any(counts_of(controls, question.checkpoint).values())
+    if demanded is not None and not verdict.controls and not asked:
         raise UsageError("controls_at_least= and controls_at_most= speak of controls, but none were asked for")
     checks, notes = controls_of(question, controls, verdict.measurement)
     specific = specificity_of(question) if controls else None
     caveats = verdict.caveats
     if specific is not None and specific.unspecific and verdict.outcome == "supported":
         caveats = (*caveats, f"unspecific: {specific}")
-    if not any(counts_of(controls).values()) and not verdict.controls:
+    if not asked and not verdict.controls:
         notes = (*notes, "no control was asked for")
     elif checks and all(check.value is None for check in checks):
         notes = (*notes, f"no control has a number: {len(checks)} of {len(checks)} are not applicable")
@@ -173,6 +174,7 @@ def _no_better_than(verdict: Verdict, outcome: Outcome, note: str) -> Verdict:
 def conclude(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) -> Verdict:
     """Records the verdict; raises from a frame that holds no tensors where it is not support."""
     __tracebackhide__ = True
+    subject = line(subject, 1_000)
     if in_trial():
         write(record_of(verdict, subject))
         return verdict

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict
 
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads, is_head
+from pytest_interp.text import shown
 from pytest_interp.verdict.bound import Bound
 
 
@@ -75,10 +76,12 @@ class Demands:
         rest = dict(arguments)
         controls = _side(rest, "controls")
         members, by = (_side(rest, "members"), rest.pop("members", None)) if of_set else (None, None)
-        if by not in (None, "alone", "marginal"):
-            raise UsageError(f"members is {by!r}; allowed: 'alone', 'marginal'")
+        if by is not None and not (isinstance(by, str) and by in ("alone", "marginal")):
+            raise UsageError(f"members is {shown(by)}; allowed: 'alone', 'marginal'")
         if by and members is None:
-            raise UsageError(f"members={by!r} says how members are judged; add members_at_least= or members_at_most=")
+            raise UsageError(
+                f"members={shown(by)} says how members are judged; add members_at_least= or members_at_most="
+            )
         bound = default if default is not None and not rest else Bound.of(**rest)
         return cls(bound, controls, members, by == "marginal")
 
@@ -91,7 +94,8 @@ def named_heads(heads: HeadLike | Iterable[HeadLike], demands: Demands) -> tuple
     """
     if demands.members is not None and is_head(heads):
         raise UsageError(
-            f"members_at_least= and members_at_most= speak of the members of a set; one head was passed ({heads}): "
+            "members_at_least= and members_at_most= speak of the members of a set; one head was passed "
+            f"({shown(heads)}): "
             "pass a list of heads, or leave them out"
         )
     return as_heads(heads)
@@ -100,8 +104,11 @@ def named_heads(heads: HeadLike | Iterable[HeadLike], demands: Demands) -> tuple
 def _side(arguments: dict[str, Any], what: str) -> Bound | None:
     """The one-sided bound on all controls or members; both sides together are a band."""
     low, high = arguments.pop(f"{what}_at_least", None), arguments.pop(f"{what}_at_most", None)
-    if low is not None and high is not None:
-        return Bound.of(between=(low, high))
     if low is None and high is None:
         return None
-    return Bound.of(at_least=low) if high is None else Bound.of(at_most=high)
+    try:
+        if low is not None and high is not None:
+            return Bound.of(between=(low, high))
+        return Bound.of(at_least=low) if high is None else Bound.of(at_most=high)
+    except UsageError as error:
+        raise UsageError(f"{what}_{error}") from None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
+from pytest_interp.arguments import checked
 from pytest_interp.assertions._core import (
     CONTROLS,
     POSITIVE,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pytest_interp.table import Table
 
 
+@checked
 @in_one_state
 def assert_head_patch_effect(
     experiment: Experiment,
@@ -89,6 +91,7 @@ def assert_head_patch_effect(
     return answer(Question(experiment, measure, demands, subject, named, shared, sets=sets), controls)
 
 
+@checked
 @in_one_state
 def assert_attention(
     experiment: Experiment,
@@ -143,6 +146,7 @@ def assert_attention(
     return answer(question, controls)
 
 
+@checked
 @in_one_state
 def assert_direct_logit_attribution(
     experiment: Experiment,
@@ -183,6 +187,7 @@ def assert_direct_logit_attribution(
     return answer(question, controls)
 
 
+@checked
 @in_one_state
 def assert_attention_write_correlation(
     experiment: Experiment,
@@ -222,6 +227,7 @@ def assert_attention_write_correlation(
     return answer(Question(experiment, measure, demands, subject, as_heads(head), notes=notes), controls)
 
 
+@checked
 @in_one_state
 def assert_detector_score(
     experiment: Experiment, head: HeadLike, kind: Detector, *, controls: Controls = CONTROLS, **bound: Unpack[BoundArgs]

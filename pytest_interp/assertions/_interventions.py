@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Unpack
 
+from pytest_interp.arguments import checked
 from pytest_interp.assertions._core import (
     CONTROLS,
     BoundArgs,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from pytest_interp.measure.path_patching import Into, MLPs
 
 
+@checked
 @in_one_state
 def assert_patch_effect(
     experiment: Experiment,
@@ -93,6 +95,7 @@ def assert_patch_effect(
     return conclude(with_evidence(replace(verdict, controls=checks), question, controls), subject)
 
 
+@checked
 @in_one_state
 def assert_path_patch_effect(
     experiment: Experiment,
@@ -135,7 +138,9 @@ def assert_path_patch_effect(
     require_capability(experiment)
     named = named_heads(senders, demands)
     # Receivers are no controls of their senders, though they may share a layer with some.
-    target: tuple[Head, ...] | Literal["logits"] = "logits" if receivers == "logits" else as_heads(receivers)
+    target: tuple[Head, ...] | Literal["logits"] = (
+        "logits" if isinstance(receivers, str) and receivers == "logits" else as_heads(receivers)
+    )
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
         return path_patch_effect(on, some, target, into=into, at=at, corruption=corruption, mlps=mlps, metric=metric)
@@ -154,6 +159,7 @@ def assert_path_patch_effect(
     return answer(question, controls)
 
 
+@checked
 @in_one_state
 def assert_ablation_effect(
     experiment: Experiment,
@@ -201,6 +207,7 @@ def assert_ablation_effect(
     return answer(Question(experiment, measure, demands, subject, named), controls)
 
 
+@checked
 @in_one_state
 def assert_flips(
     experiment: Experiment, corruption: str, *, controls: Controls = 0, **bound: Unpack[BoundArgs]

@@ -7,15 +7,18 @@ from dataclasses import replace
 from math import fsum, isfinite
 from typing import Any
 
+from pytest_interp.arguments import checked, is_list_of
 from pytest_interp.assertions._core import conclude
 from pytest_interp.assertions._tables import check_swept, undefined_cells, where_measured
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.table import Table, name_of, place
+from pytest_interp.text import shown
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.judge import Outcome, Verdict, judge
 
 
+@checked
 def assert_matrix(
     table: Table[Any], expected: Mapping[Any, float] | Sequence[Sequence[float | None]], *, within: float
 ) -> Verdict:
@@ -40,7 +43,7 @@ def assert_matrix(
     check_swept(table)
     size = Bound.of(at_most=within).high
     if size < 0:
-        raise UsageError(f"within is {within!r}; it is how far each cell may be off: 0 or more")
+        raise UsageError(f"within is {within:g}; it is how far each cell may be off: 0 or more")
     accepted = Bound(-size, size, f"within {size:g} of the expected number")
     numbers = _expected(table, expected)
     differences = {cell: _minus(table[cell], number) for cell, number in numbers.items() if cell in table.cells}
@@ -88,9 +91,32 @@ def _minus(cell: Measurement, number: float) -> Measurement:
     )
 
 
+def _is_matrix(expected: Any) -> bool:
+    """Whether a value has rows that have entries: lists, an array or a tensor of two dimensions."""
+    if hasattr(expected, "ndim"):
+        return bool(expected.ndim == 2)
+    rows = is_list_of(lambda row: isinstance(row, Sequence) or getattr(row, "ndim", 0) == 1)
+    return rows(expected) and not any(isinstance(row, str | bytes) for row in expected)
+
+
+def _number(number: Any) -> float:
+    """A number, of numpy or torch too."""
+    if isinstance(number, str | bytes):
+        raise UsageError(f"the expected matrix has {shown(number)}; pass numbers")
+    try:
+        return float(number)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        raise UsageError(f"the expected matrix has {shown(number)}; pass numbers") from None
+
+
 def _expected(table: Table[Any], expected: Any) -> dict[Any, float]:
     if isinstance(expected, Mapping):
-        wanted = {table.cell_of(cell): float(number) for cell, number in expected.items()}
+        wanted = {table.cell_of(cell): _number(number) for cell, number in expected.items()}
+    elif not _is_matrix(expected):
+        raise UsageError(
+            f"expected is {shown(expected)}; pass rows of numbers, such as [[0.1, 0.2], [0.3, None]], or a dictionary "
+            "of numbers by cell"
+        )
     else:
         rows, columns = table.rows, table.columns
         if len(expected) != len(rows) or any(len(row) != len(columns) for row in expected):
@@ -101,7 +127,7 @@ def _expected(table: Table[Any], expected: Any) -> dict[Any, float]:
             )
         at = {place(cell): cell for cell in table.layout}
         wanted = {
-            at[row, column]: float(number)
+            at[row, column]: _number(number)
             for row, numbers in zip(rows, expected, strict=True)
             for column, number in zip(columns, numbers, strict=True)
             if number is not None and (row, column) in at

@@ -8,6 +8,7 @@ from functools import partial
 from math import log
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+from pytest_interp.arguments import checked
 from pytest_interp.assertions._core import (
     BoundArgs,
     Controls,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine.metric import Metric
 
 
+@checked
 @in_one_state
 def assert_next_token(
     experiment: Experiment,
@@ -58,6 +60,7 @@ def assert_next_token(
     return answer(Question(experiment, lambda on, _: next_token(on, metric, run=run), demands, subject), controls)
 
 
+@checked
 @in_one_state
 def assert_top_k(
     experiment: Experiment,
@@ -88,6 +91,7 @@ def assert_top_k(
     return answer(question, controls)
 
 
+@checked
 @in_one_state
 def assert_loss(
     experiment: Experiment, *, run: str = "clean", controls: Controls = 0, **bound: Unpack[BoundArgs]
@@ -110,6 +114,7 @@ def assert_loss(
     return answer(Question(experiment, lambda on, _: loss(on, run=run), demands, subject, caveats=caveats), controls)
 
 
+@checked
 @in_one_state
 def assert_logit_lens(
     experiment: Experiment,
@@ -148,6 +153,7 @@ def assert_logit_lens(
     return _layer_claim(experiment, sweep, (layer, site), demands, subject, controls)
 
 
+@checked
 @in_one_state
 def assert_component_attribution(
     experiment: Experiment,

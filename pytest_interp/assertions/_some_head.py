@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_interp.arguments import checked
 from pytest_interp.assertions._core import (
     NEGLIGIBLE,
     POSITIVE,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
 
 
+@checked
 @in_one_state
 def assert_some_head(
     experiment: Experiment,
@@ -69,6 +71,8 @@ def assert_some_head(
     )
 
     checkpoint = experiment.checkpoint
+    if not 0 <= copy_at_least <= 1:
+        raise UsageError(f"copy_at_least is {copy_at_least:g}; a copy score is a share: pass 0 to 1")
     both = {prompt.text for prompt in experiment.data.clean.prompts} & {p.text for p in found_on.data.clean.prompts}
     if both:
         raise UsageError(

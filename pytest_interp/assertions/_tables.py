@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any, Literal, Unpack
 
+from pytest_interp.arguments import checked
 from pytest_interp.assertions._core import POSITIVE, conclude
 from pytest_interp.assertions._demands import PlainBoundArgs
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, KVHead
 from pytest_interp.measurement import Measurement, paired_difference, quote
 from pytest_interp.table import Table, name_of, place, ranking
+from pytest_interp.text import shown
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.judge import RANK, Outcome, Verdict, judge, require_defined
 from pytest_interp.verdict.robustness import judge_others
 
 
+@checked
 def assert_cell(table: Table[Any], cell: Any, **bound: Unpack[PlainBoundArgs]) -> Verdict:
     """Asserts one cell of a sweep, and shows of how many other cells the same is true.
 
@@ -38,6 +41,7 @@ def assert_cell(table: Table[Any], cell: Any, **bound: Unpack[PlainBoundArgs]) -
     return conclude(replace(verdict, details=details), f"{table.quantity} of {name_of(key)} on {where_measured(table)}")
 
 
+@checked
 def assert_top(
     table: Table[Any],
     cells: Any,
@@ -116,6 +120,7 @@ def assert_top(
     return conclude(verdict, f"{subject} on {where_measured(table)}")
 
 
+@checked
 def assert_every(table: Table[Any], **bound: Unpack[PlainBoundArgs]) -> Verdict:
     """Asserts that every cell of a sweep meets a bound, and names the worst: every template, every order of names.
 
@@ -146,6 +151,7 @@ def assert_every(table: Table[Any], **bound: Unpack[PlainBoundArgs]) -> Verdict:
     return conclude(verdict, f"{table.quantity} of every {table.axes[0]} on {where_measured(table)}; the worst of them")
 
 
+@checked
 def assert_only(table: Table[Any], cells: Any, **bound: Unpack[PlainBoundArgs]) -> Verdict:
     """Asserts that these cells, and no other of the sweep, meet a bound: a claim of absence with its positive.
 
@@ -226,6 +232,8 @@ def _listed(cells: Any) -> Iterable[Any]:
     """One cell or several: a pair such as ``(9, "S2")`` is one, as is a head."""
     if isinstance(cells, str | Head | KVHead) or (isinstance(cells, tuple) and cells and isinstance(cells[0], int)):
         return [cells]
+    if not isinstance(cells, Collection) or isinstance(cells, bytes):
+        raise UsageError(f"cells is {shown(cells)}; pass a cell such as '9.9' or (9, 'S2'), or a list of them")
     return list(cells)
 
 

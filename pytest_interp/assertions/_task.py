@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
+from pytest_interp.arguments import checked
 from pytest_interp.assertions._core import (
     BoundArgs,
     Controls,
@@ -25,8 +26,9 @@ from pytest_interp.assertions._core import (
 )
 from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.errors import UsageError
-from pytest_interp.heads import Head, HeadLike, names_of
+from pytest_interp.heads import Head, HeadLike, names_of, optional_heads
 from pytest_interp.measurement import Measurement, Population
+from pytest_interp.text import shown
 from pytest_interp.verdict.judge import Verdict, judge
 from pytest_interp.verdict.limits import chance_caveat
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine.interventions import Ablation
 
 
+@checked
 @in_one_state
 def assert_logit_diff(
     experiment: Experiment,
@@ -65,7 +68,7 @@ def assert_logit_diff(
     from pytest_interp.measure import ablation_effect, logit_diff
 
     demands = Demands.of(bound, of_set=True)
-    without = named_heads(without, demands) if without else ()
+    without = named_heads(without, demands) if optional_heads(without) else ()
 
     def measure(on: Experiment, _: tuple[Head, ...]) -> Measurement:
         return logit_diff(on, run=run, without=without, ablation=ablation, value_bias=value_bias)
@@ -80,6 +83,7 @@ def assert_logit_diff(
     return answer(question, controls)
 
 
+@checked
 @in_one_state
 def assert_accuracy(
     experiment: Experiment, *, run: str = "clean", controls: Controls = 0, **bound: Unpack[BoundArgs]
@@ -102,6 +106,7 @@ def assert_accuracy(
     return answer(question, controls)
 
 
+@checked
 def assert_measurement(
     values: Measurement | Iterable[float],
     *,
@@ -134,8 +139,10 @@ def assert_measurement(
     if isinstance(values, Measurement):
         on = ", ".join(str(values.about[key]) for key in ("checkpoint", "data") if key in values.about)
         return _own(values, control, demands, f"{values.quantity} on {on}" if on else values.quantity)
-    if not unit:
-        raise UsageError("numbers of your own need a unit: pass unit='logits', unit='share' ...")
+    if not unit.strip() or not name.strip():
+        raise UsageError(
+            "numbers of your own need a unit and a name: pass unit='logits', unit='share' ..., name='probe'"
+        )
     numbers = _floats(values, "values")
     rows = [f"value {i}" for i in range(len(numbers))]
     measurement = Measurement(
@@ -171,15 +178,26 @@ def _own(measurement: Measurement, control: Iterable[float] | None, demands: Dem
     return conclude(verdict, subject)
 
 
+_HUGE = 1e300
+"""Whole numbers beyond it are no float."""
+
+
 def _floats(values: Iterable[float], what: str) -> tuple[float, ...]:
-    numbers: Any = values.tolist() if hasattr(values, "tolist") else list(values)
+    numbers: Any = values.tolist() if hasattr(values, "tolist") else values
+    if isinstance(numbers, Iterable) and not isinstance(numbers, str | bytes | Mapping):
+        numbers = list(numbers)
     if isinstance(numbers, list):
         numbers = [
             number.item() if hasattr(number, "item") and getattr(number, "ndim", 0) == 0 else number
             for number in numbers
         ]
-    if not isinstance(numbers, list) or not all(isinstance(number, int | float) for number in numbers):
+    if not isinstance(numbers, list):
         raise UsageError(f"{what} must be one-dimensional: one number for each prompt; got {type(values).__name__}")
+    if strange := [number for number in numbers if not isinstance(number, int | float) or abs(number) > _HUGE]:
+        raise UsageError(
+            f"{what} must be one-dimensional: one number for each prompt; got {type(values).__name__} with "
+            f"{shown(strange[0])}"
+        )
     if not numbers:
         raise UsageError(f"{what} is empty; pass one number for each prompt")
     return tuple(float(number) for number in numbers)

@@ -15,6 +15,7 @@ from pytest_interp.engine.interventions import HEAD_SITES, Ablation, Node, Patch
 from pytest_interp.errors import UsageError
 from pytest_interp.measurement import ACTIVATION_NOISE
 from pytest_interp.positions import END
+from pytest_interp.text import shown
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -37,7 +38,7 @@ def require_contrast(experiment: Experiment, corruption: str) -> None:
     data = experiment.data
     if corruption == "clean" or data.run(corruption).inputs == data.clean.inputs:
         raise UsageError(
-            f"the corruption {corruption!r} of {data.name} changes no prompt: an effect between equal runs is "
+            f"the corruption {shown(corruption)} of {data.name} changes no prompt: an effect between equal runs is "
             "undefined; pass one that does"
         )
 
@@ -124,7 +125,9 @@ def no_change(experiment: Experiment, what: str, nodes: Sequence[Node], corrupti
         read: the position whose logits are read.
     """
     before = "" if read == END else f" as far as {read}, which is read,"
-    text = f"{what} is equal in the clean run and under {corruption!r}{before} on all {len(experiment.data.clean)} "
+    text = (
+        f"{what} is equal in the clean run and under {shown(corruption)}{before} on all {len(experiment.data.clean)} "
+    )
     text += "prompts: exchanging it can change nothing, so its effect is undefined, not 0"
     if _tokens_differ(experiment, nodes, corruption):
         return f"{text}; the prompts differ up to there, but it does not"

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_interp.arguments import check_fields
 from pytest_interp.checkpoints.looks import handed_out
 from pytest_interp.engine.interventions import positions_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
-from pytest_interp.errors import UsageError, nearest
+from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.measurement import FLOAT_NOISE, Json
+from pytest_interp.text import shown
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -42,6 +44,18 @@ class Experiment:
     checkpoint: Checkpoint
     data: DataSet
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        shape = self.checkpoint.shape
+        for run in filter(None, (self.data.clean, *self.data.corrupted.values(), self.data.reference)):
+            for group in run.groups:
+                check_tokens(self.checkpoint, f"a prompt of {self.data.name}", group.tokens.shape[1])
+                if (most := int(group.tokens.max())) >= shape.d_vocab:
+                    raise NotApplicable(
+                        f"{self.data.name} has the token id {most}, and {self.checkpoint.name} has 0 to "
+                        f"{shape.d_vocab - 1}: its ids belong to another vocabulary"
+                    )
 
     def __repr__(self) -> str:
         return f"<Experiment {self.checkpoint.name} on {self.data.name}, {len(self.data.clean)} prompts>"
@@ -72,10 +86,11 @@ class Experiment:
         Raises:
             UsageError: the data set has no such position.
         """
-        if name not in group.positions:
+        if not isinstance(name, str) or name not in group.positions:
             known = self.data.clean.position_names
             raise UsageError(
-                f"data set {self.data.name} has no position {name!r}; it has {', '.join(known)}{nearest(name, known)}"
+                f"data set {self.data.name} has no position {shown(name)}; it has "
+                f"{', '.join(known)}{nearest(name, known)}"
             )
         return group.positions[name].to(self.checkpoint.device)
 
@@ -213,6 +228,19 @@ class Experiment:
         joined = torch.cat([tensor.float().cpu() for tensor in by_group])
         rows = torch.tensor([row for group in self.data.clean.groups for row in group.rows])
         return joined[rows.argsort()]
+
+
+def check_tokens(checkpoint: Checkpoint, what: str, count: int) -> None:
+    """Refuses a prompt that is longer than what the model reads.
+
+    Raises:
+        UsageError: it is.
+    """
+    if count > checkpoint.shape.n_ctx:
+        raise UsageError(
+            f"{what} has {count} tokens, and {checkpoint.name} reads at most {checkpoint.shape.n_ctx}; pass shorter "
+            "prompts"
+        )
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Json]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
+from pytest_interp.arguments import check, kinds_of
 from pytest_interp.checkpoints.value_bias import check_value_bias
 from pytest_interp.engine.values import bias_by_head
 from pytest_interp.errors import UsageError
+from pytest_interp.text import shown
 
 if TYPE_CHECKING:
     from jaxtyping import Int
@@ -49,6 +51,10 @@ class Node:
     index: int | None = None
     at: At = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.at, list):  # which has no hash
+            object.__setattr__(self, "at", tuple(self.at))
+
 
 @dataclass(frozen=True, eq=False)
 class Source:
@@ -85,6 +91,7 @@ def positions_of(experiment: Experiment, index: int, at: At) -> list[Tensor | No
     if at is None:
         return [None]
     group = experiment.data.clean.groups[index]
+    check("at", at, kinds_of("At", {}))
     several = [at] if isinstance(at, str | int) else list(at)
     if not several:
         raise UsageError("an empty list of positions was passed; name one, or pass None for all positions")
@@ -144,7 +151,7 @@ def ablated(
             one that lacks a template or has it in another length.
     """
     if how not in ABLATIONS:
-        raise UsageError(f"ablation is {how!r}; allowed: {', '.join(map(repr, ABLATIONS))}")
+        raise UsageError(f"ablation is {shown(how)}; allowed: {', '.join(map(repr, ABLATIONS))}")
     check_value_bias(value_bias)
     if how == "zero":
         return _nothing(experiment, nodes, value_bias)
@@ -237,7 +244,7 @@ def _reference_rows(experiment: Experiment) -> _Pools:
             template = reference.prompts[row].template
             if lengths.setdefault(template, group.tokens.shape[1]) != group.tokens.shape[1]:
                 raise UsageError(
-                    f"the reference prompts of the template {template!r} have several token lengths; "
+                    f"the reference prompts of the template {shown(template)} have several token lengths; "
                     "a mean by position needs one"
                 )
             pools.setdefault(template, (index, []))[1].append(i)
@@ -245,11 +252,13 @@ def _reference_rows(experiment: Experiment) -> _Pools:
         for row in group.rows:
             template = data.clean.prompts[row].template
             if template not in pools:
-                raise UsageError(f"the reference of {data.name} has no prompts of the template {template!r}")
+                raise UsageError(f"the reference of {data.name} has no prompts of the template {shown(template)}")
             if lengths[template] != group.tokens.shape[1]:
                 raise UsageError(
-                    f"the reference prompts of the template {template!r} have {lengths[template]} tokens, the prompt "
-                    f"{data.clean.prompts[row].text!r} has {group.tokens.shape[1]}; means are taken at equal length"
+                    f"the reference prompts of the template {shown(template)} have {lengths[template]} tokens, the "
+                    "prompt "
+                    f"{shown(data.clean.prompts[row].text)} has {group.tokens.shape[1]}; means are taken at equal "
+                    "length"
                 )
     return pools
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import torch
 
+from pytest_interp.arguments import check_fields
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.measurement import FLOAT_NOISE, PROBABILITY_NOISE
 from pytest_interp.positions import END
 from pytest_interp.tasks.prompts import single_token
+from pytest_interp.text import shown
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -49,11 +51,14 @@ class Metric:
     token: str | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.score not in get_args(Score):
             known = get_args(Score)
-            raise UsageError(f"{self.score!r} is no metric; allowed: {', '.join(known)}{nearest(self.score, known)}")
+            raise UsageError(
+                f"{shown(self.score)} is no metric; allowed: {', '.join(known)}{nearest(self.score, known)}"
+            )
         if self.token is not None and self.score in ("logit_diff", "kl"):
-            raise UsageError(f"{self.score} is not of one token; leave token={self.token!r} out")
+            raise UsageError(f"{self.score} is not of one token; leave token={shown(self.token)} out")
 
     @property
     def unit(self) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from pytest_interp.arguments import checked
 from pytest_interp.cache import cached
 from pytest_interp.engine.contrast import changed_prompts, nothing_ablated, place_of
 from pytest_interp.engine.interventions import Ablation, At, Node, Patch, ablated, text_of
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
 
 
+@checked
 @cached
 def ablation_effect(
     experiment: Experiment,
@@ -64,6 +66,7 @@ def ablation_effect(
     return defined(effect)
 
 
+@checked
 @cached
 def ablation_sweep(
     experiment: Experiment,
@@ -71,7 +74,7 @@ def ablation_sweep(
     ablation: Ablation = "mean",
     at: At = END,
     metric: Metric | str = LOGIT_DIFF,
-    layers: Iterable[int] | None = None,
+    layers: Collection[int] | None = None,
     value_bias: ValueBias = "kept",
 ) -> Table[Head]:
     """The effect of ablating each head alone, layer by head; arguments as for :func:`ablation_effect`.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_interp.arguments import checked
 from pytest_interp.cache import cached
 from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.errors import NotApplicable, UsageError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
 
 
+@checked
 @cached
 def attention(
     experiment: Experiment,
@@ -99,6 +101,7 @@ def _moved(experiment: Experiment, head: Head, run: str, value_bias: ValueBias) 
     return [((v[:, :, index] + bias) @ w_o).norm(dim=-1) for v in values]
 
 
+@checked
 @in_one_state
 def attention_and_write(
     experiment: Experiment,
@@ -133,6 +136,7 @@ def attention_and_write(
     return tuple(points)
 
 
+@checked
 @cached
 def attention_write_correlation(
     experiment: Experiment,
@@ -177,6 +181,7 @@ def pearson(one: Tensor, other: Tensor) -> Tensor:
     return a * w - r * (a**2 + w**2) / 2 + r
 
 
+@checked
 @cached
 def head_attentions(
     experiment: Experiment,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import fsum
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from pytest_interp.arguments import checked
 from pytest_interp.cache import cached, result_type
 from pytest_interp.engine.contrast import changed_prompts, nothing_ablated, place_of
 from pytest_interp.engine.interventions import Ablation, Node, Patch, ablated
@@ -61,6 +62,7 @@ class BackupEffect:
         return replace(first, quantity="backup_rise", values=tuple(map(fsum, zip(*moves, strict=True))), about=about)
 
 
+@checked
 @cached
 def backup_effect(
     experiment: Experiment,
@@ -128,6 +130,7 @@ def backup_effect(
     )
 
 
+@checked
 @cached
 def attributions_without(
     experiment: Experiment,
@@ -204,6 +207,7 @@ def ablated_pass(
     return Ablated(prompts, passes.values[0], kept, frozen, final_scale(experiment, kept), removed.sum(1))
 
 
+@checked
 @cached
 def self_repair(
     experiment: Experiment,
@@ -241,6 +245,7 @@ def self_repair(
     return on_prompts(repaired, passes.prompts)
 
 
+@checked
 @cached
 def removed_attribution(
     experiment: Experiment,

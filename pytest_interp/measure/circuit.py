@@ -10,13 +10,14 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from pytest_interp.arguments import check, checked, kinds_of
 from pytest_interp.cache import cached
 from pytest_interp.circuit import Circuit
 from pytest_interp.engine.contrast import changed_prompts, nothing_ablated
 from pytest_interp.engine.interventions import At, Node, Patch, ablated
 from pytest_interp.engine.passes import patched
 from pytest_interp.errors import NotApplicable, UsageError
-from pytest_interp.heads import Head, HeadLike, as_head, as_heads, names_of
+from pytest_interp.heads import Head, HeadLike, as_head, as_heads, names_of, optional_heads
 from pytest_interp.measure._per_prompt import on_prompts, per_prompt, ratio_noise
 from pytest_interp.measurement import Json, Measurement
 
@@ -31,6 +32,7 @@ CircuitLike: TypeAlias = Circuit | Mapping[Head, At] | Iterable[HeadLike]
 Metric: TypeAlias = Literal["of_model", "logit_diff"]
 
 
+@checked
 @cached
 def faithfulness(experiment: Experiment, circuit: CircuitLike, *, metric: Metric = "of_model") -> Measurement:
     """What a circuit alone keeps of the task: ``F(C) / F(M)``, a ratio of means, or ``F(C)`` in logits.
@@ -53,14 +55,13 @@ def faithfulness(experiment: Experiment, circuit: CircuitLike, *, metric: Metric
     prompts = _ablated_prompts(experiment, *_outside(experiment, kept), "every head outside of the circuit")
     if metric == "logit_diff":
         return on_prompts(per_prompt(experiment, "faithfulness", alone, about=about), prompts)
-    if metric != "of_model":
-        raise UsageError(f"metric is {metric!r}; allowed: 'of_model', 'logit_diff'")
     whole = experiment.logit_diffs()
     noise = ratio_noise(experiment, whole)
     share = per_prompt(experiment, "faithfulness", alone, unit="of model", scale=whole, tolerance=noise, about=about)
     return on_prompts(share, prompts)
 
 
+@checked
 @cached
 def kept_effect(experiment: Experiment, circuit: CircuitLike, heads: Iterable[HeadLike]) -> Measurement:
     """What heads of a circuit keep when every other head is mean-ablated: F(heads) - F(no head), in logits.
@@ -81,6 +82,7 @@ def kept_effect(experiment: Experiment, circuit: CircuitLike, heads: Iterable[He
     )
 
 
+@checked
 @cached
 def completeness(experiment: Experiment, circuit: CircuitLike, without: Iterable[HeadLike]) -> Measurement:
     """How differently circuit and model react to the loss of the heads K: ``F(C without K) - F(M without K)``, logits.
@@ -109,6 +111,7 @@ def completeness(experiment: Experiment, circuit: CircuitLike, without: Iterable
     return per_prompt(experiment, "completeness", values, about=about)
 
 
+@checked
 @cached
 def minimality(
     experiment: Experiment,
@@ -170,7 +173,9 @@ def nodes_of(experiment: Experiment, circuit: CircuitLike) -> dict[Head, At]:
                 places = kept.get(head, ())
                 kept[head] = None if role.at == "all" or places is None else (*_several(places), role.at)
     elif isinstance(circuit, Mapping):
-        kept = dict(circuit)
+        kept = {as_head(head): at for head, at in circuit.items()}
+        for at in kept.values():
+            check("where a head of the circuit is kept", at, kinds_of("At", {}))
     else:
         kept = dict.fromkeys(as_heads(circuit))
     if not kept:
@@ -224,10 +229,7 @@ def _ablate(experiment: Experiment, nodes: list[Node], spared: list[Node] | None
 
 
 def _subset(kept: Mapping[Head, At], heads: Iterable[HeadLike], what: str) -> tuple[Head, ...]:
-    chosen = list(heads)
-    if not chosen:
-        return ()
-    named = as_heads(chosen)
+    named = optional_heads(heads)
     if strange := [head for head in named if head not in kept]:
         raise UsageError(f"{what} has {names_of(strange)}, not in the circuit; it has {names_of(list(kept))}")
     return named

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 
+from pytest_interp.arguments import checked
 from pytest_interp.cache import cached
 from pytest_interp.engine.experiment import describe
 from pytest_interp.errors import NotApplicable, UsageError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _DEAD = 1e-6
 
 
+@checked
 @cached
 def copy_score(
     checkpoint: Checkpoint,
@@ -63,6 +65,7 @@ def copy_score(
     return _copy_score(checkpoint, names, k, sign, head, _ranked(checkpoint, [head], tokens, k)[head])
 
 
+@checked
 @cached
 def copy_scores(
     checkpoint: Checkpoint, *, names: Sequence[str], k: int = 5, sign: Literal[1, -1] = 1, reach: float = 0.0
@@ -96,6 +99,7 @@ def copy_scores(
     return heads_table(found)
 
 
+@checked
 @cached
 def prompt_copy_score(
     experiment: Experiment,
@@ -156,6 +160,7 @@ def prompt_copy_score(
     )
 
 
+@checked
 @cached
 def ov_eigenvalue_score(
     checkpoint: Checkpoint, head: HeadLike, *, through: Literal["residual", "tokens"] = "tokens"
@@ -176,8 +181,6 @@ def ov_eigenvalue_score(
     Elhage et al. 2021, "Detecting copying behavior".
     """
     head = checkpoint.check_head(as_head(head))
-    if through not in ("residual", "tokens"):
-        raise UsageError(f"through is {through!r}; allowed: 'residual', 'tokens'")
     with torch.inference_mode():
         w_v, w_o = checkpoint.w_v(head.layer)[head.head].double(), checkpoint.w_o(head.layer)[head.head].double()
         if through == "residual":
@@ -248,15 +251,9 @@ def _copy_score(
         clusters=tuple(names),
         population="fixed",
         tolerance=close + 1e-9,
-        about={
-            **describe(checkpoint),
-            "heads": [str(head)],
-            "k": k,
-            "n": len(names),
-            "through": "mlp0",
-            "each": "name",
-        },
-    )
+        about={**describe(checkpoint), "heads": [str(head)], "k": k, "n": len(names), "through": "mlp0",
+               "each": "name"},
+    )  # fmt: skip
 
 
 def _written(checkpoint: Checkpoint, heads: Sequence[Head], x: Tensor) -> Float[Tensor, "head row vocab"]:

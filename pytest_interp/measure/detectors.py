@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
+from pytest_interp.arguments import checked
 from pytest_interp.cache import cached
-from pytest_interp.errors import UsageError, nearest
+from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, HeadLike, as_head
 from pytest_interp.measure._per_prompt import per_prompt
 from pytest_interp.measurement import PROBABILITY_NOISE, Measurement
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Detector: TypeAlias = Literal["previous_token", "duplicate_token", "induction"]
 
 
+@checked
 @cached
 def detector_score(experiment: Experiment, head: HeadLike, kind: Detector) -> Measurement:
     """The mean attention of a head along one diagonal of its pattern, on random tokens that are said twice.
@@ -40,9 +42,6 @@ def detector_score(experiment: Experiment, head: HeadLike, kind: Detector) -> Me
     Elhage et al. 2021 and Olsson et al. 2022 on induction; Wang et al. 2022, appendix H.
     """
     checked = experiment.checkpoint.check_head(as_head(head))
-    if kind not in get_args(Detector):
-        known = get_args(Detector)
-        raise UsageError(f"{kind!r} is no detector; allowed: {', '.join(map(repr, known))}{nearest(kind, known)}")
     values = []
     for group, pattern in zip(
         experiment.data.clean.groups,
@@ -64,6 +63,7 @@ def detector_score(experiment: Experiment, head: HeadLike, kind: Detector) -> Me
     )
 
 
+@checked
 @cached
 def detector_scores(experiment: Experiment, kind: Detector) -> Table[Head]:
     """The score of every head, layer by head, from one pass."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from pytest_interp.arguments import checked
 from pytest_interp.cache import cached
 from pytest_interp.heads import Head, HeadLike, as_heads
 from pytest_interp.measure._per_prompt import per_prompt
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
 
 
+@checked
 @cached
 def direct_logit_attribution(
     experiment: Experiment,
@@ -55,6 +57,7 @@ def direct_logit_attribution(
     return per_prompt(experiment, "direct_logit_attribution", values, about=about)
 
 
+@checked
 @cached
 def head_attributions(experiment: Experiment, *, run: str = "clean", value_bias: ValueBias = "removed") -> Table[Head]:
     """The direct logit attribution of every head, layer by head; arguments as for :func:`direct_logit_attribution`."""
@@ -71,6 +74,7 @@ def head_attributions(experiment: Experiment, *, run: str = "clean", value_bias:
     )
 
 
+@checked
 @cached
 def source_attributions(
     experiment: Experiment,
@@ -130,6 +134,7 @@ def source_attributions(
     )
 
 
+@checked
 @cached
 def component_attributions(experiment: Experiment, *, run: str = "clean") -> Table[tuple[Row, int | str]]:
     """The direct logit attribution of every component: embeddings, and attention and MLP of each layer.

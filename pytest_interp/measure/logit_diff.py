@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from pytest_interp.arguments import checked
 from pytest_interp.cache import cached
 from pytest_interp.engine.interventions import Ablation
 from pytest_interp.errors import UsageError
-from pytest_interp.heads import HeadLike, as_heads
+from pytest_interp.heads import HeadLike, optional_heads
 from pytest_interp.measure._per_prompt import on_prompts, per_prompt
 from pytest_interp.measure.backup import ablated_pass
 from pytest_interp.measurement import Json, Measurement
+from pytest_interp.text import shown
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
 
 
+@checked
 @cached
 def logit_diff(
     experiment: Experiment,
@@ -46,10 +49,10 @@ def logit_diff(
 
     Wang et al. 2022, section 2.
     """
-    if without:
+    if lost := optional_heads(without):
         if run != "clean":
-            raise UsageError(f"heads are knocked out in the clean run only; run is {run!r}")
-        heads = [experiment.checkpoint.check_head(head) for head in as_heads(without)]
+            raise UsageError(f"heads are knocked out in the clean run only; run is {shown(run)}")
+        heads = [experiment.checkpoint.check_head(head) for head in lost]
         ablated = ablated_pass(experiment, heads, ablation, value_bias=value_bias)
         about: dict[str, Json] = {"run": run, "knocked_out": [str(head) for head in heads], "ablation": ablation,
                                   "value_bias": value_bias}  # fmt: skip
@@ -57,6 +60,7 @@ def logit_diff(
     return per_prompt(experiment, "logit_diff", experiment.logit_diffs(run), about={"run": run})
 
 
+@checked
 @cached
 def accuracy(experiment: Experiment, *, run: str = "clean") -> Measurement:
     """The share of prompts on which the answer's logit is above the distractor's at END; a tie is wrong.

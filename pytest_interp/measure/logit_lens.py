@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from pytest_interp.arguments import checked
 from pytest_interp.cache import cached
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric, as_metric
 from pytest_interp.errors import UsageError
 from pytest_interp.measure._per_prompt import per_prompt
 from pytest_interp.measurement import Measurement
 from pytest_interp.table import Row, Table
+from pytest_interp.text import shown
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
@@ -20,6 +22,7 @@ Norm = Literal["live", "frozen"]
 SITES = ("resid_pre", "resid_mid", "resid_post")
 
 
+@checked
 @cached
 def logit_lens(
     experiment: Experiment,
@@ -51,14 +54,12 @@ def logit_lens(
     """
     score = as_metric(metric)
     if score.at != "END":
-        raise UsageError(f"the lens reads END; the metric's at is {score.at!r}")
+        raise UsageError(f"the lens reads END; the metric's at is {shown(score.at)}")
     if score.score == "kl":
         raise UsageError("the lens scores a token; metric='kl' has none")
-    if norm not in ("live", "frozen"):
-        raise UsageError(f"norm is {norm!r}; allowed: 'live', 'frozen'")
     checkpoint, layers = experiment.checkpoint, experiment.checkpoint.shape.n_layers
     if unknown := [site for site in sites if site not in SITES]:
-        raise UsageError(f"{unknown[0]!r} is not in the residual stream; allowed: {', '.join(map(repr, SITES))}")
+        raise UsageError(f"{shown(unknown[0])} is not in the residual stream; allowed: {', '.join(map(repr, SITES))}")
     keys: list[tuple[int, str]] = [(layer, site) for layer in range(layers) for site in sites]
     if (layers - 1, "resid_post") not in keys:
         keys.append((layers - 1, "resid_post"))

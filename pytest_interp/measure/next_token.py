@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_interp.arguments import checked
 from pytest_interp.cache import cached, result_type
+from pytest_interp.engine.experiment import check_tokens
 from pytest_interp.engine.metric import Metric, as_metric
 from pytest_interp.errors import UsageError
 from pytest_interp.measure._per_prompt import per_prompt
@@ -32,6 +34,7 @@ class NextToken:
     probability: float
 
 
+@checked
 @cached
 def next_tokens(
     checkpoint: Checkpoint, text: str, *, k: int = 10, also: Sequence[str] = (), bos: bool | None = None
@@ -52,6 +55,7 @@ def next_tokens(
         raise UsageError(f"k is {k}; allowed: 1 to {checkpoint.shape.d_vocab}")
     start = [checkpoint.tokenizer.bos_token_id] if (checkpoint.bos if bos is None else bos) else []
     ids = [*start, *encode(checkpoint.tokenizer, text)]
+    check_tokens(checkpoint, "the text", len(ids))
     if not ids:
         raise UsageError("an empty text has no next token; pass at least one word, or bos=True")
     logits = checkpoint.run(torch.tensor([ids])).logits[0]
@@ -69,6 +73,7 @@ def next_tokens(
     )
 
 
+@checked
 @cached
 def next_token(experiment: Experiment, metric: Metric | str = "log_prob", *, run: str = "clean") -> Measurement:
     """A score of the next token: logit, log-probability, probability or rank of the answer or another token.
@@ -92,6 +97,7 @@ def next_token(experiment: Experiment, metric: Metric | str = "log_prob", *, run
     )
 
 
+@checked
 @cached
 def top_k(experiment: Experiment, k: int = 1, *, run: str = "clean") -> Measurement:
     """The share of prompts whose answer is among the k likeliest next tokens of the whole vocabulary.
@@ -107,6 +113,7 @@ def top_k(experiment: Experiment, k: int = 1, *, run: str = "clean") -> Measurem
     )
 
 
+@checked
 @cached
 def loss(experiment: Experiment, *, run: str = "clean") -> Measurement:
     """The cross-entropy loss: minus the mean log-probability of each token given those before it, per prompt.

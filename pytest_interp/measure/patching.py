@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
+from pytest_interp.arguments import checked
 from pytest_interp.cache import cached
 from pytest_interp.engine.contrast import changed_prompts, no_change, place_of, require_contrast
 from pytest_interp.engine.interventions import HEAD_SITES, LAYER_SITES, At, Node, Patch, from_run, text_of
@@ -15,6 +16,7 @@ from pytest_interp.heads import Head, HeadLike, KVHead, as_heads
 from pytest_interp.measure._per_prompt import defined, effect_or_reason, per_prompt, ratio_noise
 from pytest_interp.measurement import Json, Measurement
 from pytest_interp.table import Table, heads_table
+from pytest_interp.text import shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +29,7 @@ Stream: TypeAlias = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", 
 Direction: TypeAlias = Literal["denoise", "noise"]
 
 
+@checked
 @cached
 def head_patch_effect(
     experiment: Experiment,
@@ -70,6 +73,7 @@ def head_patch_effect(
     return defined(effect)
 
 
+@checked
 @cached
 def patch_effect(
     experiment: Experiment,
@@ -105,6 +109,7 @@ def patch_effect(
     return defined(effect)
 
 
+@checked
 @cached
 def patch_sweep(
     experiment: Experiment,
@@ -112,7 +117,7 @@ def patch_sweep(
     *,
     positions: Sequence[str | int] | None = None,
     at: At = None,
-    layers: Iterable[int] | None = None,
+    layers: Collection[int] | None = None,
     direction: Direction = "denoise",
     corruption: str = "s2-exchanged",
     metric: Metric | str = "recovered",
@@ -161,6 +166,7 @@ def named_positions(experiment: Experiment) -> Sequence[str | int]:
     return range(groups[0].tokens.shape[1]) if len(groups) == 1 else experiment.data.clean.position_names
 
 
+@checked
 @cached
 def flips(experiment: Experiment, corruption: str) -> Measurement:
     """The share of prompts whose answer a corruption flips: clean prefers the answer, corrupted the distractor.
@@ -204,7 +210,7 @@ def check_kv_head(checkpoint: Checkpoint, kv: KVHead) -> KVHead:
 
 def _check(site: str, known: Sequence[str], what: str) -> None:
     if site not in known:
-        raise UsageError(f"{what} is {site!r}; allowed: {', '.join(map(repr, known))}{nearest(site, known)}")
+        raise UsageError(f"{what} is {shown(site)}; allowed: {', '.join(map(repr, known))}{nearest(site, known)}")
 
 
 class _Cell(NamedTuple):
@@ -254,7 +260,7 @@ def _effects(
     """The effect of exchanging each cell on its own, or why it is undefined."""
     if direction not in get_args(Direction):
         raise UsageError(
-            f"direction is {direction!r}; allowed: 'denoise' (clean into corrupted), 'noise' (the reverse)"
+            f"direction is {shown(direction)}; allowed: 'denoise' (clean into corrupted), 'noise' (the reverse)"
         )
     require_contrast(experiment, corruption)
     origin, target = ("clean", corruption) if direction == "denoise" else (corruption, "clean")

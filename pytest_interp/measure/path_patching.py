@@ -8,9 +8,10 @@ at the receivers' positions, everything after recomputed. Into the logits there 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from pytest_interp.arguments import checked
 from pytest_interp.cache import cached
 from pytest_interp.engine.contrast import changed_prompts, no_change, place_of, require_contrast
 from pytest_interp.engine.interventions import At, Node, Patch, from_run, recorded, text_of
@@ -21,6 +22,7 @@ from pytest_interp.measure._per_prompt import defined, effect_or_reason, per_pro
 from pytest_interp.measurement import Json, Measurement
 from pytest_interp.positions import END
 from pytest_interp.table import Table, heads_table
+from pytest_interp.text import shown
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
@@ -29,6 +31,7 @@ Into: TypeAlias = Literal["q", "k", "v"]
 MLPs: TypeAlias = Literal["recompute", "freeze"]
 
 
+@checked
 @cached
 def path_patch_effect(
     experiment: Experiment,
@@ -71,6 +74,7 @@ def path_patch_effect(
     return defined(effect)
 
 
+@checked
 @cached
 def path_patch_sweep(
     experiment: Experiment,
@@ -81,14 +85,14 @@ def path_patch_sweep(
     corruption: str = "abc",
     mlps: MLPs = "recompute",
     metric: Literal["logit_diff", "of_clean"] = "logit_diff",
-    layers: Iterable[int] | None = None,
+    layers: Collection[int] | None = None,
 ) -> Table[Head]:
     """The path patching effect of each head alone into the receivers, layer by head.
 
     Later heads are left out; a head that writes the same in both runs at the receivers' positions is undefined.
     """
     shape = experiment.checkpoint.shape
-    last = shape.n_layers if receivers == "logits" else max(head.layer for head in as_heads(receivers))
+    last = shape.n_layers if _is_logits(receivers) else max(head.layer for head in as_heads(receivers))
     chosen = [layer for layer in (range(shape.n_layers) if layers is None else layers) if layer < last]
     heads = [Head(layer, head) for layer in chosen for head in range(shape.n_heads)]
     if not heads:
@@ -110,10 +114,6 @@ def _effects(
     """The effect of several sets of senders, each on its own, or why it is undefined."""
     sent = [[experiment.checkpoint.check_head(head) for head in heads] for heads in several]
     received = _receivers(experiment, receivers, into, sent)
-    if mlps not in get_args(MLPs):
-        raise UsageError(f"mlps is {mlps!r}; allowed: 'recompute', 'freeze'")
-    if metric not in ("logit_diff", "of_clean"):
-        raise UsageError(f"metric is {metric!r}; allowed: 'logit_diff', 'of_clean'")
     require_contrast(experiment, corruption)
     crossings = _crossings(experiment, sent, received, at, corruption)
     prompts = changed_prompts(experiment, crossings, "clean")
@@ -174,12 +174,12 @@ def _receivers(
     sent: Sequence[Sequence[Head]],
 ) -> list[Head]:
     """The receiving heads; none for the logits."""
-    if receivers == "logits":
+    if _is_logits(receivers):
         if into is not None:
-            raise UsageError(f"into={into!r} is for heads; leave it out for the logits")
+            raise UsageError(f"into={shown(into)} is for heads; leave it out for the logits")
         return []
     if into not in get_args(Into):
-        raise UsageError(f"into is {into!r}; allowed for heads: 'q', 'k', 'v'")
+        raise UsageError(f"into is {shown(into)}; allowed for heads: 'q', 'k', 'v'")
     received = [experiment.checkpoint.check_head(head) for head in as_heads(receivers)]
     for heads in sent:
         if max(head.layer for head in received) <= min(head.layer for head in heads):
@@ -188,6 +188,10 @@ def _receivers(
                 "the effect is undefined, not zero"
             )
     return received
+
+
+def _is_logits(receivers: object) -> bool:
+    return isinstance(receivers, str) and receivers == "logits"
 
 
 def _first_pass(

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
+from pytest_interp.arguments import checked
 from pytest_interp.cache import cached
-from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.errors import NotApplicable
 from pytest_interp.measure._per_prompt import per_prompt
 from pytest_interp.measure.statistics import layers_after_a_pass
 from pytest_interp.measurement import Measurement
@@ -22,6 +23,7 @@ Kind: TypeAlias = Literal["scores", "pattern"]
 Variant: TypeAlias = Literal["per_head", "concatenated"]
 
 
+@checked
 @cached
 def score_statistics(
     experiment: Experiment, kind: Kind = "scores", *, variant: Variant = "per_head", run: str = "clean"
@@ -36,10 +38,6 @@ def score_statistics(
     Returns:
         A table with a row for each layer and the columns ``mean`` and ``sd``; a value for each prompt.
     """
-    if kind not in ("scores", "pattern") or variant not in ("per_head", "concatenated"):
-        raise UsageError(
-            f"kind is {kind!r}, variant {variant!r}; allowed: 'scores', 'pattern'; 'per_head', 'concatenated'"
-        )
     cells: dict[tuple[int, str], Measurement] = {}
     for layer in layers_after_a_pass(experiment, run, lambda layer: _queries_and_keys(experiment, layer, variant)):
         means, deviations = [], []

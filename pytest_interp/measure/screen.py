@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
+from pytest_interp.arguments import checked
 from pytest_interp.checkpoints.gradients import node_scores
 from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.engine.contrast import require_contrast
-from pytest_interp.errors import UsageError, nearest
+from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head
 from pytest_interp.measure.patching import named_positions
 from pytest_interp.table import name_of, ranking
@@ -60,6 +61,7 @@ class Screen(Mapping[Any, float]):
         return sorted(self.estimates.items(), key=lambda item: -size(item[1]))[:count]
 
 
+@checked
 @in_one_state
 def attribution_screen(
     experiment: Experiment,
@@ -85,8 +87,6 @@ def attribution_screen(
 
     Nanda 2023 (attribution patching); Kramar et al. 2024 on where it fails.
     """
-    if site not in get_args(Site):
-        raise UsageError(f"site is {site!r}; allowed: 'z', 'mlp_out'{nearest(site, get_args(Site))}")
     data, other = experiment.data, experiment.data.run(corruption)
     require_contrast(experiment, corruption)
     columns = named_positions(experiment) if site == "mlp_out" and positions is None else positions

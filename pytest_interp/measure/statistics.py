@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
+from pytest_interp.arguments import checked
 from pytest_interp.cache import cached
 from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.engine.interventions import positions_of
@@ -32,6 +33,7 @@ _BIASED = ("v", "z")
 """The activations that hold the value bias in the raw model."""
 
 
+@checked
 @cached
 def activation_statistics(
     experiment: Experiment,
@@ -70,6 +72,7 @@ def activation_statistics(
     return Table(cells, ("layer", "statistic"))
 
 
+@checked
 @in_one_state
 def activation_values(
     experiment: Experiment,
@@ -87,6 +90,7 @@ def activation_values(
     return torch.cat([x[:, 1:].flatten().float().cpu() for x in activations])
 
 
+@checked
 @cached
 def head_norms(
     experiment: Experiment, *, at: str | int | None = None, run: str = "clean", value_bias: ValueBias = "removed"
@@ -119,6 +123,7 @@ def head_norms(
     return heads_table(cells)
 
 
+@checked
 @cached
 def position_norms(
     experiment: Experiment,
@@ -145,6 +150,7 @@ def position_norms(
     )
 
 
+@checked
 @cached
 def occurrence_difference(
     experiment: Experiment, first: str = "S1", second: str = "S2", *, run: str = "clean"
@@ -165,6 +171,7 @@ def occurrence_difference(
     return heads_table(cells)
 
 
+@checked
 @cached
 def selectivity(
     experiment: Experiment, first: str = "S1", second: str = "S2", *, run: str = "clean"
@@ -196,6 +203,7 @@ def selectivity(
     return Table(cells, ("layer", "statistic"))
 
 
+@checked
 def correlation(one: Table[Head], other: Table[Head]) -> Measurement:
     """Pearson's r between two quantities of the same heads, over heads; the values' mean is r.
 
@@ -260,6 +268,4 @@ def _activation(experiment: Experiment, site: str, layer: int, run: str, value_b
 
 
 def _site(experiment: Experiment, site: str, layer: int) -> str:
-    if site not in ("q", "k", "v", "z"):
-        raise UsageError(f"site is {site!r}; allowed: 'q', 'k', 'v', 'z'")
     return experiment.checkpoint.hook(site, layer)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_interp.arguments import checked
 from pytest_interp.errors import UsageError
 from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table
+from pytest_interp.text import shown
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
 
 
+@checked
 def by_part(experiment: Experiment, measurement: Measurement, part: str) -> Table[Any]:
     """A measurement of an experiment's prompts, in parts: a cell for each template, or each value of a tag.
 
@@ -35,7 +38,7 @@ def by_part(experiment: Experiment, measurement: Measurement, part: str) -> Tabl
     values = [prompt.template if part == "template" else prompt.tags.get(part, "") for prompt in prompts]
     if "" in values:
         known = sorted({"template", *(key for prompt in prompts for key in prompt.tags)})
-        raise UsageError(f"not every prompt of {experiment.data.name} has {part!r}; allowed: {', '.join(known)}")
+        raise UsageError(f"not every prompt of {experiment.data.name} has {shown(part)}; allowed: {', '.join(known)}")
     cells: dict[Any, Measurement] = {}
     for value in dict.fromkeys(values):
         rows = [row for row, other in enumerate(values) if other == value]

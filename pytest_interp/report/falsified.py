@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pytest_interp.report._names import headed
+from pytest_interp.text import cut, line
+
 _SEEN = ("killed", "survived", "inconclusive", "not applicable", "error", "equivalent")
 _HEADS = ("killed", "survived", "unsure", "n/a", "error", "equal")
 
@@ -22,14 +25,14 @@ def falsified(outcomes: Iterable[Mapping[str, Any]]) -> list[str]:
 def _table(checkpoint: str, outcomes: Sequence[Mapping[str, Any]]) -> list[str]:
     mutants = [mutant for outcome in outcomes for mutant in outcome["mutants"]]
     bad = sum(bool(outcome["survived"]) for outcome in outcomes)
-    lines = [f"{checkpoint}: {len(outcomes)} claims on {len(mutants)} mutants, {bad} without teeth"]
+    lines = headed(checkpoint, f"{len(outcomes)} claims on {len(mutants)} mutants, {bad} without teeth")
     for expected in ("die", "live"):
         some = [mutant for mutant in mutants if mutant["expected"] == expected]
         if some:
             lines.append(f"  {'must ' + expected:<20}" + "".join(f"{head:>9}" for head in _HEADS))
         for name in dict.fromkeys(mutant["name"] for mutant in some):
             counts = Counter(mutant["seen"] for mutant in some if mutant["name"] == name)
-            lines.append(f"  {name:<20}" + "".join(f"{counts[seen] or '.':>9}" for seen in _SEEN))
+            lines.append(f"  {cut(line(name), 20):<20}" + "".join(f"{counts[seen] or '.':>9}" for seen in _SEEN))
     return lines
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from textwrap import wrap
 from typing import Any
 
-from pytest_interp.report._names import short
+from pytest_interp.report._names import WIDTH, headed, short
+from pytest_interp.text import cut, line, wrapped
 
-WIDTH = 79
 _UNITS = ("logits", "probability", "share", "recovered", "nats")
 
 
@@ -30,12 +29,12 @@ def _each(outcomes: Sequence[Mapping[str, Any]]) -> list[str]:
         by_condition = [[one for one in outcome["noise"] if one["condition"] == name] for name in names]
         for verdicts in zip(*by_condition, strict=False):
             first = verdicts[0]
-            lines.append(f"  {_name(outcome)}"[:WIDTH])
+            lines += wrapped(_name(outcome), WIDTH, "  ", "    ")
             moved = [
                 f"{one['condition']} {'.' if one['by'] is None else format(one['by'], '+.1e')}" for one in verdicts
             ]
             text = f"{first['quantity']}, margin {first['margin']:.1e} {first['unit']}: {', '.join(moved)}"
-            lines += wrap(text, WIDTH, initial_indent="    ", subsequent_indent="      ", break_on_hyphens=False)
+            lines += wrapped(text, WIDTH, "    ", "      ", hyphens=False)
     return lines
 
 
@@ -43,12 +42,14 @@ def _table(checkpoint: str, outcomes: Sequence[Mapping[str, Any]]) -> list[str]:
     moved = [{**one, "claim": _name(outcome)} for outcome in outcomes for one in outcome["noise"]]
     seen = {one["unit"] for one in moved}
     units = [*(unit for unit in _UNITS if unit in seen), *sorted(seen - set(_UNITS))][:5]
-    lines = [f"{checkpoint}: {len(outcomes)} claims; the furthest that any number moved"]
-    lines.append(f"  {'':<16}" + "".join(f"{unit[:11]:>12}" for unit in units))
+    lines = headed(checkpoint, f"{len(outcomes)} claims; the furthest that any number moved")
+    lines.append(f"  {'':<16}" + "".join(f"{cut(line(unit), 11):>12}" for unit in units))
     for condition in dict.fromkeys(one["condition"] for one in moved):
         mine = [one for one in moved if one["condition"] == condition and one["by"] is not None]
         row = [max((abs(one["by"]) for one in mine if one["unit"] == unit), default=None) for unit in units]
-        lines.append(f"  {condition:<16}" + "".join(f"{'.' if v is None else format(v, '.1e'):>12}" for v in row))
+        lines.append(
+            f"  {cut(line(condition), 16):<16}" + "".join(f"{'.' if v is None else format(v, '.1e'):>12}" for v in row)
+        )
     floor = [one for one in moved if one["floor"] and one["by"] is not None]
     hanging = [one for one in floor if abs(one["by"]) >= one["margin"]]
     beyond = [one for one in floor if abs(one["by"]) > one["tolerance"]]
@@ -67,7 +68,7 @@ def _table(checkpoint: str, outcomes: Sequence[Mapping[str, Any]]) -> list[str]:
 def _listed(what: str, claims: Sequence[str]) -> list[str]:
     lines = [f"  {what}: {'' if claims else 'none'}".rstrip()]
     for one in dict.fromkeys(claims):
-        lines += wrap(one, WIDTH, initial_indent="    ", subsequent_indent="      ", break_on_hyphens=False)
+        lines += wrapped(one, WIDTH, "    ", "      ", hyphens=False)
     return lines
 
 

@@ -6,21 +6,20 @@ support; not applicable, not checked and errors are counted apart.
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_interp.measurement import quote
-from pytest_interp.report._names import short
+from pytest_interp.report._names import SHORT, WIDTH, headed, short
 from pytest_interp.report.falsified import falsified, remarks
 from pytest_interp.report.noise import noise
 from pytest_interp.report.records import versions
 from pytest_interp.selection import NOT_APPLICABLE, NOT_CHECKED
+from pytest_interp.text import line, wrapped
 
 PROPERTY = "interp"
-WIDTH = 79
 _ORDER = (
     "supported",
     "refuted",
@@ -72,18 +71,18 @@ def summarise(reports: Iterable[Any], *, verbose: bool) -> list[Line]:
         mine = [row for row in rows if row.checkpoint == checkpoint]
         unchecked = [row for row in mine if row.outcome == "not checked"]
         if unchecked:
-            text = f"{checkpoint}: {len(unchecked)} not checked: {unchecked[0].reason}"
-            lines += [Line(part) for part in textwrap.wrap(text, WIDTH, subsequent_indent="  ")]
+            lines += map(Line, headed(checkpoint, f"{len(unchecked)} not checked: {unchecked[0].reason}"))
             continue
         counts = Counter(row.outcome for row in mine)
         parts = [f"{counts[outcome]} {outcome}" for outcome in _ORDER if counts[outcome]]
         snapshots = Counter(row.snapshot for row in mine)
         parts += [f"{snapshots[s]} {s}" for s in ("new number", "other prompts", "updated") if snapshots[s]]
         good = set(counts) <= {"supported", "expected failure", "not applicable"}
-        lines.append(Line(f"{checkpoint}: {', '.join(parts)}", {"green": good, "red": not good, "bold": True}))
+        markup = {"green": good, "red": not good, "bold": True}
+        lines += [Line(text, markup) for text in headed(checkpoint, ", ".join(parts))]
         if any(record["about"].get("passes_from") == "whole" for row in mine for record in row.records):
-            text = f"  {checkpoint}: passes cannot start inside this model; whole ones gave the numbers, more slowly"
-            lines += [Line(part) for part in textwrap.wrap(text, WIDTH, subsequent_indent="  ")]
+            said = "passes cannot start inside this model; whole ones gave the numbers, more slowly"
+            lines += [Line(f"  {part}") for part in wrapped(f"{line(checkpoint, SHORT)}: {said}", WIDTH - 2)]
         for row in mine:
             if verbose or row.outcome not in ("supported", "not applicable"):
                 lines += _detail(row)
@@ -149,51 +148,53 @@ def _caveats(rows: Iterable[Row]) -> list[Line]:
         caveats = [caveat for record in row.records for caveat in record["caveats"]]
         if not caveats:
             continue
-        lines.append(Line(f"  {'supported, but':<16} {short(row.claim, row.checkpoint)}", {"yellow": True}))
+        lines += _titled("supported, but", short(row.claim, row.checkpoint), {"yellow": True})
         for part in dict.fromkeys(caveats):
-            lines += [Line(f"{'':19}{text}") for text in textwrap.wrap(part, WIDTH - 19, subsequent_indent="  ")]
+            lines += _below(part)
     return lines
 
 
 def _detail(row: Row) -> list[Line]:
     markup = _MARKUP.get(row.outcome, {})
     status = f"  ({row.snapshot})" if row.snapshot in ("new number", "other prompts", "updated") else ""
-    lines = [Line(f"  {row.outcome:<16} {short(row.claim, row.checkpoint)}{status}", markup)]
+    lines = _titled(row.outcome, f"{short(row.claim, row.checkpoint)}{status}", markup)
     for record in row.records:
         seen = f"{record['quantity']} {quote(record['value'])}"
         if record["interval"]:
             seen += f" [{quote(record['interval'][0])}, {quote(record['interval'][1])}]"
-        lines.append(Line(f"{'':19}{seen}, {record['bound']}"))
+        lines += _below(f"{seen}, {record['bound']}")
         if record["controls"]:
-            text = textwrap.wrap(f"controls {'; '.join(record['controls_shown'])}", WIDTH - 19, subsequent_indent="  ")
-            lines += [Line(f"{'':19}{part}") for part in text]
+            lines += _below(f"controls {'; '.join(record['controls_shown'])}")
         for caveat in (*record["caveats"], *record["notes"]):
-            lines += [Line(f"{'':19}{part}") for part in textwrap.wrap(caveat, WIDTH - 19, subsequent_indent="  ")]
+            lines += _below(caveat)
         for key in (key for key in ("to paste", "worst") if key in record["details"]):
-            text = textwrap.wrap(f"{key}: {record['details'][key]}", WIDTH - 19, subsequent_indent="  ")
-            lines += [Line(f"{'':19}{part}") for part in text]
+            lines += _below(f"{key}: {record['details'][key]}")
     if row.remarks:
-        lines.append(Line(f"{'':19}{', '.join(row.remarks)}"))
+        lines += _below(", ".join(row.remarks))
     if row.outcome in ("expected failure", "not applicable", "error", "no teeth") and row.reason:
-        lines += [Line(f"{'':19}{part}") for part in textwrap.wrap(row.reason, WIDTH - 19)]
+        lines += _below(" ".join(row.reason.split()), "")
     return lines
+
+
+def _titled(outcome: str, claim: str, markup: dict[str, bool]) -> list[Line]:
+    """The line of a claim, and those that a long name goes on in."""
+    return [Line(text, markup) for text in wrapped(claim, WIDTH, f"  {outcome:<16} ", f"{'':21}")]
+
+
+def _below(text: object, further: str = "  ") -> list[Line]:
+    """What stands below a claim's line."""
+    return [Line(part) for part in wrapped(text, WIDTH, f"{'':19}", f"{'':19}{further}")]
 
 
 def describe(statement: str | None, source: str, records: Iterable[dict[str, Any]]) -> str:
     """The section of a failing claim: its statement and source, and what each number was measured on."""
-    lines = [f"statement  {statement or 'none'}", f"source     {source}"]
+    parts = [f"statement  {statement or 'none'}", f"source     {source}"]
     for record in records:
-        about = ", ".join(f"{key} {_plain(value)}" for key, value in record["about"].items())
-        lines += [f"measured   {record['quantity']}: {about}"]
-    lines.append(f"with       {', '.join(f'{name} {number}' for name, number in versions().items())}")
-    return (
-        "\n".join(
-            part
-            for line in lines
-            for part in textwrap.wrap(line, WIDTH, subsequent_indent=" " * 11, break_on_hyphens=False)
-        )
-        + "\n"
-    )
+        about = ", ".join(f"{key} {line(_plain(value))}" for key, value in record["about"].items())
+        parts += [f"measured   {record['quantity']}: {about}"]
+    parts.append(f"with       {', '.join(f'{name} {number}' for name, number in versions().items())}")
+    lines = [text for part in parts for text in wrapped(part, WIDTH, rest=" " * 11, limit=2_000, hyphens=False)]
+    return "\n".join(lines) + "\n"
 
 
 def _plain(value: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.tasks.prompts import encode, single_tokens
+from pytest_interp.text import shown
 
 _SLOT = re.compile(r"\{(\w+)\}")
 
@@ -26,7 +27,7 @@ def fill(template: str, words: Mapping[str, str]) -> tuple[str, dict[str, tuple[
 def half_of(words: Sequence[Any], half: str) -> tuple[Any, ...]:
     """The part of a list that heads are found on, the part that they are confirmed on, or all of it."""
     if half not in ("find", "confirm", "all"):
-        raise UsageError(f"half is {half!r}; allowed: 'find', 'confirm', 'all'")
+        raise UsageError(f"half is {shown(half)}; allowed: 'find', 'confirm', 'all'")
     return tuple(words) if half == "all" else tuple(words[half == "confirm" :: 2])
 
 

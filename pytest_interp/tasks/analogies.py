@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 from typing import Any, Literal, TypeAlias
 
+from pytest_interp.arguments import checked
 from pytest_interp.tasks._slots import fill, half_of, known_templates, single_words
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.prompts import Prompt
@@ -58,6 +59,7 @@ _TEMPLATES = (
 )
 
 
+@checked
 @redrawable
 def analogies(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> DataSet:
     """A seeded sample: every wording of a half in turn, asking about the first and the second by turns.

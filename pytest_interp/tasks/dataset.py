@@ -12,6 +12,7 @@ from typing import Any
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.measurement import Population, check_population
 from pytest_interp.tasks.prompts import Prompt, PromptSet, tokenize
+from pytest_interp.text import shown
 
 
 @dataclass(frozen=True)
@@ -158,13 +159,15 @@ def check_aligned(name: str, clean: PromptSet, run: PromptSet) -> None:
         UsageError: another number of prompts, or a prompt of another length.
     """
     if len(run) != len(clean):
-        raise UsageError(f"corruption {name!r} has {len(run)} prompts for {len(clean)} clean ones; pass one for each")
+        raise UsageError(
+            f"corruption {shown(name)} has {len(run)} prompts for {len(clean)} clean ones; pass one for each"
+        )
     lengths = [_lengths(clean), _lengths(run)]
     for row, (ours, theirs) in enumerate(zip(*lengths, strict=True)):
         if ours != theirs:
             raise UsageError(
-                f"corruption {name!r}: {run.prompts[row].text!r} has {theirs} tokens, its clean prompt "
-                f"{clean.prompts[row].text!r} has {ours}; patching needs the same length"
+                f"corruption {shown(name)}: {shown(run.prompts[row].text)} has {theirs} tokens, its clean prompt "
+                f"{shown(clean.prompts[row].text)} has {ours}; patching needs the same length"
             )
 
 

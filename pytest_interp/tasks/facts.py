@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from typing import Any, Literal, TypeAlias
 
+from pytest_interp.arguments import checked
 from pytest_interp.errors import NotApplicable
 from pytest_interp.tasks._slots import fill, half_of, known_templates, single_words
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
@@ -81,6 +82,7 @@ _CAPITAL_TEMPLATES = (
 )
 
 
+@checked
 @redrawable
 def surnames(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> DataSet:
     """A seeded sample of full names, the surname asked for: every wording of a half in turn.
@@ -116,6 +118,7 @@ def surnames(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> Dat
     return build(tokenizer, clean, corrupted, None, bos=bos, name=name, population="sampled", seed=seed)
 
 
+@checked
 @redrawable
 def capitals(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> DataSet:
     """A seeded sample of countries, the capital asked for: every wording of a half in turn.
@@ -146,6 +149,7 @@ def capitals(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> Dat
     return build(tokenizer, clean, corrupted, None, bos=bos, name=name, population="sampled", seed=seed)
 
 
+@checked
 def alex_hart(tokenizer: Any, *, bos: bool) -> DataSet:
     """The published stimulus "Her name was Alex Hart. When Alex", with Carroll for Hart and Sarah for either Alex.
 

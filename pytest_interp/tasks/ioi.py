@@ -13,14 +13,16 @@ Templates and names fall into two halves, one to find heads on and one to confir
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal, TypeAlias
 
+from pytest_interp.arguments import checked
 from pytest_interp.errors import UsageError
 from pytest_interp.positions import IO, S1, S1_NEXT, S2
 from pytest_interp.tasks._ioi_words import NAMES, OBJECTS, PLACES, TEMPLATES
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.prompts import Prompt, encode_all, single_tokens
+from pytest_interp.text import shown
 
 Half: TypeAlias = Literal["find", "confirm", "all"]
 Order: TypeAlias = Literal["ABBA", "BABA"]
@@ -28,6 +30,7 @@ ORDERS: tuple[Order, Order] = ("ABBA", "BABA")
 REFERENCE_PER_TEMPLATE = 16
 
 
+@checked
 def single_token_names(tokenizer: Any, half: Half = "all") -> tuple[str, ...]:
     """The first names that are one token with their leading space, of one half of the list.
 
@@ -43,6 +46,7 @@ def single_token_names(tokenizer: Any, half: Half = "all") -> tuple[str, ...]:
     return names
 
 
+@checked
 @redrawable
 def ioi(
     tokenizer: Any,
@@ -94,12 +98,15 @@ def ioi(
     return data
 
 
-def ioi_grid(tokenizer: Any, pairs: Iterable[tuple[str, str]], *, half: Half, bos: bool) -> DataSet:
+@checked
+def ioi_grid(tokenizer: Any, pairs: Collection[tuple[str, str]], *, half: Half, bos: bool) -> DataSet:
     """Given (IO, S) pairs over every template of a half, in both orders: no draw at all.
 
     Raises:
         UsageError: a name of several tokens, or a pair of one name.
     """
+    for io, s in pairs:
+        _check_names(io, s)
     place, thing = _single(tokenizer, PLACES)[0], _single(tokenizer, OBJECTS)[0]
     clean = [
         _Filler(template, order, place, thing, answer=io, distractor=s)(io, s, s)
@@ -110,6 +117,7 @@ def ioi_grid(tokenizer: Any, pairs: Iterable[tuple[str, str]], *, half: Half, bo
     return build(tokenizer, clean, {}, None, bos=bos, name=f"ioi-grid/{half}", population="fixed", seed=None)
 
 
+@checked
 def ioi_prompt(
     tokenizer: Any, io: str, s: str, *, wording: int, order: Order, place: int, thing: int, half: Half, bos: bool
 ) -> DataSet:
@@ -126,12 +134,23 @@ def ioi_prompt(
         half: of the templates.
         bos: whether BOS stands before it.
     """
+    _check_names(io, s)
     templates, places, objects = _half(TEMPLATES, half), _single(tokenizer, PLACES), _single(tokenizer, OBJECTS)
     fill = _Filler(
         templates[wording % len(templates)], order, places[place % len(places)], objects[thing % len(objects)],
         answer=io, distractor=s,
     )  # fmt: skip
     return build(tokenizer, [fill(io, s, s)], {}, None, bos=bos, name="ioi-prompt", population="fixed", seed=None)
+
+
+def _check_names(io: str, s: str) -> None:
+    """Refuses a name that is no word.
+
+    Raises:
+        UsageError: it is empty or has spaces around it.
+    """
+    if wrong := [name for name in (io, s) if not name or name != name.strip()]:
+        raise UsageError(f"{shown(wrong[0])} is no name; pass one without spaces around it, such as 'Mary'")
 
 
 class _Filler:
@@ -213,7 +232,7 @@ def _single(tokenizer: Any, words: Sequence[str]) -> tuple[str, ...]:
 
 def _half(words: Sequence[str], half: Half) -> tuple[str, ...]:
     if half not in ("find", "confirm", "all"):
-        raise UsageError(f"half is {half!r}; allowed: 'find', 'confirm', 'all'")
+        raise UsageError(f"half is {shown(half)}; allowed: 'find', 'confirm', 'all'")
     return tuple(words) if half == "all" else tuple(words[half == "confirm" :: 2])
 
 
@@ -227,7 +246,7 @@ def _check_answers(tokenizer: Any, data: DataSet) -> None:
             for position, name in ((IO, prompt.answer), (S1, prompt.distractor), (S2, prompt.distractor)):
                 if ids[name] != [tokens[int(group.positions[position][i])]]:
                     raise UsageError(
-                        f"{position} of {prompt.text!r} is not the token of {name!r}: a fault of this tool"
+                        f"{position} of {shown(prompt.text)} is not the token of {shown(name)}: a fault of this tool"
                     )
     texts = {prompt.text for prompt in data.clean.prompts}
     if len(texts) < len(data.clean):

@@ -6,12 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_interp.arguments import TOKENIZER, check, kinds_of
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measurement import Population, check_population
 from pytest_interp.positions import END
 from pytest_interp.tasks.dataset import DataSet, build, check_aligned
 from pytest_interp.tasks.prompts import Prompt, PromptSet, prompts_of_ids
 from pytest_interp.tasks.vocabulary import check_ids, check_known, decode
+from pytest_interp.text import shown
 
 
 def from_strings(
@@ -49,15 +51,16 @@ def from_strings(
             that is empty or no whole word of its prompt, an answer of several tokens or equal to the distractor, runs
             that do not align.
     """
+    _check_kinds(tokenizer, name, corrupted, positions)
     corrupted, positions = corrupted or {}, positions or {}
     _check_population(population, templates)
     _check_lists(
-        len(clean),
+        _count(clean),
         ("clean", clean),
         ("answers", answers),
         ("distractors", distractors),
-        *((f"corrupted[{key!r}]", texts) for key, texts in corrupted.items()),
-        *((f"positions[{key!r}]", words) for key, words in positions.items()),
+        *((f"corrupted[{shown(key)}]", texts) for key, texts in corrupted.items()),
+        *((f"positions[{shown(key)}]", words) for key, words in positions.items()),
         *_optional("templates", templates),
         entry=str,
     )
@@ -114,29 +117,30 @@ def from_ids(
             called ``clean``, an empty prompt, a token that stands for what the tokenizer does not know, a position
             outside its prompt, an answer equal to the distractor, runs that do not align.
     """
+    _check_kinds(tokenizer, name, corrupted, positions)
     corrupted = corrupted or {}
     _check_population(population, templates)
-    columns = {key: [at] * len(clean) if isinstance(at, int) else at for key, at in (positions or {}).items()}
+    columns = {key: [at] * _count(clean) if isinstance(at, int) else at for key, at in (positions or {}).items()}
     _check_lists(
-        len(clean),
+        _count(clean),
         ("answers", answers),
         ("distractors", distractors),
-        *((f"positions[{key!r}]", at) for key, at in columns.items()),
+        *((f"positions[{shown(key)}]", at) for key, at in columns.items()),
         entry=int,
     )
-    _check_lists(len(clean), ("texts", texts), *_optional("templates", templates), entry=str)
-    runs = [(f"corrupted[{key!r}]", run) for key, run in corrupted.items()]
-    _check_lists(len(clean), ("clean", clean), *runs, entry=list)
+    _check_lists(_count(clean), ("texts", texts), *_optional("templates", templates), entry=str)
+    runs = [(f"corrupted[{shown(key)}]", run) for key, run in corrupted.items()]
+    _check_lists(_count(clean), ("clean", clean), *runs, entry=list)
     for row, (ids, text) in enumerate(zip(clean, texts, strict=True)):
         _check_prompt(tokenizer, row, ids, text, {key: at[row] for key, at in columns.items()})
-        for check in (check_ids, check_known):
-            check(tokenizer, [answers[row], distractors[row]], f"the answer or distractor of prompt {row}")
+        for refuse in (check_ids, check_known):
+            refuse(tokenizer, [answers[row], distractors[row]], f"the answer or distractor of prompt {row}")
         if answers[row] == distractors[row]:
-            raise UsageError(f"the answer and the distractor of {text!r} are both the token id {answers[row]}")
+            raise UsageError(f"the answer and the distractor of {shown(text)} are both the token id {answers[row]}")
     for key, run in corrupted.items():
         for row, ids in enumerate(run):
-            for check in (check_ids, check_known):
-                check(tokenizer, ids, f"prompt {row} of corruption {key!r}")
+            for refuse in (check_ids, check_known):
+                refuse(tokenizer, ids, f"prompt {row} of corruption {shown(key)}")
 
     answer_texts, distractor_texts = ([decode(tokenizer, [token]) for token in ids] for ids in (answers, distractors))
 
@@ -169,9 +173,22 @@ def from_ids(
     return of_rows(range(len(clean)))
 
 
+def _check_kinds(tokenizer: Any, name: str, corrupted: Any, positions: Any) -> None:
+    check("tokenizer", tokenizer, [TOKENIZER])
+    check("name", name, kinds_of("str", {}))
+    for what, table in (("corrupted", corrupted), ("positions", positions)):
+        check(what, table, kinds_of("Mapping[str, Sequence[str]] | None", {}))
+
+
+def _count(clean: Any) -> int:
+    """How many prompts; 1 where that is no list, which is said next."""
+    return len(clean) if isinstance(clean, Sequence) and not isinstance(clean, str) else 1
+
+
 def _check_population(population: Population, templates: Sequence[str] | None) -> None:
     """An interval is over templates: a sample needs two."""
     check_population(population)
+    check("templates", templates, kinds_of("Sequence[str] | None", {}))
     different = len(set(templates or ()))
     if population == "sampled" and different < 2:
         raise UsageError(
@@ -187,12 +204,12 @@ def _check_lists(n: int, *columns: tuple[str, Any], entry: type) -> None:
     kind = {str: "strings", int: "whole numbers", list: "lists of token ids"}[entry]
     for what, column in columns:
         if isinstance(column, str) or not isinstance(column, Sequence):
-            raise UsageError(f"{what} is {column!r}; pass a list of {kind}, one for each prompt")
+            raise UsageError(f"{what} is {shown(column)}; pass a list of {kind}, one for each prompt")
         if len(column) != n:
             raise UsageError(f"{what} has {len(column)} entries for {n} prompts; pass one for each prompt")
         allowed = (list, tuple) if entry is list else entry
         if wrong := [value for value in column if not isinstance(value, allowed) or isinstance(value, bool)]:
-            raise UsageError(f"{what} has the entry {wrong[0]!r}; pass {kind} (of an array, its .tolist())")
+            raise UsageError(f"{what} has the entry {shown(wrong[0])}; pass {kind} (of an array, its .tolist())")
 
 
 def _optional(what: str, column: Any) -> list[tuple[str, Any]]:
@@ -202,31 +219,34 @@ def _optional(what: str, column: Any) -> list[tuple[str, Any]]:
 def _check_prompt(tokenizer: Any, row: int, ids: Sequence[int], text: str, positions: Mapping[str, int]) -> None:
     """The ids are of this vocabulary and stand for the text; positions lie inside."""
     if not ids or not text.strip():
-        raise UsageError(f"prompt {row} is empty ({text!r}, {len(ids)} tokens); pass what the model reads")
-    check_ids(tokenizer, ids, f"prompt {row}, {text!r},")
+        raise UsageError(f"prompt {row} is empty ({shown(text)}, {len(ids)} tokens); pass what the model reads")
+    check_ids(tokenizer, ids, f"prompt {row}, {shown(text)},")
     if (decoded := decode(tokenizer, ids)) != text:
         raise NotApplicable(
-            f"the token ids of prompt {row} stand for {text!r}, and this tokenizer decodes them to {decoded!r}: the "
+            f"the token ids of prompt {row} stand for {shown(text)}, and this tokenizer decodes them to "
+            f"{shown(decoded)}: the "
             "ids belong to another vocabulary"
         )
-    check_known(tokenizer, ids, f"prompt {row}, {text!r},")
+    check_known(tokenizer, ids, f"prompt {row}, {shown(text)},")
     if END in positions:
         raise UsageError(f"{END} is always the last token; do not mark it")
     for key, at in positions.items():
         if not 0 <= at < len(ids):
-            raise UsageError(f"position {key} of prompt {row}, {text!r}, is {at}; allowed: 0 to {len(ids) - 1}")
+            raise UsageError(f"position {key} of prompt {row}, {shown(text)}, is {at}; allowed: 0 to {len(ids) - 1}")
 
 
 def _end_of(word: str, text: str, position: str, row: int) -> int:
     """How many characters of a text lead up to the end of the last occurrence of a word."""
     if not word.strip():
         raise UsageError(
-            f"position {position} of prompt {row}, {text!r}: the word {word!r} is empty; pass a word of it"
+            f"position {position} of prompt {row}, {shown(text)}: the word {shown(word)} is empty; pass a word of it"
         )
     ends = [match.end() for match in re.finditer(rf"(?<!\w){re.escape(word.strip())}(?!\w)", text)]
     if not ends:
         part = ", but as a part of another word" if word.strip() in text else ""
-        raise UsageError(f"position {position}: {word!r} is not in the prompt {text!r}{part}; pass a whole word of it")
+        raise UsageError(
+            f"position {position}: {shown(word)} is not in the prompt {shown(text)}{part}; pass a whole word of it"
+        )
     return ends[-1]
 
 

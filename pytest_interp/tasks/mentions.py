@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from pytest_interp.arguments import checked
 from pytest_interp.errors import NotApplicable
 from pytest_interp.tasks._slots import known
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
@@ -19,6 +20,7 @@ _SENTENCES = ("{N} had some time left.", "{N} wore a green scarf.", "{N} liked t
 EXTRA = "EXTRA"
 
 
+@checked
 @redrawable
 def mentioned(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> DataSet:
     """A seeded sample of IOI prompts of two sentences, with a third between them that mentions S again.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pytest_interp.arguments import checked
 from pytest_interp.positions import S2
 from pytest_interp.tasks.dataset import DataSet, build
 from pytest_interp.tasks.prompts import Prompt
@@ -20,6 +21,7 @@ _P8 = (
 )
 
 
+@checked
 def p8(tokenizer: Any, *, bos: bool = True) -> DataSet:
     """The eight prompts in their published order; corruption ``s2-exchanged``; a fixed population.
 

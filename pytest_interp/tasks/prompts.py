@@ -18,6 +18,7 @@ from pytest_interp.errors import UsageError
 from pytest_interp.positions import END
 from pytest_interp.tasks._copies import Copied, Copies
 from pytest_interp.tasks.vocabulary import check_text
+from pytest_interp.text import shown
 
 if TYPE_CHECKING:
     from jaxtyping import Int
@@ -128,7 +129,7 @@ def tokenize(tokenizer: Any, prompts: Sequence[Prompt], *, bos: bool) -> PromptS
     marks = [_positions(ids_of, prompt, len(start), ids) for prompt, ids in zip(prompts, encoded, strict=True)]
     for prompt, answer, distractor in zip(prompts, answers, distractors, strict=True):
         if answer == distractor:
-            raise UsageError(f"the answer and the distractor of {prompt.text!r} are both {prompt.answer!r}")
+            raise UsageError(f"the answer and the distractor of {shown(prompt.text)} are both {shown(prompt.answer)}")
     return _grouped(prompts, encoded, answers, distractors, marks, bos)
 
 
@@ -200,12 +201,14 @@ def _check_ends(tokenizer: Any, row: int, prompt: Prompt, ids: Sequence[int], st
     """Refuses a BOS that would stand twice, and a space that would stand before an answer's own."""
     if start and ids[0] == start[0]:
         raise UsageError(
-            f"prompt {row}, {prompt.text!r}, begins with {tokenizer.bos_token!r}, which bos=True puts before it too; "
+            f"prompt {row}, {shown(prompt.text)}, begins with {shown(tokenizer.bos_token)}, which bos=True puts "
+            "before it too; "
             "leave out one of them"
         )
     if prompt.text[-1:].isspace() and prompt.answer[:1].isspace():
         raise UsageError(
-            f"prompt {row}, {prompt.text!r}, ends in a space, and its answer {prompt.answer!r} begins with one; leave "
+            f"prompt {row}, {shown(prompt.text)}, ends in a space, and its answer {shown(prompt.answer)} begins with "
+            "one; leave "
             "it out of the prompt"
         )
 
@@ -231,9 +234,9 @@ def single_token(tokenizer: Any, word: str) -> int:
     ids = encode(tokenizer, word)
     if len(ids) != 1:
         pieces = tokenizer.convert_ids_to_tokens(ids)
-        raise UsageError(f"{word!r} is {len(ids)} tokens here ({pieces}); use a word of one token")
+        raise UsageError(f"{shown(word)} is {len(ids)} tokens here ({pieces}); use a word of one token")
     if ids[0] == tokenizer.unk_token_id:
-        raise UsageError(f"{word!r} is not in the tokenizer's vocabulary; use a word that is")
+        raise UsageError(f"{shown(word)} is not in the tokenizer's vocabulary; use a word that is")
     return ids[0]
 
 
@@ -252,7 +255,7 @@ def is_single_token(tokenizer: Any, word: str) -> bool:
 def _start(tokenizer: Any, bos: bool) -> list[int]:
     """What stands before each prompt: BOS or nothing."""
     if not isinstance(bos, bool):
-        raise UsageError(f"bos is {bos!r}; pass True (BOS before each prompt) or False")
+        raise UsageError(f"bos is {shown(bos)}; pass True (BOS before each prompt) or False")
     if not bos:
         return []
     if tokenizer.bos_token_id is None:
@@ -272,8 +275,8 @@ def _positions(ids_of: Mapping[str, list[int]], prompt: Prompt, offset: int, ids
         # A mark inside a token would make the prefix tokenise differently from the prompt.
         if not prefix or list(ids[offset : index + 1]) != prefix:
             raise UsageError(
-                f"position {name} of {prompt.text!r} does not fall on the end of a token "
-                f"(after {prompt.text[:stop]!r}); mark the end of a word"
+                f"position {name} of {shown(prompt.text)} does not fall on the end of a token "
+                f"(after {shown(prompt.text[:stop])}); mark the end of a word"
             )
         positions[name] = index
     if END in prompt.marks:

@@ -11,12 +11,14 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from pytest_interp.arguments import checked
 from pytest_interp.errors import UsageError
 from pytest_interp.tasks.dataset import DataSet, redrawable
 from pytest_interp.tasks.prompts import Prompt, PromptSet, prompts_of_ids
 from pytest_interp.tasks.vocabulary import check_ids, check_known, decode
 
 
+@checked
 @redrawable
 def repeated(tokenizer: Any, *, length: int, n: int, seed: int, bos: bool) -> DataSet:
     """Sequences of ``length`` different random tokens, said twice up to the last one.
@@ -36,6 +38,7 @@ def repeated(tokenizer: Any, *, length: int, n: int, seed: int, bos: bool) -> Da
     return _data(tokenizer, length, n, seed, bos, least=3, whole=False)
 
 
+@checked
 @redrawable
 def doubled(tokenizer: Any, *, length: int, n: int, seed: int, bos: bool) -> DataSet:
     """Sequences of ``length`` different random tokens, said twice in full; the answer would be the first token.
@@ -53,6 +56,7 @@ def doubled(tokenizer: Any, *, length: int, n: int, seed: int, bos: bool) -> Dat
     return _data(tokenizer, length, n, seed, bos, least=2, whole=True)
 
 
+@checked
 def doubled_of(tokenizer: Any, sequences: Sequence[Sequence[int]], *, bos: bool) -> DataSet:
     """Given sequences of token ids, each said twice in full: a fixed population, for figures that name their tokens.
 

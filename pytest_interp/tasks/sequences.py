@@ -17,10 +17,12 @@ import random
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
+from pytest_interp.arguments import checked
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.tasks._slots import fill, half_of, known
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.prompts import Prompt, encode, is_single_token
+from pytest_interp.text import shown
 
 Half: TypeAlias = Literal["find", "confirm", "all"]
 
@@ -45,6 +47,7 @@ _WORDINGS = (
 )
 
 
+@checked
 @redrawable
 def sequences(
     tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool, kinds: Sequence[str] = tuple(_KINDS)
@@ -66,7 +69,7 @@ def sequences(
         NotApplicable: no kind that the tokenizer can say in single tokens.
     """
     if unknown := [kind for kind in kinds if kind not in _KINDS]:
-        raise UsageError(f"{unknown[0]!r} is no kind of sequence; allowed: {', '.join(_KINDS)}")
+        raise UsageError(f"{shown(unknown[0])} is no kind of sequence; allowed: {', '.join(_KINDS)}")
     rng = random.Random(f"{half} {seed}")
     cells = [
         (kind, wording)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.text import shown
 
 
 def check_text(tokenizer: Any, row: int, text: str, ids: Sequence[int]) -> None:
@@ -21,14 +22,15 @@ def check_text(tokenizer: Any, row: int, text: str, ids: Sequence[int]) -> None:
         UsageError: it is empty, or has such a word; both are named.
     """
     if not text.strip() or not ids:
-        raise UsageError(f"prompt {row} is empty ({text!r}); pass what the model reads before the answer")
+        raise UsageError(f"prompt {row} is empty ({shown(text)}); pass what the model reads before the answer")
     if not _has_unknown(tokenizer, text, ids):
         return
     words = text.split()
     pieces = tokenizer(words, add_special_tokens=False)["input_ids"]
     unknown = [word for word, piece in zip(words, pieces, strict=True) if _has_unknown(tokenizer, word, piece)]
     raise UsageError(
-        f"prompt {row}, {text!r}: {(unknown or [text])[0]!r} is not in the tokenizer's vocabulary; use words that are"
+        f"prompt {row}, {shown(text)}: {shown((unknown or [text])[0])} is not in the tokenizer's vocabulary; use "
+        "words that are"
     )
 
 
@@ -45,7 +47,9 @@ def check_ids(tokenizer: Any, ids: Sequence[int], what: str) -> None:
         NotApplicable: an id outside the vocabulary.
     """
     if no_numbers := [token for token in ids if not isinstance(token, int) or isinstance(token, bool)]:
-        raise UsageError(f"{what} has the token id {no_numbers[0]!r}; pass whole numbers (of a tensor, its .tolist())")
+        raise UsageError(
+            f"{what} has the token id {shown(no_numbers[0])}; pass whole numbers (of a tensor, its .tolist())"
+        )
     if outside := [token for token in ids if not 0 <= token < len(tokenizer)]:
         raise NotApplicable(
             f"{what} has the token id {outside[0]}, and this tokenizer has 0 to {len(tokenizer) - 1}: the ids belong "
@@ -66,7 +70,8 @@ def check_known(tokenizer: Any, ids: Sequence[int], what: str) -> None:
     """
     if tokenizer.unk_token_id in ids and not _unk_is_a_word(tokenizer):
         raise UsageError(
-            f"{what} has the token id {tokenizer.unk_token_id}, which is {tokenizer.unk_token!r}: what the tokenizer "
+            f"{what} has the token id {tokenizer.unk_token_id}, which is {shown(tokenizer.unk_token)}: what the "
+            "tokenizer "
             "does not know; use other tokens"
         )
 

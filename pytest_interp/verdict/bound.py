@@ -9,6 +9,7 @@ from numbers import Real
 from typing import Any
 
 from pytest_interp.errors import UsageError, nearest
+from pytest_interp.text import shown
 
 _PAIRS = {"between": "a pair of numbers (low, high)", "near": "a pair of numbers (value, tolerance)"}
 
@@ -56,11 +57,14 @@ class Bound:
                 f"got {', '.join(given) or 'none'}"
             )
         key, value = next(iter(given.items()))
-        numbers: Any = value if isinstance(value, Sequence) else (value,)
-        if len(numbers) != (1 if key in ("at_least", "at_most") else 2):
-            raise UsageError(f"{key}={value!r}: pass {'one number' if key[:2] == 'at' else _PAIRS[key]}")
-        if not all(not isinstance(n, bool) and isinstance(n, Real) and isfinite(n) for n in numbers):
-            raise UsageError(f"{key}={value!r} is not a finite number")
+        several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+        numbers: Any = value if several else (value,)
+        if several is (key[:2] == "at") or (several and len(numbers) != 2):
+            raise UsageError(f"{key}={shown(value)}: pass {'one number' if key[:2] == 'at' else _PAIRS[key]}")
+        if not all(map(_is_real, numbers)):
+            raise UsageError(f"{key}={shown(value)} is not a finite number")
+        if key == "near" and numbers[1] < 0:
+            raise UsageError(f"{key}={shown(value)} accepts nothing: the tolerance is negative")
         # Numbers of numpy would not travel between the processes of pytest-xdist.
         numbers = tuple(float(number) for number in numbers)
         if key == "at_least":
@@ -74,7 +78,7 @@ class Bound:
             low, high = numbers[0] - numbers[1], numbers[0] + numbers[1]
             text = f"within {numbers[1]:g} of {numbers[0]:g}"
         if low > high:
-            raise UsageError(f"{key}={value!r} accepts nothing; the lower end is above the upper one")
+            raise UsageError(f"{key}={shown(value)} accepts nothing; the lower end is above the upper one")
         return cls(low, high, text)
 
     def accepts(self, value: float, tolerance: float = 0.0) -> bool:
@@ -88,3 +92,11 @@ class Bound:
     def slack(self, value: float) -> float:
         """How far a value lies inside the region; negative outside."""
         return min(value - self.low, self.high - value)
+
+
+def _is_real(number: Any) -> bool:
+    """Whether a value is a finite number, of numpy too; True and False are none."""
+    try:
+        return not isinstance(number, bool) and isinstance(number, Real) and isfinite(number)
+    except OverflowError:  # a whole number that is larger than any float
+        return False

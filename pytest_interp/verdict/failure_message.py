@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from statistics import median
 
 from pytest_interp.measurement import quote
+from pytest_interp.text import cut, line, wrapped
 from pytest_interp.verdict.evidence import Control
 from pytest_interp.verdict.judge import Verdict, worst
 
@@ -18,8 +18,8 @@ _INDENT = 14
 def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) -> str:
     """The text of a failing claim, in lines of at most 72 columns."""
     measurement, interval = verdict.measurement, verdict.interval
-    lines = [verdict.outcome, *textwrap.wrap(subject, WIDTH, initial_indent="  ", subsequent_indent="  ")]
-    value = f"{quote(measurement.value)} {measurement.unit}"
+    lines = [verdict.outcome, *wrapped(subject, WIDTH, "  ", "  ")]
+    value = f"{quote(measurement.value)} {line(measurement.unit)}"
     what = measurement.about.get("each", "prompt")
     count = f"{len(measurement.values)} {what}{'s' if len(measurement.values) != 1 else ''}"
     if measurement.unit == "share" and set(measurement.values) <= {0.0, 1.0}:
@@ -33,8 +33,7 @@ def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) ->
     lines += _row("required", f"{verdict.bound.text}; {_gap(verdict)}")
     for i, (label, number) in enumerate(worst(verdict)):
         room = WIDTH - _INDENT - max(7, len(quote(number))) - 2
-        short = label if len(label) <= room else f"...{label[3 - room :]}"
-        lines += _row("worst" if i == 0 else "", f"{quote(number):>7}  {short}")
+        lines += _row("worst" if i == 0 else "", f"{quote(number):>7}  {cut(line(label, len(label)), room)}")
     for i, text in enumerate(controls_shown(verdict)):
         lines += _row("controls" if i == 0 else "", text)
     if verdict.specific is not None:
@@ -42,7 +41,7 @@ def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) ->
     if siblings:
         lines += _row("siblings", "; ".join(map(str, siblings)))
     for key, detail in verdict.details.items():
-        lines += _row(key, detail if isinstance(detail, str) else str(detail))
+        lines += _row(key, str(detail))
     if verdict.members:
         lines += _row("members", "; ".join(map(str, verdict.members)))
     for caveat in verdict.caveats:
@@ -93,11 +92,4 @@ def _gap(verdict: Verdict) -> str:
 
 
 def _row(label: str, text: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=f"  {label:<{_INDENT - 2}}",
-        subsequent_indent=" " * _INDENT,
-        break_long_words=False,
-        drop_whitespace=True,
-    )
+    return wrapped(text, WIDTH, f"  {label:<{_INDENT - 2}}", " " * _INDENT, limit=5_000)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from math import ceil, inf, isfinite
 from typing import Any, Literal, TypeAlias
 
-from pytest_interp.errors import NotApplicable
+from pytest_interp.arguments import checked
+from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measurement import Measurement, mean, quote
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.evidence import Control, Member, Specificity
@@ -65,6 +66,7 @@ class Verdict:
         return min(self.bound.slack(end) for end in ends)
 
 
+@checked
 def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Verdict:
     """The verdict of a bound on a measurement.
 
@@ -77,6 +79,8 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
         NotApplicable: a ratio whose denominator's interval contains 0.
         UsageError: a sampled population of one template; a bound that every value of the unit meets.
     """
+    if not 0 < level < 1:
+        raise UsageError(f"level is {level:g}; pass a number between 0 and 1, such as 0.95")
     # Of a share the tolerance says how much noise could flip; what counts against a claim counts against it.
     noise = 0.0 if measurement.unit == "share" else measurement.tolerance
     require_defined(measurement)
