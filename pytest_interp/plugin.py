@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declares the marker and the fixtures; refuses what cannot work."""
-    from pytest_interp import around, fixtures, task_fixtures
+    from pytest_interp import around, fixtures, refusals, task_fixtures
 
     config.addinivalue_line(
         "markers",
@@ -48,6 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(fixtures, "pytest_interp_fixtures")
     config.pluginmanager.register(task_fixtures, "pytest_interp_task_fixtures")
     config.pluginmanager.register(around, "pytest_interp_around")
+    config.pluginmanager.register(refusals, "pytest_interp_refusals")
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(refusals.Refusals(), "pytest_interp_refused")
     options = fixtures.options_of(config)
     _say_which(config, options)
     updating = getattr(config.option, "update_snapshots", False)
@@ -99,6 +102,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.definition.get_closest_marker("claim") is None:
         return
     from pytest_interp.errors import UsageError
+    from pytest_interp.refusals import refuse
     from pytest_interp.selection import claim_of, parametrize
 
     try:
@@ -106,7 +110,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if claim is not None and "checkpoint" in metafunc.fixturenames:
             parametrize(metafunc, claim, _selection_of(metafunc.config))
     except UsageError as error:
-        raise pytest.UsageError(str(error)) from None
+        raise refuse(metafunc.config, error) from None
 
 
 @pytest.hookimpl(trylast=True)
