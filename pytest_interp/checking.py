@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,10 @@ def check(
                  "--import-mode=importlib", "-o", "addopts=", "-p", "no:terminal", "-p", "no:cacheprovider",
                  "-p", "no:syrupy", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning",
                  *(["-k", keyword] if keyword else []), *(["--interp-quick"] if quick else [])]  # fmt: skip
-    with _modules_left_as_they_are(paths):
+    with _modules_left_as_they_are(paths), redirect_stderr(StringIO()) as refused:
         code = pytest.main(arguments, plugins=[listener])
+    if code == pytest.ExitCode.USAGE_ERROR:
+        raise UsageError(refused.getvalue().strip().removeprefix("ERROR: "))
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not listener.checked:
         raise UsageError(listener.complaint or f"no claim of {', '.join(paths)} was asked: none matches {keyword!r}")
     return listener.checked
