@@ -83,6 +83,9 @@ _OPTIONS = (
     _Option("interp_strict", "weights that cannot be had are an error, not a skip", False, "bool"),
 )
 
+FLAGS = frozenset(option.flag for option in _OPTIONS if option.kind != "bool")
+"""The flags that take a value."""
+
 
 @dataclass(frozen=True)
 class Options:

@@ -34,6 +34,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
+    """Keeps values of this plugin's options from moving the rootdir."""
+    from pytest_interp.rootdir import restore
+
+    restore(early_config, parser, args)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declares the marker and the fixtures; refuses what cannot work."""
     from pytest_interp import around, fixtures, refusals, task_fixtures
