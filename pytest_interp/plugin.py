@@ -6,6 +6,7 @@ only; torch and the rest come in inside fixtures, on first use.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,11 +62,34 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(refusals.Refusals(), "pytest_interp_refused")
     options = fixtures.options_of(config)
     _say_which(config, options)
+    _prepare_files(config, options)
     updating = getattr(config.option, "update_snapshots", False)
     if updating and (getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput")):
         raise pytest.UsageError(
             "--snapshot-update does not go with -n: workers would overwrite each other; leave out -n"
         )
+
+
+def _prepare_files(config: pytest.Config, options: Options) -> None:
+    """Refuses, before the work, files that could not be written after it; hears what is to be written."""
+    from pytest_interp.errors import UsageError
+    from pytest_interp.report.ledger import Ledger
+
+    folder, worker = config.invocation_params.dir, hasattr(config, "workerinput")
+    records = folder / Path(options.interp_records).expanduser() if options.interp_records and not worker else None
+    config.pluginmanager.register(Ledger(records), "pytest_interp_ledger")
+    try:
+        if records:
+            from pytest_interp.report.records import check_path
+
+            check_path(records)
+        if options.interp_cache and not worker:
+            from pytest_interp.files import make_cache
+
+            with suppress(OSError):  # said at the end: the run goes on without
+                make_cache(folder / options.interp_cache)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def _say_which(config: pytest.Config, options: Options) -> None:
@@ -167,12 +191,15 @@ def _is_claim(report: Any) -> bool:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """What was checked, by checkpoint; what was not, with the command that would."""
+    ledger: Any = config.pluginmanager.get_plugin("pytest_interp_ledger")
+    if ledger.said:
+        terminalreporter.write_line(f"interp: {ledger.said}")
     reports = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "when")]
+    reports = [report for report in reports if report.outcome != "rerun"]  # what counts is what a rerun came to
     if not any(_is_claim(report) for report in reports):
         return
     from pytest_interp.fixtures import cache_of, never_loaded, options_of
-    from pytest_interp.report.records import save
-    from pytest_interp.report.terminal import outcomes_of, run_again, summarise
+    from pytest_interp.report.terminal import run_again, summarise
 
     lines = summarise(reports, verbose=terminalreporter.verbosity > 0)
     if lines:
@@ -186,8 +213,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         if cache and (cache.off or not getattr(config.option, "numprocesses", None)):  # workers count for themselves
             spared = ", ".join(never_loaded(config))
             terminalreporter.write_line(f"interp: {cache.said}{f'; not loaded: {spared}' if spared else ''}")
-    if path := options_of(config).interp_records:
-        save(config.invocation_params.dir / path, outcomes_of(reports))
     for title, texts in run_again(reports, verbose=terminalreporter.verbosity > 0).items():
         if texts:
             terminalreporter.section(title)
