@@ -15,7 +15,7 @@ import pytest
 
 from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.errors import UsageError
-from pytest_interp.report.terminal import outcome_of
+from pytest_interp.report.terminal import WELL, outcome_of
 from pytest_interp.suites import OWN, chosen
 from pytest_interp.verdict.recording import Record
 
@@ -115,7 +115,12 @@ class _Listener:
 
     def __init__(self, spec: CheckpointSpec) -> None:
         self.spec, self.complaint = spec, ""
-        self.checked: list[Checked] = []
+        self.by_claim: dict[str, Checked] = {}
+
+    @property
+    def checked(self) -> list[Checked]:
+        """What came of each claim, once: a rerun replaces what was, a teardown that goes wrong only what was well."""
+        return list(self.by_claim.values())
 
     def pytest_interp_checkpoints(self) -> list[CheckpointSpec]:
         return [self.spec]
@@ -126,5 +131,9 @@ class _Listener:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         for found in outcome_of(report):
-            if found.outcome not in ("not checked", "skipped"):
-                self.checked.append(Checked(found.cite, found.statement, found.outcome, found.reason, found.records))
+            before = self.by_claim.get(report.nodeid)
+            spoilt = report.when == "teardown" and before is not None and before.outcome not in WELL
+            if found.outcome not in ("not checked", "skipped") and not spoilt:
+                self.by_claim[report.nodeid] = Checked(
+                    found.cite, found.statement, found.outcome, found.reason, found.records
+                )

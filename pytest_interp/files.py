@@ -95,6 +95,9 @@ def locked(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        # While it is held: whoever waits for it sees that it is gone, and makes another.
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()
         lock.release()
 
 

@@ -17,26 +17,30 @@ def plain(value: Any, depth: int = 0) -> Any:
 
     Half a surrogate pair, which no encoding has, is written as its escape.
     """
-    if value is None or isinstance(value, bool):
-        return value
-    for kind in (int, float):
-        if isinstance(value, kind):
-            return kind(value)
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
+    if value is None or isinstance(value, bool | int | float | str):
+        return _scalar(value)
     if depth > DEEPEST:
-        return plain(repr(type(value)))
+        return f"<{type(value).__name__}>"
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
+    elif hasattr(value, "tolist"):
+        return plain(value.tolist(), depth + 1)
     if isinstance(value, Mapping):
-        return {plain(str(key)): plain(item, depth + 1) for key, item in value.items()}
+        return {_scalar(str(key)): plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=repr)
     if isinstance(value, list | tuple):
         return [plain(item, depth + 1) for item in value]
-    if isinstance(value, set | frozenset):
-        return sorted((plain(item, depth + 1) for item in value), key=repr)
-    if hasattr(value, "tolist"):
-        return plain(value.tolist(), depth + 1)
-    return plain(str(value))
+    return _scalar(str(value))
+
+
+def _scalar(value: Any) -> Any:
+    """A subclass's value as one of the builtin class."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return int(value) if isinstance(value, int) else float(value)
 
 
 def strict_json(value: Any) -> str:

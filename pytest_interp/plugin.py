@@ -192,8 +192,8 @@ def _is_claim(report: Any) -> bool:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """What was checked, by checkpoint; what was not, with the command that would."""
     ledger: Any = config.pluginmanager.get_plugin("pytest_interp_ledger")
-    if ledger.said:
-        terminalreporter.write_line(f"interp: {ledger.said}")
+    for said in ledger.said:
+        terminalreporter.write_line(f"interp: {said}")
     reports = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "when")]
     reports = [report for report in reports if report.outcome != "rerun"]  # what counts is what a rerun came to
     if not any(_is_claim(report) for report in reports):

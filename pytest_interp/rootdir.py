@@ -1,8 +1,8 @@
 """The rootdir of a run whose own options were given paths.
 
-pytest looks for the rootdir and its ini file before it has loaded plugins, so it takes ``PATH`` of ``--interp-cache PATH``
-for something to collect where it exists (``--interp-cache=PATH`` it does not). A folder elsewhere then hides the project's
-ini file. This is the one module that knows how pytest reads its configuration.
+pytest looks for the rootdir and its ini file before it has loaded plugins, so it takes ``PATH`` of
+``--interp-cache PATH`` for something to collect where it exists (that of ``--interp-cache=PATH`` it does not). A folder
+elsewhere then hides the project's ini file. This is the one module that knows how pytest reads its configuration.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def restore(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> No
         _restore(config, parser, args)
     except AttributeError as error:
         raise pytest.UsageError(
-            f"this version of pytest takes values of --interp options for paths to collect ({error}); write them with =, as "
-            "in --interp-cache=PATH"
+            f"this version of pytest takes values of --interp options for paths to collect ({error}); write them with "
+            "=, as in --interp-cache=PATH"
         ) from None
 
 

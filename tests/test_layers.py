@@ -11,7 +11,20 @@ import pytest_interp
 
 ROOT = Path(pytest_interp.__file__).parent
 LEVELS = [
-    {"errors", "heads", "positions", "measurement", "table", "circuit", "progress", "provenance", "cache", "files"},
+    {
+        "errors",
+        "heads",
+        "positions",
+        "measurement",
+        "table",
+        "circuit",
+        "progress",
+        "provenance",
+        "cache",
+        "files",
+        "plain",
+        "snapshot_file",
+    },
     {"tasks"},
     {"checkpoints"},
     {"engine"},
@@ -24,7 +37,7 @@ LEVELS = [
     {"falsify", "noise", "calibration"},
     {"report", "comparison", "fixtures"},
     {"task_fixtures"},
-    {"around", "suites"},
+    {"around", "suites", "refusals", "rootdir"},
     {"checking"},
     {"plugin"},
 ]

@@ -22,7 +22,8 @@ class Ledger:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self.path, self.said = path, ""
+        self.path = path
+        self.said: list[str] = []
         self.own: list[str] = []
         self.collected: set[str] = set()
         self.claims: dict[str, dict[str, Any]] = {}
@@ -40,13 +41,13 @@ class Ledger:
         properties = report.user_properties
         report.user_properties = [(key, plain(value) if key == PROPERTY else value) for key, value in properties]
         if self.own and any(key == PROPERTY for key, _ in properties):
-            report.interp_claims, self.own = self.own, []
+            report.interp_claims, self.own = self.own, []  # type: ignore[attr-defined]
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Notes what a report adds to what came of its claim."""
         self.collected.update(getattr(report, "interp_claims", ()))
-        found = [value for key, value in report.user_properties if key == PROPERTY]
+        found: list[Any] = [value for key, value in report.user_properties if key == PROPERTY]
         if not found and report.nodeid not in self.collected:
             return
         if report.when == "setup":
@@ -63,24 +64,31 @@ class Ledger:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Writes the records, also of a run that was stopped; a run that cannot is no success."""
+        """Writes the records, also of a run that was stopped; a run that could not write is no success."""
+        from pytest_interp.snapshot_file import say_unwritten
+
+        lost = [*say_unwritten(), *self._write(session)]
+        self.said += lost
+        if lost and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _write(self, session: pytest.Session) -> list[str]:
+        """Writes the records; returns what went wrong."""
         if self.path is None or session.config.option.collectonly or not (self.claims or self.collected):
-            return
+            return []
         from pytest_interp.report.records import save
 
-        ended = len(self.claims.keys() - self.open)
-        total = max(len(self.collected), len(self.claims))
-        claims = [claim for name, claim in self.claims.items() if name not in self.open]
+        total, ended = max(len(self.collected), len(self.claims)), len(self.claims.keys() - self.open)
+        # Of one that is still open only that its worker crashed is news.
+        told = [claim for name, claim in self.claims.items() if name not in self.open or claim["outcome"] == "error"]
         try:
-            written = save(self.path, claims, ended=ended, collected=total)
+            written = save(self.path, told, ended=ended, collected=total)
         except OSError as error:
-            self.said = f"records not written to {self.path}: {error.strerror}"
-            if session.exitstatus == pytest.ExitCode.OK:
-                session.exitstatus = pytest.ExitCode.TESTS_FAILED
-            return
-        self.said = f"records of {ended} of {total} claims: {written}"
-        if ended < total and written != self.path.resolve():
-            self.said += f"; {self.path.name} has those of a whole run and is left as it is"
+            return [f"records not written to {self.path}: {error.strerror}"]
+        self.said.append(f"records of {ended} of {total} claims: {written}")
+        if written != self.path.resolve():
+            self.said.append(f"{self.path} has the records of a whole run, and is left as it is")
+        return []
 
 
 def _came(report: pytest.TestReport) -> dict[str, Any]:

@@ -32,6 +32,8 @@ _ORDER = (
     "not applicable",
     "error",
 )
+WELL = ("supported", "expected failure", "not applicable")
+"""What is no failure."""
 _MARKUP: dict[str, dict[str, bool]] = {
     "supported": {"green": True},
     "refuted": {"red": True},
@@ -79,7 +81,7 @@ def summarise(reports: Iterable[Any], *, verbose: bool) -> list[Line]:
         parts = [f"{counts[outcome]} {outcome}" for outcome in _ORDER if counts[outcome]]
         snapshots = Counter(row.snapshot for row in mine)
         parts += [f"{snapshots[s]} {s}" for s in ("new number", "other prompts", "updated") if snapshots[s]]
-        good = set(counts) <= {"supported", "expected failure", "not applicable"}
+        good = set(counts) <= set(WELL)
         lines.append(Line(f"{checkpoint}: {', '.join(parts)}", {"green": good, "red": not good, "bold": True}))
         if any(record["about"].get("passes_from") == "whole" for row in mine for record in row.records):
             text = f"  {checkpoint}: passes cannot start inside this model; whole ones gave the numbers, more slowly"
@@ -108,8 +110,9 @@ def outcomes_of(reports: Iterable[Any]) -> list[dict[str, Any]]:
 def outcome_of(report: Any) -> Iterator[Row]:
     """The row of a claim, from the one report that has it."""
     found = [value for key, value in report.user_properties if key == PROPERTY]
-    # A claim has a row from its call, from a setup that did not lead to one, or from a teardown that went wrong.
-    if not found or (report.when != "call" and report.passed):
+    # A claim has a row from its call, from a setup that did not lead to one, or from a teardown that went wrong; what
+    # is run again has it from the last time.
+    if not found or (report.when != "call" and report.passed) or report.outcome == "rerun":
         return
     outcome = found[-1]
     reason = (

@@ -224,7 +224,7 @@ def test_updating_is_refused_with_workers(project):
 
 
 def test_nothing_is_half_written(tmp_path, monkeypatch):
-    from pytest_interp.snapshots import read_file, write_file
+    from pytest_interp.snapshot_file import read_file, write_file
 
     path = tmp_path / "s.json"
     write_file(path, {"a": {"fingerprint": "f", "records": []}})
