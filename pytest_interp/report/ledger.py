@@ -39,8 +39,13 @@ class Ledger:
         """Puts what a report says of a claim into builtin types, since it may travel; the first tells of all claims."""
         report = yield
         properties = report.user_properties
+        if not any(key == PROPERTY for key, _ in properties):
+            return report
         report.user_properties = [(key, plain(value) if key == PROPERTY else value) for key, value in properties]
-        if self.own and any(key == PROPERTY for key, _ in properties):
+        report.sections = [(plain(title), plain(text)) for title, text in report.sections]
+        if report.failed and (text := report.longreprtext) != plain(text):
+            report.longrepr = plain(text)
+        if self.own:
             report.interp_claims, self.own = self.own, []  # type: ignore[attr-defined]
         return report
 
@@ -76,13 +81,17 @@ class Ledger:
         """Writes the records; returns what went wrong."""
         if self.path is None or session.config.option.collectonly or not (self.claims or self.collected):
             return []
-        from pytest_interp.report.records import save
+        from pytest_interp.report.records import STREAMS, save, text_of
 
         total, ended = max(len(self.collected), len(self.claims)), len(self.claims.keys() - self.open)
         # Of one that is still open only that its worker crashed is news.
         told = [claim for name, claim in self.claims.items() if name not in self.open or claim["outcome"] == "error"]
+        text = text_of(told, ended=ended, collected=total)
+        if self.path in STREAMS:
+            self.said.append(f"records of {ended} of {total} claims\n{text}")
+            return []
         try:
-            written = save(self.path, told, ended=ended, collected=total)
+            written = save(self.path, text, complete=ended >= total)
         except OSError as error:
             return [f"records not written to {self.path}: {error.strerror}"]
         self.said.append(f"records of {ended} of {total} claims: {written}")

@@ -14,6 +14,8 @@ from pytest_interp.files import check_writable, write_whole
 from pytest_interp.plain import plain, strict_json
 
 FORMAT = 2
+STREAMS = frozenset(map(Path, ("/dev/stdout", "/dev/stderr")))
+"""Where pytest itself writes, and captures what others write: records go into its report."""
 
 
 def versions() -> dict[str, str]:
@@ -28,6 +30,8 @@ def check_path(path: Path) -> None:
     Raises:
         UsageError: it is a folder, cannot be written, or is a file with other content.
     """
+    if path in STREAMS:
+        return
     check_writable(path, "--interp-records")
     if path.is_file() and path.stat().st_size and _complete(path) is None:
         raise UsageError(
@@ -46,31 +50,40 @@ def _complete(path: Path) -> bool | None:
     return content.get("complete") is not False
 
 
-def save(path: Path, claims: Iterable[Mapping[str, Any]], *, ended: int, collected: int) -> Path:
-    """Writes what came of the claims; the file is whole or not there.
+def text_of(claims: Iterable[Mapping[str, Any]], *, ended: int, collected: int) -> str:
+    """The content of a file of records.
 
     Args:
-        path: where to.
         claims: what came of each.
         ended: how many came to their end.
         collected: how many were to run.
-
-    Returns:
-        Where it was written: beside ``path``, as NAME.partial.json, where only some of the claims have ended and the
-        records of a whole run are there.
     """
-    complete = ended >= collected
     content = {
         "format": FORMAT,
-        "complete": complete,
+        "complete": ended >= collected,
         "ended": ended,
         "collected": collected,
         "versions": versions(),
         "claims": list(claims),
     }
+    return strict_json(plain(content)) + "\n"
+
+
+def save(path: Path, text: str, *, complete: bool) -> Path:
+    """Writes records; the file is whole or not there.
+
+    Args:
+        path: where to.
+        text: of the records.
+        complete: whether they are of all claims that were to run.
+
+    Returns:
+        Where it was written: NAME.partial.json beside ``path`` where only some of the claims have ended and the records
+        of a whole run are there.
+    """
     path = path.resolve()
     if not complete and path.is_file() and _complete(path):
         path = path.with_name(f"{path.stem}.partial{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, strict_json(plain(content)) + "\n")
+    write_whole(path, text)
     return path
