@@ -360,7 +360,7 @@ def test_several_processes_lose_no_entry(tmp_path):
     )
     workers = [subprocess.Popen([sys.executable, "-c", code, str(path), str(number)]) for number in range(4)]
     assert [worker.wait() for worker in workers] == [0] * 4
-    assert set(read_file(path)) == {f"{number}-{i}-0" for number in range(4) for i in range(40)}
+    assert set(read_file(path)) == {f"{number}-{i}-0" for number in range(4) for i in range(20)}
     assert [file.name for file in tmp_path.iterdir()] == ["s.json"]
 
 
