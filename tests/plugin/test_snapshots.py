@@ -350,8 +350,11 @@ def test_several_processes_lose_no_entry(tmp_path):
         "import sys\nfrom pathlib import Path\n"
         "from syrupy.data import Snapshot, SnapshotCollection\n"
         "from pytest_interp.snapshots import MeasurementSnapshotExtension as Extension\n"
+        # What another process writes between reading and writing would be lost.
+        "import time\nfrom pytest_interp import snapshot_file as module\nread = module.read_file\n"
+        "module.read_file = lambda path: (read(path), time.sleep(0.005))[0]\n"
         'data = \'{"fingerprint": "f", "records": []}\'\n'
-        "for i in range(40):\n"
+        "for i in range(20):\n"
         "    names = [f'{sys.argv[2]}-{i}-{j}' for j in range(2)]\n"
         "    collection = SnapshotCollection(location=sys.argv[1])\n"
         "    [collection.add(Snapshot(name=name, data=data)) for name in names]\n"
