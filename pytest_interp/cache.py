@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from pytest_interp import provenance
-from pytest_interp.files import digest, write_whole
+from pytest_interp.files import digest, make_cache, write_whole
 from pytest_interp.heads import Head, KVHead
 from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table
@@ -59,9 +59,7 @@ class Cache:
         made = cls(folder, provenance.changed())
         if not made.off:
             try:
-                folder.mkdir(parents=True, exist_ok=True)
-                write_whole(folder / "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n")
-                write_whole(folder / ".gitignore", "*\n")
+                make_cache(folder)
             except OSError as error:
                 made.off = f"{folder} cannot be written: {error.strerror}"
         return made

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from pytest_interp.arguments import checked
 from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.errors import UsageError
-from pytest_interp.report.terminal import outcome_of
+from pytest_interp.report.terminal import WELL, outcome_of
 from pytest_interp.suites import OWN, chosen
 from pytest_interp.verdict.recording import Record
 
@@ -79,8 +80,10 @@ def check(
                  "--import-mode=importlib", "-o", "addopts=", "-p", "no:terminal", "-p", "no:cacheprovider",
                  "-p", "no:syrupy", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning",
                  *(["-k", keyword] if keyword else []), *(["--interp-quick"] if quick else [])]  # fmt: skip
-    with _modules_left_as_they_are(paths):
+    with _modules_left_as_they_are(paths), redirect_stderr(StringIO()) as refused:
         code = pytest.main(arguments, plugins=[listener])
+    if code == pytest.ExitCode.USAGE_ERROR:
+        raise UsageError(refused.getvalue().strip().removeprefix("ERROR: "))
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not listener.checked:
         raise UsageError(listener.complaint or f"no claim of {', '.join(paths)} was asked: none matches {keyword!r}")
     return listener.checked
@@ -114,7 +117,12 @@ class _Listener:
 
     def __init__(self, spec: CheckpointSpec) -> None:
         self.spec, self.complaint = spec, ""
-        self.checked: list[Checked] = []
+        self.by_claim: dict[str, Checked] = {}
+
+    @property
+    def checked(self) -> list[Checked]:
+        """What came of each claim, once: a rerun replaces what was, a teardown that goes wrong only what was well."""
+        return list(self.by_claim.values())
 
     def pytest_interp_checkpoints(self) -> list[CheckpointSpec]:
         return [self.spec]
@@ -125,5 +133,9 @@ class _Listener:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         for found in outcome_of(report):
-            if found.outcome not in ("not checked", "skipped"):
-                self.checked.append(Checked(found.cite, found.statement, found.outcome, found.reason, found.records))
+            before = self.by_claim.get(report.nodeid)
+            spoilt = report.when == "teardown" and before is not None and before.outcome not in WELL
+            if found.outcome not in ("not checked", "skipped") and not spoilt:
+                self.by_claim[report.nodeid] = Checked(
+                    found.cite, found.statement, found.outcome, found.reason, found.records
+                )

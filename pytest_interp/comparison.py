@@ -10,7 +10,8 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.location import PyTestLocation
 
 from pytest_interp.errors import ClaimFailed
-from pytest_interp.snapshots import MeasurementSnapshotExtension, differences, entry_of, read_file, same_data
+from pytest_interp.snapshot_file import read_file
+from pytest_interp.snapshots import MeasurementSnapshotExtension, differences, entry_of, same_data
 from pytest_interp.verdict.recording import Record
 
 Status: TypeAlias = Literal["matched", "updated", "new number", "other prompts"]

@@ -1,27 +1,149 @@
-"""Files that are written whole or not at all; hashes of what is in them, and of texts."""
+"""Files that are written whole or not at all, by one process at a time; hashes of what is in them, and of texts."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
+import socket
+import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from pytest_interp.errors import UsageError
+
+TAG = "CACHEDIR.TAG"
+_OURS = re.compile(r"CACHEDIR\.TAG|\.gitignore|checkpoints|[0-9a-f]{2}|\..*\.(part|lock)")
+LOCK_SECONDS = 60.0
+"""How long a process waits for another that writes the same file."""
 
 
 def write_whole(path: Path, text: str) -> None:
     """Writes to a temporary file beside it, then renames; its folder has to be there.
 
-    Two that write at once leave what one of them wrote.
+    Two that write at once leave what one of them wrote. Of a symbolic link the target is written; a device, which
+    cannot be replaced, is written to. What killed processes left half-written beside it is taken away.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".part")
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")
+        return
+    _clear_parts(path)
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-{_writer()}-", suffix=".part")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        Path(name).chmod(0o644)
+        Path(name).chmod(mode)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _writer() -> str:
+    """This process, as the names of its temporary files tell it."""
+    return f"{digest(socket.gethostname())[:8]}-{os.getpid()}"
+
+
+def _clear_parts(path: Path) -> None:
+    """Takes away what processes of this machine that are no more have left of a file."""
+    machine = _writer().partition("-")[0]
+    left = re.compile(rf"\.{re.escape(path.name)}-{machine}-(\d+)-[^-]*\.part")
+    for part in path.parent.iterdir():
+        match = left.fullmatch(part.name)
+        if match is not None and not _alive(int(match[1])):
+            with suppress(OSError):
+                part.unlink()
+
+
+def _alive(process: int) -> bool:
+    """Whether a process may be there; on Windows, where asking would end it, always."""
+    if os.name == "nt":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """A context in which no other process reads, changes and writes a file; its folder is made.
+
+    The lock is the operating system's, so that it ends with the process that has it.
+
+    Raises:
+        UsageError: another process has had it for a minute.
+    """
+    from filelock import FileLock, Timeout
+
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UsageError(
+            f"{path} is being written by another process, for {LOCK_SECONDS:g} s by now; wait for that run, or end it"
+        ) from None
+    try:
+        yield
+    finally:
+        # While it is held: whoever waits for it sees that it is gone, and makes another.
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()
+        lock.release()
+
+
+def check_writable(path: Path, flag: str) -> None:
+    """Makes the folder of a file that a run will write at its end, and refuses what cannot be written.
+
+    Raises:
+        UsageError: a folder, a pipe, or a place where no file can be made.
+    """
+    path = path.resolve()
+    advice = f"; pass {flag} FILE, a file in a folder that can be written"
+    if path.is_dir():
+        raise UsageError(f"{flag} is {path}, which is a folder{advice}")
+    if path.exists() and not (path.is_file() or path.is_char_device()):
+        raise UsageError(f"{flag} is {path}, which is no ordinary file{advice}")
+    try:
+        if path.is_char_device():
+            with path.open("w"):
+                return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UsageError(f"{flag} is {path}, which cannot be written ({error.strerror}){advice}") from None
+
+
+def make_cache(folder: Path) -> None:
+    """Makes a folder and marks it as a cache, which backups and git pass over.
+
+    Raises:
+        UsageError: the folder has content that is no cache of this tool.
+        OSError: it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [entry.name for entry in folder.iterdir()]
+    others = [name for name in names if not _OURS.fullmatch(name)]
+    unmarked = [name for name in names if name != TAG and not name.endswith((".part", ".lock"))]
+    if others or (TAG not in names and unmarked):
+        other = min(others or unmarked)
+        raise UsageError(
+            f"--interp-cache is {folder}, which has other content ({other}) and would be marked as a cache, which git "
+            "ignores; pass a folder of its own, such as .interp-cache"
+        )
+    for name, text in ((TAG, "Signature: 8a477f597d28d172789f06886806bc55\n"), (".gitignore", "*\n")):
+        if name not in names:
+            write_whole(folder / name, text)
 
 
 def digest(text: str) -> str:

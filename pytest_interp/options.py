@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
+MOST_PROMPTS = 100_000
+"""Templates, names, places and objects do not give more different IOI prompts in a draw, by far."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,9 @@ _OPTIONS = (
     _Option("interp_strict", "weights that cannot be had are an error, not a skip", False, "bool"),
 )
 
+FLAGS = frozenset(option.flag for option in _OPTIONS if option.kind != "bool")
+"""The flags that take a value."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -119,7 +124,7 @@ def add_options(parser: pytest.Parser) -> None:
             elif option.kind == "int":
                 extra["type"] = int
         group.addoption(option.flag, **extra)
-        kind: Any = {"list": "linelist", "bool": "bool"}.get(option.kind, "string")
+        kind: Any = {"list": "linelist"}.get(option.kind, option.kind)
         parser.addini(option.name, f"ini twin of {option.flag}: {option.help}", type=kind, default=None)
     parser.addini(
         "interp_circuits",
@@ -136,28 +141,30 @@ def read_options(config: pytest.Config) -> Options:
     Raises:
         pytest.UsageError: a value that is not allowed.
     """
-    values: dict[str, Any] = {}
-    for option in _OPTIONS:
-        value = config.getoption(option.name)
-        if value is None:
-            value = config.getini(option.name)
-        if value is None or value in ("", []):
-            value = option.default
-        if option.kind == "list":
-            value = tuple(value or ())
-        if option.kind == "int" and not isinstance(value, int):
-            try:
-                value = int(value)
-            except ValueError:
-                raise pytest.UsageError(
-                    f"{option.name} is {value!r} in the ini file; it must be a whole number"
-                ) from None
-        values[option.name] = value
-    options = Options(**values)
+    options = Options(**{option.name: _value_of(config, option) for option in _OPTIONS})
     if options.interp_dtype not in DTYPES:
         raise pytest.UsageError(f"--interp-dtype is {options.interp_dtype!r}; allowed: {', '.join(DTYPES)}")
     if options.interp_bos not in (None, "yes", "no"):
         raise pytest.UsageError(f"--interp-bos is {options.interp_bos!r}; allowed: yes, no")
     if options.interp_prompts < 2:
         raise pytest.UsageError(f"--interp-prompts is {options.interp_prompts}; pass at least 2")
+    if options.interp_prompts > MOST_PROMPTS:
+        raise pytest.UsageError(f"--interp-prompts is {options.interp_prompts}; pass at most {MOST_PROMPTS}")
     return options
+
+
+def _value_of(config: pytest.Config, option: _Option) -> Any:
+    """What the command line, else the ini file, else the default says."""
+    value = config.getoption(option.name)
+    if value is None:
+        try:
+            value = config.getini(option.name)
+        except (ValueError, TypeError, pytest.UsageError):
+            wanted = {"int": "a whole number", "bool": "true or false", "list": "a list of texts"}
+            raise pytest.UsageError(
+                f"{option.name} is not {wanted.get(option.kind, 'a text')} in the ini file or in -o; it is the twin of "
+                f"{option.flag}: {option.help}"
+            ) from None
+    if value is None or value in ("", []):
+        value = option.default
+    return tuple(value or ()) if option.kind == "list" else value

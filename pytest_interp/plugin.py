@@ -6,6 +6,7 @@ only; torch and the rest come in inside fixtures, on first use.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +35,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
+    """Keeps values of this plugin's options from moving the rootdir."""
+    from pytest_interp.rootdir import restore
+
+    restore(early_config, parser, args)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declares the marker and the fixtures; refuses what cannot work."""
-    from pytest_interp import around, fixtures, task_fixtures
+    from pytest_interp import around, fixtures, refusals, task_fixtures
 
     config.addinivalue_line(
         "markers",
@@ -48,13 +57,39 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(fixtures, "pytest_interp_fixtures")
     config.pluginmanager.register(task_fixtures, "pytest_interp_task_fixtures")
     config.pluginmanager.register(around, "pytest_interp_around")
+    config.pluginmanager.register(refusals, "pytest_interp_refusals")
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(refusals.Refusals(), "pytest_interp_refused")
     options = fixtures.options_of(config)
     _say_which(config, options)
+    _prepare_files(config, options)
     updating = getattr(config.option, "update_snapshots", False)
     if updating and (getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput")):
         raise pytest.UsageError(
             "--snapshot-update does not go with -n: workers would overwrite each other; leave out -n"
         )
+
+
+def _prepare_files(config: pytest.Config, options: Options) -> None:
+    """Refuses, before the work, files that could not be written after it; hears what is to be written."""
+    from pytest_interp.errors import UsageError
+    from pytest_interp.report.ledger import Ledger
+
+    folder, worker = config.invocation_params.dir, hasattr(config, "workerinput")
+    records = folder / Path(options.interp_records).expanduser() if options.interp_records and not worker else None
+    config.pluginmanager.register(Ledger(records), "pytest_interp_ledger")
+    try:
+        if records:
+            from pytest_interp.report.records import check_path
+
+            check_path(records)
+        if options.interp_cache and not worker:
+            from pytest_interp.files import make_cache
+
+            with suppress(OSError):  # said at the end: the run goes on without
+                make_cache(folder / options.interp_cache)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def _say_which(config: pytest.Config, options: Options) -> None:
@@ -99,6 +134,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.definition.get_closest_marker("claim") is None:
         return
     from pytest_interp.errors import UsageError
+    from pytest_interp.refusals import refuse
     from pytest_interp.selection import claim_of, parametrize
 
     try:
@@ -106,7 +142,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if claim is not None and "checkpoint" in metafunc.fixturenames:
             parametrize(metafunc, claim, _selection_of(metafunc.config))
     except UsageError as error:
-        raise pytest.UsageError(str(error)) from None
+        raise refuse(metafunc.config, error) from None
 
 
 @pytest.hookimpl(trylast=True)
@@ -177,12 +213,15 @@ def _is_claim(report: Any) -> bool:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """What was checked, by checkpoint; what was not, with the command that would."""
+    ledger: Any = config.pluginmanager.get_plugin("pytest_interp_ledger")
+    for said in ledger.said:
+        terminalreporter.write_line(f"interp: {said}")
     reports = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "when")]
+    reports = [report for report in reports if report.outcome != "rerun"]  # what counts is what a rerun came to
     if not any(_is_claim(report) for report in reports):
         return
     from pytest_interp.fixtures import cache_of, options_of
-    from pytest_interp.report.records import save
-    from pytest_interp.report.terminal import outcomes_of, run_again, summarise
+    from pytest_interp.report.terminal import run_again, summarise
 
     lines = summarise(reports, verbose=terminalreporter.verbosity > 0)
     if lines:
@@ -194,8 +233,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(row.text, **row.markup)
         if cache := cache_of(config):
             terminalreporter.write_line(f"interp: {cache.said}")
-    if path := options_of(config).interp_records:
-        save(config.invocation_params.dir / path, outcomes_of(reports))
     for title, texts in run_again(reports, verbose=terminalreporter.verbosity > 0).items():
         if texts:
             terminalreporter.section(title)

@@ -15,12 +15,17 @@ from syrupy.data import Snapshot, SnapshotCollection, SnapshotCollections
 from syrupy.extensions.base import AbstractSyrupyExtension
 
 from pytest_interp.errors import UsageError
-from pytest_interp.files import write_whole
-from pytest_interp.measurement import quote
+from pytest_interp.measurement import FLOAT_NOISE, quote
+from pytest_interp.plain import plain
+from pytest_interp.snapshot_file import change_file, read_file
 from pytest_interp.verdict.recording import Record
 
 DECISIONS = ("found", "confirmed")
 DRAW = ("data_hash", "data_seed", "bos", "n")
+MOST_FLIPPED = 0.5
+"""How much of a share may be stored as a matter of float noise: which prompts are close calls differs by machine."""
+WIDEST = max(FLOAT_NOISE.values()) / FLOAT_NOISE["float32"]
+"""How many times the tolerance of now a stored one may be: it may have been measured in the coarsest precision."""
 EXACT = ("quantity", "outcome", "n", "bound", "heads", "decisions", "data_hash")
 
 
@@ -43,7 +48,7 @@ def entry_of(records: list[Record], fingerprint: str, *, drawn: bool) -> dict[st
             row |= {"n": record["n"], "value": record["value"], "tolerance": record["tolerance"]}
             row |= {key: record["about"].get(key) for key in DRAW if key != "n"}
         kept.append(row)
-    return {"fingerprint": fingerprint, "records": kept}
+    return {"fingerprint": fingerprint, "records": plain(kept)}
 
 
 def same_data(entry: dict[str, Any], stored: dict[str, Any]) -> bool:
@@ -55,6 +60,8 @@ def same_data(entry: dict[str, Any], stored: dict[str, Any]) -> bool:
     if len(entry["records"]) != len(stored["records"]):
         return True
     pairs = list(zip(entry["records"], stored["records"], strict=True))
+    if any(one.keys() - other.keys() for one, other in pairs):
+        return True
     prompts, choices = (
         all(one.get(key) == other.get(key) for one, other in pairs for key in keys) for keys in (DRAW[:1], DRAW[1:])
     )
@@ -68,7 +75,7 @@ class MeasurementSnapshotExtension(AbstractSyrupyExtension):
 
     def serialize(self, data: Any, **_: Any) -> str:
         """The entry as JSON text."""
-        return json.dumps(data, indent=1, sort_keys=True)
+        return json.dumps(plain(data), indent=1, sort_keys=True)
 
     def matches(self, *, serialized_data: Any, snapshot_data: Any) -> bool:
         """Decisions equal, floats within the stored tolerance."""
@@ -109,50 +116,15 @@ class MeasurementSnapshotExtension(AbstractSyrupyExtension):
     @classmethod
     def write_snapshot_collection(cls, *, snapshot_collection: SnapshotCollection, name_order: Any = None) -> None:  # noqa: ARG003
         """Adds entries to a file, whole or not at all."""
-        path = Path(snapshot_collection.location)
-        entries = read_file(path)
-        entries.update({snapshot.name: json.loads(str(snapshot.data)) for snapshot in snapshot_collection})
-        write_file(path, entries)
+        new = {snapshot.name: json.loads(str(snapshot.data)) for snapshot in snapshot_collection}
+        change_file(Path(snapshot_collection.location), lambda entries: {**entries, **new})
 
     def delete_snapshots(self, *, snapshot_location: str, snapshot_names: set[str]) -> None:
         """Takes entries out; a file without any goes."""
-        path = Path(snapshot_location)
-        left = {name: entry for name, entry in read_file(path).items() if name not in snapshot_names}
-        if left:
-            write_file(path, left)
-        else:
-            path.unlink()
-
-
-def read_file(path: Path) -> dict[str, Any]:
-    """The entries of a snapshot file; none where there is no file.
-
-    Raises:
-        UsageError: it is not one.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{path} is not a valid snapshot file ({error}); restore it, or delete it and run --snapshot-update"
-        ) from None
-    valid = isinstance(data, dict) and all(
-        isinstance(entry, dict) and isinstance(entry.get("records"), list) and "fingerprint" in entry
-        for entry in data.values()
-    )
-    if not valid:
-        raise UsageError(
-            f"{path} is not a snapshot file of pytest-interp; restore it, or delete it and run --snapshot-update"
+        change_file(
+            Path(snapshot_location),
+            lambda entries: {name: entry for name, entry in entries.items() if name not in snapshot_names},
         )
-    return dict(data)
-
-
-def write_file(path: Path, entries: dict[str, Any]) -> None:
-    """Writes a snapshot file to a temporary one first, then renames it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(dict(sorted(entries.items())), indent=1, sort_keys=True) + "\n")
 
 
 def differences(now: dict[str, Any], stored: dict[str, Any]) -> list[str]:
@@ -162,15 +134,35 @@ def differences(now: dict[str, Any], stored: dict[str, Any]) -> list[str]:
     moved: list[tuple[float, str]] = []
     for row, old in zip(now["records"], stored["records"], strict=True):
         what = " ".join([row["quantity"], *row.get("heads", [])])
+        missing = sorted(row.keys() - old.keys())
+        moved += [(float("inf"), f"{what}: the snapshot has no {key}") for key in missing]
         moved += [
             (float("inf"), f"{what}: {key} was {old.get(key)!r}, is {row.get(key)!r}")
             for key in EXACT
-            if row.get(key) != old.get(key)
+            if key not in missing and row.get(key) != old.get(key)
         ]
         if "value" in row and "value" in old:
-            delta, allowed = row["value"] - old["value"], max(row["tolerance"], old["tolerance"])
-            if not abs(delta) <= allowed:
-                step = f"{quote(old['value'])} -> {quote(row['value'])}"
-                line = f"{what}: {step} (moved {delta:+.2g}, up to {allowed:.2g} allowed)"
-                moved.append((abs(delta) / allowed, line))
+            moved += _moved(row, old, what)
     return [line for _, line in sorted(moved, key=lambda pair: -pair[0])]
+
+
+def _moved(row: dict[str, Any], old: dict[str, Any], what: str) -> list[tuple[float, str]]:
+    """How far a value moved in tolerances, with the line that says so; none where it stayed within them."""
+    most = _widest(row)
+    if old["tolerance"] > most:
+        line = f"{what}: a tolerance of {old['tolerance']:.2g} is stored, and none above {most:.2g} is ever written"
+        return [(float("inf"), line)]
+    delta, allowed = row["value"] - old["value"], max(row["tolerance"], old["tolerance"])
+    if abs(delta) <= allowed:
+        return []
+    step = f"{quote(old['value'])} -> {quote(row['value'])}"
+    line = f"{what}: {step} (moved {delta:+.2g}, up to {allowed:.2g} allowed)"
+    return [(abs(delta) / allowed if allowed else float("inf"), line)]
+
+
+def _widest(row: dict[str, Any]) -> float:
+    """The widest tolerance that may stand in a snapshot of such a number."""
+    tolerance, n = row["tolerance"], row.get("n", 0)
+    # Of a share it is a number of prompts, and a trifle against rounding.
+    counted = abs(tolerance * n - round(tolerance * n)) <= 2e-9 * n if n else False
+    return float(max(WIDEST * tolerance, MOST_FLIPPED if counted else 0.0))

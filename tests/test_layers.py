@@ -12,7 +12,7 @@ import pytest_interp
 ROOT = Path(pytest_interp.__file__).parent
 LEVELS = [
     {"text", "errors", "arguments", "heads", "positions", "measurement", "table", "circuit", "progress", "provenance"}
-    | {"cache", "files"},
+    | {"cache", "files", "plain", "snapshot_file"},
     {"tasks"},
     {"checkpoints"},
     {"engine"},
@@ -25,7 +25,7 @@ LEVELS = [
     {"falsify", "noise", "calibration"},
     {"report", "comparison", "fixtures"},
     {"task_fixtures"},
-    {"around", "suites"},
+    {"around", "suites", "refusals", "rootdir"},
     {"checking"},
     {"plugin"},
 ]

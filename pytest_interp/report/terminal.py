@@ -31,6 +31,8 @@ _ORDER = (
     "not applicable",
     "error",
 )
+WELL = ("supported", "expected failure", "not applicable")
+"""What is no failure."""
 _MARKUP: dict[str, dict[str, bool]] = {
     "supported": {"green": True},
     "refuted": {"red": True},
@@ -77,7 +79,7 @@ def summarise(reports: Iterable[Any], *, verbose: bool) -> list[Line]:
         parts = [f"{counts[outcome]} {outcome}" for outcome in _ORDER if counts[outcome]]
         snapshots = Counter(row.snapshot for row in mine)
         parts += [f"{snapshots[s]} {s}" for s in ("new number", "other prompts", "updated") if snapshots[s]]
-        good = set(counts) <= {"supported", "expected failure", "not applicable"}
+        good = set(counts) <= set(WELL)
         markup = {"green": good, "red": not good, "bold": True}
         lines += [Line(text, markup) for text in headed(checkpoint, ", ".join(parts))]
         if any(record["about"].get("passes_from") == "whole" for row in mine for record in row.records):
@@ -98,16 +100,18 @@ def run_again(reports: Iterable[Any], *, verbose: bool) -> dict[str, list[str]]:
 
 
 def outcomes_of(reports: Iterable[Any]) -> list[dict[str, Any]]:
-    """What each claim that was called left in its report."""
+    """What each claim that was called left in its report; a rerun leaves another, which counts."""
     called = (report for report in reports if report.when == "call")
-    return [value for report in called for key, value in report.user_properties if key == PROPERTY]
+    found = ([value for key, value in report.user_properties if key == PROPERTY] for report in called)
+    return [values[-1] for values in found if values]
 
 
 def outcome_of(report: Any) -> Iterator[Row]:
     """The row of a claim, from the one report that has it."""
     found = [value for key, value in report.user_properties if key == PROPERTY]
-    # A claim has a row from its call, from a setup that did not lead to one, or from a teardown that went wrong.
-    if not found or (report.when != "call" and report.passed):
+    # A claim has a row from its call, from a setup that did not lead to one, or from a teardown that went wrong; what
+    # is run again has it from the last time.
+    if not found or (report.when != "call" and report.passed) or report.outcome == "rerun":
         return
     outcome = found[-1]
     reason = (

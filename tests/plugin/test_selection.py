@@ -96,7 +96,7 @@ def test_a_claim_may_name_a_checkpoint_that_has_no_circuit_file(pytester):
     pytester.makepyfile(test_it=code.replace("def test_together", "def together").replace("NAME", "planted"))
     result = pytester.runpytest()
     assert result.ret != 0
-    result.stdout.fnmatch_lines(["*'planted' is not a registered checkpoint; nearest: planted-ioi*"])
+    result.stderr.fnmatch_lines(["*'planted' is not a registered checkpoint; nearest: planted-ioi*"])
 
 
 def test_a_claim_may_name_its_own_heads(claims_project):
@@ -145,10 +145,10 @@ def test_a_claim_that_fails_in_a_fixture_is_in_the_table(claims_project):
 def test_a_revision_needs_a_model_and_a_hook_returns_a_list(claims_project):
     claims_project.makepyfile(test_it=CLAIM)
     alone = claims_project.runpytest("--interp-revision", "step1")
-    alone.stdout.fnmatch_lines(["*--interp-revision needs --interp-model*"])
+    alone.stderr.fnmatch_lines(["*--interp-revision needs --interp-model*"])
     claims_project.makeconftest("def pytest_interp_checkpoints(config): return 'mine'")
     wrong = claims_project.runpytest()
-    wrong.stdout.fnmatch_lines(["*pytest_interp_checkpoints returned 'mine'; return a list of CheckpointSpec*"])
+    wrong.stderr.fnmatch_lines(["*pytest_interp_checkpoints returned 'mine'; return a list of CheckpointSpec*"])
 
 
 def test_strict_holds_for_the_default_selection_too(claims_project, monkeypatch):
@@ -251,7 +251,9 @@ def test_bad_options_get_a_sentence(claims_project, arguments, message):
     claims_project.makepyfile(test_it=CLAIM)
     result = claims_project.runpytest(*arguments)
     assert result.ret != 0
-    (result.stderr if "dtype" in message or "prompts is" in message else result.stdout).fnmatch_lines([message])
+    result.stderr.fnmatch_lines([message])
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert sum("ERROR" in line for line in [*result.outlines, *result.errlines]) == 1
     assert "Traceback" not in result.stdout.str()
 
 
@@ -269,7 +271,7 @@ def test_bad_markers_get_a_sentence(claims_project, marker, message):
     claims_project.makepyfile(test_it=f"import pytest\n@pytest.mark.{marker}\ndef test_it(checkpoint, head): pass\n")
     result = claims_project.runpytest()
     assert result.ret != 0
-    result.stdout.fnmatch_lines([message])
+    result.stderr.fnmatch_lines([message])
 
 
 UNKNOWN_ROLE = """
@@ -361,7 +363,7 @@ def test_a_claim_that_is_expected_to_fail_exists(claims_project, claim, message)
     result = claims_project.runpytest("-k", "task")
     if message:
         assert result.ret != 0
-        result.stdout.fnmatch_lines([f"*planted-ioi.toml: *{message}*"])
+        result.stderr.fnmatch_lines([f"*planted-ioi.toml: *{message}*"])
     else:
         result.assert_outcomes(xfailed=1)
     claims_project.makeini("[pytest]\ninterp_circuits = circuits\n")
@@ -375,7 +377,7 @@ def test_a_typo_in_a_circuit_file_names_file_and_key(claims_project):
     claims_project.makepyfile(test_it=CLAIM)
     result = claims_project.runpytest()
     assert result.ret != 0
-    result.stdout.fnmatch_lines(["*planted-ioi.toml: roles.name_mover has the unknown key 'read'*nearest: reads*"])
+    result.stderr.fnmatch_lines(["*planted-ioi.toml: roles.name_mover has the unknown key 'read'*nearest: reads*"])
 
 
 def test_a_circuit_with_a_head_outside_the_model(claims_project):
@@ -451,3 +453,33 @@ def test_workers_give_the_same_table(claims_project):
     spread.assert_outcomes(passed=5)
     line = next(line for line in plain.outlines if line.startswith("planted-ioi:"))
     spread.stdout.fnmatch_lines(["interp: float32 on auto, seed 0, 96 prompts", line])
+
+
+def test_native_toml_has_numbers_and_lists(claims_project):
+    claims_project.makepyfile(test_it=CLAIM)
+    toml = claims_project.path / "pytest.toml"
+    toml.write_text('[pytest]\ninterp_prompts = 24\ninterp_model = ["planted-ioi"]\n')
+    claims_project.runpytest("--collect-only").stdout.fnmatch_lines(["interp: float32 on auto, seed 0, 24 prompts"])
+    for bad in ('interp_prompts = "24"', 'interp_model = "planted-ioi"', "interp_bos = true", 'interp_quick = "yes"'):
+        toml.write_text(f"[pytest]\n{bad}\n")
+        result = claims_project.runpytest()
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(
+            [
+                f"ERROR: {bad.partition(' ')[0]} is not a* in the ini file*"
+                if "quick" not in bad
+                else "ERROR: interp_quick is not true or false*"
+            ]
+        )
+
+
+@pytest.mark.parametrize("arguments", [(), ("-n2",)])
+def test_what_collection_refuses_is_said_once_for_all_files(claims_project, arguments):
+    if arguments:
+        pytest.importorskip("xdist")
+    claims_project.makepyfile(test_it=CLAIM, test_other=CLAIM)
+    result = claims_project.runpytest_subprocess("--interp-model", "gtp2", *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    lines = [*result.outlines, *result.errlines]
+    assert [line.partition(":")[0] for line in lines if "gtp2" in line] == ["ERROR"]
+    assert not [line for line in lines if "Traceback" in line or "plugin.py" in line]

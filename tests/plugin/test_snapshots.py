@@ -1,8 +1,13 @@
 """Snapshots: what is compared, what is new, what is accepted and what is never lost."""
 
 import json
+import subprocess
+import sys
 
 import pytest
+
+from pytest_interp.snapshot_file import read_file, write_file
+from pytest_interp.snapshots import differences
 
 CLAIM = """
 import pytest
@@ -206,15 +211,160 @@ def test_a_claim_that_is_gone_loses_its_snapshot_on_update(accepted):
 
 
 def test_a_file_that_is_not_valid_is_named_and_kept(accepted):
+    whole = json.loads(snapshot_file(accepted).read_text())
+    name = "test_task[planted-ioi]"
+
+    def changed(**fields):
+        record = {key: value for key, value in {**whole[name]["records"][0], **fields}.items() if value != "gone"}
+        return json.dumps({**whole, name: {**whole[name], "records": [record]}})
+
+    task = "*test_task?planted-ioi?"
     for broken, message in (
-        ("{", "is not a valid snapshot file"),
-        ('{"a": 1}', "is not a snapshot file of pytest-interp"),
+        ("{", " is not a valid snapshot file"),
+        ("[" * 100_000, " is not a valid snapshot file"),
+        ("[1]", " is not a snapshot file of pytest-interp"),
+        ('{"a": 1}', ": a is 1; it must be a table of fingerprint and records"),
+        ('{"a": {"fingerprint": 1, "records": []}}', ": a: fingerprint is 1; it must be a text"),
+        ('{"a": {"fingerprint": "f", "records": {}}}', ": a: records is {}; it must be a list of tables"),
+        ('{"a": {"fingerprint": "f", "records": [1]}}', ": a: records?0? is 1; it must be a table"),
+        ('{"a": {"fingerprint": "f", "fingerprint": "g", "records": []}}', " is not *it has 'fingerprint' twice"),
+        (changed(value="gone"), f": {task}: records?0? has no value"),
+        (changed(tolerance="gone"), f": {task}: records?0? has no tolerance"),
+        (changed(value=float("nan")), " is not a valid snapshot file (NaN is no number of JSON)"),
+        (changed(value="8.85"), f": {task}: records?0?.value is '8.85'; it must be a finite number"),
+        (changed(value=True), f": {task}: records?0?.value is True; it must be a finite number"),
+        (
+            changed(tolerance=-1),
+            f": {task}: records?0?.tolerance is -1; it must be a finite number that is not negative",
+        ),
+        (changed(value=1).replace('"value": 1}', '"value": 1e999}'), ": *records?0?.value is inf; it must be a finite"),
+        (changed(n=0), f": {task}: records?0?.n is 0; it must be a whole number of at least 1"),
+        (changed(outcome="fine"), f": {task}: records?0?.outcome is 'fine'; it must be one of supported, refuted"),
+        (changed(heads="3.0"), f": {task}: records?0?.heads is '3.0'; it must be a list of texts"),
+        (changed(decisions=["3.0"]), f": {task}: records?0?.decisions is ?'3.0'?; it must be a table of texts"),
+        (changed(bos=1), f": {task}: records?0?.bos is 1; it must be true, false or null"),
+        (changed(data_seed="0"), f": {task}: records?0?.data_seed is '0'; it must be a whole number or null"),
+        (changed(quantity="gone"), f": {task}: records?0? has no quantity"),
     ):
         snapshot_file(accepted).write_text(broken)
-        result = accepted.runpytest("-k", "task")
-        assert result.ret != 0
-        result.stdout.fnmatch_lines([f"*test_it.json {message}*restore it, or delete it and run --snapshot-update*"])
-        assert snapshot_file(accepted).read_text() == broken
+        for arguments in ([], ["--snapshot-update"]):
+            result = accepted.runpytest("-k", "task", *arguments)
+            assert result.ret == pytest.ExitCode.TESTS_FAILED
+            result.stdout.fnmatch_lines([f"*test_it.json{message}*restore it, or delete it and run --snapshot-update*"])
+            assert snapshot_file(accepted).read_text() == broken
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(project):
+    snapshot_file(project).mkdir(parents=True)
+    for arguments in ([], ["--snapshot-update"]):
+        result = project.runpytest("-k", "task", *arguments)
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["*test_it.json is a folder, where the snapshot file should be; move it away*"])
+
+
+@pytest.mark.parametrize("missing", ["data_hash", "data_seed", "bos", "n", "bound", "heads"])
+def test_a_field_that_is_missing_is_a_difference(accepted, missing):
+    entries = json.loads(snapshot_file(accepted).read_text())
+    del entries["test_task[planted-ioi]"]["records"][0][missing]
+    snapshot_file(accepted).write_text(json.dumps(entries))
+    result = accepted.runpytest("-k", "task")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"  logit_diff: the snapshot has no {missing}"])
+
+
+def test_values_that_are_missing_match_nothing(accepted):
+    entries = json.loads(snapshot_file(accepted).read_text())
+    for field in ("value", "tolerance"):
+        del entries["test_task[planted-ioi]"]["records"][0][field]
+    snapshot_file(accepted).write_text(json.dumps(entries))
+    result = accepted.runpytest("-k", "task")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["  logit_diff: the snapshot has no value"])
+
+
+def test_a_stored_tolerance_is_one_that_the_tool_may_have_written(accepted):
+    stored = json.loads(snapshot_file(accepted).read_text())["test_task[planted-ioi]"]["records"][0]["value"]
+    edit(accepted, "test_task[planted-ioi]", value=stored + 100, tolerance=1e9)
+    result = accepted.runpytest("-k", "task")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["  logit_diff: a tolerance of 1e+09 is stored, and none above 0.5 is ever written"])
+    # That of the coarsest precision is: the number was accepted in it.
+    edit(accepted, "test_task[planted-ioi]", value=stored + 0.4, tolerance=0.5)
+    accepted.runpytest("-k", "task").assert_outcomes(passed=1)
+
+
+def test_a_share_may_have_been_a_close_call_elsewhere():
+    def entry(tolerance, value=1.0):
+        row = {"quantity": "accuracy", "outcome": "supported", "bound": "at least 0.5", "n": 24}
+        return {"fingerprint": "f", "records": [{**row, "value": value, "tolerance": tolerance}]}
+
+    assert differences(entry(1e-9), entry(3 / 24 + 1e-9, 22 / 24)) == []
+    assert differences(entry(1e-9), entry(3 / 24 + 1e-9, 20 / 24))
+    assert differences(entry(1e-9), entry(1.0, 0.1)) == [
+        "accuracy: a tolerance of 1 is stored, and none above 0.5 is ever written"
+    ]
+
+
+def test_a_full_disk_leaves_what_was_and_is_said(accepted, monkeypatch):
+    before = snapshot_file(accepted).read_text()
+    accepted.makepyfile(test_it=CLAIM.replace("at_least=2", "at_least=3"))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pytest_interp.snapshot_file.write_whole", full)
+        result = accepted.runpytest("--snapshot-update")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["interp: snapshots not written: *test_it.json is as it was (No space left on device)"])
+    assert snapshot_file(accepted).read_text() == before
+    assert [path.name for path in snapshot_file(accepted).parent.iterdir()] == ["test_it.json"]
+    # Said of the run that it happened in.
+    result = accepted.runpytest("--snapshot-update")
+    assert result.ret == 0
+    result.stdout.no_fnmatch_line("*not written*")
+
+
+def test_a_limit_on_file_sizes_is_a_full_disk_too(tmp_path):
+    pytest.importorskip("resource")
+    path = tmp_path / "s.json"
+    path.write_text("{}")
+    code = (
+        "import resource, signal, sys\nfrom pathlib import Path\nfrom pytest_interp import snapshot_file\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
+        "entry = {'fingerprint': 'f' * 1000, 'records': []}\n"
+        "snapshot_file.change_file(Path(sys.argv[1]), lambda entries: {**entries, 'a': entry})\n"
+        "print(*snapshot_file.say_unwritten())\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert run.stdout == f"snapshots not written: {path} is as it was (File too large)\n"
+    assert path.read_text() == "{}"
+    assert [file.name for file in tmp_path.iterdir()] == ["s.json"]
+
+
+def test_several_processes_lose_no_entry(tmp_path):
+    """Each adds entries of its own and takes some out again, in the file that all of them update."""
+    path = tmp_path / "s.json"
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from syrupy.data import Snapshot, SnapshotCollection\n"
+        "from pytest_interp.snapshots import MeasurementSnapshotExtension as Extension\n"
+        # What another process writes between reading and writing would be lost.
+        "import time\nfrom pytest_interp import snapshot_file as module\nread = module.read_file\n"
+        "module.read_file = lambda path: (read(path), time.sleep(0.005))[0]\n"
+        'data = \'{"fingerprint": "f", "records": []}\'\n'
+        "for i in range(20):\n"
+        "    names = [f'{sys.argv[2]}-{i}-{j}' for j in range(2)]\n"
+        "    collection = SnapshotCollection(location=sys.argv[1])\n"
+        "    [collection.add(Snapshot(name=name, data=data)) for name in names]\n"
+        "    Extension.write_snapshot_collection(snapshot_collection=collection)\n"
+        "    Extension().delete_snapshots(snapshot_location=sys.argv[1], snapshot_names={names[1]})\n"
+    )
+    workers = [subprocess.Popen([sys.executable, "-c", code, str(path), str(number)]) for number in range(4)]
+    assert [worker.wait() for worker in workers] == [0] * 4
+    assert set(read_file(path)) == {f"{number}-{i}-0" for number in range(4) for i in range(20)}
+    assert [file.name for file in tmp_path.iterdir()] == ["s.json"]
 
 
 def test_updating_is_refused_with_workers(project):
@@ -224,8 +374,6 @@ def test_updating_is_refused_with_workers(project):
 
 
 def test_nothing_is_half_written(tmp_path, monkeypatch):
-    from pytest_interp.snapshots import read_file, write_file
-
     path = tmp_path / "s.json"
     write_file(path, {"a": {"fingerprint": "f", "records": []}})
     with pytest.raises(TypeError):
