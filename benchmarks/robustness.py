@@ -305,7 +305,7 @@ def _read(kind: str, path: Path) -> None:
     from pytest_interp.cache import Cache
     from pytest_interp.circuit_file import load_circuit
     from pytest_interp.report.records import check_path
-    from pytest_interp.snapshots import read_file
+    from pytest_interp.snapshot_file import read_file
 
     if kind == "cache":
         cache = Cache(path.parent)
