@@ -200,6 +200,16 @@ def check(name: str, value: Any, kinds: Sequence[Kind]) -> None:
     raise UsageError(f"{name} is {shown(value)}; {allowed}")
 
 
+def require_some(name: str, values: Collection[Any]) -> None:
+    """Refuses an empty list where there must be an entry.
+
+    Raises:
+        UsageError: it is empty.
+    """
+    if not values:
+        raise UsageError(f"{name} is empty; pass at least one")
+
+
 def _accepted(kind: Kind, value: Any) -> bool:
     try:
         return kind.accepts(value)
