@@ -83,7 +83,6 @@ _TEXT = Kind(is_text, "a string")
 _TEXTS = Kind(is_list_of(is_text), 'a list of strings, such as ["a", "b"]')
 _POSITIONS = Kind(is_list_of(is_position), 'a list of positions, such as ["S2", "END"]')
 _MAP = Kind(_is_map, "a dictionary whose keys are strings")
-_TABLE = Kind(is_a("Table"), "the Table that a sweep returned")
 
 TOKENIZER = Kind(_is_tokenizer, "a Hugging Face tokenizer, such as checkpoint.tokenizer")
 
@@ -112,8 +111,7 @@ KINDS: Mapping[str, Kind] = {
     "Measurement": Kind(is_a("Measurement"), "a Measurement, which the functions of pytest_interp.measure return"),
     "Circuit": Kind(is_a("Circuit"), "a Circuit, such as checkpoint.circuit"),
     "Bound": Kind(is_a("Bound"), "a Bound, such as Bound.of(at_least=0.8)"),
-    "Table[Any]": _TABLE,
-    "Table[Head]": _TABLE,
+    "Table[Head]": Kind(is_a("Table"), "the Table that a sweep returned"),
     "Metric": Kind(is_a("Metric"), "a Metric"),
     "Path": Kind(lambda value: hasattr(value, "read_text"), "a pathlib.Path"),
     "Mapping[str, Sequence[str]]": _MAP,
@@ -200,6 +198,16 @@ def check(name: str, value: Any, kinds: Sequence[Kind]) -> None:
     said = [kind.said for kind in kinds]
     allowed = f"allowed: {', '.join(said)}{nearest(value, words)}" if words else f"pass {' or '.join(said)}"
     raise UsageError(f"{name} is {shown(value)}; {allowed}")
+
+
+def require_some(name: str, values: Collection[Any]) -> None:
+    """Refuses an empty list where there must be an entry.
+
+    Raises:
+        UsageError: it is empty.
+    """
+    if not values:
+        raise UsageError(f"{name} is empty; pass at least one")
 
 
 def _accepted(kind: Kind, value: Any) -> bool:

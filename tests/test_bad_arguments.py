@@ -23,6 +23,7 @@ from pytest_interp.assertions import (
     assert_head_patch_effect,
     assert_logit_diff,
     assert_some_head,
+    assert_top,
     assert_top_k,
 )
 from pytest_interp.tasks import doubled
@@ -173,6 +174,9 @@ def test_what_is_no_experiment(on, function, what):
          "n is 1000000000; pass a whole number up to 100000"),
         (lambda on: tasks.ioi(None, half="confirm", n=2, seed=0, bos=True), "tokenizer is None; pass a Hugging Face"),
         (lambda on: tasks.ioi(on.checkpoint.tokenizer, half="confirm", n=2, seed="a", bos=True), "seed is 'a'; pass a"),
+        (lambda on: measure.prompt_copy_score(on, "3.0", positions=[]), "positions is empty; pass at least one"),
+        (lambda on: measure.attention_write_correlation(on, "4.0", to=()), "to is empty; pass at least one"),
+        (lambda on: assert_top(measure.head_attributions(on), torch.tensor(1)), r"cells is tensor\(1\); pass a cell"),
         (lambda on: Metric(["rank"]), r"score of Metric is \['rank'\]; pass a string"),
         (lambda on: pytest_interp.check(None, None, prompts="9"), "prompts is '9'; pass a whole number"),
     ],

@@ -232,7 +232,7 @@ def _listed(cells: Any) -> Iterable[Any]:
     """One cell or several: a pair such as ``(9, "S2")`` is one, as is a head."""
     if isinstance(cells, str | Head | KVHead) or (isinstance(cells, tuple) and cells and isinstance(cells[0], int)):
         return [cells]
-    if not isinstance(cells, Collection) or isinstance(cells, bytes):
+    if not isinstance(cells, Collection) or isinstance(cells, bytes) or getattr(cells, "ndim", 1) == 0:
         raise UsageError(f"cells is {shown(cells)}; pass a cell such as '9.9' or (9, 'S2'), or a list of them")
     return list(cells)
 

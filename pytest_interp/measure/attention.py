@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_interp.arguments import checked
+from pytest_interp.arguments import checked, require_some
 from pytest_interp.cache import cached
 from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.errors import NotApplicable, UsageError
@@ -122,6 +122,7 @@ def attention_and_write(
     kept = experiment.activations([z_hook, *([scale_hook] if scale_hook else [])], experiment.data.run(run))
     scales, w_u = final_scale(experiment, kept), checkpoint.w_u()
     bias = checkpoint.value_bias(head.layer, value_bias)[checkpoint.kv_head(head).head]
+    require_some("to", to)
     points = []
     for source in to:
         writes = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 
-from pytest_interp.arguments import checked
+from pytest_interp.arguments import checked, require_some
 from pytest_interp.cache import cached
 from pytest_interp.engine.experiment import describe
 from pytest_interp.errors import NotApplicable, UsageError
@@ -135,6 +135,7 @@ def prompt_copy_score(
     hook = checkpoint.hook("resid_post", 0)
     kept = experiment.activations([hook], experiment.data.run(run))[hook]
     _check(checkpoint, k, sign)
+    require_some("positions", positions)
     shares, doubtful = [], []
     for index, group in enumerate(experiment.data.run(run).groups):
         columns = []
