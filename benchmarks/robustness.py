@@ -488,6 +488,17 @@ def _note(counts: Counter[str], faults: Sequence[str], what: str) -> None:
         print(f"FAULT {what}: {fault}", flush=True)
 
 
+def warm_up() -> None:
+    """Imports and hashes here what every forked run would have to."""
+    import pytest_interp.assertions  # noqa: F401
+    from pytest_interp import provenance
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    provenance.changed()
+    provenance.own_code()
+    _planted()
+
+
 PARTS: dict[str, tuple[Callable[[int, int], Counter[str]], int]] = {
     "kills": (kills, 160),
     "interrupts": (interrupts, 20),
@@ -508,9 +519,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=20261127)
     parser.add_argument("--count", type=int, help="how often each part is tried, instead of its own number")
     chosen = parser.parse_args()
-    import pytest_interp.assertions  # children are forked with it
-    import pytest_interp.checkpoints.checkpoint  # noqa: F401
-
+    warm_up()
     faults = 0
     for name in chosen.part or PARTS:
         part, usual = PARTS[name]
