@@ -281,15 +281,27 @@ def judge(folder: Path) -> Outcome:
 
 def differences(folder: Path, loaded: dict[str, torch.Tensor]) -> list[str]:
     """The names of tensors that are not, in a model, what they are in the files of a folder."""
-    stored = {name: weight for path in sorted(folder.glob("model*.safetensors")) for name, weight in _read(path)}
-    prefix = "transformer." if any(name.startswith("transformer.") for name in loaded) else "model."
-    stored, loaded = ({name.removeprefix(prefix): w for name, w in some.items()} for some in (stored, loaded))
-    tied = "lm_head.weight"
-    missing = [name for name in loaded if name not in stored and name != tied]
+    stored = {_bare(name): weight for path in sorted(folder.glob("model*.safetensors")) for name, weight in _read(path)}
+    loaded = {_bare(name): weight for name, weight in loaded.items()}
+    missing = [name for name in loaded if name not in stored and not _tied(name, loaded)]
     wrong = [name for name, weight in stored.items() if name in loaded and not _same(weight, loaded[name])]
     ignored = (".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq")
     more = [name for name in stored if name not in loaded and not name.endswith(ignored)]
     return [*missing, *wrong, *more]
+
+
+def _bare(name: str) -> str:
+    """A tensor's name without what versions of transformers put before it or call otherwise."""
+    base = next((base for base in ("transformer.", "model.", "gpt_neox.") if name.startswith(base)), "")
+    return name.removeprefix(base).replace("embed_out.", "lm_head.")
+
+
+def _tied(name: str, loaded: dict[str, torch.Tensor]) -> bool:
+    """Whether a model's unembedding is its embedding, which is saved once."""
+    embeddings = [
+        loaded[other] for other in ("wte.weight", "embed_tokens.weight", "embed_in.weight") if other in loaded
+    ]
+    return name == "lm_head.weight" and any(torch.equal(loaded[name], weight) for weight in embeddings)
 
 
 def _same(stored: torch.Tensor, loaded: torch.Tensor) -> bool:

@@ -79,12 +79,17 @@ def configure(folder, **values):
 # ---- a fuzz
 
 
-@pytest.mark.parametrize(("model", "seed"), [("saved_gpt2", 0), ("saved_llama", 1)])
+@pytest.fixture(scope="module")
+def saved_neox(tmp_path_factory, tokenizer):
+    return saved(tmp_path_factory.mktemp("saved") / "neox", random_neox(tokenizer, n_layer=2), tokenizer)
+
+
+@pytest.mark.parametrize(("model", "seed"), [("saved_gpt2", 0), ("saved_llama", 1), ("saved_neox", 2)])
 def test_damaged_files_are_loaded_as_they_are_or_refused(model, seed, request):
-    found = outcomes(request.getfixturevalue(model), seed, 30)
+    found = outcomes(request.getfixturevalue(model), seed, 20)
     assert [entry for entry in found if entry[-1].kind not in ("loaded", "refused")] == []
     counts = Counter(outcome.kind for _, _, outcome in found)
-    assert min(counts["loaded"], counts["refused"]) >= 5
+    assert min(counts["loaded"], counts["refused"]) >= 3
     assert not any("\n" in outcome.said for _, _, outcome in found)
 
 

@@ -140,11 +140,10 @@ def _bridged(spec: CheckpointSpec, model: Any, tokenizer: Any, device: str, dtyp
         model = model.to(device).to(dtype).eval()
     check_finite(model, spec.name)
     with as_usage_error(f"{spec.name}: {kind} does not run as a language model on {PROBE[1]} tokens", _CHECK):
-        d_vocab = len(model.get_input_embeddings().weight)
-        check_tokenizer(tokenizer, d_vocab, spec.name)
+        check_tokenizer(tokenizer, len(model.get_input_embeddings().weight), spec.name)
         # The bridge wraps the model's parts in place, so the raw logits are taken before it is built.
         with torch.inference_mode():
-            raw = _relative(model(_probe(d_vocab, device)).logits.float())
+            raw = _relative(model(_probe(model.config.get_text_config().vocab_size, device)).logits.float())
     fingerprint = _fingerprint(model)
     complaint = f"{spec.name}: TransformerLens cannot bridge {kind}"
     with tempfile.TemporaryDirectory() as directory, as_usage_error(complaint, _CHECK):
