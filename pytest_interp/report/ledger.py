@@ -85,7 +85,9 @@ class Ledger:
 
         total, ended = max(len(self.collected), len(self.claims)), len(self.claims.keys() - self.open)
         # Of one that is still open only that its worker crashed is news.
-        told = [claim for name, claim in self.claims.items() if name not in self.open or claim["outcome"] == "error"]
+        told = [
+            claim for name, claim in sorted(self.claims.items()) if name not in self.open or claim["outcome"] == "error"
+        ]
         text = text_of(told, ended=ended, collected=total)
         if self.path in STREAMS:
             self.said.append(f"records of {ended} of {total} claims\n{text}")
