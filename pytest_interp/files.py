@@ -24,13 +24,13 @@ def write_whole(path: Path, text: str) -> None:
     """Writes to a temporary file beside it, then renames; its folder has to be there.
 
     Two that write at once leave what one of them wrote. Of a symbolic link the target is written; a device, which
-    cannot be replaced, is written to. What killed processes left half-written beside it is taken away.
+    cannot be replaced, is written to. What killed processes left half-written in its folder is taken away.
     """
     path = path.resolve()
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8")
         return
-    _clear_parts(path)
+    _clear_parts(path.parent)
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-{_writer()}-", suffix=".part")
     try:
@@ -48,11 +48,10 @@ def _writer() -> str:
     return f"{digest(socket.gethostname())[:8]}-{os.getpid()}"
 
 
-def _clear_parts(path: Path) -> None:
-    """Takes away what processes of this machine that are no more have left of a file."""
-    machine = _writer().partition("-")[0]
-    left = re.compile(rf"\.{re.escape(path.name)}-{machine}-(\d+)-[^-]*\.part")
-    for part in path.parent.iterdir():
+def _clear_parts(folder: Path) -> None:
+    """Takes away what processes of this machine that are no more have left of files in a folder."""
+    left = re.compile(rf"\..*-{_writer().partition('-')[0]}-(\d+)-[^-]*\.part")
+    for part in folder.iterdir():
         match = left.fullmatch(part.name)
         if match is not None and not _alive(int(match[1])):
             with suppress(OSError):

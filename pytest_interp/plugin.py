@@ -76,7 +76,7 @@ def _prepare_files(config: pytest.Config, options: Options) -> None:
     from pytest_interp.report.ledger import Ledger
 
     folder, worker = config.invocation_params.dir, hasattr(config, "workerinput")
-    records = folder / Path(options.interp_records).expanduser() if options.interp_records and not worker else None
+    records = folder / options.interp_records if options.interp_records and not worker else None
     config.pluginmanager.register(Ledger(records), "pytest_interp_ledger")
     try:
         if records:
