@@ -123,15 +123,14 @@ def check_writable(path: Path, flag: str) -> None:
         raise UsageError(f"{flag} is {path}, which cannot be written ({error.strerror}){advice}") from None
 
 
-def make_cache(folder: Path) -> None:
-    """Makes a folder and marks it as a cache, which backups and git pass over.
+def check_cache(folder: Path) -> list[str]:
+    """The names in a folder that is to be a cache; none where it is not there.
 
     Raises:
         UsageError: the folder has content that is no cache of this tool.
-        OSError: it cannot be written.
+        OSError: it is no folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    names = [entry.name for entry in folder.iterdir()]
+    names = [entry.name for entry in folder.iterdir()] if folder.exists() else []
     others = [name for name in names if not _OURS.fullmatch(name)]
     unmarked = [name for name in names if name != TAG and not name.endswith((".part", ".lock"))]
     if others or (TAG not in names and unmarked):
@@ -140,6 +139,18 @@ def make_cache(folder: Path) -> None:
             f"--interp-cache is {folder}, which has other content ({other}) and would be marked as a cache, which git "
             "ignores; pass a folder of its own, such as .interp-cache"
         )
+    return names
+
+
+def make_cache(folder: Path) -> None:
+    """Makes a folder and marks it as a cache, which backups and git pass over.
+
+    Raises:
+        UsageError: the folder has content that is no cache of this tool.
+        OSError: it cannot be written.
+    """
+    names = check_cache(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in ((TAG, "Signature: 8a477f597d28d172789f06886806bc55\n"), (".gitignore", "*\n")):
         if name not in names:
             write_whole(folder / name, text)

@@ -84,10 +84,10 @@ def _prepare_files(config: pytest.Config, options: Options) -> None:
 
             check_path(records)
         if options.interp_cache and not worker:
-            from pytest_interp.files import make_cache
+            from pytest_interp.files import check_cache
 
             with suppress(OSError):  # said at the end: the run goes on without
-                make_cache(folder / options.interp_cache)
+                check_cache(folder / options.interp_cache)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
 
