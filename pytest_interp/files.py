@@ -24,13 +24,13 @@ def write_whole(path: Path, text: str) -> None:
     """Writes to a temporary file beside it, then renames; its folder has to be there.
 
     Two that write at once leave what one of them wrote. Of a symbolic link the target is written; a device, which
-    cannot be replaced, is written to. What killed processes left half-written beside it is taken away.
+    cannot be replaced, is written to. What killed processes left half-written in its folder is taken away.
     """
     path = path.resolve()
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8")
         return
-    _clear_parts(path)
+    _clear_parts(path.parent)
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-{_writer()}-", suffix=".part")
     try:
@@ -48,11 +48,10 @@ def _writer() -> str:
     return f"{digest(socket.gethostname())[:8]}-{os.getpid()}"
 
 
-def _clear_parts(path: Path) -> None:
-    """Takes away what processes of this machine that are no more have left of a file."""
-    machine = _writer().partition("-")[0]
-    left = re.compile(rf"\.{re.escape(path.name)}-{machine}-(\d+)-[^-]*\.part")
-    for part in path.parent.iterdir():
+def _clear_parts(folder: Path) -> None:
+    """Takes away what processes of this machine that are no more have left of files in a folder."""
+    left = re.compile(rf"\..*-{_writer().partition('-')[0]}-(\d+)-[^-]*\.part")
+    for part in folder.iterdir():
         match = left.fullmatch(part.name)
         if match is not None and not _alive(int(match[1])):
             with suppress(OSError):
@@ -124,15 +123,14 @@ def check_writable(path: Path, flag: str) -> None:
         raise UsageError(f"{flag} is {path}, which cannot be written ({error.strerror}){advice}") from None
 
 
-def make_cache(folder: Path) -> None:
-    """Makes a folder and marks it as a cache, which backups and git pass over.
+def check_cache(folder: Path) -> list[str]:
+    """The names in a folder that is to be a cache; none where it is not there.
 
     Raises:
         UsageError: the folder has content that is no cache of this tool.
-        OSError: it cannot be written.
+        OSError: it is no folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    names = [entry.name for entry in folder.iterdir()]
+    names = [entry.name for entry in folder.iterdir()] if folder.exists() else []
     others = [name for name in names if not _OURS.fullmatch(name)]
     unmarked = [name for name in names if name != TAG and not name.endswith((".part", ".lock"))]
     if others or (TAG not in names and unmarked):
@@ -141,6 +139,18 @@ def make_cache(folder: Path) -> None:
             f"--interp-cache is {folder}, which has other content ({other}) and would be marked as a cache, which git "
             "ignores; pass a folder of its own, such as .interp-cache"
         )
+    return names
+
+
+def make_cache(folder: Path) -> None:
+    """Makes a folder and marks it as a cache, which backups and git pass over.
+
+    Raises:
+        UsageError: the folder has content that is no cache of this tool.
+        OSError: it cannot be written.
+    """
+    names = check_cache(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in ((TAG, "Signature: 8a477f597d28d172789f06886806bc55\n"), (".gitignore", "*\n")):
         if name not in names:
             write_whole(folder / name, text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,4 +168,6 @@ def _value_of(config: pytest.Config, option: _Option) -> Any:
             ) from None
     if value is None or value in ("", []):
         value = option.default
+    if value is not None and option.metavar in ("FILE", "FOLDER"):
+        value = str(Path(value).expanduser())  # which a shell does not do in --interp-cache=~/folder
     return tuple(value or ()) if option.kind == "list" else value

@@ -76,7 +76,7 @@ def _prepare_files(config: pytest.Config, options: Options) -> None:
     from pytest_interp.report.ledger import Ledger
 
     folder, worker = config.invocation_params.dir, hasattr(config, "workerinput")
-    records = folder / Path(options.interp_records).expanduser() if options.interp_records and not worker else None
+    records = folder / options.interp_records if options.interp_records and not worker else None
     config.pluginmanager.register(Ledger(records), "pytest_interp_ledger")
     try:
         if records:
@@ -84,10 +84,10 @@ def _prepare_files(config: pytest.Config, options: Options) -> None:
 
             check_path(records)
         if options.interp_cache and not worker:
-            from pytest_interp.files import make_cache
+            from pytest_interp.files import check_cache
 
             with suppress(OSError):  # said at the end: the run goes on without
-                make_cache(folder / options.interp_cache)
+                check_cache(folder / options.interp_cache)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
 

@@ -28,6 +28,7 @@ class Ledger:
         self.collected: set[str] = set()
         self.claims: dict[str, dict[str, Any]] = {}
         self.open: set[str] = set()
+        self.places: dict[str, tuple[str, int]] = {}
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Learns which claims are to run; a process that only hands out work collects none."""
@@ -55,6 +56,7 @@ class Ledger:
         found: list[Any] = [value for key, value in report.user_properties if key == PROPERTY]
         if not found and report.nodeid not in self.collected:
             return
+        self.places.setdefault(report.nodeid, (report.location[0], report.location[1] or 0))
         if report.when == "setup":
             self.claims.pop(report.nodeid, None)
             self.open.add(report.nodeid)
@@ -62,10 +64,11 @@ class Ledger:
             self.open.discard(report.nodeid)
         before = self.claims.get(report.nodeid)
         came = _came(report)
-        if before is None or came["outcome"] == "error" or report.when == "call":
-            kept = "failed" if before and before["outcome"] == "failed" else came["outcome"]
+        # A teardown that goes wrong spoils what was well; what had failed stays as it was.
+        spoilt = came["outcome"] == "error" and before is not None and before["outcome"] != "failed"
+        if before is None or spoilt or report.when == "call":
             outcome = found[-1] if found else {"claim": {"id": report.nodeid}, "records": []}
-            self.claims[report.nodeid] = {**outcome, **came, "outcome": kept}
+            self.claims[report.nodeid] = {**outcome, **came}
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -85,7 +88,11 @@ class Ledger:
 
         total, ended = max(len(self.collected), len(self.claims)), len(self.claims.keys() - self.open)
         # Of one that is still open only that its worker crashed is news.
-        told = [claim for name, claim in self.claims.items() if name not in self.open or claim["outcome"] == "error"]
+        told = [
+            claim
+            for name, claim in sorted(self.claims.items(), key=lambda pair: (self.places[pair[0]], pair[0]))
+            if name not in self.open or claim["outcome"] == "error"
+        ]
         text = text_of(told, ended=ended, collected=total)
         if self.path in STREAMS:
             self.said.append(f"records of {ended} of {total} claims\n{text}")

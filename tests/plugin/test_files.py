@@ -122,8 +122,10 @@ def test_files_keep_their_permissions_and_leave_no_parts_of_the_dead(tmp_path):
     assert part.exists(), "of a living process"
     writer.communicate()
     assert part.exists()
-    write_whole(path, "4")
+    write_whole(tmp_path / "another.json", "")
+    (tmp_path / "another.json").unlink()
     assert [file.name for file in tmp_path.iterdir()] == ["s.json"]
+    write_whole(path, "4")
     assert path.read_text() == "4"
     assert path.stat().st_mode & 0o777 == 0o600
 
@@ -151,6 +153,14 @@ def test_a_lock_that_another_process_has_gets_a_sentence(tmp_path, monkeypatch):
 def test_a_path_that_can_be_written_is_left_as_it_is(tmp_path):
     check_writable(tmp_path / "new" / "run.json", "--interp-records")
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_tilde_is_a_home_in_either_form(project, monkeypatch):
+    monkeypatch.setenv("HOME", str(project.path / "home"))
+    result = project.runpytest("--interp-records=~/run.json", "--interp-cache=~/cache")
+    assert result.ret == 0
+    assert {path.name for path in (project.path / "home").iterdir()} == {"run.json", "cache"}
+    assert not (project.path / "~").exists()
 
 
 # ---- the rootdir

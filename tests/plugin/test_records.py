@@ -35,6 +35,7 @@ def test_passes(checkpoint): judged()
 def test_fails(checkpoint): judged(0.0)
 def test_breaks(checkpoint, broken): judged()
 def test_spoils(checkpoint, spoilt): judged()
+def test_fails_and_spoils(checkpoint, spoilt): judged(0.0)
 def test_skips(checkpoint): pytest.skip("not today")
 @pytest.mark.skip(reason="never")
 def test_never(checkpoint): judged()
@@ -49,6 +50,7 @@ ALL = {
     "fails": ("failed", "refuted", ""),
     "breaks": ("error", "error", "RuntimeError: no fixture"),
     "spoils": ("error", "error", "RuntimeError: spoilt"),
+    "fails_and_spoils": ("failed", "refuted", ""),
     "skips": ("skipped", None, "Skipped: not today"),
     "never": ("skipped", None, "Skipped: never"),
     "not_applicable": ("skipped", "not applicable", "Skipped: not applicable: no such site"),
@@ -80,9 +82,9 @@ def test_each_claim_has_what_came_of_it(claims_project, workers):
         pytest.importorskip("xdist")
     claims_project.makepyfile(test_it=CLAIMS)
     result = run(claims_project, *workers)
-    result.stdout.fnmatch_lines(["interp: records of 9 of 9 claims: *run.json"])
+    result.stdout.fnmatch_lines(["interp: records of 10 of 10 claims: *run.json"])
     saved = read(claims_project)
-    assert (saved["format"], saved["complete"], saved["ended"], saved["collected"]) == (2, True, 9, 9)
+    assert (saved["format"], saved["complete"], saved["ended"], saved["collected"]) == (2, True, 10, 10)
     came = by_name(saved)
     assert set(came) == set(ALL)
     for name, (outcome, finding, reason) in ALL.items():
@@ -103,15 +105,15 @@ def test_check_hears_the_same(claims_project, tokenizer):
     assert {name: one.outcome for name, one in seen.items()} == {
         name: finding for name, (_, finding, _) in ALL.items() if finding
     }
-    assert len(seen) == 7
+    assert len(seen) == 8
 
 
 @pytest.mark.parametrize("stop", [("-x",), ("--maxfail=1",)])
 def test_a_run_that_was_stopped_says_so(claims_project, stop):
     claims_project.makepyfile(test_it=CLAIMS)
-    run(claims_project, *stop).stdout.fnmatch_lines(["interp: records of 2 of 9 claims: *run.json"])
+    run(claims_project, *stop).stdout.fnmatch_lines(["interp: records of 2 of 10 claims: *run.json"])
     saved = read(claims_project)
-    assert (saved["complete"], saved["ended"], saved["collected"]) == (False, 2, 9)
+    assert (saved["complete"], saved["ended"], saved["collected"]) == (False, 2, 10)
     assert {name: claim["outcome"] for name, claim in by_name(saved).items()} == {"passes": "passed", "fails": "failed"}
 
 
@@ -121,7 +123,7 @@ def test_a_part_of_a_run_replaces_no_whole_one(claims_project):
     whole = (claims_project.path / "run.json").read_text()
     for _ in range(2):
         result = run(claims_project, "-x")
-        result.stdout.fnmatch_lines(["interp: records of 2 of 9 claims: *run.partial.json", "*is left as it is"])
+        result.stdout.fnmatch_lines(["interp: records of 2 of 10 claims: *run.partial.json", "*is left as it is"])
         assert (claims_project.path / "run.json").read_text() == whole
     assert read(claims_project, "run.partial.json")["complete"] is False
     # Neither does a run of nothing.
