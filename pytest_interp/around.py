@@ -29,18 +29,21 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     """Opens a claim's account, so that one that fails in a fixture is counted too."""
     if item.get_closest_marker("claim") is None:
         return (yield)
-    from pytest_interp.errors import NotApplicable
+    from pytest_interp.errors import NotApplicable, Unavailable, UsageError
     from pytest_interp.selection import NOT_APPLICABLE, cite_of, statement_of
 
     outcome: dict[str, Any] = {"checkpoint": target_name(item) or "no checkpoint", "records": [], "snapshot": None}
     outcome["claim"] = {"name": item.name, "id": item.nodeid, "cite": cite_of(item), "statement": statement_of(item)}
     item.stash[_outcome] = outcome
     item.user_properties.append((PROPERTY, outcome))
-    _check_untouched(item)
     try:
+        _check_untouched(item)
         return (yield)
     except NotApplicable as error:
         pytest.skip(f"{NOT_APPLICABLE}{error}")
+    except (UsageError, Unavailable) as error:
+        # It says what is wrong and what to do; the frames of a fixture say nothing.
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 @pytest.hookimpl(wrapper=True)

