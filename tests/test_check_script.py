@@ -181,6 +181,4 @@ def test_the_script_is_bash_of_2007():
     """macOS has bash 3.2."""
     text = SCRIPT.read_text()
     assert os.access(SCRIPT, os.X_OK)
-    assert not any(
-        word in text for word in ("mapfile", "declare -A", "wait -n", ",,}", "^^}", "|&", "&>>")
-    )
+    assert not any(word in text for word in ("mapfile", "declare -A", "wait -n", ",,}", "^^}", "|&", "&>>"))
