@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_interp.around import PROPERTY, target_name
+from pytest_interp.around import PROPERTY
+from pytest_interp.deselection import obstacle, plan_of, target_name
 
 if TYPE_CHECKING:
     from pytest_interp.options import Options
@@ -36,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declares the marker and the fixtures; refuses what cannot work."""
-    from pytest_interp import around, fixtures, task_fixtures
+    from pytest_interp import around, deselection, fixtures, task_fixtures
 
     config.addinivalue_line(
         "markers",
@@ -48,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(fixtures, "pytest_interp_fixtures")
     config.pluginmanager.register(task_fixtures, "pytest_interp_task_fixtures")
     config.pluginmanager.register(around, "pytest_interp_around")
+    config.pluginmanager.register(deselection, "pytest_interp_deselection")
     options = fixtures.options_of(config)
     _say_which(config, options)
     updating = getattr(config.option, "update_snapshots", False)
@@ -119,12 +121,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not places:
         return
     order = {name: rank for rank, name in enumerate(dict.fromkeys(target_name(items[i]) for i in places))}
-    # By checkpoint first; within it as the files have them, which pytest's own ordering by parameter has undone.
+    # What cannot run stands last. By checkpoint then; within it as the files have them, which pytest's own ordering by
+    # parameter has undone.
     claims = sorted(
-        (items[i] for i in places), key=lambda item: (order[target_name(item)], item.location[0], item.location[1] or 0)
+        (items[i] for i in places),
+        key=lambda item: (bool(obstacle(item)), order[target_name(item)], item.location[0], item.location[1] or 0),
     )
     for place, item in zip(places, claims, strict=True):
         items[place] = item
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Watches the run, where there are claims."""
+    if not hasattr(session.config, "workerinput"):
+        _watch(session.config)
+
+
+@pytest.hookimpl(trylast=True, optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any) -> None:
+    """Watches the run under pytest-xdist, whose workers collect."""
+    _watch(node.config)
+
+
+def _watch(config: pytest.Config) -> None:
+    """Shows what goes on and keeps how long it took; once."""
+    if not plan_of(config).claims or config.pluginmanager.has_plugin("pytest_interp_live"):
+        return
+    from pytest_interp.report.live import Live
+    from pytest_interp.report.pace import Stopwatch
+
+    config.pluginmanager.register(Stopwatch(config), "pytest_interp_stopwatch")
+    config.pluginmanager.register(Live(config), "pytest_interp_live")
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
@@ -136,9 +164,15 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     if not any(target_name(item) for item in items):
         return []
     from pytest_interp.fixtures import options_of
+    from pytest_interp.report.pace import forecast
 
     judged = ", ".join(f"{name} ({count} claims)" for name, count in counts.items()) or "nothing: no weights here"
-    return [f"interp: {judged}", *_conditions(options_of(config))]
+    lines = [f"interp: {judged}"]
+    if deselected := plan_of(config).deselected:
+        text = ", ".join(f"{count} {why}" for why, count in deselected.items())
+        lines.append(f"interp: deselected: {text} (-rs shows each)")
+    lines += _conditions(options_of(config))
+    return lines if config.option.collectonly or not counts else [*lines, forecast(config)]
 
 
 def _conditions(options: Options) -> list[str]:
@@ -156,13 +190,14 @@ def _is_claim(report: Any) -> bool:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """What was checked, by checkpoint; what was not, with the command that would."""
     reports = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "when")]
-    if not any(_is_claim(report) for report in reports):
+    unchecked = plan_of(config).unchecked
+    if not unchecked and not any(_is_claim(report) for report in reports):
         return
     from pytest_interp.fixtures import cache_of, never_loaded, options_of
     from pytest_interp.report.records import save
     from pytest_interp.report.terminal import outcomes_of, run_again, summarise
 
-    lines = summarise(reports, verbose=terminalreporter.verbosity > 0)
+    lines = summarise(reports, verbose=terminalreporter.verbosity > 0, unchecked=unchecked)
     if lines:
         terminalreporter.section("findings")
         if getattr(config.option, "numprocesses", None):

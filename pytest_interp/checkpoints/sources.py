@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_interp.checkpoints.spec import CheckpointSpec, wheel_gguf
 from pytest_interp.errors import Unavailable, UsageError
 from pytest_interp.files import digest_of
+from pytest_interp.progress import activity
 
 if TYPE_CHECKING:
     import torch
@@ -122,9 +123,10 @@ def _dequantise(path: Path, target: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    _check_whole(path)
+    weights = _check_whole(path)
     folder, name = str(path.parent), path.name
-    with quiet():
+    doing = f"dequantising {weights / 1e6:.0f} million weights, once, into {target.parent}"
+    with quiet(), activity(doing):
         model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
         # The weights are plain floats by now; what still says "quantised" would refuse to be saved.
@@ -134,12 +136,12 @@ def _dequantise(path: Path, target: Path) -> None:
         tokenizer.save_pretrained(target)
 
 
-def _check_whole(path: Path) -> None:
-    """Reads the GGUF header and checks that the last tensor ends within the file."""
+def _check_whole(path: Path) -> int:
+    """How many weights a GGUF file's header names; the last tensor has to end within the file."""
     from gguf import GGUFReader
 
     try:
-        GGUFReader(path)
+        return sum(int(tensor.n_elements) for tensor in GGUFReader(path).tensors)
     except (ValueError, IndexError, KeyError, OSError) as error:
         raise UsageError(
             f"{path} is not a whole GGUF file ({path.stat().st_size} bytes; {error}); download it again"

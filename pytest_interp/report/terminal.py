@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,16 +63,23 @@ class Row:
     statement: str = ""
 
 
-def summarise(reports: Iterable[Any], *, verbose: bool) -> list[Line]:
-    """The lines of the table: a line for each checkpoint, each claim's numbers where verbose."""
+def summarise(reports: Iterable[Any], *, verbose: bool, unchecked: Iterable[Sequence[str]] = ()) -> list[Line]:
+    """The lines of the table: a line for each checkpoint, each claim's numbers where verbose.
+
+    Args:
+        reports: of the tests that ran.
+        verbose: whether each claim's numbers are shown.
+        unchecked: checkpoint and reason of each claim that was deselected, since it cannot be checked here.
+    """
     rows = [row for report in reports for row in outcome_of(report)]
+    rows += [Row(checkpoint, "", "not checked", (), None, reason) for checkpoint, reason in unchecked]
     lines: list[Line] = []
     rows.sort(key=lambda row: row.outcome == "not checked")
     for checkpoint in dict.fromkeys(row.checkpoint for row in rows):
         mine = [row for row in rows if row.checkpoint == checkpoint]
-        unchecked = [row for row in mine if row.outcome == "not checked"]
-        if unchecked:
-            text = f"{checkpoint}: {len(unchecked)} not checked: {unchecked[0].reason}"
+        idle = [row for row in mine if row.outcome == "not checked"]
+        if idle:
+            text = f"{checkpoint}: {len(idle)} not checked: {idle[0].reason}"
             lines += [Line(part) for part in textwrap.wrap(text, WIDTH, subsequent_indent="  ")]
             continue
         counts = Counter(row.outcome for row in mine)
