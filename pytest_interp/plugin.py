@@ -156,12 +156,12 @@ def _watch(config: pytest.Config) -> None:
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
-    """Says what is judged; silent where no claim is collected. Under pytest-xdist the closing table says it."""
+    """Says what is judged; silent with -qq and without claims. Under pytest-xdist the closing table says it."""
     counts: dict[str, int] = {}
     for item in items:
         if (name := target_name(item)) and item.get_closest_marker("skip") is None:
             counts[name] = counts.get(name, 0) + 1
-    if not any(target_name(item) for item in items):
+    if config.get_verbosity() < -1 or not any(target_name(item) for item in items):
         return []
     from pytest_interp.fixtures import options_of
     from pytest_interp.report.pace import forecast

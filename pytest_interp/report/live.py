@@ -23,6 +23,8 @@ from pytest_interp.report.pace import forecast
 
 QUIET = 8.0
 """Seconds of silence before a line; with the second between two looks, and a moment to write it, ten at most."""
+LOOK = 1.0
+"""Seconds between two looks."""
 SOON = 2.0
 """Seconds before the line on a terminal is drawn, and before an activity such as loading a model is said."""
 
@@ -114,7 +116,7 @@ class Live:
             self._thread = self._screen = None
 
     def _watch(self) -> None:
-        while not self._stop.wait(1.0):
+        while not self._stop.wait(LOOK):
             with self._lock:
                 try:
                     if self._may_write:

@@ -50,7 +50,8 @@ def last_time(config: pytest.Config) -> dict[str, float]:
     """Seconds by node id, of the last runs here under the same conditions; empty if there were none."""
     cache = getattr(config, "cache", None)
     found = cache.get(f"{KEY}/{_conditions(config)}", {}) if cache is not None else {}
-    return dict(found) if isinstance(found, dict) else {}
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {name: seconds for name, seconds in pairs if isinstance(seconds, int | float)}
 
 
 def forecast(config: pytest.Config) -> str:
