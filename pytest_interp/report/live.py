@@ -59,10 +59,11 @@ class Live:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: Any) -> Generator[None, object, object]:
         """A phase of a test ends."""
-        self._give_way()
+        letter = report.when == "call" or not report.passed  # pytest writes nothing of a set-up that went well
+        self._give_way(resume=letter)
         result = yield
-        if report.when == "call" or not report.passed:
-            self._wrote = monotonic()  # pytest wrote a letter
+        if letter:
+            self._wrote = monotonic()
         if report.when not in ("setup", "call", "teardown"):  # pytest-xdist's, of a worker that crashed
             self._running.pop(report.nodeid, None)
         self._go_on()
@@ -157,14 +158,15 @@ class Live:
         self._write(f"\x1bD\x1b[A\x1b7\x1b[B\r{text}\x1b[K\x1b8")
         self._drawn = True
 
-    def _give_way(self) -> None:
-        """Puts the terminal back as pytest left it, before pytest writes."""
+    def _give_way(self, *, resume: bool = True) -> None:
+        """Takes the drawn line away; ``resume``: begins pytest's line again, where another line interrupted it."""
         with self._lock, contextlib.suppress(OSError):
             self._may_write = False
-            drawn, interrupted, self._drawn, self._interrupted = self._drawn, self._interrupted, False, False
+            drawn, self._drawn = self._drawn, False
             if drawn:
                 self._write("\x1b7\x1b[B\r\x1b[2K\x1b8")
-            if interrupted:
+            interrupted, self._interrupted = self._interrupted, self._interrupted and not resume
+            if interrupted and resume:
                 self._write(self._beginning())
 
     def _go_on(self) -> None:
