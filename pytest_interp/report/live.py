@@ -41,7 +41,7 @@ class Live:
         self._reporter: Any = None
         self._running: dict[str, None] = {}
         self._finished: set[str] = set()
-        self._may_write = self._drawn = self._interrupted = False
+        self._may_write = self._drawn = self._interrupted = self._below = False
         self._began = self._wrote = 0.0
         self._said = ""
 
@@ -105,6 +105,7 @@ class Live:
             self._stop.set()
             return
         self._reporter, self._began, self._wrote = reporter, monotonic(), monotonic()
+        self._below = bool(reporter.isatty) and _nobody_else_writes(self.config)
         self._thread = threading.Thread(target=self._watch, name="pytest-interp-live", daemon=True)
         self._thread.start()
 
@@ -122,13 +123,13 @@ class Live:
                 try:
                     if self._may_write:
                         self._look()
-                except OSError:  # nobody reads any more
+                except Exception:  # nobody reads any more, for one; a sign of life is not worth a run
                     return
 
     def _look(self) -> None:
         silence = monotonic() - max(self._wrote, progress.drawn_at())
         activity = progress.current_activity()
-        if self._on_a_terminal():
+        if self._below:
             if silence >= SOON:
                 self._draw()
         elif silence >= QUIET or (silence >= SOON and activity not in ("", self._said)):
@@ -143,14 +144,6 @@ class Live:
         names = [name.rpartition("::")[2] for name in self._running]
         now = " for ".join(part for part in (progress.current_activity(), ", ".join(names[:2])) if part)
         return f"interp: {done} of {len(claims)} claims, {elapsed(monotonic() - self._began)}, now {now}"
-
-    def _on_a_terminal(self) -> bool:
-        """Whether a line may be drawn below the cursor: nobody else writes there while a test runs."""
-        option = self.config.option
-        others = getattr(option, "capture", "no") == "no" or self.config.getini("log_cli") or option.log_cli_level
-        return bool(
-            self._reporter.isatty and not others and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
-        )
 
     def _draw(self) -> None:
         text = self._text()[: shutil.get_terminal_size().columns - 1]
@@ -190,6 +183,15 @@ class Live:
             data = text.encode(errors="replace")
             while data:
                 data = data[os.write(self._screen, data) :]
+
+
+def _nobody_else_writes(config: pytest.Config) -> bool:
+    """Whether a line may be drawn below the cursor of a terminal: nothing else is written while a test runs."""
+    logs = config.pluginmanager.has_plugin("logging-plugin") and (
+        config.getini("log_cli") or config.option.log_cli_level
+    )
+    captured = getattr(config.option, "capture", "no") != "no"
+    return captured and not logs and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
 
 
 def elapsed(seconds: float) -> str:
