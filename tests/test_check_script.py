@@ -96,12 +96,21 @@ def test_an_index_that_answers_is_asked_once_and_used(run, index):
 
 
 def test_an_index_out_of_reach_is_tried_once_for_seconds_then_the_default(run):
-    done = run("claims", TORCH_CPU_INDEX=NOWHERE)
+    done = run("claims", TORCH_CPU_INDEX=NOWHERE, REFUSED="*--no-index*")
     assert done.returncode == 0, done.stderr
     assert [call for call in done.calls if NOWHERE in call] == [f"asks {NOWHERE}/torch/"], "pip does not ask it again"
-    assert done.pip[0].split()[-1] == "torch"
+    assert [call.split()[-2:] for call in done.pip[:2]] == [["--no-deps", "torch"], ["2", "torch"]]
+    assert done.stderr == "", "that pip found no wheel here is no error"
     assert f"{NOWHERE} does not answer" in done.stdout
     assert "step 1 of 4: torch from the default index, CUDA with it" in done.stdout
+
+
+def test_an_index_out_of_reach_is_no_matter_where_a_wheel_is_at_hand(run):
+    done = run("claims", TORCH_CPU_INDEX=NOWHERE)
+    assert done.returncode == 0, done.stderr
+    assert [("--no-index" in call, "torch" in call.split()) for call in done.pip] == [(True, True)] + [
+        (False, False)
+    ] * 3
 
 
 def test_a_proxy_out_of_reach_counts_too(run):
