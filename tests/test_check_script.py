@@ -159,9 +159,9 @@ def test_what_is_set_up_is_not_set_up_again(run):
     assert again.stdout == ""
 
 
-def test_a_long_step_says_every_ten_seconds_that_it_goes_on(run):
-    done = run("claims", TORCH="torch", SLOW="11.5", REFUSED="*torch*")
-    assert done.stdout.splitlines()[1:] == ["step 1 of 4: torch", "  10 s"]
+def test_a_long_step_says_every_eight_seconds_that_it_goes_on(run):
+    done = run("claims", TORCH="torch", SLOW="9.5", REFUSED="*torch*")
+    assert done.stdout.splitlines()[1:] == ["step 1 of 4: torch", "  8 s"]
     assert "step 1 of 4 failed" in done.stderr
 
 
