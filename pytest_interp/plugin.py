@@ -112,7 +112,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Orders claims by checkpoint, so that each model is loaded once; everything else stays where it is."""
     for item in items:
         if type(item).__name__ == "TestCaseFunction" and item.get_closest_marker("claim") is not None:
@@ -121,11 +121,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not places:
         return
     order = {name: rank for rank, name in enumerate(dict.fromkeys(target_name(items[i]) for i in places))}
-    # What cannot run stands last. By checkpoint then; within it as the files have them, which pytest's own ordering by
-    # parameter has undone.
+    # What cannot run stands last, where anything runs. By checkpoint then; within it as the files have them, which
+    # pytest's own ordering by parameter has undone.
+    runs = not config.option.collectonly
     claims = sorted(
         (items[i] for i in places),
-        key=lambda item: (bool(obstacle(item)), order[target_name(item)], item.location[0], item.location[1] or 0),
+        key=lambda item: (
+            runs and bool(obstacle(item)),
+            order[target_name(item)],
+            item.location[0],
+            item.location[1] or 0,
+        ),
     )
     for place, item in zip(places, claims, strict=True):
         items[place] = item
