@@ -9,19 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_interp.deselection import target_name
+
 if TYPE_CHECKING:
     from pytest_interp.comparison import Comparison
 
 PROPERTY = "interp"
 _outcome = pytest.StashKey[dict[str, Any]]()
 _compared = pytest.StashKey[bool]()
-
-
-def target_name(item: pytest.Item) -> str:
-    """The name of the checkpoint that a collected claim is about; empty for other tests."""
-    params = getattr(getattr(item, "callspec", None), "params", {})
-    spec = getattr(params.get("checkpoint"), "spec", None)
-    return "" if spec is None else str(spec.name)
 
 
 @pytest.hookimpl(wrapper=True)

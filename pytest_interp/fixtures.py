@@ -10,6 +10,7 @@ import pytest
 
 from pytest_interp.errors import Unavailable, UsageError
 from pytest_interp.options import Options, read_options
+from pytest_interp.progress import activity
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +80,8 @@ def _load(config: pytest.Config, target: Target) -> Checkpoint:
         options = options_of(config)
         _share_threads()
         try:
-            model = _opened(target.spec, options, cache_of(config))
+            with activity(f"loading {name}"):
+                model = _opened(target.spec, options, cache_of(config))
         except Unavailable as error:
             if options.interp_strict:
                 raise

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_interp.around import PROPERTY, target_name
+from pytest_interp.around import PROPERTY
+from pytest_interp.deselection import obstacle, plan_of, target_name
 
 if TYPE_CHECKING:
     from pytest_interp.options import Options
@@ -45,7 +46,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declares the marker and the fixtures; refuses what cannot work."""
-    from pytest_interp import around, fixtures, refusals, task_fixtures
+    from pytest_interp import around, deselection, fixtures, refusals, task_fixtures
 
     config.addinivalue_line(
         "markers",
@@ -60,6 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(refusals, "pytest_interp_refusals")
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(refusals.Refusals(), "pytest_interp_refused")
+    config.pluginmanager.register(deselection, "pytest_interp_deselection")
     options = fixtures.options_of(config)
     _say_which(config, options)
     _prepare_files(config, options)
@@ -146,7 +148,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Orders claims by checkpoint, so that each model is loaded once; everything else stays where it is."""
     for item in items:
         if type(item).__name__ == "TestCaseFunction" and item.get_closest_marker("claim") is not None:
@@ -155,26 +157,64 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not places:
         return
     order = {name: rank for rank, name in enumerate(dict.fromkeys(target_name(items[i]) for i in places))}
-    # By checkpoint first; within it as the files have them, which pytest's own ordering by parameter has undone.
+    # What cannot run stands last, where anything runs. By checkpoint then; within it as the files have them, which
+    # pytest's own ordering by parameter has undone.
+    runs = not config.option.collectonly
     claims = sorted(
-        (items[i] for i in places), key=lambda item: (order[target_name(item)], item.location[0], item.location[1] or 0)
+        (items[i] for i in places),
+        key=lambda item: (
+            runs and bool(obstacle(item)),
+            order[target_name(item)],
+            item.location[0],
+            item.location[1] or 0,
+        ),
     )
     for place, item in zip(places, claims, strict=True):
         items[place] = item
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Watches the run, where there are claims."""
+    if not hasattr(session.config, "workerinput"):
+        _watch(session.config)
+
+
+@pytest.hookimpl(trylast=True, optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any) -> None:
+    """Watches the run under pytest-xdist, whose workers collect."""
+    _watch(node.config)
+
+
+def _watch(config: pytest.Config) -> None:
+    """Shows what goes on and keeps how long it took; once."""
+    if not plan_of(config).claims or config.pluginmanager.has_plugin("pytest_interp_live"):
+        return
+    from pytest_interp.report.live import Live
+    from pytest_interp.report.pace import Stopwatch
+
+    config.pluginmanager.register(Stopwatch(config), "pytest_interp_stopwatch")
+    config.pluginmanager.register(Live(config), "pytest_interp_live")
+
+
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
-    """Says what is judged; silent where no claim is collected. Under pytest-xdist the closing table says it."""
+    """Says what is judged; silent with -qq and without claims. Under pytest-xdist the closing table says it."""
     counts: dict[str, int] = {}
     for item in items:
         if (name := target_name(item)) and item.get_closest_marker("skip") is None:
             counts[name] = counts.get(name, 0) + 1
-    if not any(target_name(item) for item in items):
+    if config.get_verbosity() < -1 or not any(target_name(item) for item in items):
         return []
     from pytest_interp.fixtures import options_of
+    from pytest_interp.report.pace import forecast
 
     judged = ", ".join(f"{name} ({count} claims)" for name, count in counts.items()) or "nothing: no weights here"
-    return [f"interp: {judged}", *_conditions(options_of(config))]
+    lines = [f"interp: {judged}"]
+    if deselected := plan_of(config).deselected:
+        text = ", ".join(f"{count} {why}" for why, count in deselected.items())
+        lines.append(f"interp: deselected: {text} (-rs shows each)")
+    lines += _conditions(options_of(config))
+    return lines if config.option.collectonly or not counts else [*lines, forecast(config)]
 
 
 def _conditions(options: Options) -> list[str]:
@@ -218,12 +258,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"interp: {said}")
     reports = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "when")]
     reports = [report for report in reports if report.outcome != "rerun"]  # what counts is what a rerun came to
-    if not any(_is_claim(report) for report in reports):
+    unchecked = plan_of(config).unchecked
+    if not unchecked and not any(_is_claim(report) for report in reports):
         return
     from pytest_interp.fixtures import cache_of, options_of
     from pytest_interp.report.terminal import run_again, summarise
 
-    lines = summarise(reports, verbose=terminalreporter.verbosity > 0)
+    lines = summarise(reports, verbose=terminalreporter.verbosity > 0, unchecked=unchecked)
     if lines:
         terminalreporter.section("findings")
         if getattr(config.option, "numprocesses", None):

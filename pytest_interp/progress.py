@@ -1,10 +1,11 @@
-"""A bar for what takes long: none unless someone says where to draw it."""
+"""What goes on that takes long: a bar, if someone says where to draw it, and the name of what is being done."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 from pytest_interp.text import line
@@ -13,6 +14,8 @@ _AFTER = 3.0
 """Seconds after which a bar is drawn: nobody waits for what is shorter."""
 
 _screen: Any = None
+_drawn = 0.0
+_activities: list[str] = []
 
 
 @contextmanager
@@ -26,6 +29,21 @@ def drawn_on(screen: Any) -> Iterator[None]:
         _screen = before
 
 
+class _Noted:
+    """A screen that notes when it was drawn on."""
+
+    def __init__(self, screen: Any) -> None:
+        self.screen = screen
+
+    def write(self, text: str) -> None:
+        global _drawn  # noqa: PLW0603
+        _drawn = monotonic()
+        self.screen.write(text)
+
+    def flush(self) -> None:
+        self.screen.flush()
+
+
 @contextmanager
 def progress(total: int, what: str) -> Iterator[Callable[[int], object]]:
     """Counts passes; a bar that is gone afterwards, if there is a screen and it takes longer than a moment."""
@@ -34,12 +52,12 @@ def progress(total: int, what: str) -> Iterator[Callable[[int], object]]:
         return
     from tqdm import tqdm
 
-    columns = shutil.get_terminal_size().columns - 1
+    columns, screen = shutil.get_terminal_size().columns - 1, _Noted(_screen)
     bar = tqdm(
         total=total,
         desc=line(what, 40),
         unit=" passes",
-        file=_screen,
+        file=screen,
         delay=_AFTER,
         leave=False,
         ncols=columns,
@@ -47,3 +65,23 @@ def progress(total: int, what: str) -> Iterator[Callable[[int], object]]:
     )
     with bar:
         yield bar.update
+
+
+def drawn_at() -> float:
+    """When a bar was last drawn or taken away, on the monotonic clock; 0 if never."""
+    return _drawn
+
+
+@contextmanager
+def activity(name: str) -> Iterator[None]:
+    """Names what a claim waits for meanwhile, such as ``loading gpt2``; whoever shows a run's progress may say it."""
+    _activities.append(name)
+    try:
+        yield
+    finally:
+        _activities.remove(name)
+
+
+def current_activity() -> str:
+    """The innermost activity that goes on; empty if none."""
+    return next(iter(_activities[-1:]), "")

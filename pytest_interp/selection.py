@@ -20,6 +20,8 @@ from pytest_interp.options import Options
 MARKER_KEYS = ("source", "role", "checkpoints", "cls", "row", "quick")
 NOT_CHECKED = "not checked: "
 NOT_APPLICABLE = "not applicable: "
+NOT_SELECTED = "not selected by --interp-model"
+NOT_QUICK = "not one of the quick claims (--interp-quick)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +171,7 @@ class Selection:
         if self.requested:
             if spec.name in {other.name for other in self.requested}:
                 return Target(spec, circuit)
-            return Target(spec, circuit, skip="not selected by --interp-model")
+            return Target(spec, circuit, skip=NOT_SELECTED)
         missing = spec.missing()
         skip = f"{NOT_CHECKED}{name}: {missing}" if missing and not self.options.interp_strict else None
         return Target(spec, circuit, skip=skip, missing=missing)
@@ -249,7 +251,7 @@ def _rows(
 ) -> list[Any]:
     name, reason = target.spec.name, target.skip
     if quick_only and not claim.quick:
-        reason = "not one of the quick claims (--interp-quick)"
+        reason = NOT_QUICK
     heads: tuple[Head, ...] = ()
     if claim.role and needs_role:
         try:

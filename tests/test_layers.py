@@ -21,7 +21,7 @@ LEVELS = [
     {"assertions"},
     {"strategies", "snapshots", "figures", "options", "hookspecs", "circuit_file", "claim_files"},
     {"selection", "trials"},
-    {"mutants"},
+    {"mutants", "deselection"},
     {"falsify", "noise", "calibration"},
     {"report", "comparison", "fixtures"},
     {"task_fixtures"},
@@ -86,7 +86,8 @@ def test_only_the_checkpoint_touches_the_bridge():
 
 
 @pytest.mark.parametrize(
-    "name", ["__init__", "plugin", "around", "options", "errors", "heads", "hookspecs", "fixtures", "selection"]
+    "name",
+    ["__init__", "plugin", "around", "options", "errors", "heads", "hookspecs", "fixtures", "selection", "deselection"],
 )
 def test_what_every_project_imports_is_pytest_and_the_standard_library(name):
     allowed = {"pytest", "pytest_interp", *sys.stdlib_module_names}

@@ -1,6 +1,7 @@
 """The README's code blocks run: each block of claims on the checkpoint that the comment before it names."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,22 @@ def test_the_figures_of_the_opening_are_those_of_the_circuit_file():
     circuit = (Path(__file__).parents[1] / "claims" / "circuits" / "smollm2-135m-instruct.toml").read_text()
     assert re.search(r"#   23\.3 +1\.986", circuit)
     assert "23.0, 23.1 and 23.2" in README
+
+
+def test_the_first_run_is_what_one_sees(smollm2):
+    made = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "first_run.py"))
+    steady = made["steady"]
+    assert steady(made["sample"](README)) == steady(made["shown"]()), "run `python docs/first_run.py`"
+
+
+def test_what_is_steady_of_a_run_is_all_but_durations_and_what_runs_now():
+    steady = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "first_run.py"))["steady"]
+    quiet = "a/test_x.py ..s [ 60%]\nb/test_x.py F [100%]\n== 3 passed in 2.14s =="
+    loud = (
+        "a/test_x.py .\ninterp: 1 of 4 claims, 9 s, now test_x\na/test_x.py  .s [ 60%]\n"
+        "b/test_x.py \ninterp: 3 of 4 claims, 2 min 3 s, now test_y\nb/test_x.py F [100%]\n"
+        "= 3 passed in 71.80s (0:01:11) ="
+    )
+    assert steady(loud) == steady(quiet) == ["a/test_x.py ..s", "b/test_x.py F", "= 3 passed in # ="]
+    assert steady(quiet) != steady(quiet.replace("F", "."))
+    assert steady(quiet) != steady(quiet.replace("3 passed", "2 passed"))

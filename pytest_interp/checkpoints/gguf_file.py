@@ -14,6 +14,7 @@ from pytest_interp.checkpoints.agreement import check_agreement, no_larger_than
 from pytest_interp.checkpoints.library_errors import as_usage_error, listed
 from pytest_interp.errors import UsageError
 from pytest_interp.files import digest_of
+from pytest_interp.progress import activity
 
 CACHE_FORMAT = 1
 _AGAIN = "download it again"
@@ -59,8 +60,14 @@ def _dequantise(path: Path, target: Path) -> None:
     sizes = _tensors_of(path)
     folder, name = str(path.parent), path.name
     complaint = f"{path} cannot be read by transformers"
+    doing = f"dequantising {sum(sizes.values()) / 1e6:.0f} million weights, once, into {target.parent}"
     advice = "pass a GGUF file of a decoder that transformers converts, or a directory that save_pretrained wrote"
-    with quiet(), as_usage_error(complaint, advice), no_larger_than(sum(sizes.values()), len(sizes), str(path)):
+    with (
+        quiet(),
+        activity(doing),
+        as_usage_error(complaint, advice),
+        no_larger_than(sum(sizes.values()), len(sizes), str(path)),
+    ):
         model, loading = AutoModelForCausalLM.from_pretrained(
             folder, gguf_file=name, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
         )

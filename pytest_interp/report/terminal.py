@@ -7,7 +7,7 @@ support; not applicable, not checked and errors are counted apart.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,16 +64,23 @@ class Row:
     statement: str = ""
 
 
-def summarise(reports: Iterable[Any], *, verbose: bool) -> list[Line]:
-    """The lines of the table: a line for each checkpoint, each claim's numbers where verbose."""
+def summarise(reports: Iterable[Any], *, verbose: bool, unchecked: Iterable[Sequence[str]] = ()) -> list[Line]:
+    """The lines of the table: a line for each checkpoint, each claim's numbers where verbose.
+
+    Args:
+        reports: of the tests that ran.
+        verbose: whether each claim's numbers are shown.
+        unchecked: checkpoint and reason of each claim that was deselected, since it cannot be checked here.
+    """
     rows = [row for report in reports for row in outcome_of(report)]
+    rows += [Row(checkpoint, "", "not checked", (), None, reason) for checkpoint, reason in unchecked]
     lines: list[Line] = []
     rows.sort(key=lambda row: row.outcome == "not checked")
     for checkpoint in dict.fromkeys(row.checkpoint for row in rows):
         mine = [row for row in rows if row.checkpoint == checkpoint]
-        unchecked = [row for row in mine if row.outcome == "not checked"]
-        if unchecked:
-            lines += map(Line, headed(checkpoint, f"{len(unchecked)} not checked: {unchecked[0].reason}"))
+        idle = [row for row in mine if row.outcome == "not checked"]
+        if idle:
+            lines += map(Line, headed(checkpoint, f"{len(idle)} not checked: {idle[0].reason}"))
             continue
         counts = Counter(row.outcome for row in mine)
         parts = [f"{counts[outcome]} {outcome}" for outcome in _ORDER if counts[outcome]]

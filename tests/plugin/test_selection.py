@@ -174,7 +174,7 @@ def test_weights_that_are_not_here_are_not_checked_and_said(claims_project, monk
     (claims_project.path / "circuits" / "gpt2.toml").write_text(text.replace('"planted-ioi"', '"gpt2"'))
     claims_project.makepyfile(test_it=CLAIM)
     result = claims_project.runpytest()
-    result.assert_outcomes(passed=5, skipped=5)
+    result.assert_outcomes(passed=5, deselected=5)
     result.stdout.fnmatch_lines(
         [
             "gpt2: 5 not checked: its weights are not in the Hugging Face cache; `pytest",
@@ -184,7 +184,7 @@ def test_weights_that_are_not_here_are_not_checked_and_said(claims_project, monk
     assert "gpt2: 5 supported" not in result.stdout.str()
 
 
-def test_what_is_not_selected_is_collected_and_skipped(claims_project):
+def test_what_is_not_selected_is_collected_and_said_where_asked(claims_project):
     text = (claims_project.path / "circuits" / "planted-ioi.toml").read_text()
     (claims_project.path / "circuits" / "gpt2.toml").write_text(text.replace('"planted-ioi"', '"gpt2"'))
     claims_project.makepyfile(test_it=CLAIM)
@@ -212,7 +212,7 @@ def test_a_checkpoint_brought_in_by_the_project(claims_project):
     )
     claims_project.makepyfile(test_it=CLAIM)
     result = claims_project.runpytest("-v", "--interp-model", "my-bridge")
-    result.assert_outcomes(passed=5, skipped=5)
+    result.assert_outcomes(passed=5, deselected=5)
     result.stdout.fnmatch_lines(["*test_copies?my-bridge-3.0? PASSED*", "my-bridge: 5 supported*"])
 
 
