@@ -2,7 +2,6 @@
 
 from contextlib import contextmanager
 
-import pytest
 import torch
 import torch.nn.functional as functional
 
@@ -10,6 +9,10 @@ from conftest import experiment_on
 from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head
 from pytest_interp.measure import attention, copy_score, head_attributions, head_patch_effect, logit_diff
+
+
+class Unsuitable(Exception):
+    """A change that a model does not allow."""
 
 
 @contextmanager
@@ -92,7 +95,7 @@ def exchanged_heads(bridge):
     attn = bridge.blocks[len(bridge.blocks) - 1].attn
     views = [getattr(attn, f"W_{name}").data for name in "QKVO"]
     if len({len(view) for view in views}) > 1:
-        pytest.skip("heads that share keys and values do not trade places alone")
+        raise Unsuitable("heads that share keys and values do not trade places alone")
     biases = [getattr(attn, name).bias for name in "qkv"]
     rows = [*views, *(bias.data.view(len(views[0]), -1) for bias in biases if bias is not None)]
     saved = [row.clone() for row in rows]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from model_changes import (
     CHANGES,
+    Unsuitable,
     data_in_place,
     embedding_of_one_name,
     exchanged_heads,
@@ -72,8 +73,11 @@ def test_a_change_that_is_undone_leaves_no_number_behind(model, expected, tmp_pa
         pytest.skip("numbers of a model that the user built are never on disk")
     model.memo.clear()
     model.cache = Cache.at(tmp_path / "cache") if cached else None
-    with change(model._bridge):
-        changed = numbers(model)
+    try:
+        with change(model._bridge):
+            changed = numbers(model)
+    except Unsuitable as reason:
+        pytest.skip(str(reason))
     assert numbers(model) == expected
     # And the other way round: what is in memory by now is not taken for the changed model's.
     with change(model._bridge):
@@ -100,7 +104,10 @@ SAID = {
 def test_what_is_left_behind_is_named_and_restored(model, expected, change):
     model.cache = None
     made = change(model._bridge)  # never undone
-    made.__enter__()
+    try:
+        made.__enter__()
+    except Unsuitable as reason:
+        pytest.skip(str(reason))
     assert SAID[change] in model.disturbed()
     anew = change not in (global_hook, replaced_softmax)
     assert model.restore() == ("the model was loaded anew" if anew else "all was put back")
