@@ -201,7 +201,7 @@ def kills(count: int, seed: int) -> Counter[str]:
             at = places[number // 2] if number // 2 < len(places) and number < 0.7 * count else None
             process = run(folder, RUN, dies_at=at)
             if at is None:
-                process.join(random.uniform(0.2, 1.0) * seconds)
+                process.join(random.uniform(0.1, 0.7) * seconds)
                 process.kill()
             process.join()
             counts["killed" if process.exitcode == -signal.SIGKILL else "ended before"] += 1
@@ -514,7 +514,7 @@ class Part:
 
 
 PARTS = {
-    "kills": Part(kills, 160, 6),
+    "kills": Part(kills, 190, 6),
     "interrupts": Part(interrupts, 20, 2),
     "updates": Part(updates, 20, 2),
     "files": Part(files, 400, 80),

@@ -103,8 +103,8 @@ def settings_now() -> tuple[tuple[str, Any], ...]:
 
 
 def global_hooks() -> int:
-    """How many hooks torch calls on every module."""
-    return sum(len(_global_hooks(name)) for name in _GLOBAL_HOOKS[:4])
+    """A hash of the hooks that torch calls on every module."""
+    return hash(tuple(id(hook) for name in _GLOBAL_HOOKS[:4] for hook in _global_hooks(name).values()))
 
 
 def _global_hooks(name: str) -> dict[int, Any]:

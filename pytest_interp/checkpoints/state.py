@@ -51,7 +51,7 @@ class State(NamedTuple):
 
     Attributes:
         hooks: how many hooks its modules carry, those of transformers itself left out.
-        global_hooks: how many hooks torch calls on every module.
+        global_hooks: a hash of the hooks that torch calls on every module.
         modules: a hash of which modules and parameters it is made of, and of the functions put in their place.
         weights: a sum over the bits of its parameters.
         buffers: a sum over the bits of its buffers.

@@ -19,7 +19,9 @@ import pytest
 
 from pytest_interp import progress
 from pytest_interp.deselection import plan_of
+from pytest_interp.report._names import WIDTH, short
 from pytest_interp.report.pace import forecast
+from pytest_interp.text import line
 
 QUIET = 8.0
 """Seconds of silence before a line; with the second between two looks, and a moment to write it, ten at most."""
@@ -139,11 +141,12 @@ class Live:
             self._interrupted, self._wrote = True, monotonic()
 
     def _text(self) -> str:
+        """One line of at most 79 columns: what goes on within a claim, or which claims run."""
         claims = plan_of(self.config).claims
         done = sum(name in self._finished for name in claims)
-        names = [name.rpartition("::")[2] for name in self._running]
-        now = " for ".join(part for part in (progress.current_activity(), ", ".join(names[:2])) if part)
-        return f"interp: {done} of {len(claims)} claims, {elapsed(monotonic() - self._began)}, now {now}"
+        names = [short(name.rpartition("::")[2], claims.get(name, "")) for name in self._running]
+        now = progress.current_activity() or ", ".join(names[:2])
+        return line(f"interp: {done} of {len(claims)} claims, {elapsed(monotonic() - self._began)}, now {now}", WIDTH)
 
     def _draw(self) -> None:
         text = self._text()[: shutil.get_terminal_size().columns - 1]
@@ -168,15 +171,15 @@ class Live:
 
     def _beginning(self) -> str:
         """What stands at the beginning of pytest's line, blanks for the letters after it: pytest counts columns."""
-        line = self._reporter.currentfspath
-        if isinstance(line, Path):
-            line = f"{os.path.relpath(line, self._reporter.startpath)} "
-        elif not isinstance(line, str):
-            if line is not None and self._reporter.verbosity > 0:
+        begun = self._reporter.currentfspath
+        if isinstance(begun, Path):
+            begun = f"{os.path.relpath(begun, self._reporter.startpath)} "
+        elif not isinstance(begun, str):
+            if begun is not None and self._reporter.verbosity > 0:
                 self._reporter.currentfspath = None  # pytest-xdist's lines are whole
                 return ""
-            line = ""
-        return str(line.ljust(self._reporter._tw.width_of_current_line))
+            begun = ""
+        return str(begun.ljust(self._reporter._tw.width_of_current_line))
 
     def _write(self, text: str) -> None:
         if self._screen is not None:

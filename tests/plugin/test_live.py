@@ -61,9 +61,9 @@ def run(project, *arguments, **more):
 def test_a_log_gets_a_line_wherever_pytest_is_silent(project):
     lines = run(project)
     said_now = [match for match in map(SAYING.fullmatch, lines) if match]
-    assert ("0", "loading planted-ioi for test_quick[planted-ioi]") in [match.groups() for match in said_now]
-    assert ("1", "test_slow[planted-ioi]") in [match.groups() for match in said_now]
-    assert ("2", "test_slow_too[planted-ioi]") in [match.groups() for match in said_now]
+    assert ("0", "loading planted-ioi") in [match.groups() for match in said_now]
+    assert ("1", "test_slow") in [match.groups() for match in said_now]
+    assert ("2", "test_slow_too") in [match.groups() for match in said_now]
     # Each letter stands once, in the column where it would have stood.
     columns = [line for line in lines if line.startswith("test_it.py ")]
     assert [line.rstrip().removesuffix("[100%]").rstrip() for line in columns if line.strip() != "test_it.py"] == [
@@ -127,8 +127,8 @@ def test_a_reader_who_leaves_is_no_obstacle(project):
 def test_a_person_sees_a_line_that_is_gone_before_pytest_goes_on(project):
     seen = on_a_terminal(project, TERM="xterm")
     drawn = DRAWN.findall(seen)
-    assert any("now test_slow[planted-ioi]" in line for line in drawn)
-    assert any("now loading planted-ioi for test_quick[planted-ioi]" in line for line in drawn)
+    assert any("now test_slow" in line for line in drawn)
+    assert any("now loading planted-ioi" in line for line in drawn)
     assert all(len(line) < 80 for line in drawn)
     # Whatever follows a drawn line is the same line again, or what takes it away.
     for rest in DRAWN.split(seen)[2::2]:
@@ -156,19 +156,19 @@ def test_a_debugger_has_the_terminal_to_itself(project):
 
 
 def test_loading_is_said_after_a_moment_and_what_takes_long_by_its_name(monkeypatch, tmp_path):
-    from pytest_interp.checkpoints import sources
+    from pytest_interp.checkpoints import gguf_file
     from pytest_interp.progress import activity, current_activity
 
     said_meanwhile = []
 
     def stop(*_, **__):
         said_meanwhile.append(current_activity())
-        raise KeyError("enough")
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(sources, "_check_whole", lambda _: 134_515_008)
+    monkeypatch.setattr(gguf_file, "_tensors_of", lambda _: {"weights": 134_515_008})
     monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", stop)
-    with activity("loading x"), pytest.raises(KeyError):
-        sources._dequantise(tmp_path / "x.gguf", tmp_path / "kept" / "work")
+    with activity("loading x"), pytest.raises(KeyboardInterrupt):
+        gguf_file._dequantise(tmp_path / "x.gguf", tmp_path / "kept" / "work")
     assert said_meanwhile == [f"dequantising 135 million weights, once, into {tmp_path / 'kept'}"]
     assert current_activity() == ""
 
@@ -181,9 +181,9 @@ def test_how_long_a_run_takes_is_what_it_took_the_last_time(claims_project):
     again = claims_project.runpytest(*arguments, "--collect-only")
     again.stdout.no_fnmatch_line("*claims, about*")
     more = claims_project.runpytest("--interp-prompts", "24")
-    more.stdout.fnmatch_lines(["interp: 3 claims, about [45] seconds (2 as last time, the rest a guess)"])
+    more.stdout.fnmatch_lines(["interp: 3 claims, about * second* (2 as last time, the rest a guess)"])
     whole = claims_project.runpytest("--interp-prompts", "24")
-    whole.stdout.fnmatch_lines(["interp: 3 claims, about [45] seconds (as last time here)"])
+    whole.stdout.fnmatch_lines(["interp: 3 claims, about * second* (as last time here)"])
     claims_project.runpytest("--interp-prompts", "24", "--interp-falsify").stdout.fnmatch_lines(["*(a guess: *"])
     no_cache = claims_project.runpytest("--interp-prompts", "24", "-p", "no:cacheprovider", "-k", "quick")
     no_cache.stdout.fnmatch_lines(["interp: 1 claim, about * (a guess: *"])
