@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_interp.deselection import target_name
+from pytest_interp.left_behind import assign, check_untouched, checkpoints_of, restore, undone_later
 
 if TYPE_CHECKING:
     from pytest_interp.comparison import Comparison
@@ -32,7 +33,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     item.stash[_outcome] = outcome
     item.user_properties.append((PROPERTY, outcome))
     try:
-        _check_untouched(item)
+        check_untouched(item)
         return (yield)
     except NotApplicable as error:
         pytest.skip(f"{NOT_APPLICABLE}{error}")
@@ -53,8 +54,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 
     outcome = pyfuncitem.stash[_outcome]
     checkpoint: Any = pyfuncitem.funcargs.get("checkpoint")
-    watched = None if _undone_later(pyfuncitem) else checkpoint
-    before = checkpoint.state() if checkpoint is not None and _own_fixtures(pyfuncitem) else None
+    assign(pyfuncitem, checkpoint)
+    watched = [] if undone_later(pyfuncitem) else checkpoints_of(pyfuncitem)
     try:
         comparison = _comparison(pyfuncitem)
     except UsageError as error:
@@ -66,7 +67,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     except BaseException as error:
         if comparison:
             comparison.keep()
-        if left := _restore(watched, before):
+        if left := restore(*watched):
             error.add_note(left)
         _refuse_excuse(pyfuncitem, error, records)
         if isinstance(error, NotApplicable):
@@ -76,7 +77,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         drawn = getattr(pyfuncitem.obj, "is_hypothesis_test", False)
         outcome["records"] = recording.worst_of(records) if drawn else records
         _describe(pyfuncitem, outcome["records"])
-    complaint = _restore(watched, before) or _unfounded(outcome["records"])
+    complaint = restore(*watched) or _unfounded(outcome["records"])
     # A claim that is expected to fail has no snapshot: that it passes is the news.
     expected = checkpoint is None or pyfuncitem.get_closest_marker("xfail") is not None
     if comparison and (complaint or expected):
@@ -89,13 +90,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
             complaint = str(error)
             outcome["snapshot"] = "missing" if comparison.stored is None else "differs"
     if not complaint and not expected:
-        complaint = _try_again(pyfuncitem, checkpoint, outcome, before)
+        complaint = _try_again(pyfuncitem, checkpoint, outcome, watched)
     if complaint:
         raise _failure(pyfuncitem, complaint, records)
     return result
 
 
-def _try_again(item: pytest.Function, checkpoint: Any, outcome: dict[str, Any], before: Any) -> str:
+def _try_again(item: pytest.Function, checkpoint: Any, outcome: dict[str, Any], watched: list[Any]) -> str:
     """Runs a supported claim again where that was asked for, on its mutants or for its noise; why it fails there."""
     from pytest_interp.fixtures import options_of
 
@@ -119,19 +120,28 @@ def _try_again(item: pytest.Function, checkpoint: Any, outcome: dict[str, Any], 
         outcome["died"] = falsify.died(mutants)
         outcome["survived"] = falsify.verdict_of(mutants, names_heads=bool(falsify.heads_of(records)))
     survived = outcome.get("survived", "")
-    return _restore(checkpoint, before) or (f"{item.name}: {survived}" if survived else "")
+    return restore(*watched) or (f"{item.name}: {survived}" if survived else "")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
     """Guards the model against what a claim's own fixtures leave behind."""
-    result = yield
-    guarded = (
-        _outcome in item.stash and isinstance(item, pytest.Function) and (_own_fixtures(item) or _undone_later(item))
-    )
-    if guarded and (left := _restore((getattr(item, "funcargs", None) or {}).get("checkpoint"))):
+    try:
+        result = yield
+    except BaseException as error:
+        if left := _left_after(item):
+            error.add_note(f"after its fixtures, {left}")
+        raise
+    if left := _left_after(item):
         pytest.fail(f"after its fixtures, {left}", pytrace=False)
     return result
+
+
+def _left_after(item: pytest.Item) -> str:
+    """What a claim left behind, where its fixtures may have undone it only now."""
+    if _outcome not in item.stash or not isinstance(item, pytest.Function) or not undone_later(item):
+        return ""
+    return restore(*checkpoints_of(item))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -182,35 +192,6 @@ def _comparison(item: pytest.Function) -> Comparison | None:
     return Comparison(item)
 
 
-def _own_fixtures(item: pytest.Function) -> bool:
-    """Whether a claim uses fixtures of the function's scope that may change the model around its body."""
-    ours = ("_pytest.", "pytest_interp.", "syrupy")
-    return any(
-        definition.scope == "function" and not definition.func.__module__.startswith(ours)
-        for definitions in item._fixtureinfo.name2fixturedefs.values()
-        for definition in definitions
-    )
-
-
-def _undone_later(item: pytest.Function) -> bool:
-    """Whether what a claim changes is put back only after its body, by pytest's own ``monkeypatch``."""
-    return "monkeypatch" in item.fixturenames
-
-
-def _check_untouched(item: pytest.Item) -> None:
-    """Refuses to run a claim whose fixtures may change the model, where something else has changed it before them.
-
-    Other claims are compared with the model as it was loaded, those with the model as their fixtures found it.
-    """
-    if not isinstance(item, pytest.Function) or not _own_fixtures(item):
-        return
-    from pytest_interp.errors import UsageError
-    from pytest_interp.fixtures import loaded_checkpoint
-
-    if left := _restore(loaded_checkpoint(item.config, target_name(item)), by="something before it"):
-        raise UsageError(f"{item.name} was not run: {left}. Run it again, and let tests undo what they change")
-
-
 def _unfounded(records: list[dict[str, Any]]) -> str:
     """Why a claim that passed is no support after all: it asserted nothing, or a failing verdict was swallowed."""
     if not records:
@@ -251,15 +232,6 @@ def _failure(item: pytest.Function, complaint: str, records: list[dict[str, Any]
     if _failing(records) and item.get_closest_marker("xfail") is not None:
         return ClaimFailed(complaint)
     return pytest.fail.Exception(complaint, pytrace=False)
-
-
-def _restore(checkpoint: Any, since: Any = None, *, by: str = "the claim") -> str:
-    """Makes the model what it was where a claim changed it, and says so; empty where it did not."""
-    left = [] if checkpoint is None else checkpoint.disturbed(since)
-    if not left:
-        return ""
-    done = checkpoint.restore()
-    return f"{by} left {' and '.join(left)} on {checkpoint.name}; {done}"
 
 
 def _describe(item: pytest.Function, records: list[dict[str, Any]]) -> None:

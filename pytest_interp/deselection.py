@@ -80,7 +80,7 @@ def _planned(items: Iterable[pytest.Item], gone: Sequence[pytest.Item]) -> Plan:
         if target_name(item) and item.get_closest_marker("skip") is None
     }
     reasons = [(target_name(item) or "no checkpoint", obstacle(item)) for item in gone]
-    unchecked = [[name, why.split(": ", 2)[2]] for name, why in reasons if why.startswith(NOT_CHECKED)]
+    unchecked = [[name, why.split(": ", 2)[-1]] for name, why in reasons if why.startswith(NOT_CHECKED)]
     counts = Counter("not checked" if why.startswith(NOT_CHECKED) else why for _, why in reasons)
     return Plan(claims, unchecked, dict(counts))
 

@@ -94,10 +94,15 @@ def _load(config: pytest.Config, target: Target) -> Checkpoint:
     if isinstance(loaded[name], Unavailable):
         pytest.skip(f"{NOT_CHECKED}{name}: {loaded[name]}")
     checkpoint: Checkpoint = loaded[name]
-    checkpoint.claimed(target.circuit, bos=_bos(options_of(config), target))
+    claim_on(config, checkpoint, target)
     for head in sorted(target.circuit.listed) if target.circuit else ():
         checkpoint.check_head(head)
     return checkpoint
+
+
+def claim_on(config: pytest.Config, checkpoint: Checkpoint, target: Target) -> None:
+    """Sets which circuit is asserted on a checkpoint, and its BOS choice."""
+    checkpoint.claimed(target.circuit, bos=_bos(options_of(config), target))
 
 
 def loaded_checkpoint(config: pytest.Config, name: str) -> Checkpoint | None:

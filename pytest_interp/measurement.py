@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import floor, fsum, isfinite, log10
+from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from pytest_interp.arguments import check_fields
@@ -127,6 +128,7 @@ class Measurement:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        object.__setattr__(self, "about", MappingProxyType(dict(self.about)))
         check_population(self.population)
         n = len(self.values)
         if n == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from pytest_interp.arguments import check_fields
@@ -36,6 +37,8 @@ class Table(Mapping[C, Measurement], Generic[C]):
 
     def __post_init__(self) -> None:
         check_fields(self)
+        for name in ("cells", "undefined"):  # a fixture may share the table with other claims
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         if not self.cells:
             if self.undefined:
                 raise NotApplicable(f"no cell is defined: {next(iter(self.undefined.values()))}")

@@ -177,6 +177,9 @@ def test_nothing_goes_on_when_it_is_interrupted(run, tmp_path):
     going = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, start_new_session=True)
     assert b"setting up" in going.stdout.readline()
     assert b"step 1 of 4" in going.stdout.readline()
+    until = time.monotonic() + 10
+    while not alive() and time.monotonic() < until:  # the step's own process starts after its line
+        time.sleep(0.1)
     assert alive()
     os.killpg(going.pid, signal.SIGINT)
     assert going.wait(timeout=10) != 0

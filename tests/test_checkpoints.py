@@ -117,6 +117,7 @@ def test_preflight_passes_on_small_models(model, tokenizer):
 
 
 def test_preflight_refuses_logits_that_differ_from_the_raw_model(gpt2_like, monkeypatch):
+    monkeypatch.setattr(gpt2_like, "_sealed", False)
     monkeypatch.setattr(gpt2_like, "parity", 0.5)
     with pytest.raises(UsageError, match="logits differ by up to 0.5 "):
         preflight(gpt2_like)
@@ -131,6 +132,7 @@ def test_preflight_refuses_hooks_that_the_model_ignores(gpt2_like, monkeypatch):
     def deaf(tokens, *, edits=None, keep=()):
         return run(tokens, keep=keep)
 
+    monkeypatch.setattr(gpt2_like, "_sealed", False)
     monkeypatch.setattr(gpt2_like, "run", deaf)
     with pytest.raises(UsageError, match="zeroing .* changes nothing"):
         preflight(gpt2_like)
@@ -287,13 +289,10 @@ def fresh(tmp_path):
 
 def test_what_a_claim_left_behind_is_seen(fresh):
     assert fresh.disturbed() == []
-    before = fresh.state()
     fresh._bridge.add_hook("blocks.0.attn.hook_z", lambda value, hook: value)
     fresh._bridge.blocks[3].attn.o.weight.data[0, 0] += 1e-6
     fresh._bridge.train()
     assert fresh.disturbed() == ["1 hook attached", "changed weights", "the model in train mode"]
-    assert fresh.disturbed(before) == fresh.disturbed()
-    assert fresh.disturbed(fresh.state()) == []
     fresh.load()
     assert fresh.disturbed() == []
 

@@ -24,7 +24,7 @@ LEVELS = [
     {"mutants", "deselection"},
     {"falsify", "noise", "calibration"},
     {"report", "comparison", "fixtures"},
-    {"task_fixtures"},
+    {"left_behind", "task_fixtures"},
     {"around", "suites", "refusals", "rootdir"},
     {"checking"},
     {"plugin"},

@@ -24,12 +24,13 @@ from model_changes import (
 )
 
 from conftest import experiment_on, random_gpt2, random_llama
-from pytest_interp import Checkpoint, CheckpointSpec
+from pytest_interp import Checkpoint, CheckpointSpec, Experiment
 from pytest_interp.cache import Cache
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.damage import Damage, damaged
+from pytest_interp.checkpoints.state import hash_of_bits
 from pytest_interp.heads import Head
-from pytest_interp.measure import logit_diff
+from pytest_interp.measure import head_attributions, logit_diff
 
 
 def build(kind, tokenizer, tmp_path):
@@ -120,7 +121,7 @@ SETTINGS = {
     "the default device at meta (it was cpu)": lambda: torch.set_default_device("meta"),
     "float32 matmul precision at medium (it was highest)": lambda: torch.set_float32_matmul_precision("medium"),
     "gradients at False (it was True)": lambda: torch.set_grad_enabled(False),
-    "deterministic algorithms at True (it was False)": lambda: torch.use_deterministic_algorithms(True),
+    "deterministic algorithms at 2 (it was 0)": lambda: torch.use_deterministic_algorithms(True),
     "autocast on the CPU at True (it was False)": lambda: torch.set_autocast_enabled("cpu", True),
 }
 
@@ -284,3 +285,143 @@ def test_damage_has_a_memory_of_its_own_that_a_change_within_it_does_not_reach(p
         assert logit_diff(experiment).values != before
         weight.data.copy_(saved)
         assert logit_diff(experiment).values == before
+
+
+# ---- what a review found
+
+
+def negated_rows(matrix):
+    matrix[[0, 3, 5, 6]] *= -1
+
+
+def negated_columns(matrix):
+    matrix[:, ::2] *= -1
+
+
+def negated(matrix):
+    matrix *= -1
+
+
+def exchanged_rows(matrix):
+    matrix[[1, 4]] = matrix[[4, 1]].clone()
+
+
+def exchanged_far_apart(matrix):
+    matrix[[1, len(matrix) - 1]] = matrix[[len(matrix) - 1, 1]].clone()
+
+
+def exchanged_entries(matrix):
+    matrix[2, 3], matrix[3, 2] = matrix[3, 2].clone(), matrix[2, 3].clone()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("shape", [(5000, 8), (8, 8), (8, 7)])
+@pytest.mark.parametrize(
+    "change",
+    [negated_rows, negated_columns, negated, exchanged_rows, exchanged_far_apart, exchanged_entries],
+)
+def test_the_hash_of_weights_sees_each_change(dtype, shape, change):
+    generator = torch.Generator().manual_seed(0)
+    one_hot = torch.eye(shape[1]).repeat(shape[0] // shape[1] + 1, 1)[: shape[0]]
+    for matrix in (torch.randn(shape, generator=generator).to(dtype), one_hot.to(dtype)):
+        before, copy = hash_of_bits([matrix]), matrix.clone()
+        change(copy)
+        if not torch.equal(copy, matrix) or change in (negated, negated_columns, negated_rows):
+            assert hash_of_bits([copy]) != before
+        assert hash_of_bits([matrix.clone()]) == before
+
+
+def test_what_a_pass_left_is_handed_out_as_a_copy(planted):
+    experiment = experiment_on(planted, n=8)
+    before = numbers(planted)
+    for prepared in experiment.prepared():
+        for residual in prepared.residual:
+            residual.zero_()
+    assert numbers(planted) == before
+
+
+def test_answers_that_read_alike_are_other_tokens(smollm2):
+    from pytest_interp.tasks import from_ids
+
+    def data(answer):
+        return from_ids(
+            smollm2.tokenizer,
+            clean=[[500, 600, 700]],
+            answers=[answer],
+            distractors=[800],
+            texts=["a text"],
+            bos=False,
+            population="fixed",
+        )
+
+    alike = [token for token in range(2000) if smollm2.tokenizer.decode([token]) == "\ufffd"][:2]
+    assert len(alike) == 2
+    first, second = (logit_diff(Experiment(smollm2, data(token))).value for token in alike)
+    smollm2.memo.clear()
+    assert logit_diff(Experiment(smollm2, data(alike[1]))).value == second != first
+
+
+@pytest.mark.parametrize("name", ["dtype", "device", "shape", "name", "sites", "tokenizer", "fingerprint", "spec"])
+def test_attributes_of_a_checkpoint_cannot_be_set(planted, name):
+    with pytest.raises(AttributeError, match=f"{name} of a checkpoint cannot be set"):
+        setattr(planted, name, None)
+
+
+def test_tables_and_what_was_measured_cannot_be_changed(planted):
+    table = head_attributions(experiment_on(planted, n=8))
+    with pytest.raises(TypeError):
+        table.cells[Head(0, 0)] = table.cells[Head(3, 0)]
+    with pytest.raises(TypeError):
+        table["3.0"].about["heads"] = []
+
+
+def test_functions_of_base_classes_and_of_helpers_are_looked_at(llama, monkeypatch):
+    attention_class = type(llama._bridge.blocks[0].attn)
+    base = next(kind for kind in attention_class.__mro__[1:] if "W_V" in vars(kind))
+    with monkeypatch.context() as patch:
+        patch.setattr(base, "W_V", property(lambda self: -self.v.weight))
+        assert any(said.endswith(f"{base.__name__}.W_V replaced") for said in llama.disturbed())
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.linalg, "eigvals", lambda _: None)
+        assert llama.disturbed() == ["torch.linalg.eigvals replaced"]
+    assert llama.disturbed() == []
+
+
+def test_what_torch_compile_puts_in_place_is_nobodys_fault(llama, monkeypatch):
+    def init(self):
+        """As torch._dynamo has it."""
+
+    init.__module__ = "torch._dynamo.made_up"
+    monkeypatch.setattr(torch.nn.Module, "__setstate__", init)
+    assert llama.disturbed() == []
+
+
+def test_a_normaliser_is_part_of_the_tokenizer(tokenizer, tmp_path):
+    from tokenizers import normalizers
+
+    checkpoint = build("directory", tokenizer, tmp_path)
+    checkpoint.tokenizer.backend_tokenizer.normalizer = normalizers.Replace("Mary", "John")
+    assert checkpoint.disturbed() == ["a changed tokenizer"]
+
+
+def test_a_model_that_is_loaded_anew_within_damage_is_known_afterwards(tokenizer, tmp_path):
+    checkpoint = build("directory", tokenizer, tmp_path)
+    with checkpoint.weights(0, "o") as weight:
+        weight.zero_()
+        checkpoint.load()
+    with checkpoint.measuring() as look:
+        assert not look.foreign
+        assert look.memo is checkpoint.memo
+    assert checkpoint.disturbed() == []
+
+
+def test_threads_measure_one_after_the_other(planted):
+    from concurrent.futures import ThreadPoolExecutor
+
+    def measure(seed):
+        return logit_diff(experiment_on(planted, n=8 + 4 * (seed % 3))).value
+
+    expected = [measure(seed) for seed in range(6)]
+    planted.memo.clear()
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(measure, range(6))) == expected

@@ -34,7 +34,8 @@ class Blocks:
         self._ways: dict[int, Way] = {}
         self._ends: dict[int, bool] = {}
         slow = {"NewGELUActivation"}  # the formula of torch's kernel in nine steps, each through memory
-        self._gelus = [one for one in bridge.original_model.modules() if type(one).__name__ in slow]
+        modules = (module for module in bridge.original_model.modules() if type(module).__name__ in slow)
+        self._gelus = [module for module in modules if "forward" not in vars(module)]
 
     @property
     def hooks(self) -> list[str]:

@@ -168,7 +168,7 @@ class Checkpoint(Guarded, Weights, Sites):
             if name not in self.sites:
                 raise NotApplicable(f"{self.name} has no activation {name}")
         hooks = [*hooks_of(edits, keep, kept), ("unembed.hook_in", only_read)]
-        with torch.inference_mode(), hooked(self._points, hooks):
+        with self._lock, torch.inference_mode(), hooked(self._points, hooks):
             logits = bridge(tokens.to(self.device), return_type="logits")
         if positions is None:
             logits = logits[:, -1]
@@ -188,7 +188,7 @@ class Checkpoint(Guarded, Weights, Sites):
         Only these and the logits where the model is not as it was loaded: its blocks may do something else.
         """
         with self.measuring() as look:
-            if look.foreign:
+            if look.foreign or self.attached:
                 logits, kept = self.run(tokens, keep=keep)
                 return Prepared((), logits, {}, "whole", kept)
         return self._blocks.prepare(tokens.to(self.device), lambda names: self.run(tokens, keep=names), keep)

@@ -7,16 +7,19 @@ measurement the model is looked at, and a number of another state is neither rea
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from pytest_interp.checkpoints.memory import Memo
-from pytest_interp.checkpoints.process import Functions, Process
+from pytest_interp.checkpoints.process import Functions, Process, settings_now
 from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.checkpoints.state import Outputs, State, changes, fixed_prompts, outputs_of, state_of
+from pytest_interp.errors import UsageError
 
 if TYPE_CHECKING:
     from pytest_interp.cache import Cache
@@ -39,6 +42,22 @@ class Look:
     digest: str
 
 
+_OPEN = ("memo", "cache", "damage", "budget")
+"""Attributes of a loaded checkpoint that may be set: they change no number."""
+
+_guarded: WeakSet[Guarded] = WeakSet()
+
+
+def _unlock_all() -> None:
+    """In a forked child no other thread holds a lock."""
+    for checkpoint in list(_guarded):
+        checkpoint._unlock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_all)
+
+
 class Guarded:
     """A model of which it is known whether it is as it was loaded, and what was measured of it as long as it is.
 
@@ -49,13 +68,27 @@ class Guarded:
     """
 
     spec: CheckpointSpec
+    name: str
     dtype: str
+    _sealed = False
 
     def __init__(self) -> None:
         self.memo, self.damage = Memo(), ""
         self.cache: Cache | None = None
         self._looks = threading.local()
+        self._process: Process | None = None
+        self._unlock()
+        _guarded.add(self)
         self.release()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._sealed and not name.startswith("_") and name not in _OPEN:
+            raise AttributeError(f"{name} of a checkpoint cannot be set: all claims share it")
+        super().__setattr__(name, value)
+
+    def _unlock(self) -> None:
+        # Hooks of one measurement would be taken away by another thread's.
+        self._lock = threading.RLock()
 
     def load(self) -> None:
         """Loads the model from its source."""
@@ -63,11 +96,23 @@ class Guarded:
 
     @property
     def _bridge(self) -> Any:
-        """The model."""
+        """The model.
+
+        Raises:
+            UsageError: there is none, since it could not be loaded anew.
+        """
+        if self._model is None:
+            raise UsageError(f"{self.name} could not be loaded anew after it had been changed; nothing is asked of it")
         return self._model
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a model: not after it could not be loaded anew."""
+        return self._model is not None
 
     def release(self) -> None:
         """Lets go of the model and of all that was measured of it."""
+        self._sealed = False
         self.memo.clear()
         self._points: Mapping[str, Any] = {}
         self._loaded: State | None = None
@@ -80,8 +125,12 @@ class Guarded:
         self._model, self._points = bridge, dict(bridge.hook_dict)
         place = next(bridge.parameters()).device
         self._fixed_prompts = fixed_prompts(bridge.cfg.d_vocab, bridge.cfg.n_ctx).to(place)
-        self._functions, self._process = Functions(bridge), Process()
-        self._loaded = self._reference = self.state()
+        self._functions = Functions(bridge)
+        if self._process is None:
+            # A model may be loaded anew within a context, such as no_grad, that ends.
+            self._process, self._settings = Process(), settings_now()
+        self._loaded = self._reference = self.state()._replace(settings=self._settings)
+        self._sealed = True
 
     @property
     def attached(self) -> list[str]:
@@ -102,11 +151,12 @@ class Guarded:
         if outer is not None:
             yield outer
             return
-        self._looks.current = self._look()
-        try:
-            yield self._looks.current
-        finally:
-            self._looks.current = None
+        with self._lock:
+            self._looks.current = self._look()
+            try:
+                yield self._looks.current
+            finally:
+                self._looks.current = None
 
     def _look(self) -> Look:
         now = self.state()
@@ -131,34 +181,37 @@ class Guarded:
         Args:
             damage: what is done to the weights meanwhile, all of it: then its measurements on disk are used.
         """
-        saved = self.memo, self.cache, self.damage, self._reference
+        saved, model = (self.memo, self.cache, self.damage), self._model
+        reference = self._reference
         outer: Look | None = getattr(self._looks, "current", None)
         self.memo, self.cache, self.damage = Memo(), self.cache if damage else None, damage
         self._reference = self._looks.current = None
         try:
             yield
         finally:
-            self.memo, self.cache, self.damage, self._reference = saved
+            self.memo, self.cache, self.damage = saved
+            # A model that was loaded anew meanwhile is not the one of before.
+            self._reference = reference if self._model is model else self._loaded
             self._looks.current = outer
 
     # ---- what is left behind
 
     def state(self) -> State:
         """The model as it is now; takes a pass over two short prompts, and as long as its weights take to be read."""
-        return state_of(self._model, self._functions, self._outputs, self._loaded)
+        return state_of(self._bridge, self._functions, self._outputs, self._loaded)
 
     def _outputs(self) -> Outputs:
         return outputs_of(self._model, self._points, self._fixed_prompts)
 
-    def disturbed(self, since: State | None = None) -> list[str]:
-        """What was left behind, since loading or since a :meth:`state`, in words."""
-        before = since or self._loaded
-        return changes(before, self.state(), self.dtype) if before else []
+    def disturbed(self) -> list[str]:
+        """What was left behind since loading, in words."""
+        return changes(self._loaded, self.state(), self.dtype) if self._loaded else []
 
     def restore(self) -> str:
         """Makes the model and the process what they were when it was loaded; says how."""
         self._functions.restore()
-        self._process.restore()
+        if self._process is not None:
+            self._process.restore()
         if not self.disturbed():
             return "all was put back"
         self.load()

@@ -35,9 +35,7 @@ def handed_out(method: Callable[P, R]) -> Callable[P, R]:
         checkpoint = getattr(owner, "checkpoint", owner)
         if checkpoint.is_measuring:
             return method(*args, **kwargs)
-        with checkpoint.measuring():
-            result: Any = method(*args, **kwargs)
-        copies: R = _copied(result)
+        copies: R = _copied(method(*args, **kwargs))
         return copies
 
     return handed

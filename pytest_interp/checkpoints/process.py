@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-_NAMESPACES: tuple[Any, ...] = (torch, torch.nn.functional, torch.Tensor, torch.nn.Module)
+_NAMESPACES: tuple[Any, ...] = (torch, torch.linalg, torch.nn.functional, torch.Tensor, torch.nn.Module)
 """Where the functions are that every model computes with; the modules and classes of its own come in addition."""
 
 
@@ -22,7 +22,7 @@ SETTINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
     "the default dtype": (torch.get_default_dtype, torch.set_default_dtype),
     "the default device": (torch.get_default_device, _set_default_device),
     "float32 matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    "deterministic algorithms": (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
+    "deterministic algorithms": (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
     "autocast on the CPU": (
         lambda: torch.is_autocast_enabled("cpu"),
         lambda enabled: torch.set_autocast_enabled("cpu", enabled),
@@ -31,14 +31,15 @@ SETTINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         lambda: torch.is_autocast_enabled("cuda"),
         lambda enabled: torch.set_autocast_enabled("cuda", enabled),
     ),
-    "the number of threads": (torch.get_num_threads, torch.set_num_threads),
     "gradients": (torch.is_grad_enabled, torch._C._set_grad_enabled),
 }
 """Settings of the process that numbers depend on: how each is read, and how it is set."""
 
-SEEN_IN_OUTPUTS = ("gradients", "the number of threads")
-"""Settings that move no number, or only where it shows in the outputs: every pass runs in inference mode."""
+WITHOUT_EFFECT = ("gradients",)
+"""Settings that move no number: every pass runs in inference mode."""
 
+_HELPERS = ("transformers.masking_utils", "transformers.modeling_rope_utils", "transformers.activations")
+"""Modules of transformers whose functions every model of it may call."""
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodDescriptorType, property, classmethod, staticmethod)
 
 _GLOBAL_HOOKS = (
@@ -55,8 +56,11 @@ class Functions:
     """The functions that a model computes with, as they are when it is loaded."""
 
     def __init__(self, bridge: Any) -> None:
-        classes = {type(module): None for module in bridge.modules()}
-        homes = [sys.modules[kind.__module__] for kind in classes if kind.__module__ in sys.modules]
+        kinds = {type(module): None for module in bridge.modules()}
+        classes = {base: None for kind in kinds for base in kind.__mro__ if base is not object}
+        homes = [
+            sys.modules[name] for name in (*(kind.__module__ for kind in classes), *_HELPERS) if name in sys.modules
+        ]
         self._saved = {space: _functions_in(space) for space in dict.fromkeys((*_NAMESPACES, *classes, *homes))}
 
     @property
@@ -75,7 +79,11 @@ class Functions:
     def _changed(self) -> Iterator[tuple[Any, str]]:
         for space, saved in self._saved.items():
             now = vars(space)
-            yield from ((space, name) for name, function in saved.items() if now.get(name) is not function)
+            yield from (
+                (space, name)
+                for name, function in saved.items()
+                if now.get(name) is not function and not _of_compiler(now.get(name))
+            )
             if isinstance(space, type):  # a method may be put before one that is inherited
                 yield from ((space, name) for name in _functions_in(space) if name not in saved)
 
@@ -114,6 +122,11 @@ def _global_hooks(name: str) -> dict[int, Any]:
 
 def _functions_in(space: Any) -> dict[str, Any]:
     return {name: value for name, value in list(vars(space).items()) if isinstance(value, _FUNCTIONS)}
+
+
+def _of_compiler(function: Any) -> bool:
+    """Whether torch.compile put a function in place, which it does on first use."""
+    return str(getattr(function, "__module__", "")).startswith("torch._dynamo")
 
 
 def _name_of(space: Any) -> str:

@@ -10,18 +10,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from pytest_interp.checkpoints.hooks import Hook, hooked, storing
-from pytest_interp.checkpoints.process import SEEN_IN_OUTPUTS, Functions, global_hooks, settings_now
+from pytest_interp.checkpoints.process import WITHOUT_EFFECT, Functions, global_hooks, settings_now
 from pytest_interp.measurement import FLOAT_NOISE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_ROWS, _LENGTH = 2, 12
+_ROWS, _LENGTH = 2, 24
+_BLOCK = 2**17
+"""Numbers that are hashed at a time."""
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -50,11 +53,11 @@ class State(NamedTuple):
     """A model at one moment.
 
     Attributes:
-        hooks: how many hooks its modules carry, those of transformers itself left out.
+        hooks: which hooks its modules carry, those of transformers itself left out.
         global_hooks: a hash of the hooks that torch calls on every module.
         modules: a hash of which modules and parameters it is made of, and of the functions put in their place.
-        weights: a sum over the bits of its parameters.
-        buffers: a sum over the bits of its buffers.
+        weights: a hash of the bits of its parameters.
+        buffers: a hash of the bits of its buffers.
         training: how many of its modules are in train mode.
         functions: names of the functions that are not those that it was loaded with.
         settings: torch's settings that numbers depend on, by name.
@@ -63,7 +66,7 @@ class State(NamedTuple):
         outputs: on fixed prompts; None where more than the weights shows that it is not as it was loaded.
     """
 
-    hooks: int
+    hooks: tuple[int, ...]
     global_hooks: int
     modules: int
     weights: int
@@ -86,7 +89,7 @@ class State(NamedTuple):
 
     @property
     def _comparable(self) -> State:
-        settings = tuple(pair for pair in self.settings if pair[0] not in SEEN_IN_OUTPUTS)
+        settings = tuple(pair for pair in self.settings if pair[0] not in WITHOUT_EFFECT)
         return self._replace(settings=settings)
 
     @property
@@ -108,11 +111,11 @@ def state_of(bridge: Any, functions: Functions, outputs: Callable[[], Outputs], 
     """
     modules = tuple(bridge.modules())
     state = State(
-        hooks=sum(map(_hooks_of, modules)),
+        hooks=tuple(id(hook) for module in modules for hook in _hooks_of(module)),
         global_hooks=global_hooks(),
         modules=hash(tuple(map(_identity, modules))),
-        weights=sum_of_bits(bridge.parameters()),
-        buffers=sum_of_bits(bridge.buffers()),
+        weights=hash_of_bits(bridge.parameters()),
+        buffers=0,
         training=sum(module.training for module in modules),
         functions=functions.replaced,
         settings=settings_now(),
@@ -120,9 +123,9 @@ def state_of(bridge: Any, functions: Functions, outputs: Callable[[], Outputs], 
         configuration=configuration_of(bridge),
         outputs=None,
     )
-    if loaded is None or state.same_apart_from_weights(loaded):
-        return state._replace(outputs=outputs())
-    return state
+    seen = outputs() if loaded is None or state.same_apart_from_weights(loaded._replace(buffers=0)) else None
+    # Some rotary tables grow with a long prompt and shrink with the next short one, as the fixed prompts are.
+    return state._replace(outputs=seen, buffers=hash_of_bits(bridge.buffers()))
 
 
 def outputs_of(bridge: Any, points: Mapping[str, Any], tokens: Tensor) -> Outputs:
@@ -148,8 +151,10 @@ def fixed_prompts(d_vocab: int, n_ctx: int) -> Tensor:
 def changes(before: State, now: State, dtype: str) -> list[str]:
     """What is different, in words."""
     said = []
-    if extra := now.hooks - before.hooks:
+    if extra := len(now.hooks) - len(before.hooks):
         said.append(f"{abs(extra)} hook{'s' if abs(extra) != 1 else ''} {'attached' if extra > 0 else 'taken away'}")
+    elif now.hooks != before.hooks:
+        said.append("other hooks attached")
     if now.global_hooks != before.global_hooks:
         said.append("hooks on every module (torch's global ones)")
     if now.modules != before.modules:
@@ -172,30 +177,54 @@ def changes(before: State, now: State, dtype: str) -> list[str]:
     return said
 
 
-def sum_of_bits(tensors: Iterable[Tensor]) -> int:
-    """An integer sum over the bits of tensors, weighted by row and by column: an exchange of either shows."""
+def hash_of_bits(tensors: Iterable[Tensor]) -> int:
+    """A hash of the bits of tensors, in 64-bit arithmetic on their own device: a change of any entry or place shows."""
     total = 0
     for number, tensor in enumerate(tensors, start=1):
         bits = tensor.detach().contiguous()
         if not bits.numel():
             continue
-        # Eight bytes at a time where a row can be cut so: no conversion is needed, and it is ten times as fast.
+        # Eight bytes at a time where a row can be cut so: no conversion is needed.
         wide = bits.ndim and bits.shape[-1] * bits.element_size() % 8 == 0 and bits.data_ptr() % 8 == 0
         bits = bits.view(torch.int64 if wide else _INTEGERS[bits.element_size()])
-        bits = bits.reshape(len(bits), -1) if bits.ndim else bits.reshape(1, 1)
-        for sums in (bits.sum(0, dtype=torch.int64), bits.sum(1, dtype=torch.int64)):
-            weights = torch.arange(1, len(sums) + 1, device=sums.device)
-            total += number * int((sums * weights).sum())
+        rows = bits.reshape(len(bits), -1) if bits.ndim else bits.reshape(1, 1)
+        total += number * _hash_of_rows(rows)
     return total
+
+
+def _hash_of_rows(rows: Tensor) -> int:
+    """Entries times pseudo-random numbers of their row and column, modulo 2**64."""
+    by_column, step = _odd_numbers(rows.shape[1], rows.device), max(1, _BLOCK // rows.shape[1])
+    sums = []
+    for start in range(0, len(rows), step):  # what fits into a processor's cache at a time
+        part = rows[start : start + step].long()
+        # The highest bit would be lost modulo 2**64 where it changes twice; it is a float's sign.
+        mixed = part >> 29
+        mixed ^= part
+        mixed *= by_column
+        sums.append(mixed.sum(1))
+    joined = torch.cat(sums)
+    return int(((joined ^ (joined >> 31)) * _odd_numbers(len(rows), rows.device)).sum())
+
+
+@cache
+def _odd_numbers(count: int, device: torch.device) -> Tensor:
+    """Pseudo-random odd numbers, the same in each process (splitmix64)."""
+    numbers = torch.arange(1, count + 1, device=device, dtype=torch.int64) * -7046029254386353131
+    for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
+        numbers = (numbers ^ (numbers >> shift)) * factor
+    return numbers ^ (numbers >> 31) | 1
 
 
 def around_texts(tokenizer: Any) -> str:
     """What a tokenizer puts around a text, and how many tokens it knows."""
     if tokenizer is None:
         return ""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    parts = [repr(getattr(backend, name, None)) for name in ("normalizer", "pre_tokenizer", "post_processor")]
     names = ("bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "add_bos_token", "add_prefix_space",
              "padding_side", "truncation_side")  # fmt: skip
-    return f"{len(tokenizer)} {[getattr(tokenizer, name, None) for name in names]}"
+    return f"{len(tokenizer)} {[getattr(tokenizer, name, None) for name in names]} {parts}"
 
 
 def meaning_of(tokenizer: Any) -> str:
@@ -215,16 +244,13 @@ def configuration_of(bridge: Any) -> str:
     return hashlib.sha256(repr(sorted((name, str(settings[name])) for name in names)).encode()).hexdigest()
 
 
-def _hooks_of(module: torch.nn.Module) -> int:
+def _hooks_of(module: torch.nn.Module) -> list[Any]:
     # transformers installs hooks of its own, once and for good, when outputs are first captured.
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return sum(
-        not str(getattr(hook, "__module__", "")).startswith("transformers.")
-        for group in hooks
-        if group
-        for hook in group.values()
-    )
+    groups = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    hooks = [hook for group in groups if group for hook in group.values()]
+    return [hook for hook in hooks if not str(getattr(hook, "__module__", "")).startswith("transformers.")]
 
 
 def _identity(module: torch.nn.Module) -> tuple[int, ...]:
-    return id(module), id(vars(module).get("forward")), *map(id, module._parameters.values())
+    own = vars(module)
+    return id(module), id(own.get("forward")), id(own.get("hook_conversion")), *map(id, module._parameters.values())

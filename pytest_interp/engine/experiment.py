@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_interp.arguments import check_fields
-from pytest_interp.checkpoints.looks import handed_out
+from pytest_interp.checkpoints.looks import handed_out, in_one_state
 from pytest_interp.engine.interventions import positions_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
 from pytest_interp.errors import NotApplicable, UsageError, nearest
@@ -95,11 +95,13 @@ class Experiment:
         return group.positions[name].to(self.checkpoint.device)
 
     @handed_out
+    @in_one_state
     def activation(self, hook: str, run: str = "clean") -> list[Tensor]:
         """One activation of an unedited run, one tensor for each group of the data set."""
         return self.activations([hook], self.data.run(run))[hook]
 
     @handed_out
+    @in_one_state
     def activations(self, hooks: Sequence[str], prompts: PromptSet) -> Mapping[str, list[Tensor]]:
         """Activations of unedited prompts by hook name, each one tensor for each group.
 
@@ -120,6 +122,8 @@ class Experiment:
             found |= self._keep(prompts, missing, made)
         return {hook: found[hook] for hook in hooks}
 
+    @handed_out
+    @in_one_state
     def prepared(self, run: str = "clean") -> list[Prepared]:
         """What an unedited pass over each group leaves for patched ones to start from."""
         prompts = self.data.run(run)
@@ -160,7 +164,7 @@ class Experiment:
     def _keep_ends(self, prompts: PromptSet, logits: list[Tensor]) -> None:
         """Keeps the logits at END where they are not too large, and in any case those of answer and distractor."""
         memo = self.checkpoint.memory
-        memo[prompts.inputs, self.data.clean.digest, "pairs"] = self._pairs(logits)
+        memo[prompts.inputs, self.data.clean.identity, "pairs"] = self._pairs(logits)
         if self._ends_fit(prompts):
             memo[prompts.inputs, "ends"] = logits
 
@@ -184,19 +188,22 @@ class Experiment:
         return found
 
     @handed_out
+    @in_one_state
     def answer_logits(self, run: str = "clean") -> Float[Tensor, "prompt 2"]:
         """Logits of answer and distractor at END in data-set order."""
         prompts = self.data.run(run)
-        found: Tensor | None = self.checkpoint.memory.get((prompts.inputs, self.data.clean.digest, "pairs"))
+        found: Tensor | None = self.checkpoint.memory.get((prompts.inputs, self.data.clean.identity, "pairs"))
         return self._pairs(self._ends(prompts)) if found is None else found
 
     @handed_out
+    @in_one_state
     def logit_diffs(self, run: str = "clean") -> Float[Tensor, " prompt"]:
         """logit(answer) - logit(distractor) at END for each prompt."""
         logits = self.answer_logits(run)
         return logits[:, 0] - logits[:, 1]
 
     @handed_out
+    @in_one_state
     def scores(self, metric: Metric, run: str = "clean") -> Float[Tensor, " prompt"]:
         """A metric of an unedited run for each prompt in data-set order."""
         if metric == LOGIT_DIFF:
@@ -211,6 +218,7 @@ class Experiment:
         return out
 
     @handed_out
+    @in_one_state
     def logits_at(self, index: int, where: Int[Tensor, " row"], run: str = "clean") -> Float[Tensor, "row vocab"]:
         """An unedited run's logits of a group at one position of each row."""
         prompts, memo = self.data.run(run), self.checkpoint.memory

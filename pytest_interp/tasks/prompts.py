@@ -100,6 +100,15 @@ class PromptSet:
             found.update(f"{tuple(group.tokens.shape)}".encode() + group.tokens.numpy().tobytes())
         return found.hexdigest()[:12]
 
+    @cached_property
+    def identity(self) -> str:
+        """The hash of all that is measured: two answers may read alike and be other tokens."""
+        labels = hashlib.sha256(self.digest.encode())
+        for group in self.groups:
+            for tensor in (group.answers, group.distractors, *(group.positions[name] for name in group.positions)):
+                labels.update(tensor.numpy().tobytes())
+        return labels.hexdigest()[:16]
+
     @property
     def position_names(self) -> tuple[str, ...]:
         """The positions that every prompt has."""

@@ -26,8 +26,8 @@ def test_cache(ioi, ioi_cache, checkpoint):
     kept = {key[1] for key in checkpoint.memo if key[0] == ioi.data.clean.inputs and str(key[1]).startswith("blocks")}
     # Of one site, since all layers are small, and what the first pass brought along.
     assert kept == {checkpoint.hook(site, layer) for site in ("z", "pattern") for layer in range(5)}
-    assert ioi_cache("z", layer=3)[0] is z[0]
-    assert ioi_cache("z", layer=3, run="abc")[0] is not z[0]
+    assert ioi_cache("z", layer=3)[0].equal(z[0])
+    assert not ioi_cache("z", layer=3, run="abc")[0].equal(z[0])
     assert_attention(ioi, "3.0", at="END", to="IO", at_least=0.5)
 
 def test_top_heads(ioi, top_heads):

@@ -246,3 +246,132 @@ def test_a_change_that_a_claim_undoes_is_not_the_next_claims(claims_project, cac
     if cached:
         result = claims_project.runpytest("-p", "no:syrupy", *cached, "-k", "test_2")
         result.stdout.fnmatch_lines(["interp: cache *: [1-9]* measurements read from disk, 0 measured and kept"])
+
+
+FIXTURES_THAT_UNDO = """
+from contextlib import ExitStack
+from unittest import mock
+import torch.nn.functional as F
+
+@pytest.fixture
+def stack():
+    with ExitStack() as entered:
+        yield entered
+
+def flat(x, dim=-1, **_):
+    return x * 0
+
+def test_1(ioi, stack):
+    stack.enter_context(mock.patch.object(F, "softmax", flat))
+    assert_logit_diff(ioi, at_most=8)
+
+def test_2(ioi, request):
+    patch = mock.patch.object(F, "softmax", flat)
+    patch.start()
+    request.addfinalizer(patch.stop)
+    assert_logit_diff(ioi, at_most=8)
+
+class TestThree:
+    def setup_method(self):
+        self.patch = mock.patch.object(F, "softmax", flat)
+        self.patch.start()
+
+    def teardown_method(self):
+        self.patch.stop()
+
+    def test_3(self, ioi):
+        assert_logit_diff(ioi, at_most=8)
+
+def test_4(ioi):
+    assert_logit_diff(ioi, near=(8.854, 0.01))
+"""
+
+
+def test_what_fixtures_and_methods_undo_is_not_left_behind(claims_project):
+    claims_project.makepyfile(HEAD + FIXTURES_THAT_UNDO)
+    claims_project.runpytest("-p", "no:syrupy").assert_outcomes(passed=4)
+
+
+RAISING = """
+@pytest.fixture
+def raising(checkpoint):
+    yield
+    checkpoint._bridge.blocks[3].attn.o.weight.data.zero_()
+    raise RuntimeError("in teardown")
+
+def test_1(ioi, raising):
+    assert_logit_diff(ioi, near=(8.854, 0.01))
+
+def test_2(ioi):
+    assert_logit_diff(ioi, near=(8.854, 0.01))
+"""
+
+
+def test_a_teardown_that_raises_is_looked_after_too(claims_project):
+    claims_project.makepyfile(HEAD + RAISING)
+    result = claims_project.runpytest("-p", "no:syrupy")
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*in teardown*", "*after its fixtures, the claim left changed weights*"])
+
+
+SECOND = """
+from pytest_interp import Checkpoint, Experiment
+from pytest_interp.checkpoints import known_specs
+
+@pytest.fixture(scope="session")
+def second():
+    return Checkpoint(known_specs()["planted-ioi"])
+
+def test_1(ioi, second):
+    assert_logit_diff(Experiment(second, ioi.data), near=(8.854, 0.01))
+    second._bridge.blocks[3].attn.o.weight.data.zero_()
+
+def test_2(ioi, second):
+    assert_logit_diff(Experiment(second, ioi.data), near=(8.854, 0.01))
+"""
+
+
+def test_a_checkpoint_of_ones_own_fixture_is_guarded_too(claims_project):
+    claims_project.makepyfile(HEAD + SECOND)
+    claims_project.runpytest("-p", "no:syrupy").assert_outcomes(passed=1, failed=1)
+
+
+SAME_MODEL = """
+from pytest_interp import CheckpointSpec
+from pytest_interp.checkpoints.planted import RULES
+from pytest_interp.checkpoints.planted_build import build_planted
+from pathlib import Path
+import tempfile
+
+MADE = []
+
+def load():
+    if not MADE:
+        MADE.append(build_planted(RULES, Path(tempfile.mkdtemp())))
+    return MADE[0]
+
+def pytest_interp_checkpoints(config):
+    return [CheckpointSpec("mine", loader=load, bos=True)]
+"""
+
+
+def test_a_model_that_cannot_be_loaded_anew_is_said_once_and_asked_nothing(claims_project):
+    ordinary = ["assert_logit_diff(ioi, at_least=1)"]
+    leaving = [*ordinary, "checkpoint._bridge.blocks[3].attn.o.weight.data.zero_()"]
+    claims_project.makeconftest(SAME_MODEL)
+    claims_project.makepyfile(HEAD + claim("1", leaving) + claim("2", ordinary))
+    result = claims_project.runpytest("-p", "no:syrupy", "--interp-model", "mine")
+    result.stdout.fnmatch_lines(
+        ["*the claim left changed weights on mine; it cannot be loaded anew: mine was loaded with other weights*"]
+    )
+    result.stdout.fnmatch_lines(["*mine could not be loaded anew after it had been changed; nothing is asked of it*"])
+    result.assert_outcomes(failed=2)
+
+
+def test_a_claim_sets_no_circuit_for_the_next(claims_project):
+    claims_project.makepyfile(
+        HEAD
+        + claim("1", ["checkpoint.claimed(None, bos=False)", "assert_logit_diff(ioi, at_least=1)"])
+        + claim("2", ["assert checkpoint.bos and checkpoint.circuit", "assert_logit_diff(ioi, at_least=1)"])
+    )
+    claims_project.runpytest("-p", "no:syrupy").assert_outcomes(passed=2)
