@@ -343,18 +343,15 @@ def test_what_a_pass_left_is_handed_out_as_a_copy(planted):
 def test_answers_that_read_alike_are_other_tokens(smollm2):
     from pytest_interp.tasks import from_ids
 
+    tokenizer, ids = smollm2.tokenizer, [500, 600, 700]
+
     def data(answer):
         return from_ids(
-            smollm2.tokenizer,
-            clean=[[500, 600, 700]],
-            answers=[answer],
-            distractors=[800],
-            texts=["a text"],
-            bos=False,
+            tokenizer, clean=[ids], answers=[answer], distractors=[800], texts=[tokenizer.decode(ids)], bos=False,
             population="fixed",
-        )
+        )  # fmt: skip
 
-    alike = [token for token in range(2000) if smollm2.tokenizer.decode([token]) == "\ufffd"][:2]
+    alike = [token for token in range(2000) if tokenizer.decode([token]) == "\ufffd"][:2]
     assert len(alike) == 2
     first, second = (logit_diff(Experiment(smollm2, data(token))).value for token in alike)
     smollm2.memo.clear()
