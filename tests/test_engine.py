@@ -319,7 +319,7 @@ def test_the_parts_of_the_model_are_its_own_again(gpt2_like):
     with pytest.raises(KeyboardInterrupt):
         gpt2_like.resume(prepared, torch.arange(2), [0], 3, edits={"blocks.1.hook_mlp_out": stop}, end=True)
     assert not any("forward" in vars(one) for one in gelus)
-    assert gpt2_like.disturbed(before) == []
+    assert gpt2_like.disturbed() == []
 
 
 def test_a_budget_for_less_than_one_prompt_gets_a_sentence(gpt2_like, monkeypatch):
