@@ -310,7 +310,7 @@ def test_the_parts_of_the_model_are_its_own_again(gpt2_like):
     gelus = [one for one in gpt2_like._bridge.original_model.modules() if type(one).__name__ == "NewGELUActivation"]
     assert gelus
     group = experiment_on(gpt2_like).data.clean.groups[0]
-    prepared, before = gpt2_like.prepare(group.tokens), gpt2_like.state()
+    prepared = gpt2_like.prepare(group.tokens)
 
     def stop(value):
         assert all("forward" in vars(one) for one in gelus)

@@ -265,7 +265,6 @@ def test_which_corruptions_flip_the_answer(planted_ioi):
 
 
 def test_hooks_are_gone_after_an_error(planted_ioi):
-    before = planted_ioi.checkpoint.state()
     with pytest.raises(UsageError):
         ablation_effect(planted_ioi, "3.0", at="S9")
     with pytest.raises(UsageError):
