@@ -495,9 +495,12 @@ def _note(counts: Counter[str], faults: Sequence[str], what: str) -> None:
 
 def warm_up() -> None:
     """Imports and hashes here what every forked run would have to."""
+    import torch
+
     import pytest_interp.assertions  # noqa: F401
     from pytest_interp import provenance
 
+    torch.set_num_threads(1)  # a forked run would wait forever for the threads of this process
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     provenance.changed()
     provenance.own_code()

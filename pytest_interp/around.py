@@ -67,6 +67,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     except BaseException as error:
         if comparison:
             comparison.keep()
+            pyfuncitem.stash[_compared] = True
         if left := restore(*watched):
             error.add_note(left)
         _refuse_excuse(pyfuncitem, error, records)
@@ -89,6 +90,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         except ClaimFailed as error:
             complaint = str(error)
             outcome["snapshot"] = "missing" if comparison.stored is None else "differs"
+    pyfuncitem.stash[_compared] = True
     if not complaint and not expected:
         complaint = _try_again(pyfuncitem, checkpoint, outcome, watched)
     if complaint:
@@ -188,7 +190,6 @@ def _comparison(item: pytest.Function) -> Comparison | None:
         return None
     from pytest_interp.comparison import Comparison
 
-    item.stash[_compared] = True
     return Comparison(item)
 
 

@@ -165,27 +165,33 @@ def test_a_long_step_says_every_eight_seconds_that_it_goes_on(run):
     assert "step 1 of 4 failed" in done.stderr
 
 
+def test_steps_that_end_at_once_leave_no_complaint(run):
+    """bash runs a trap of the script in the subshell that counts seconds, where that one is killed as it starts."""
+    for _ in range(10):
+        assert run("lint", TORCH="torch").stderr == ""
+
+
 def test_nothing_goes_on_when_it_is_interrupted(run, tmp_path):
     def alive():
-        listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout
         return [line for line in listed.splitlines() if str(tmp_path) in line]
 
     run("claims", TORCH="torch", REFUSED="*torch*")  # makes the files
     variables = {"PATH": str(tmp_path / "programs"), "VIRTUAL_ENV": str(tmp_path / "environment"), "SLOW": "30"}
     variables |= {"CALLS": str(tmp_path / "calls"), "TORCH": "torch"}
     command = [shutil.which("bash"), str(tmp_path / "clone" / "check"), "claims"]
-    going = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, start_new_session=True)
-    assert b"setting up" in going.stdout.readline()
-    assert b"step 1 of 4" in going.stdout.readline()
-    until = time.monotonic() + 10
-    while not alive() and time.monotonic() < until:  # the step's own process starts after its line
-        time.sleep(0.1)
-    assert alive()
-    os.killpg(going.pid, signal.SIGINT)
-    assert going.wait(timeout=10) != 0
-    going.stdout.read()  # ends when nobody holds the other end
-    going.stdout.close()
+    with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, start_new_session=True) as going:
+        assert b"setting up" in going.stdout.readline()
+        assert b"step 1 of 4" in going.stdout.readline()
+        until = time.monotonic() + 10
+        while not alive() and time.monotonic() < until:  # the step's own process starts after its line
+            time.sleep(0.1)
+        started = alive()
+        os.killpg(going.pid, signal.SIGINT)
+        assert going.wait(timeout=10) != 0
+        going.stdout.read()  # ends when nobody holds the other end
     time.sleep(1.5)
+    assert started
     assert alive() == []
 
 

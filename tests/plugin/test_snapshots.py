@@ -394,3 +394,21 @@ def test_the_extension_serves_ordinary_tests_too(pytester):
     )
     pytester.runpytest("--snapshot-update").assert_outcomes(passed=1)
     pytester.runpytest().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("place", ["around.restore", "around._unfounded", "comparison.Comparison.compare"])
+def test_an_interrupt_between_the_last_claim_and_its_snapshot_deletes_no_entry(accepted, place):
+    before = json.loads(snapshot_file(accepted).read_text())
+    accepted.makeconftest(f"""
+        from pytest_interp import around, comparison
+        calls, usual = [], {place}
+        def interrupted(*arguments, **named):
+            calls.append(arguments)
+            if len(calls) == 4:
+                raise KeyboardInterrupt
+            return usual(*arguments, **named)
+        {place} = interrupted
+    """)
+    result = accepted.inline_run("--snapshot-update", no_reraise_ctrlc=True)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert json.loads(snapshot_file(accepted).read_text()) == before
