@@ -21,7 +21,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MOST_PROMPTS = 100_000
-"""How many prompts may be asked for: more is a slip, and would be drawn for hours."""
+"""How many prompts may be asked for: templates and names do not give more different ones, and drawing takes hours."""
 
 
 class Kind(NamedTuple):
@@ -160,15 +160,25 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         __tracebackhide__ = True
         try:
-            given = signature.bind(*args, **kwargs).arguments
+            arguments = signature.bind(*args, **kwargs).arguments
         except TypeError:
             return function(*args, **kwargs)  # which says what is missing
-        for name, value in given.items():
+        for name, value in arguments.items():
             if name in wanted and value is not signature.parameters[name].default:
                 check(name, value, wanted[name])
         return function(*args, **kwargs)
 
     return call
+
+
+def subject_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What a call is about: its first argument, an experiment or a checkpoint, and the checkpoint.
+
+    The checkpoint is None where the argument is something else; the function that is called says what it expects.
+    """
+    first = args[0] if args else kwargs.get("experiment", kwargs.get("checkpoint"))
+    checkpoint = getattr(first, "checkpoint", first)
+    return first, checkpoint if hasattr(checkpoint, "measuring") else None
 
 
 def check_fields(value: Any) -> None:
@@ -183,7 +193,7 @@ def check_fields(value: Any) -> None:
 
 @cache
 def _fields_of(of: Hashable) -> Sequence[tuple[str, list[Kind]]]:
-    return [(one.name, kinds) for one in fields(cast("Any", of)) if (kinds := kinds_of(str(one.type), {}))]
+    return [(part.name, kinds) for part in fields(cast("Any", of)) if (kinds := kinds_of(str(part.type), {}))]
 
 
 def check(name: str, value: Any, kinds: Sequence[Kind]) -> None:

@@ -11,11 +11,11 @@ import pytest
 
 from pytest_interp.deselection import target_name
 from pytest_interp.left_behind import assign, check_untouched, checkpoints_of, restore, undone_later
+from pytest_interp.plain import PROPERTY
 
 if TYPE_CHECKING:
     from pytest_interp.comparison import Comparison
 
-PROPERTY = "interp"
 _outcome = pytest.StashKey[dict[str, Any]]()
 _compared = pytest.StashKey[bool]()
 

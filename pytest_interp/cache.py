@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from pytest_interp import provenance
+from pytest_interp.arguments import subject_of
 from pytest_interp.files import digest, make_cache, write_whole
 from pytest_interp.heads import Head, KVHead
 from pytest_interp.measurement import Measurement
@@ -114,10 +115,9 @@ def cached(measure: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(measure)
     def measured(*args: P.args, **kwargs: P.kwargs) -> R:
-        first: Any = args[0] if args else kwargs.get("experiment", kwargs.get("checkpoint"))
-        checkpoint = getattr(first, "checkpoint", first)
-        if not hasattr(checkpoint, "measuring"):
-            return measure(*args, **kwargs)  # which says what was expected
+        first, checkpoint = subject_of(args, kwargs)
+        if checkpoint is None:
+            return measure(*args, **kwargs)
         with checkpoint.measuring() as look:
             if look.cache is None:
                 return measure(*args, **kwargs)

@@ -44,7 +44,7 @@ def nearest(word: object, known: Iterable[object]) -> str:
     """The clause that names what may have been meant, e.g. ``"; nearest: gpt2"``, or an empty string."""
     if not isinstance(word, str) or len(word) > _MOST:
         return ""
-    close = difflib.get_close_matches(word, [one for one in known if isinstance(one, str)], n=3, cutoff=0.4)
+    close = difflib.get_close_matches(word, [name for name in known if isinstance(name, str)], n=3, cutoff=0.4)
     return f"; nearest: {', '.join(map(line, close))}" if close else ""
 
 

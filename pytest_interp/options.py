@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from pytest_interp.arguments import MOST_PROMPTS
+
 DTYPES = ("float64", "float32", "bfloat16", "float16")
-MOST_PROMPTS = 100_000
-"""Templates, names, places and objects do not give more different IOI prompts in a draw, by far."""
 
 
 @dataclass(frozen=True)

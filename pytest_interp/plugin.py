@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_interp.around import PROPERTY
 from pytest_interp.deselection import obstacle, plan_of, target_name
+from pytest_interp.plain import carried
 
 if TYPE_CHECKING:
     from pytest_interp.options import Options
@@ -247,10 +247,6 @@ def pytest_testnodedown(node: Any) -> None:
         cache.off = cache.off or counts[2]
 
 
-def _is_claim(report: Any) -> bool:
-    return any(key == PROPERTY for key, _ in getattr(report, "user_properties", ()))
-
-
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """What was checked, by checkpoint; what was not, with the command that would."""
     ledger: Any = config.pluginmanager.get_plugin("pytest_interp_ledger")
@@ -259,7 +255,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     reports = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "when")]
     reports = [report for report in reports if report.outcome != "rerun"]  # what counts is what a rerun came to
     unchecked = plan_of(config).unchecked
-    if not unchecked and not any(_is_claim(report) for report in reports):
+    if not unchecked and not any(map(carried, reports)):
         return
     from pytest_interp.fixtures import cache_of, options_of
     from pytest_interp.report.terminal import run_again, summarise

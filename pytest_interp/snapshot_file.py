@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from pytest_interp.arguments import is_list_of, is_number, is_text, is_whole
 from pytest_interp.errors import UsageError
 from pytest_interp.files import locked, write_whole
+from pytest_interp.text import shown
 
 ADVICE = "restore it, or delete it and run --snapshot-update"
 OUTCOMES = ("supported", "refuted", "inconclusive")
@@ -18,45 +19,21 @@ unwritten: dict[Path, str] = {}
 """Files that could not be written in this process, and why; the run says it at its end."""
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-
-
-def _is_tolerance(value: object) -> bool:
-    return _is_number(value) and value >= 0  # type: ignore[operator]
-
-
-def _is_seed(value: object) -> bool:
-    return value is None or (isinstance(value, int) and not isinstance(value, bool))
-
-
-def _are_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
 def _are_decisions(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+    return isinstance(value, dict) and all(map(is_text, value.values()))
 
 
-_FIELDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
-    "quantity": (_is_text, "a text"),
+_FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "quantity": (is_text, "a text"),
     "outcome": (lambda value: value in OUTCOMES, f"one of {', '.join(OUTCOMES)}"),
-    "bound": (_is_text, "a text"),
-    "heads": (_are_texts, "a list of texts"),
+    "bound": (is_text, "a text"),
+    "heads": (is_list_of(is_text), "a list of texts"),
     "decisions": (_are_decisions, "a table of texts"),
-    "n": (_is_count, "a whole number of at least 1"),
-    "value": (_is_number, "a finite number"),
-    "tolerance": (_is_tolerance, "a finite number that is not negative"),
-    "data_hash": (lambda value: value is None or _is_text(value), "a text or null"),
-    "data_seed": (_is_seed, "a whole number or null"),
+    "n": (lambda value: is_whole(value) and value >= 1, "a whole number of at least 1"),
+    "value": (is_number, "a finite number"),
+    "tolerance": (lambda value: is_number(value) and value >= 0, "a finite number that is not negative"),
+    "data_hash": (lambda value: value is None or is_text(value), "a text or null"),
+    "data_seed": (lambda value: value is None or is_whole(value), "a whole number or null"),
     "bos": (lambda value: value is None or isinstance(value, bool), "true, false or null"),
 }
 _ALWAYS = ("quantity", "outcome")
@@ -74,18 +51,18 @@ def check_entry(entry: object, place: str) -> None:
         UsageError: names the field.
     """
     if not isinstance(entry, dict):
-        raise UsageError(f"{place} is {entry!r:.60}; it must be a table of fingerprint and records; {ADVICE}")
+        raise UsageError(f"{place} is {shown(entry)}; it must be a table of fingerprint and records; {ADVICE}")
     if not isinstance(entry.get("fingerprint"), str):
-        raise UsageError(f"{place}: fingerprint is {entry.get('fingerprint')!r:.60}; it must be a text; {ADVICE}")
+        raise UsageError(f"{place}: fingerprint is {shown(entry.get('fingerprint'))}; it must be a text; {ADVICE}")
     if not isinstance(entry.get("records"), list):
-        raise UsageError(f"{place}: records is {entry.get('records')!r:.60}; it must be a list of tables; {ADVICE}")
+        raise UsageError(f"{place}: records is {shown(entry.get('records'))}; it must be a list of tables; {ADVICE}")
     for number, record in enumerate(entry["records"]):
         _check_record(record, f"{place}: records[{number}]")
 
 
 def _check_record(record: object, place: str) -> None:
     if not isinstance(record, dict):
-        raise UsageError(f"{place} is {record!r:.60}; it must be a table; {ADVICE}")
+        raise UsageError(f"{place} is {shown(record)}; it must be a table; {ADVICE}")
     needed = [*_ALWAYS, *(_TOGETHER if any(name in record for name in _TOGETHER) else ())]
     for name in needed:
         if name not in record:
@@ -93,7 +70,7 @@ def _check_record(record: object, place: str) -> None:
     for name in (name for name in _FIELDS if name in record):
         valid, wanted = _FIELDS[name]
         if not valid(record[name]):
-            raise UsageError(f"{place}.{name} is {record[name]!r:.60}; it must be {wanted}; {ADVICE}")
+            raise UsageError(f"{place}.{name} is {shown(record[name])}; it must be {wanted}; {ADVICE}")
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def wrapped(
     # textwrap counts characters: a filler after each wide one makes it count columns.
     filled = _WIDE.sub(lambda match: match[0] + _FILLER * (_width(match[0]) - 1), line(text, limit))
     made = textwrap.wrap(filled, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=hyphens)
-    return [one.replace(_FILLER, "") for one in made]
+    return [part.replace(_FILLER, "") for part in made]
 
 
 def _width(character: str) -> int:

@@ -24,6 +24,19 @@ from pytest_interp.errors import NotApplicable
 from pytest_interp.tasks import ioi as ioi_data
 
 CLAIMS = Path(__file__).parents[1] / "claims"
+TASK_AND_COPIES = """
+import pytest
+from pytest_interp import assert_copy_score, assert_logit_diff
+
+pytestmark = pytest.mark.claim(source="a paper", role="name_mover")
+
+def test_task(ioi):
+    assert_logit_diff(ioi, at_least=2)
+
+def test_copies(checkpoint, head, names):
+    assert_copy_score(checkpoint, head, names=names, at_least=0.8)
+"""
+"""Two claims of a project of one's own: one for each checkpoint, one for each name mover."""
 
 
 @pytest.fixture(scope="session")

@@ -133,14 +133,13 @@ def assert_path_patch_effect(
     """
     __tracebackhide__ = True
     from pytest_interp.measure import path_patch_effect
+    from pytest_interp.measure.path_patching import is_logits
 
     demands = Demands.of(bound, of_set=True)
     require_capability(experiment)
     named = named_heads(senders, demands)
     # Receivers are no controls of their senders, though they may share a layer with some.
-    target: tuple[Head, ...] | Literal["logits"] = (
-        "logits" if isinstance(receivers, str) and receivers == "logits" else as_heads(receivers)
-    )
+    target: tuple[Head, ...] | Literal["logits"] = "logits" if is_logits(receivers) else as_heads(receivers)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
         return path_patch_effect(on, some, target, into=into, at=at, corruption=corruption, mlps=mlps, metric=metric)

@@ -108,7 +108,7 @@ def _unfit(model: Any, stored: Mapping[str, Stored]) -> list[str]:
     base = f"{model.base_model_prefix}."
     bare = [name.removeprefix(base) for name in stored]
     twice = sorted(name for name, count in Counter(bare).items() if count > 1)
-    found = [f"hold {listed(twice)} with and without {base!r}"] if twice else []
+    problems = [f"hold {listed(twice)} with and without {base!r}"] if twice else []
     if getattr(model.config, "quantization_config", None) is None:
         weights = {name.removeprefix(base) for name, _ in model.named_parameters(remove_duplicate=False)}
         whole = [
@@ -116,8 +116,8 @@ def _unfit(model: Any, stored: Mapping[str, Stored]) -> list[str]:
             for name in sorted(stored)
             if name.removeprefix(base) in weights and not stored[name].dtype.startswith(("F", "BF"))
         ]
-        found += [f"hold {listed(whole)}, no floating-point numbers"] if whole else []
-    return found
+        problems += [f"hold {listed(whole)}, no floating-point numbers"] if whole else []
+    return problems
 
 
 def _is_mask(tensor: Stored | None, name: str) -> bool:

@@ -16,9 +16,11 @@ from pytest_interp.checkpoints.planted_build import build_planted
 from pytest_interp.checkpoints.planted_family import PLANS
 from pytest_interp.checkpoints.sources import load_transformers
 from pytest_interp.checkpoints.spec import CheckpointSpec
+from pytest_interp.checkpoints.state import fixed_tokens
 from pytest_interp.checkpoints.tokenizer import check_tokenizer
 from pytest_interp.checkpoints.value_bias import Shifts, constants_in_values, shifts_of
 from pytest_interp.errors import UsageError
+from pytest_interp.text import shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -177,7 +179,7 @@ def device_of(name: str) -> str:
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
-    with as_usage_error(f"--interp-device {name!r:.60} cannot be used", "pass auto, cuda, mps or cpu"):
+    with as_usage_error(f"--interp-device {shown(name)} cannot be used", "pass auto, cuda, mps or cpu"):
         torch.ones(2, device=name).sum().item()  # some devices exist and hold no numbers
     return name
 
@@ -205,7 +207,7 @@ def _fingerprint(model: torch.nn.Module) -> str:
 
 def _probe(d_vocab: int, device: str) -> Tensor:
     """Two rows of eight token ids, the same for every model of this vocabulary."""
-    return torch.randint(0, d_vocab, PROBE, generator=torch.Generator().manual_seed(0)).to(device)
+    return fixed_tokens(d_vocab, PROBE, seed=0).to(device)
 
 
 def _relative(logits: Tensor) -> Tensor:

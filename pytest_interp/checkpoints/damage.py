@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 
+from pytest_interp.checkpoints.state import fixed_tokens
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, names_of
 from pytest_interp.measurement import FLOAT_NOISE
@@ -172,7 +173,7 @@ def _draw_anew(stored: list[Any], seed: int) -> None:
 
 
 def _probe(checkpoint: Checkpoint) -> Tensor:
-    tokens = torch.randint(0, checkpoint.shape.d_vocab, (2, 8), generator=torch.Generator().manual_seed(2))
+    tokens = fixed_tokens(checkpoint.shape.d_vocab, (2, 8), seed=2)
     return checkpoint.run(tokens).logits
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from pytest_interp.checkpoints.agreement import check_agreement, no_larger_than
 from pytest_interp.checkpoints.library_errors import as_usage_error, listed
+from pytest_interp.checkpoints.weight_files import WEIGHTS
 from pytest_interp.errors import UsageError
 from pytest_interp.files import digest_of
 from pytest_interp.progress import activity
@@ -36,7 +37,7 @@ def dequantised(path: Path) -> Path:
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
     target = cache_directory() / f"gguf-{CACHE_FORMAT}-{digest_of(path)[:16]}"
-    if (target / "model.safetensors").is_file():
+    if (target / WEIGHTS).is_file():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=target.parent, prefix="tmp-"))
@@ -46,7 +47,7 @@ def dequantised(path: Path) -> Path:
             work.rename(target)
         except OSError:
             # Another process was faster; its directory has the same content.
-            if not (target / "model.safetensors").is_file():
+            if not (target / WEIGHTS).is_file():
                 raise
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from pytest_interp.checkpoints.memory import Memo
-from pytest_interp.checkpoints.process import Functions, Process, settings_now
+from pytest_interp.checkpoints.process import Functions, Process
 from pytest_interp.checkpoints.spec import CheckpointSpec
-from pytest_interp.checkpoints.state import Outputs, State, changes, fixed_prompts, outputs_of, state_of
+from pytest_interp.checkpoints.state import FIXED_PROMPTS, Outputs, State, changes, fixed_tokens, outputs_of, state_of
 from pytest_interp.errors import UsageError
 
 if TYPE_CHECKING:
@@ -124,12 +124,13 @@ class Guarded:
         """From here on this is the model, and changes of it are seen."""
         self._model, self._points = bridge, dict(bridge.hook_dict)
         place = next(bridge.parameters()).device
-        self._fixed_prompts = fixed_prompts(bridge.cfg.d_vocab, bridge.cfg.n_ctx).to(place)
+        rows, length = FIXED_PROMPTS
+        self._fixed_prompts = fixed_tokens(bridge.cfg.d_vocab, (rows, min(length, bridge.cfg.n_ctx)), seed=3).to(place)
         self._functions = Functions(bridge)
         if self._process is None:
             # A model may be loaded anew within a context, such as no_grad, that ends.
-            self._process, self._settings = Process(), settings_now()
-        self._loaded = self._reference = self.state()._replace(settings=self._settings)
+            self._process = Process()
+        self._loaded = self._reference = self.state()._replace(settings=self._process.settings)
         self._sealed = True
 
     @property

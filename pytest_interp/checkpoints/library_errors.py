@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pytest_interp.errors import InterpError, UsageError
+from pytest_interp.text import line
 
-_LONGEST = 300
+_LONGEST, _NAME = 300, 80
+"""Characters from which on a reason, and a name, are shortened."""
 
 
 @contextmanager
@@ -31,17 +33,11 @@ def as_usage_error(complaint: str, advice: str, *, passing: tuple[type[Exception
 
 def reason_of(error: BaseException) -> str:
     """An error in one line: its type and what it says, cut where that is long."""
-    said = shortened(" ".join(str(error).split()), _LONGEST)
+    said = line(" ".join(str(error).split()), _LONGEST)
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
-
-
-def shortened(text: str, longest: int = 80) -> str:
-    """A text, cut where it is longer, with escapes for what cannot be printed."""
-    cut = text if len(text) <= longest else f"{text[:longest]}..."
-    return cut if cut.isprintable() else ascii(cut)[1:-1]
 
 
 def listed(names: list[str], most: int = 3) -> str:
     """The first of some names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(map(shortened, names[:most]))}{more}"
+    return f"{', '.join(line(name, _NAME) for name in names[:most])}{more}"

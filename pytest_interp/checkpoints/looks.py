@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from pytest_interp.arguments import subject_of
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -16,10 +18,9 @@ def in_one_state(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def measured(*args: P.args, **kwargs: P.kwargs) -> R:
         __tracebackhide__ = True
-        first = args[0] if args else kwargs.get("experiment", kwargs.get("checkpoint"))
-        checkpoint = getattr(first, "checkpoint", first)
-        if not hasattr(checkpoint, "measuring"):
-            return function(*args, **kwargs)  # which says what was expected
+        _, checkpoint = subject_of(args, kwargs)
+        if checkpoint is None:
+            return function(*args, **kwargs)
         with checkpoint.measuring():
             return function(*args, **kwargs)
 
@@ -31,8 +32,7 @@ def handed_out(method: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(method)
     def handed(*args: P.args, **kwargs: P.kwargs) -> R:
-        owner: Any = args[0]
-        checkpoint = getattr(owner, "checkpoint", owner)
+        _, checkpoint = subject_of(args, kwargs)
         if checkpoint.is_measuring:
             return method(*args, **kwargs)
         copies: R = _copied(method(*args, **kwargs))

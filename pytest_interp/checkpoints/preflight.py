@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_interp.checkpoints.state import fixed_tokens
 from pytest_interp.errors import UsageError
 from pytest_interp.measurement import FLOAT_NOISE
 
@@ -29,7 +30,7 @@ def preflight(checkpoint: Checkpoint) -> None:
             f"{checkpoint.name}: logits differ by up to {checkpoint.parity:.2g} between the raw model and bridge, "
             f"float noise is {noise:.2g}; this architecture is not bridged faithfully, do not trust claims on it"
         )
-    tokens = torch.randint(0, checkpoint.shape.d_vocab, (2, 6), generator=torch.Generator().manual_seed(1))
+    tokens = fixed_tokens(checkpoint.shape.d_vocab, (2, 6), seed=1)
     clean = checkpoint.run(tokens).logits
     for layer in sorted({0, checkpoint.shape.n_layers // 2}):
         z = checkpoint.hook("z", layer)

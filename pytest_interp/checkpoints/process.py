@@ -89,17 +89,22 @@ class Functions:
 
 
 class Process:
-    """What torch does for every model of the process, as it is when a model is loaded."""
+    """What torch does for every model of the process, as it is when a model is loaded.
+
+    Attributes:
+        settings: the value of each, by name.
+    """
 
     def __init__(self) -> None:
-        self._settings = {name: read() for name, (read, _) in SETTINGS.items()}
+        self.settings = settings_now()
         self._hooks = {name: dict(_global_hooks(name)) for name in _GLOBAL_HOOKS}
 
     def restore(self) -> None:
         """Puts settings back, and takes hooks away that were attached since."""
-        for name, (read, write) in SETTINGS.items():
-            if read() != self._settings[name]:
-                write(self._settings[name])
+        for name, value in self.settings:
+            read, write = SETTINGS[name]
+            if read() != value:
+                write(value)
         for name, hooks in self._hooks.items():
             _global_hooks(name).clear()
             _global_hooks(name).update(hooks)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_interp.checkpoints.agreement import check_agreement, no_larger_than
-from pytest_interp.checkpoints.gguf_file import cache_directory, dequantised, quiet
+from pytest_interp.checkpoints.gguf_file import dequantised, quiet
 from pytest_interp.checkpoints.library_errors import as_usage_error
 from pytest_interp.checkpoints.spec import CheckpointSpec, wheel_gguf
 from pytest_interp.checkpoints.tokenizer import check_has_tokenizer
@@ -27,8 +27,6 @@ from pytest_interp.errors import Unavailable, UsageError
 
 if TYPE_CHECKING:
     import torch
-
-__all__ = ["cache_directory", "dequantised", "load_transformers", "quiet"]
 
 
 class _Place(NamedTuple):

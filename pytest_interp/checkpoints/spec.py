@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from pytest_interp.checkpoints.library_errors import as_usage_error, shortened
-from pytest_interp.checkpoints.weight_files import check_directory
+from pytest_interp.checkpoints.library_errors import as_usage_error
+from pytest_interp.checkpoints.weight_files import INDEX, WEIGHTS, check_directory
 from pytest_interp.errors import UsageError, nearest
+from pytest_interp.text import shown
 
 Kind: TypeAlias = Literal["planted", "wheel", "hub", "directory", "gguf", "user"]
 
@@ -96,16 +97,15 @@ def resolve(text: str, known: Mapping[str, CheckpointSpec], revision: str | None
     if spec.kind != "hub":
         raise UsageError(f"--interp-revision is for models of the hub; {spec.name} comes from a {spec.kind}")
     if not revision.isprintable() or not revision.strip():
-        raise UsageError(f"--interp-revision is {revision!r:.80}; pass a branch, a tag or a commit of {spec.source}")
+        raise UsageError(f"--interp-revision is {shown(revision)}; pass a branch, a tag or a commit of {spec.source}")
     return replace(spec, name=f"{spec.name}@{revision}", revision=revision)
 
 
 def _located(text: str, known: Mapping[str, CheckpointSpec]) -> CheckpointSpec:
     """The checkpoint at a path or on the hub."""
-    shown = repr(shortened(text))
     if not text.strip() or not text.isprintable():
-        raise UsageError(f"{shown} is no name of a checkpoint: it is empty, or has control characters")
-    with as_usage_error(f"{shown} is no path", "pass a directory, a .gguf file, or a name"):
+        raise UsageError(f"{shown(text)} is no name of a checkpoint: it is empty, or has control characters")
+    with as_usage_error(f"{shown(text)} is no path", "pass a directory, a .gguf file, or a name"):
         path = Path(text).expanduser()
         is_file, is_folder = path.is_file(), path.is_dir()
     if path.suffix.lower() == ".gguf" and not is_folder:
@@ -116,15 +116,15 @@ def _located(text: str, known: Mapping[str, CheckpointSpec]) -> CheckpointSpec:
         check_directory(path)
         return CheckpointSpec(path.resolve().name, "directory", str(path.absolute()))
     if is_file:
-        raise UsageError(f"{shown} is a file; pass the directory that it is in, or a .gguf file")
+        raise UsageError(f"{shown(text)} is a file; pass the directory that it is in, or a .gguf file")
     if text.count("/") == 1 and not text.startswith((".", "/", "~")):
         from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-        with as_usage_error(f"{shown} is no name of the Hugging Face hub", "pass owner/name"):
+        with as_usage_error(f"{shown(text)} is no name of the Hugging Face hub", "pass owner/name"):
             validate_repo_id(text)
         return CheckpointSpec(text.replace("/", "--"), "hub", text, bos=False)
     raise UsageError(
-        f"unknown checkpoint {shown}: pass one of {', '.join(known)}, a directory, a .gguf file, "
+        f"unknown checkpoint {shown(text)}: pass one of {', '.join(known)}, a directory, a .gguf file, "
         f"or owner/name of the Hugging Face hub{nearest(text, known)}"
     )
 
@@ -148,7 +148,4 @@ def _wheel_missing() -> str | None:
 def _in_hub_cache(name: str, revision: str | None) -> bool:
     from huggingface_hub import try_to_load_from_cache
 
-    return any(
-        isinstance(try_to_load_from_cache(name, file, revision=revision), str)
-        for file in ("model.safetensors", "model.safetensors.index.json")
-    )
+    return any(isinstance(try_to_load_from_cache(name, file, revision=revision), str) for file in (WEIGHTS, INDEX))

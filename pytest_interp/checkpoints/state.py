@@ -22,7 +22,8 @@ from pytest_interp.measurement import FLOAT_NOISE
 if TYPE_CHECKING:
     from torch import Tensor
 
-_ROWS, _LENGTH = 2, 24
+FIXED_PROMPTS = (2, 24)
+"""Rows and tokens of the prompts on which outputs are compared."""
 _BLOCK = 2**17
 """Numbers that are hashed at a time."""
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -142,10 +143,9 @@ def outputs_of(bridge: Any, points: Mapping[str, Any], tokens: Tensor) -> Output
     return Outputs(hashlib.sha256(bits.numpy().tobytes()).hexdigest()[:16], values.float().cpu())
 
 
-def fixed_prompts(d_vocab: int, n_ctx: int) -> Tensor:
-    """The token ids of the fixed prompts, the same for every model of this vocabulary."""
-    generator = torch.Generator().manual_seed(3)
-    return torch.randint(0, d_vocab, (_ROWS, min(_LENGTH, n_ctx)), generator=generator, device="cpu")
+def fixed_tokens(d_vocab: int, shape: tuple[int, int], seed: int) -> Tensor:
+    """Token ids that are the same for every model of this vocabulary, in each process."""
+    return torch.randint(0, d_vocab, shape, generator=torch.Generator().manual_seed(seed), device="cpu")
 
 
 def changes(before: State, now: State, dtype: str) -> list[str]:

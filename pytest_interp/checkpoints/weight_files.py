@@ -8,8 +8,9 @@ from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pytest_interp.checkpoints.library_errors import as_usage_error, listed, shortened
+from pytest_interp.checkpoints.library_errors import as_usage_error, listed
 from pytest_interp.errors import UsageError
+from pytest_interp.text import line, shown
 
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -95,8 +96,7 @@ def shards_of(index: Path) -> dict[str, list[str]]:
     for tensor, name in places.items():
         if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
             raise UsageError(
-                f"{index} puts {shortened(tensor)} into {shortened(repr(name))}, which is no *.safetensors file beside "
-                f"it; {AGAIN}"
+                f"{index} puts {line(tensor)} into {shown(name)}, which is no *.safetensors file beside it; {AGAIN}"
             )
         shards.setdefault(name, []).append(tensor)
     return dict(sorted(shards.items()))
@@ -150,7 +150,7 @@ def check_layers(settings: Mapping[str, Any], path: Path, tensors: int) -> None:
     """
     if elsewhere := settings.get("transformers_weights"):
         raise UsageError(
-            f"{path} keeps its weights elsewhere (transformers_weights: {shortened(repr(elsewhere))}); save the model "
+            f"{path} keeps its weights elsewhere (transformers_weights: {shown(elsewhere)}); save the model "
             f"with model.save_pretrained(DIR), which writes {WEIGHTS}, and pass DIR"
         )
     for table in (settings, *(value for value in settings.values() if isinstance(value, dict))):
@@ -158,7 +158,7 @@ def check_layers(settings: Mapping[str, Any], path: Path, tensors: int) -> None:
             layers = table.get(name)
             if isinstance(layers, int | float) and layers > tensors:
                 raise UsageError(
-                    f"{path} says {name} = {shortened(str(layers))}, but its weights are {tensors} tensors; pass the "
+                    f"{path} says {name} = {shown(layers)}, but its weights are {tensors} tensors; pass the "
                     f"{CONFIG} that was saved with these weights"
                 )
 

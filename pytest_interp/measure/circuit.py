@@ -167,20 +167,20 @@ def nodes_of(experiment: Experiment, circuit: CircuitLike) -> dict[Head, At]:
         UsageError: no heads, or one that the model lacks.
     """
     if isinstance(circuit, Circuit):
-        kept: dict[Head, At] = {}
+        positions: dict[Head, At] = {}
         for role in circuit.roles.values():
             for head in role.heads:
-                places = kept.get(head, ())
-                kept[head] = None if role.at == "all" or places is None else (*_several(places), role.at)
+                earlier = positions.get(head, ())
+                positions[head] = None if role.at == "all" or earlier is None else (*_several(earlier), role.at)
     elif isinstance(circuit, Mapping):
-        kept = {as_head(head): at for head, at in circuit.items()}
-        for at in kept.values():
+        positions = {as_head(head): at for head, at in circuit.items()}
+        for at in positions.values():
             check("where a head of the circuit is kept", at, kinds_of("At", {}))
     else:
-        kept = dict.fromkeys(as_heads(circuit))
-    if not kept:
+        positions = dict.fromkeys(as_heads(circuit))
+    if not positions:
         raise UsageError("the circuit has no heads; name at least one")
-    return {experiment.checkpoint.check_head(head): kept[head] for head in sorted(kept)}
+    return {experiment.checkpoint.check_head(head): positions[head] for head in sorted(positions)}
 
 
 def random_circuits(experiment: Experiment, nodes: Mapping[Head, At], count: int) -> list[dict[Head, At]]:

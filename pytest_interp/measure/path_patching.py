@@ -92,7 +92,7 @@ def path_patch_sweep(
     Later heads are left out; a head that writes the same in both runs at the receivers' positions is undefined.
     """
     shape = experiment.checkpoint.shape
-    last = shape.n_layers if _is_logits(receivers) else max(head.layer for head in as_heads(receivers))
+    last = shape.n_layers if is_logits(receivers) else max(head.layer for head in as_heads(receivers))
     chosen = [layer for layer in (range(shape.n_layers) if layers is None else layers) if layer < last]
     heads = [Head(layer, head) for layer in chosen for head in range(shape.n_heads)]
     if not heads:
@@ -174,7 +174,7 @@ def _receivers(
     sent: Sequence[Sequence[Head]],
 ) -> list[Head]:
     """The receiving heads; none for the logits."""
-    if _is_logits(receivers):
+    if is_logits(receivers):
         if into is not None:
             raise UsageError(f"into={shown(into)} is for heads; leave it out for the logits")
         return []
@@ -190,7 +190,8 @@ def _receivers(
     return received
 
 
-def _is_logits(receivers: object) -> bool:
+def is_logits(receivers: object) -> bool:
+    """Whether the logits are meant, not heads."""
     return isinstance(receivers, str) and receivers == "logits"
 
 

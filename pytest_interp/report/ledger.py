@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_interp.plain import plain
-
-PROPERTY = "interp"
+from pytest_interp.plain import PROPERTY, carried, plain
 
 
 class Ledger:
@@ -39,10 +37,11 @@ class Ledger:
     def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Puts what a report says of a claim into builtin types, since it may travel; the first tells of all claims."""
         report = yield
-        properties = report.user_properties
-        if not any(key == PROPERTY for key, _ in properties):
+        if not carried(report):
             return report
-        report.user_properties = [(key, plain(value) if key == PROPERTY else value) for key, value in properties]
+        report.user_properties = [
+            (name, plain(value) if name == PROPERTY else value) for name, value in report.user_properties
+        ]
         report.sections = [(plain(title), plain(text)) for title, text in report.sections]
         if report.failed and (text := report.longreprtext) != plain(text):
             report.longrepr = plain(text)
@@ -53,8 +52,8 @@ class Ledger:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Notes what a report adds to what came of its claim."""
         self.collected.update(getattr(report, "interp_claims", ()))
-        found: list[Any] = [value for key, value in report.user_properties if key == PROPERTY]
-        if not found and report.nodeid not in self.collected:
+        outcomes = carried(report)
+        if not outcomes and report.nodeid not in self.collected:
             return
         self.places.setdefault(report.nodeid, (report.location[0], report.location[1] or 0))
         if report.when == "setup":
@@ -67,7 +66,7 @@ class Ledger:
         # A teardown that goes wrong spoils what was well; what had failed stays as it was.
         spoilt = came["outcome"] == "error" and before is not None and before["outcome"] != "failed"
         if before is None or spoilt or report.when == "call":
-            outcome = found[-1] if found else {"claim": {"id": report.nodeid}, "records": []}
+            outcome = outcomes[-1] if outcomes else {"claim": {"id": report.nodeid}, "records": []}
             self.claims[report.nodeid] = {**outcome, **came}
 
     @pytest.hookimpl(trylast=True)

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_interp.deselection import Plan, plan_of
 from pytest_interp.fixtures import options_of
-from pytest_interp.report.terminal import PROPERTY
+from pytest_interp.plain import carried
 
 KEY = "interp/seconds"
 GUESS: Mapping[str, float] = {"planted-ioi": 0.36, "smollm2-135m-instruct": 3.9}
@@ -28,7 +28,7 @@ class Stopwatch:
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Adds up set-up, call and teardown of claims that were called."""
-        if not any(key == PROPERTY for key, _ in report.user_properties):
+        if not carried(report):
             return
         self._seconds[report.nodeid] = self._seconds.get(report.nodeid, 0.0) + report.duration
         if report.when == "call":

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_interp.measurement import quote
+from pytest_interp.plain import carried
 from pytest_interp.report._names import SHORT, WIDTH, headed, short
 from pytest_interp.report.falsified import falsified, remarks
 from pytest_interp.report.noise import noise
@@ -19,7 +20,6 @@ from pytest_interp.report.records import versions
 from pytest_interp.selection import NOT_APPLICABLE, NOT_CHECKED
 from pytest_interp.text import line, wrapped
 
-PROPERTY = "interp"
 _ORDER = (
     "supported",
     "refuted",
@@ -109,18 +109,17 @@ def run_again(reports: Iterable[Any], *, verbose: bool) -> dict[str, list[str]]:
 def outcomes_of(reports: Iterable[Any]) -> list[dict[str, Any]]:
     """What each claim that was called left in its report; a rerun leaves another, which counts."""
     called = (report for report in reports if report.when == "call")
-    found = ([value for key, value in report.user_properties if key == PROPERTY] for report in called)
-    return [values[-1] for values in found if values]
+    return [values[-1] for report in called if (values := carried(report))]
 
 
 def outcome_of(report: Any) -> Iterator[Row]:
     """The row of a claim, from the one report that has it."""
-    found = [value for key, value in report.user_properties if key == PROPERTY]
+    outcomes = carried(report)
     # A claim has a row from its call, from a setup that did not lead to one, or from a teardown that went wrong; what
     # is run again has it from the last time.
-    if not found or (report.when != "call" and report.passed) or report.outcome == "rerun":
+    if not outcomes or (report.when != "call" and report.passed) or report.outcome == "rerun":
         return
-    outcome = found[-1]
+    outcome = outcomes[-1]
     reason = (
         report.longrepr[2].removeprefix("Skipped: ") if report.skipped and isinstance(report.longrepr, tuple) else ""
     )

@@ -5,20 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from conftest import CLAIMS
+from conftest import CLAIMS, TASK_AND_COPIES
 
-CLAIM = """
-import pytest
-from pytest_interp import assert_copy_score, assert_logit_diff
-
-pytestmark = pytest.mark.claim(source="a paper", role="name_mover")
-
-def test_task(ioi):
-    assert_logit_diff(ioi, at_least=2)
-
-def test_copies(checkpoint, head, names):
-    assert_copy_score(checkpoint, head, names=names, at_least=0.8)
-"""
 FLAKY = """
 times = []
 
@@ -96,7 +84,7 @@ def run(project, *arguments):
 
 
 def test_a_rerun_counts_once(claims_project):
-    claims_project.makepyfile(test_it=CLAIM + FLAKY)
+    claims_project.makepyfile(test_it=TASK_AND_COPIES + FLAKY)
     claims_project.makeconftest(RERUNS)
     first = run(claims_project, "-k", "flaky or never", "--snapshot-update")
     assert first.parseoutcomes() == {"passed": 1, "failed": 1, "rerun": 4, "deselected": 4}
@@ -118,9 +106,9 @@ def test_a_rerun_counts_once_in_check(claims_project, tokenizer):
     from conftest import random_gpt2
     from pytest_interp import check
 
-    text = CLAIM.partition("def test_task")[0].replace(', role="name_mover"', "") + FLAKY.replace("99", "1e9").replace(
-        "at_least=2", "at_least=-1e9"
-    )
+    text = TASK_AND_COPIES.partition("def test_task")[0].replace(', role="name_mover"', "") + FLAKY.replace(
+        "99", "1e9"
+    ).replace("at_least=2", "at_least=-1e9")
     claims_project.makepyfile(test_it=text)
     claims_project.makeconftest(RERUNS)
     seen = check(random_gpt2(tokenizer), tokenizer, claims=[claims_project.path], prompts=24, bos=True)
@@ -129,7 +117,7 @@ def test_a_rerun_counts_once_in_check(claims_project, tokenizer):
 
 def test_any_order_gives_the_same(claims_project, monkeypatch):
     """Verdicts, snapshots and records; and claims on one checkpoint still run one after the other."""
-    claims_project.makepyfile(test_it=CLAIM, test_other=CLAIM)
+    claims_project.makepyfile(test_it=TASK_AND_COPIES, test_other=TASK_AND_COPIES)
     claims_project.makeconftest(OTHER + SHUFFLED)
     seen = []
     for order in ("1", "2", "3"):
@@ -155,7 +143,9 @@ def test_any_order_gives_the_same(claims_project, monkeypatch):
     ],
 )
 def test_an_async_claim_asserts_or_fails(claims_project, plugin, bound, message):
-    claims_project.makepyfile(test_it=CLAIM.replace("def test_task", "async def test_task").replace("=2", f"={bound}"))
+    claims_project.makepyfile(
+        test_it=TASK_AND_COPIES.replace("def test_task", "async def test_task").replace("=2", f"={bound}")
+    )
     claims_project.makeconftest(plugin)
     result = run(claims_project, "-k", "task")
     passed = message.startswith("planted-ioi: 1 supported")

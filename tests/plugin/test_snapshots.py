@@ -6,26 +6,14 @@ import sys
 
 import pytest
 
+from conftest import TASK_AND_COPIES
 from pytest_interp.snapshot_file import read_file, write_file
 from pytest_interp.snapshots import differences
-
-CLAIM = """
-import pytest
-from pytest_interp import assert_copy_score, assert_logit_diff
-
-pytestmark = pytest.mark.claim(source="a paper", role="name_mover")
-
-def test_task(ioi):
-    assert_logit_diff(ioi, at_least=2)
-
-def test_copies(checkpoint, head, names):
-    assert_copy_score(checkpoint, head, names=names, at_least=0.8)
-"""
 
 
 @pytest.fixture
 def project(claims_project):
-    claims_project.makepyfile(test_it=CLAIM)
+    claims_project.makepyfile(test_it=TASK_AND_COPIES)
     return claims_project
 
 
@@ -158,7 +146,7 @@ def test_checkpoints_that_are_not_selected_keep_their_snapshots(accepted):
 
 def test_a_failing_claim_keeps_its_snapshot(accepted):
     before = snapshot_file(accepted).read_text()
-    accepted.makepyfile(test_it=CLAIM.replace("at_least=2", "at_least=99"))
+    accepted.makepyfile(test_it=TASK_AND_COPIES.replace("at_least=2", "at_least=99"))
     for arguments in ([], ["--snapshot-update"]):
         accepted.runpytest(*arguments).assert_outcomes(passed=3, failed=1)
         assert json.loads(snapshot_file(accepted).read_text()) == json.loads(before)
@@ -167,7 +155,7 @@ def test_a_failing_claim_keeps_its_snapshot(accepted):
 @pytest.mark.parametrize("arguments", [["-x"], []])
 def test_a_claim_that_never_ran_keeps_its_snapshot(accepted, arguments):
     before = json.loads(snapshot_file(accepted).read_text())
-    broken = "import pytest\n@pytest.fixture\ndef broken(): raise RuntimeError\n" + CLAIM
+    broken = "import pytest\n@pytest.fixture\ndef broken(): raise RuntimeError\n" + TASK_AND_COPIES
     accepted.makepyfile(test_it=broken.replace("def test_task(ioi", "def test_task(ioi, broken"))
     result = accepted.runpytest("--snapshot-update", *arguments)
     assert result.parseoutcomes()["errors"] == 1
@@ -199,12 +187,12 @@ def test_an_expected_failure_that_passes_is_the_news_with_or_without_a_snapshot(
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*XPASS(strict)*measured*"])
     # A mistake in the claim is no expected failure.
-    accepted.makepyfile(test_it=CLAIM.replace("at_least=2", "at_leest=2"))
+    accepted.makepyfile(test_it=TASK_AND_COPIES.replace("at_least=2", "at_leest=2"))
     accepted.runpytest("-k", "task").assert_outcomes(failed=1)
 
 
 def test_a_claim_that_is_gone_loses_its_snapshot_on_update(accepted):
-    accepted.makepyfile(test_it=CLAIM.replace("def test_task", "def test_other_task"))
+    accepted.makepyfile(test_it=TASK_AND_COPIES.replace("def test_task", "def test_other_task"))
     result = accepted.runpytest("--snapshot-update")
     result.assert_outcomes(passed=4)
     assert "test_task[planted-ioi]" not in json.loads(snapshot_file(accepted).read_text())
@@ -307,7 +295,7 @@ def test_a_share_may_have_been_a_close_call_elsewhere():
 
 def test_a_full_disk_leaves_what_was_and_is_said(accepted, monkeypatch):
     before = snapshot_file(accepted).read_text()
-    accepted.makepyfile(test_it=CLAIM.replace("at_least=2", "at_least=3"))
+    accepted.makepyfile(test_it=TASK_AND_COPIES.replace("at_least=2", "at_least=3"))
 
     def full(*_):
         raise OSError(28, "No space left on device")
