@@ -76,7 +76,7 @@ def _without_middle(text: str, limit: int) -> str:
         return text
     words = _LONG_WORD.sub(lambda word: _shortened(word[0], LONG), text)
     length = 30  # what a shortened word says of its length
-    return words if len(words) <= limit + length else _shortened(words, limit)
+    return words if len(words) <= limit + length else _shortened(text, limit)
 
 
 def _shortened(text: str, limit: int) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pytest_interp.errors import InterpError, UsageError
 from pytest_interp.text import line
 
-_LONGEST, _NAME = 300, 80
+_LONGEST, _NAME = 250, 80
 """Characters from which on a reason, and a name, are shortened."""
 
 
