@@ -77,6 +77,11 @@ def no_worker(monkeypatch):
 
 @pytest.fixture(scope="session")
 def tokenizer():
+    """See :func:`word_tokenizer`."""
+    return word_tokenizer()
+
+
+def word_tokenizer():
     """A word-level tokenizer that knows the IOI words and those of P8."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast

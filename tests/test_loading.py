@@ -153,7 +153,10 @@ def without(name):
             lambda weights: {name: weight.view(torch.int32) for name, weight in weights.items()},
             ["hold transformer.h.0.attn.c_attn.bias (I32)", "and 25 more, no floating-point numbers"],
         ),
-        (lambda weights: {**weights, "a\n" + "b" * 999: torch.ones(3)}, ["hold a\\nbbb", "bbb (1001 characters), which GPT2LMHead"]),
+        (
+            lambda weights: {**weights, "a\n" + "b" * 999: torch.ones(3)},
+            ["hold a\\nbbb", "bbb (1001 characters), which GPT2LMHead"],
+        ),
         (lambda _: {}, ["config.json says n_layer = 2, but its weights are 0 tensors"]),
         (
             lambda weights: {**weights, "transformer.ln_f.bias": torch.full((16,), torch.nan)},

@@ -182,7 +182,7 @@ def test_a_tie_counts_against_the_name(planted, names, monkeypatch):
 def test_nan_weights_have_no_copy_score(planted, names):
     with planted.weights(3, "v") as weight:
         weight.fill_(float("nan"))
-        with pytest.raises(UsageError, match="writes NaN or infinite logits"):
+        with pytest.raises(UsageError, match="NaN or infinite logits"):
             copy_score(planted, "3.0", names=names)
         with pytest.raises(UsageError, match=r"head 3\.\d of planted-ioi writes NaN"):
             copy_scores(planted, names=names)

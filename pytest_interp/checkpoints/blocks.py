@@ -210,6 +210,8 @@ class Blocks:
         """Attention that gets this for its key-value cache, whatever the model's own code calls its own."""
 
         def give(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            if "cache" in kwargs:  # another name and another kind of cache (OPT): passes start at a layer there
+                return args, kwargs
             return args, {**kwargs, "past_key_values": cache}
 
         handles = []

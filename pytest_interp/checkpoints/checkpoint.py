@@ -6,7 +6,7 @@ class for a forward pass, a weight or a hook name, and never touches the bridge.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,11 +16,13 @@ from pytest_interp.checkpoints.blocks import Blocks
 from pytest_interp.checkpoints.boot import boot, device_of
 from pytest_interp.checkpoints.guard import Guarded
 from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
+from pytest_interp.checkpoints.identities import Identity, Kind, check, identities_of, outlet_of
 from pytest_interp.checkpoints.memory import budget_of, bytes_of_row
 from pytest_interp.checkpoints.prepared import Prepared, Resumed
 from pytest_interp.checkpoints.sites import Sites
 from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.checkpoints.state import configuration_of, meaning_of
+from pytest_interp.checkpoints.stream import Outlet, transforms_of
 from pytest_interp.checkpoints.weights import Shape, Weights
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.files import digest
@@ -72,7 +74,7 @@ class Checkpoint(Guarded, Weights, Sites):
         self._circuit, self._bos = circuit, spec.bos
         self.fingerprint = self.settings = ""
         self.device, self.dtype = device_of(device), dtype
-        self.budget = 0
+        self.budget, self._ignored = 0, frozenset[str]()
         self._drive: Blocks | None = None
         super().__init__()
         self.load()
@@ -118,7 +120,12 @@ class Checkpoint(Guarded, Weights, Sites):
         self.fingerprint, self.settings = fingerprint, settings
         self._describe(bridge)
         self._drive = Blocks(bridge, self.dtype)
+        self._outlet = Outlet({"embed": "hook_embed"}, centred=False, transform=None)
+        self._identities: tuple[Identity, ...] = ()
         self.begin(bridge)
+        if not self.attached:  # hooks of others, which preflight refuses
+            self._outlet = outlet_of(self, transforms_of(bridge))
+            self._identities = identities_of(self)
 
     def _describe(self, bridge: Any) -> None:
         """Sets what is read off a bridge. One that the user built has its own place and precision."""
@@ -167,6 +174,7 @@ class Checkpoint(Guarded, Weights, Sites):
         for name in (*edits, *keep):
             if name not in self.sites:
                 raise NotApplicable(f"{self.name} has no activation {name}")
+        self.check_edits(edits)
         hooks = [*hooks_of(edits, keep, kept), ("unembed.hook_in", only_read)]
         with self._lock, torch.inference_mode(), hooked(self._points, hooks):
             logits = bridge(tokens.to(self.device), return_type="logits")
@@ -202,10 +210,10 @@ class Checkpoint(Guarded, Weights, Sites):
         """About what one prompt takes in a pass over its last positions, ``count`` of ``length``."""
         return bytes_of_row(self.shape, self._d_mlp, count, length, logits=logits)
 
-    @property
-    def resume(self) -> Callable[..., Resumed]:
+    def resume(self, *args: Any, edits: Mapping[str, Edit] = {}, **kwargs: Any) -> Resumed:
         """Passes that start at a layer and a position: :meth:`Blocks.resume`."""
-        return self._blocks.resume
+        self.check_edits(edits)
+        return self._blocks.resume(*args, edits=edits, **kwargs)
 
     def read(
         self, residual: Float[Tensor, "row d_model"], tokens: Int[Tensor, "row k"] | None, keep: Sequence[str] = ()
@@ -215,10 +223,27 @@ class Checkpoint(Guarded, Weights, Sites):
         kept: dict[str, Tensor] = {}
         with torch.inference_mode(), hooked(self._points, hooks_of({}, keep, kept)):
             normed = bridge.ln_final(residual[:, None])
-            if tokens is None:
-                return Pass(self._finite(bridge.unembed(normed)[:, 0]), kept)
-            logits = (normed.float() * self.w_u().T[tokens].float()).sum(-1) + self.b_u()[tokens].float()
-        return Pass(self._finite(logits), kept)
+            values = bridge.unembed(normed)[:, 0] if tokens is None else self.unembedded(normed[:, 0], tokens)
+        return Pass(self._finite(self.logits(values)), kept)
+
+    # ---- what adds up
+
+    @property
+    def identities(self) -> tuple[Identity, ...]:
+        """How well parts add up on this model, as it was loaded; empty where it came with hooks attached."""
+        return self._identities
+
+    def check_identity(self, *kinds: Kind) -> None:
+        """Accepts the model where its parts add up.
+
+        Args:
+            kinds: ``components``: to the residual stream; ``heads``: to what attention writes; ``logits``: the stream
+                to the logits.
+
+        Raises:
+            NotApplicable: they do not; by how much.
+        """
+        check(self._identities, kinds, self.name)
 
     # ---- heads
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from pytest_interp.checkpoints.hooks import is_of_bridge
 from pytest_interp.checkpoints.memory import Memo
 from pytest_interp.checkpoints.process import Functions, Process
 from pytest_interp.checkpoints.spec import CheckpointSpec
@@ -135,8 +136,12 @@ class Guarded:
 
     @property
     def attached(self) -> list[str]:
-        """The hook points that carry a hook; of a checkpoint's own passes none is left."""
-        return [name for name, point in self._points.items() if point.fwd_hooks or point.bwd_hooks]
+        """The hook points that carry a hook of others; of a checkpoint's own passes none is left."""
+        return [
+            name
+            for name, point in self._points.items()
+            if not all(map(is_of_bridge, (*point.fwd_hooks, *point.bwd_hooks)))
+        ]
 
     # ---- what is kept
 

@@ -52,6 +52,12 @@ def storing(kept: dict[str, Tensor], name: str) -> Hook:
     return store
 
 
+def is_of_bridge(handle: Any) -> bool:
+    """Whether a hook is part of the bridge: TransformerLens joins parts of some architectures (OPT) by hooks."""
+    hook = getattr(handle, "user_hook", None)
+    return bool(handle.is_permanent) and getattr(hook, "__module__", "").startswith("transformer_lens.")
+
+
 def with_other_layers(points: Collection[str], hooks: Sequence[str], n_layers: int) -> list[str]:
     """These hook names, and the same ones of all other layers that have them."""
     found = dict.fromkeys(hooks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,10 +15,14 @@ if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
 
 _SITES = ("q", "k", "v", "z", "pattern", "resid_pre", "attn_out")
+_SPARE = ("pattern",)
+"""Sites that some architectures show, and do not read (GPT-J, GPT-Neo and OPT compute attention once more)."""
 
 
 def preflight(checkpoint: Checkpoint) -> None:
     """Logits finite and equal to the raw model's; hooks of claims live; a patch with itself changes nothing.
+
+    A pattern that the model shows and does not read is accepted; edits of it are not applicable from then on.
 
     Raises:
         UsageError: one of these does not hold; the message says which and by how much.
@@ -41,8 +46,14 @@ def preflight(checkpoint: Checkpoint) -> None:
             )
     for site in _SITES:
         name = checkpoint.hook(site, 0)
-        moved = float((checkpoint.run(tokens, edits={name: torch.zeros_like}).logits - clean).abs().max())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TransformerLens warns of an edit that it discards
+            edited = checkpoint.run(tokens, edits={name: torch.zeros_like}).logits
+        moved = float((edited - clean).abs().max())
         if moved == 0 and not _silent(checkpoint, tokens, name):
+            if site in _SPARE:
+                checkpoint.refuse_edits(site)
+                continue
             raise UsageError(f"{checkpoint.name}: zeroing {name} changes nothing; edits there are ignored by the model")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_interp.checkpoints.hooks import with_other_layers
 from pytest_interp.checkpoints.memory import bytes_of_sites
+from pytest_interp.checkpoints.stream import POST_NORM, Outlet
 from pytest_interp.checkpoints.weights import Shape
 from pytest_interp.errors import NotApplicable, UsageError
 
@@ -41,6 +42,8 @@ class Sites:
     shape: Shape
     budget: int
     _normed: bool
+    _outlet: Outlet
+    _ignored: frozenset[str]
 
     def hook(self, site: str, layer: int) -> str:
         """The hook name of a site such as ``z`` at a layer.
@@ -54,6 +57,23 @@ class Sites:
         if name not in self.sites:
             raise NotApplicable(f"{self.name} has no {site} at layer {layer}")
         return name
+
+    def refuse_edits(self, site: str) -> None:
+        """From now on edits of a site are not applicable: the model shows it, and does not read it."""
+        self._ignored |= {_HOOKS[site].partition("{}.")[2]}
+
+    def check_edits(self, names: Iterable[str]) -> None:
+        """Accepts hook names that the model reads.
+
+        Raises:
+            NotApplicable: edits of one are ignored.
+        """
+        for name in names:
+            if name.split(".", 2)[-1] in self._ignored:
+                raise NotApplicable(
+                    f"{self.name} shows {name} and does not read it: an edit there would change nothing, so no effect "
+                    "of it can be measured; what only reads it is right"
+                )
 
     def with_other_layers(self, hooks: Sequence[str], groups: Sequence[Group]) -> list[str]:
         """These hooks, and the same ones of all other layers where that is not too much for so many prompts."""
@@ -78,11 +98,14 @@ class Sites:
     @property
     def embedding_hooks(self) -> Mapping[str, str]:
         """The hooks of what the residual stream starts from: token embedding, and position where it is added."""
-        if "rotary_emb.hook_in" in self.sites:
-            return {"embed": "hook_embed"}
-        return {"embed": "hook_embed", "pos_embed": "hook_pos_embed"}
+        return self._outlet.start
 
     @property
     def scale_hook(self) -> str | None:
         """The hook of the final norm's scale, or None where the model has no final norm."""
         return "ln_final.hook_scale" if "ln_final.hook_scale" in self.sites and self._normed else None
+
+    def write_scale_hook(self, layer: int) -> str | None:
+        """The hook of the scale of the norm after attention, or None where there is none."""
+        name = POST_NORM.format(layer)
+        return name if name in self.sites else None

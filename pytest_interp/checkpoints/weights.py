@@ -1,13 +1,15 @@
-"""What a checkpoint's weights say without a forward pass over prompts, as compatibility mode leaves them."""
+"""What a checkpoint's weights say without prompts, as compatibility mode leaves them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pytest_interp.checkpoints.looks import handed_out
+from pytest_interp.checkpoints.stream import Outlet, centres, gain_of, shift_of
 from pytest_interp.checkpoints.value_bias import Shifts, ValueBias, check_value_bias
 from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head
@@ -48,6 +50,10 @@ class Weights:
     shape: Shape
     device: str
     _shifts: Shifts
+    _outlet: Outlet
+    _normed: bool
+    hook: Callable[[str, int], str]
+    run: Callable[..., Any]
 
     @property
     def _bridge(self) -> Any:
@@ -84,9 +90,28 @@ class Weights:
 
     @handed_out
     def w_o(self, layer: int) -> Float[Tensor, "head d_head d_model"]:
-        """Output weights by head."""
-        weights: Tensor = self._bridge.blocks[layer].attn.W_O
-        return weights
+        """Output weights by head, as the residual stream receives them.
+
+        The gain of a norm after attention and the multiplier of the block are in them; what they write has to be
+        divided by that norm's scale, see :attr:`~pytest_interp.checkpoints.sites.Sites.write_scale_hook`.
+        """
+        block = self._bridge.blocks[layer]
+        weights: Tensor = block.attn.W_O
+        if (norm := getattr(block, "ln1_post", None)) is not None:
+            weights = weights * gain_of(norm, weights[0, 0])
+        multiplier = getattr(block, "residual_contribution_scale", 1.0)
+        return weights if multiplier == 1 else weights * multiplier
+
+    @handed_out
+    def b_o(self, layer: int) -> Float[Tensor, " d_model"]:
+        """The output bias of attention, as the residual stream receives it; zeros where there is none."""
+        block = self._bridge.blocks[layer]
+        bias: Tensor | None = getattr(block.attn.o, "bias", None)
+        if bias is None:
+            return torch.zeros(self.shape.d_model, device=self.device)
+        if (norm := getattr(block, "ln1_post", None)) is not None:
+            bias = bias * gain_of(norm, bias)
+        return bias * getattr(block, "residual_contribution_scale", 1.0)
 
     def moves_anything(self, head: Head) -> bool:
         """Whether a head's values and output weights are not all 0."""
@@ -94,36 +119,97 @@ class Weights:
 
     @handed_out
     def w_u(self) -> Float[Tensor, "d_model d_vocab"]:
-        """The unembedding."""
-        weights: Tensor = self._bridge.W_U
-        return weights
+        """The unembedding as it reads a residual stream that was divided by the final norm's scale.
 
-    @handed_out
-    def w_e(self) -> Float[Tensor, "d_vocab d_model"]:
-        """The embedding."""
-        weights: Tensor = self._bridge.W_E
-        return weights
+        That norm's gain is in it, and its centring where the stream is not centred; a multiplier or softcap of the
+        logits is not: :meth:`logits`.
+        """
+        weights: Tensor = self._bridge.W_U
+        if self._final_norm is not None:
+            gain = gain_of(self._final_norm, weights[:, 0])
+            if not bool((gain - 1).abs().max() <= 1e-6):  # folded into the unembedding
+                weights = weights * gain[:, None]
+        return weights - weights.mean(0) if self._outlet.centred else weights
 
     @handed_out
     def b_u(self) -> Float[Tensor, " d_vocab"]:
-        """The unembedding's bias, into which a final norm's is folded; zero where there is none."""
-        bias = getattr(self._bridge, "b_U", None)
-        return torch.zeros(self.shape.d_vocab, device=self.device) if bias is None else bias
+        """The unembedding's bias, with what the final norm's bias writes into it; zero where there is none."""
+        bias: Tensor | None = getattr(self._bridge, "b_U", None)
+        if bias is None:
+            bias = torch.zeros(self.shape.d_vocab, device=self.device)
+        if self._final_norm is not None:
+            shift = shift_of(self._final_norm, self._bridge.W_U[:, 0])
+            if bool(shift.any()):
+                bias = bias + shift @ self._bridge.W_U
+        return bias
 
-    def final_norm(self, residual: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
-        """The residual as the unembedding reads it: through the final norm, where there is one."""
-        with torch.inference_mode():
-            normed: Tensor = self._bridge.ln_final(residual.unsqueeze(1))
-            return normed.squeeze(1)
+    @handed_out
+    def w_e(self) -> Float[Tensor, "d_vocab d_model"]:
+        """The embedding, without the multiplier that some architectures put after it."""
+        weights: Tensor = self._bridge.W_E
+        return weights
+
+    def unembedded(
+        self, normed: Float[Tensor, "row d_model"], tokens: Int[Tensor, "row k"] | None = None
+    ) -> Float[Tensor, "row k"]:
+        """What the unembedding gives for a residual after the final norm: of some tokens of each row, or of all."""
+        weights: Tensor = self._bridge.W_U
+        bias: Tensor | None = getattr(self._bridge, "b_U", None)
+        if tokens is None:
+            values = normed @ weights
+            return values if bias is None else values + bias
+        values = (normed.float()[:, None] * weights.T[tokens].float()).sum(-1)
+        return values if bias is None else values + bias[tokens].float()
+
+    @property
+    def _final_norm(self) -> Any:
+        return getattr(self._bridge, "ln_final", None) if self._normed else None
+
+    @property
+    def norm_centres(self) -> bool:
+        """Whether the final norm takes away the mean of the residual stream."""
+        return self._final_norm is not None and centres(self._final_norm, self._bridge.W_U[:, 0])
+
+    @property
+    def has_transform(self) -> bool:
+        """Whether a multiplier or a softcap stands between the unembedding and the logits."""
+        return self._outlet.transform is not None
+
+    def logits(self, unembedded: Float[Tensor, ...]) -> Float[Tensor, ...]:
+        """Logits from what the unembedding gives: through a multiplier or a softcap, where there is one."""
+        return self._outlet.logits(unembedded)
+
+    def slope(self, unembedded: Float[Tensor, ...]) -> Float[Tensor, ...]:
+        """How much each logit rises with what the unembedding gives; 1 where nothing stands between them."""
+        return self._outlet.slope(unembedded)
 
     def embed_through_mlp0(self, tokens: Int[Tensor, " name"]) -> Float[Tensor, "name d_model"]:
-        """Token embeddings after the first MLP, without attention or positions: ``W_E + MLP0(ln2(W_E))``."""
-        with torch.inference_mode():
-            embedded: Tensor = self._bridge.W_E[tokens.to(self.device)].unsqueeze(1)
-            block = self._bridge.blocks[0]
-            if getattr(block, "mlp", None) is not None:
-                embedded = embedded + block.mlp(block.ln2(embedded) if hasattr(block, "ln2") else embedded)
-            return embedded.squeeze(1)
+        """Token embeddings after the first MLP, without attention or positions: ``W_E + MLP0(ln2(W_E))``.
+
+        The model itself makes them, in passes over one token: so what an architecture puts beside its embedding and its
+        MLP (a multiplier, a norm after it, an MLP that reads what attention reads) is in them.
+        """
+        through = self.hook("resid_post", 0)
+        position = [hook for name, hook in self._outlet.start.items() if name != "embed"]
+        silent = dict.fromkeys([self.hook("attn_out", 0), *position], torch.zeros_like)
+        embedded: Tensor = self.run(tokens[:, None], edits=silent, keep=[through]).kept[through][:, 0]
+        return embedded
+
+    def check_embedding(self) -> None:
+        """Accepts a model whose residual stream starts from its embedding, or from a multiple of it.
+
+        Raises:
+            NotApplicable: something else stands there, such as a norm (BLOOM).
+        """
+        tokens, hook = torch.arange(min(8, self.shape.d_vocab)), self._outlet.start["embed"]
+        start = self.run(tokens[:, None], keep=[hook]).kept[hook][:, 0].double()
+        rows = self.w_e()[: len(tokens)].double()
+        factor = (start * rows).sum() / (rows * rows).sum()
+        if float((start - factor * rows).abs().max()) > 0.02 * float(start.abs().max()):
+            raise NotApplicable(
+                f"the residual stream of {self.name} does not start from its embedding: something else, such as a "
+                "norm, stands between; through='residual' does not need it"
+            )
 
     def ln1(self, layer: int, residual: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
         """The residual as the attention of a layer reads it (its gain is folded into the weights)."""

@@ -13,7 +13,7 @@ from pytest_interp.checkpoints.looks import in_one_state
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_head
 from pytest_interp.measure._per_prompt import per_prompt
-from pytest_interp.measure.dla import final_scale
+from pytest_interp.measure._readout import Readout, readout_hooks
 from pytest_interp.measurement import PROBABILITY_NOISE, Json, Measurement
 from pytest_interp.positions import END
 from pytest_interp.table import Table, heads_table
@@ -95,6 +95,7 @@ def attention(
 def _moved(experiment: Experiment, head: Head, run: str, value_bias: ValueBias) -> list[Tensor]:
     """For each group ``|v W_O|`` of a head at every source position, shape ``(row, pos)``."""
     checkpoint = experiment.checkpoint
+    checkpoint.check_identity("heads")
     index = checkpoint.kv_head(head).head
     w_o, bias = checkpoint.w_o(head.layer)[head.head], checkpoint.value_bias(head.layer, value_bias)[index]
     values = experiment.activation(checkpoint.hook("v", head.layer), run)
@@ -118,9 +119,10 @@ def attention_and_write(
     (``kept``), as for :func:`~pytest_interp.measure.direct_logit_attribution`.
     """
     checkpoint, head = experiment.checkpoint, experiment.checkpoint.check_head(as_head(head))
-    z_hook, scale_hook = checkpoint.hook("z", head.layer), checkpoint.scale_hook
-    kept = experiment.activations([z_hook, *([scale_hook] if scale_hook else [])], experiment.data.run(run))
-    scales, w_u = final_scale(experiment, kept), checkpoint.w_u()
+    z_hook = checkpoint.hook("z", head.layer)
+    hooks = [z_hook, *readout_hooks(checkpoint, [head.layer])]
+    activations = experiment.activations(hooks, experiment.data.run(run))
+    readout = Readout(experiment, activations)
     bias = checkpoint.value_bias(head.layer, value_bias)[checkpoint.kv_head(head).head]
     require_some("to", to)
     points = []
@@ -129,9 +131,9 @@ def attention_and_write(
         for index, group in enumerate(experiment.data.run(run).groups):
             # The run's own token stands at the clean run's position: runs are aligned.
             where = experiment.position(experiment.data.clean.groups[index], source).cpu()
-            tokens = group.tokens[torch.arange(len(where)), where].to(w_u.device)
-            out = (kept[z_hook][index][:, -1, head.head] + bias) @ checkpoint.w_o(head.layer)[head.head]
-            writes.append((out * w_u[:, tokens].T).sum(-1).float() / scales[index])
+            tokens = group.tokens[torch.arange(len(where)), where]
+            written = readout.written(index, head, activations[z_hook][index][:, -1, head.head] + bias)
+            writes.append((written * readout.direction(index, tokens)).sum(-1))
         read = torch.tensor(attention(experiment, head, at=END, to=source, run=run).values)
         points.append((source, read, experiment.in_order(writes)))
     return tuple(points)

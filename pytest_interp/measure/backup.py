@@ -15,7 +15,8 @@ from pytest_interp.engine.passes import patched
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.measure._per_prompt import on_prompts, per_prompt, ratio_noise
-from pytest_interp.measure.dla import attribute, attributions, final_scale
+from pytest_interp.measure._readout import Readout, readout_hooks
+from pytest_interp.measure.dla import attribute, attributions
 from pytest_interp.measurement import Json, Measurement
 from pytest_interp.positions import END
 from pytest_interp.table import Table, heads_table
@@ -34,8 +35,8 @@ class BackupEffect:
 
     Attributes:
         before: by head, in the clean run.
-        after: by head, in the knocked-out run, the final norm's scale frozen at the clean run's.
-        after_live: the same with the knocked-out run's own scale.
+        after: by head, in the knocked-out run, the scales of norms frozen at the clean run's.
+        after_live: the same with the knocked-out run's own scales.
         total_before: the logit difference of the clean run.
         total_after: the logit difference of the knocked-out run.
         naive: what the logit difference would be if nothing reacted: before, minus what the knocked-out heads wrote
@@ -167,17 +168,22 @@ def attributions_without(
 
 
 class Ablated(NamedTuple):
-    """A knocked-out run: logit differences, kept activations, scales by group, and the direct effect taken away.
+    """A knocked-out run.
 
     Attributes:
         prompts: by row, those of which the knock-out takes anything away.
+        logit_diffs: of the run.
+        kept: its z by hook name.
+        frozen: the norms of the clean run.
+        live: the norms of the knocked-out run.
+        removed: the direct effect that was taken away, in logits, by the norms of the clean run.
     """
 
     prompts: Sequence[int]
     logit_diffs: Tensor
     kept: Mapping[str, Sequence[Tensor]]
-    frozen: list[Tensor]
-    live: list[Tensor]
+    frozen: Readout
+    live: Readout
     removed: Tensor
 
 
@@ -192,9 +198,7 @@ def ablated_pass(
     """
     checkpoint = experiment.checkpoint
     layers = sorted({head.layer for head in (*watched, *out)})
-    keep = [checkpoint.hook("z", layer) for layer in layers]
-    if checkpoint.scale_hook:
-        keep.append(checkpoint.scale_hook)
+    keep = [*(checkpoint.hook("z", layer) for layer in layers), *readout_hooks(checkpoint, layers)]
     nodes = [Node("z", head.layer, head.head, END) for head in out]
     patch = Patch(tuple(nodes), ablated(experiment, nodes, ablation, seed=experiment.seed, value_bias=value_bias))
     (prompts,) = changed_prompts(experiment, [patch], "clean")
@@ -202,9 +206,9 @@ def ablated_pass(
         raise NotApplicable(nothing_ablated(experiment, f"z of {names_of(out)} {place_of(nodes)}", ablation))
     passes = patched(experiment, [[patch]], keep=keep)
     (kept,) = passes.kept
-    frozen = final_scale(experiment, experiment.activations(keep, experiment.data.clean))
+    frozen = Readout(experiment, experiment.activations(keep, experiment.data.clean))
     removed = attributions(experiment, out) - attribute(experiment, out, kept, frozen)
-    return Ablated(prompts, passes.values[0], kept, frozen, final_scale(experiment, kept), removed.sum(1))
+    return Ablated(prompts, passes.values[0], kept, frozen, Readout(experiment, kept), removed.sum(1))
 
 
 @checked

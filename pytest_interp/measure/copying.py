@@ -171,23 +171,25 @@ def ov_eigenvalue_score(
     ``sum(lambda) / sum(|lambda|)`` of ``W_V W_O`` (``residual``), or of the full circuit from tokens to tokens,
     ``W_E W_V W_O W_U`` (``tokens``). 1 where every direction is copied, -1 where every one is turned. A property of
     weights alone: it calls negative name movers copying heads too (10.7 and 11.10 of gpt2), the negative copy score
-    does not.
-
-    The non-zero eigenvalues of the large matrix are those of the small one with its factors turned round,
-    ``W_O W_U W_E W_V``.
+    does not. The non-zero eigenvalues of the large matrix are those of ``W_O W_U W_E W_V``, which is small.
 
     Raises:
-        NotApplicable: all eigenvalues are 0.
+        NotApplicable: all eigenvalues are 0; parts of this checkpoint do not add up.
 
     Elhage et al. 2021, "Detecting copying behavior".
     """
     head = checkpoint.check_head(as_head(head))
+    checkpoint.check_identity("heads")
+    if through == "tokens":
+        checkpoint.check_embedding()
     with torch.inference_mode():
         w_v, w_o = checkpoint.w_v(head.layer)[head.head].double(), checkpoint.w_o(head.layer)[head.head].double()
         if through == "residual":
             small = w_o @ w_v
         else:
-            small = (w_o @ checkpoint.w_u().double()) @ (checkpoint.w_e().double() @ w_v)
+            w_u = checkpoint.w_u().double()
+            # A constant over the vocabulary says nothing; processing leaves it in only where there is a softcap.
+            small = (w_o @ (w_u - w_u.mean(1, keepdim=True))) @ (checkpoint.w_e().double() @ w_v)
         values = torch.linalg.eigvals(small)
     total = float(values.abs().sum())
     if total <= _DEAD:
@@ -262,7 +264,9 @@ def _written(checkpoint: Checkpoint, heads: Sequence[Head], x: Tensor) -> Float[
 
     Raises:
         UsageError: they are not finite.
+        NotApplicable: parts of this checkpoint do not add up.
     """
+    checkpoint.check_identity("heads", "logits")
     layer, numbers = heads[0].layer, [head.head for head in heads]
     with torch.inference_mode():
         written = x @ checkpoint.w_v(layer)[numbers] @ checkpoint.w_o(layer)[numbers]

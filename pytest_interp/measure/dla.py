@@ -11,6 +11,7 @@ from pytest_interp.arguments import checked
 from pytest_interp.cache import cached
 from pytest_interp.heads import Head, HeadLike, as_heads
 from pytest_interp.measure._per_prompt import per_prompt
+from pytest_interp.measure._readout import Readout, readout_hooks
 from pytest_interp.measurement import Json, Measurement
 from pytest_interp.table import Row, Table, heads_table
 
@@ -34,7 +35,8 @@ def direct_logit_attribution(
     """The direct logit attribution of heads to the logit difference at END, summed over the heads.
 
     ``z W_O . (W_U[answer] - W_U[distractor]) / scale``, with the scale of the final norm of the same run (1 where
-    there is no final norm); without ``b_O`` and ``b_U``.
+    there is no final norm); without ``b_O`` and ``b_U``. A norm after attention stands in ``W_O`` with its gain, and
+    divides by the run's own scale; a softcap of the logits counts with its slope in the run.
 
     Args:
         experiment: checkpoint and data set.
@@ -47,7 +49,8 @@ def direct_logit_attribution(
         One value for each prompt, in logits; any real number.
 
     Raises:
-        NotApplicable: ``kept`` where the value biases are not known.
+        NotApplicable: ``kept`` where the value biases are not known; heads do not add up to their layer on this
+            checkpoint, or the residual stream not to its logits.
 
     Wang et al. 2022, section 3.1; Elhage et al. 2021, "Mathematical Framework", on the direct path.
     """
@@ -104,23 +107,21 @@ def source_attributions(
     checkpoint = experiment.checkpoint
     layers = range(checkpoint.shape.n_layers)
     hooks = [checkpoint.hook(site, layer) for layer in layers for site in ("pattern", "v")]
-    scale_hook = [checkpoint.scale_hook] if checkpoint.scale_hook else []
-    kept = experiment.activations([*hooks, *scale_hook], experiment.data.run(run))
-    scales, w_u = final_scale(experiment, kept), checkpoint.w_u()
+    activations = experiment.activations([*hooks, *readout_hooks(checkpoint, layers)], experiment.data.run(run))
+    readout = Readout(experiment, activations)
     values: dict[Head, list[Tensor]] = {head: [] for head in checkpoint.shape.heads}
     for index, group in enumerate(experiment.data.clean.groups):
-        rows = torch.arange(len(group.rows), device=w_u.device)
-        where = experiment.position(group, source)
-        direction = w_u[:, group.answers.to(w_u.device)].T
+        source_position = experiment.position(group, source)
+        rows = torch.arange(len(group.rows), device=source_position.device)
+        direction = readout.direction(index, group.answers)
         if of == "logit_diff":
-            direction = direction - w_u[:, group.distractors.to(w_u.device)].T
+            direction = readout.difference(index)
         for head in checkpoint.shape.heads:
-            read = kept[checkpoint.hook("pattern", head.layer)][index][rows, head.head, -1, where]
+            read = activations[checkpoint.hook("pattern", head.layer)][index][rows, head.head, -1, source_position]
             kv_head = checkpoint.kv_head(head).head
-            value = kept[checkpoint.hook("v", head.layer)][index][rows, where, kv_head]
+            value = activations[checkpoint.hook("v", head.layer)][index][rows, source_position, kv_head]
             value = value + checkpoint.value_bias(head.layer, value_bias)[kv_head]
-            written = (value @ checkpoint.w_o(head.layer)[head.head]).float()
-            values[head].append(read * (written * direction.float()).sum(-1) / scales[index])
+            values[head].append(read * (readout.written(index, head, value) * direction).sum(-1))
     return heads_table(
         {
             head: per_prompt(
@@ -140,7 +141,8 @@ def component_attributions(experiment: Experiment, *, run: str = "clean") -> Tab
     """The direct logit attribution of every component: embeddings, and attention and MLP of each layer.
 
     ``x . (W_U[answer] - W_U[distractor]) / scale`` for ``x`` what the component adds to the residual stream at END,
-    its biases included. Together with the difference of ``b_U`` they add up to the logit difference.
+    its biases included. Together with the difference of ``b_U`` they add up to the logit difference (where the logits
+    pass a softcap: to first order, with the softcap's slope in the run).
 
     Args:
         experiment: checkpoint and data set.
@@ -149,17 +151,21 @@ def component_attributions(experiment: Experiment, *, run: str = "clean") -> Tab
     Returns:
         A table of logits: the row ``start`` with the embeddings, then each layer's ``attn_out`` and ``mlp_out``.
 
+    Raises:
+        NotApplicable: the components do not add up to the residual stream on this checkpoint.
+
     Elhage et al. 2021; Wang et al. 2022, section 3.1.
     """
     checkpoint = experiment.checkpoint
+    checkpoint.check_identity("components")
     hooks: dict[tuple[Row, int | str], str] = {
         ("start", name): hook for name, hook in checkpoint.embedding_hooks.items()
     }
     for layer in range(checkpoint.shape.n_layers):
         hooks |= {(layer, site): checkpoint.hook(site, layer) for site in ("attn_out", "mlp_out")}
-    scale_hook = [checkpoint.scale_hook] if checkpoint.scale_hook else []
-    kept = experiment.activations([*hooks.values(), *scale_hook], experiment.data.run(run))
-    directions = _directions(experiment, final_scale(experiment, kept))
+    activations = experiment.activations([*hooks.values(), *readout_hooks(checkpoint)], experiment.data.run(run))
+    readout = Readout(experiment, activations)
+    directions = [readout.difference(index) for index in range(len(experiment.data.clean.groups))]
     return Table(
         {
             key: per_prompt(
@@ -167,7 +173,7 @@ def component_attributions(experiment: Experiment, *, run: str = "clean") -> Tab
                 "direct_logit_attribution",
                 # A position embedding may come as one row for all prompts.
                 experiment.in_order(
-                    [(x[:, -1].float() * d).sum(-1) for x, d in zip(kept[hook], directions, strict=True)]
+                    [(x[:, -1].float() * d).sum(-1) for x, d in zip(activations[hook], directions, strict=True)]
                 ),
                 about={"component": f"{key[0]} {key[1]}", "run": run},
             )
@@ -182,46 +188,27 @@ def attributions(
 ) -> Float[Tensor, "prompt head"]:
     """The attribution of each of several heads in an unedited run."""
     checkpoint = experiment.checkpoint
-    hooks = [checkpoint.hook("z", layer) for layer in sorted({head.layer for head in heads})]
-    scale_hook = checkpoint.scale_hook
-    kept = experiment.activations([*hooks, *([scale_hook] if scale_hook else [])], experiment.data.run(run))
-    return attribute(experiment, heads, kept, final_scale(experiment, kept), value_bias)
-
-
-def final_scale(experiment: Experiment, kept: Mapping[str, Sequence[Tensor]]) -> list[Tensor]:
-    """The final norm's scale at END in a run, for each group, shape ``(row,)``; ones where there is no norm."""
-    hook = experiment.checkpoint.scale_hook
-    if hook is None:
-        device = experiment.checkpoint.device
-        return [torch.ones(len(group.rows), device=device) for group in experiment.data.clean.groups]
-    return [scale[:, -1].flatten(1)[:, 0].float() for scale in kept[hook]]
+    layers = sorted({head.layer for head in heads})
+    hooks = [*(checkpoint.hook("z", layer) for layer in layers), *readout_hooks(checkpoint, layers)]
+    activations = experiment.activations(hooks, experiment.data.run(run))
+    return attribute(experiment, heads, activations, Readout(experiment, activations), value_bias)
 
 
 def attribute(
     experiment: Experiment,
     heads: Sequence[Head],
-    kept: Mapping[str, Sequence[Tensor]],
-    scale: Sequence[Tensor],
+    activations: Mapping[str, Sequence[Tensor]],
+    readout: Readout,
     value_bias: ValueBias = "removed",
 ) -> Float[Tensor, "prompt head"]:
-    """Attribution from kept activations z and a final scale for each group."""
+    """Attribution from the z of one run, read by the norms of the same run or of another."""
     checkpoint = experiment.checkpoint
     by_group = []
-    for index, direction in enumerate(_directions(experiment, scale)):
-        columns = []
+    for index in range(len(experiment.data.clean.groups)):
+        direction, columns = readout.difference(index), []
         for head in heads:
-            z = kept[checkpoint.hook("z", head.layer)][index][:, -1, head.head]
-            z = (z + checkpoint.value_bias(head.layer, value_bias)[checkpoint.kv_head(head).head]).float()
-            columns.append(((z @ checkpoint.w_o(head.layer)[head.head].float()) * direction).sum(-1))
+            z = activations[checkpoint.hook("z", head.layer)][index][:, -1, head.head]
+            z = z + checkpoint.value_bias(head.layer, value_bias)[checkpoint.kv_head(head).head]
+            columns.append((readout.written(index, head, z) * direction).sum(-1))
         by_group.append(torch.stack(columns, dim=1))
     return experiment.in_order(by_group)
-
-
-def _directions(experiment: Experiment, scale: Sequence[Tensor]) -> list[Tensor]:
-    """For each group ``(W_U[answer] - W_U[distractor]) / scale``, shape ``(row, d_model)``."""
-    w_u = experiment.checkpoint.w_u()
-    made = []
-    for group, one in zip(experiment.data.clean.groups, scale, strict=True):
-        answers, distractors = group.answers.to(w_u.device), group.distractors.to(w_u.device)
-        made.append((w_u[:, answers] - w_u[:, distractors]).T.float() / one[:, None])
-    return made

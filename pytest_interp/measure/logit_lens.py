@@ -16,6 +16,8 @@ from pytest_interp.table import Row, Table
 from pytest_interp.text import shown
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pytest_interp.engine import Experiment
 
 Norm = Literal["live", "frozen"]
@@ -64,25 +66,30 @@ def logit_lens(
     if (layers - 1, "resid_post") not in keys:
         keys.append((layers - 1, "resid_post"))
     hooks = {key: checkpoint.hook(key[1], key[0]) for key in keys}
+    checkpoint.check_identity("logits")
     scale = [checkpoint.scale_hook] if checkpoint.scale_hook else []
-    kept = experiment.activations([*hooks.values(), *scale], experiment.data.run(run))
+    activations = experiment.activations([*hooks.values(), *scale], experiment.data.run(run))
     w_u, b_u = checkpoint.w_u(), checkpoint.b_u()
+
+    def logits_of(x: Tensor, index: int, tokens: Tensor | None) -> Tensor:
+        """Logits of residuals at END: of some tokens of each row, or of the whole vocabulary."""
+        if norm == "live":
+            return checkpoint.read(x, tokens).logits
+        scaled = x / activations[scale[0]][index][:, -1] if scale else x
+        if tokens is None:
+            return checkpoint.logits((scaled @ w_u + b_u).float())
+        return checkpoint.logits((torch.einsum("rd,rtd->rt", scaled, w_u.T[tokens]) + b_u[tokens]).float())
 
     def measured(key: tuple[int, str]) -> Measurement:
         values = []
         for index, group in enumerate(experiment.data.clean.groups):
-            x = kept[hooks[key]][index][:, -1]
-            if norm == "live":
-                x = checkpoint.final_norm(x)
-            elif scale:
-                x = x / kept[scale[0]][index][:, -1]
+            x = activations[hooks[key]][index][:, -1]
             if score == LOGIT_DIFF:  # two tokens of the vocabulary
-                pairs = group.pairs.to(w_u.device)
-                logits = torch.einsum("rd,rtd->rt", x, w_u.T[pairs]) + b_u[pairs]
-                values.append((logits[:, 0] - logits[:, 1]).float())
+                logits = logits_of(x, index, group.pairs.to(w_u.device))
+                values.append(logits[:, 0] - logits[:, 1])
                 continue
             end = torch.full((len(group.rows),), group.tokens.shape[1] - 1)
-            values.append(score.of((x @ w_u + b_u).float(), group, end, checkpoint, None))
+            values.append(score.of(logits_of(x, index, None), group, end, checkpoint, None))
         return per_prompt(
             experiment,
             "logit_lens",

@@ -1,0 +1,84 @@
+"""What reads the residual stream at END: from what a head or a component writes there to a logit, to first order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor
+
+    from pytest_interp.checkpoints.checkpoint import Checkpoint
+    from pytest_interp.engine import Experiment
+    from pytest_interp.heads import Head
+
+_UNEMBEDDED = "unembed.hook_in"
+
+
+def readout_hooks(checkpoint: Checkpoint, layers: Iterable[int] = ()) -> list[str]:
+    """The hook names that a readout needs: scales of the final norm and of norms after attention at some layers."""
+    hooks = [checkpoint.scale_hook, *(checkpoint.write_scale_hook(layer) for layer in layers)]
+    return [hook for hook in hooks if hook] + ([_UNEMBEDDED] if checkpoint.has_transform else [])
+
+
+@dataclass(frozen=True)
+class Readout:
+    """The norms and the unembedding as they were in a run, frozen, with the slope of a softcap where there is one.
+
+    Attributes:
+        experiment: checkpoint and data set.
+        activations: of the run whose scales are meant: at least :func:`readout_hooks`, one tensor for each group.
+    """
+
+    experiment: Experiment
+    activations: Mapping[str, Sequence[Tensor]]
+
+    def __post_init__(self) -> None:
+        self.experiment.checkpoint.check_identity("logits")
+
+    def direction(self, index: int, tokens: Int[Tensor, " row"]) -> Float[Tensor, "row d_model"]:
+        """What raises a token's logit by 1 for each unit that is written along it, for each row of a group."""
+        checkpoint = self.experiment.checkpoint
+        tokens = tokens.to(self._w_u.device)
+        direction = self._w_u[:, tokens].T.float() / self._scale(index)[:, None]
+        if checkpoint.has_transform:
+            normed = self.activations[_UNEMBEDDED][index][:, -1]
+            before = checkpoint.unembedded(normed, tokens[:, None])
+            direction = direction * checkpoint.slope(before)
+        return direction
+
+    def difference(self, index: int) -> Float[Tensor, "row d_model"]:
+        """The direction of the answer's logit, minus that of the distractor's."""
+        group = self.experiment.data.clean.groups[index]
+        if self.experiment.checkpoint.has_transform:
+            return self.direction(index, group.answers) - self.direction(index, group.distractors)
+        w_u = self._w_u
+        answers, distractors = group.answers.to(w_u.device), group.distractors.to(w_u.device)
+        return (w_u[:, answers] - w_u[:, distractors]).T.float() / self._scale(index)[:, None]
+
+    def written(self, index: int, head: Head, values: Float[Tensor, "row d_head"]) -> Float[Tensor, "row d_model"]:
+        """What a head adds to the residual stream at END, from its z there or from a part of it."""
+        checkpoint = self.experiment.checkpoint
+        checkpoint.check_identity("heads")
+        # In float32: attributions of heads are small beside what cancels in them.
+        written = values.float() @ checkpoint.w_o(head.layer)[head.head].float()
+        hook = checkpoint.write_scale_hook(head.layer)
+        if hook is None:
+            return written
+        return written / self.activations[hook][index][:, -1].flatten(1)[:, :1].float()
+
+    @cached_property
+    def _w_u(self) -> Float[Tensor, "d_model d_vocab"]:
+        return self.experiment.checkpoint.w_u()
+
+    def _scale(self, index: int) -> Float[Tensor, " row"]:
+        hook = self.experiment.checkpoint.scale_hook
+        if hook is None:
+            rows = len(self.experiment.data.clean.groups[index].rows)
+            return torch.ones(rows, device=self.experiment.checkpoint.device)
+        return self.activations[hook][index][:, -1].flatten(1)[:, 0].float()
