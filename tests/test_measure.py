@@ -184,7 +184,7 @@ def test_nan_weights_have_no_copy_score(planted, names):
         weight.fill_(float("nan"))
         with pytest.raises(UsageError, match="NaN or infinite logits"):
             copy_score(planted, "3.0", names=names)
-        with pytest.raises(UsageError, match=r"head 3\.\d of planted-ioi writes NaN"):
+        with pytest.raises(UsageError, match="planted-ioi (writes|gives) NaN"):
             copy_scores(planted, names=names)
 
 

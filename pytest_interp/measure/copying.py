@@ -173,10 +173,7 @@ def ov_eigenvalue_score(
     weights alone: it calls negative name movers copying heads too (10.7 and 11.10 of gpt2), the negative copy score
     does not. The non-zero eigenvalues of the large matrix are those of ``W_O W_U W_E W_V``, which is small.
 
-    Raises:
-        NotApplicable: all eigenvalues are 0; parts of this checkpoint do not add up.
-
-    Elhage et al. 2021, "Detecting copying behavior".
+    Elhage et al. 2021, "Detecting copying behavior". Not applicable where all eigenvalues are 0.
     """
     head = checkpoint.check_head(as_head(head))
     checkpoint.check_identity("heads")
