@@ -73,7 +73,7 @@ def _is_map(value: object) -> bool:
 
 
 def _is_tokenizer(value: object) -> bool:
-    return callable(value) and all(hasattr(value, name) for name in ("bos_token_id", "decode", "all_special_ids"))
+    return callable(value) and all(hasattr(value, name) for name in ("bos_token_id", "decode", "get_vocab"))
 
 
 _EXPERIMENT = Kind(is_a("Experiment"), "an Experiment (a checkpoint on a data set), such as the fixture `ioi`")

@@ -87,6 +87,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         known = checkpoint.circuit is not None and checkpoint.circuit.fingerprint == checkpoint.fingerprint
         try:
             outcome["snapshot"] = comparison.compare(outcome["records"], checkpoint.fingerprint, known=known)
+            outcome["prompts"] = [vars(other) for other in comparison.others]
         except ClaimFailed as error:
             complaint = str(error)
             outcome["snapshot"] = "missing" if comparison.stored is None else "differs"

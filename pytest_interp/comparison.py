@@ -11,21 +11,32 @@ from syrupy.location import PyTestLocation
 
 from pytest_interp.errors import ClaimFailed
 from pytest_interp.snapshot_file import read_file
-from pytest_interp.snapshots import MeasurementSnapshotExtension, differences, entry_of, same_data
+from pytest_interp.snapshots import (
+    AcceptingExtension,
+    MeasurementSnapshotExtension,
+    OtherPrompts,
+    differences,
+    entry_of,
+    other_prompts,
+)
 from pytest_interp.verdict.recording import Record
 
 Status: TypeAlias = Literal["matched", "updated", "new number", "other prompts"]
 
 
 class Comparison:
-    """The snapshot of one claim."""
+    """The snapshot of one claim.
+
+    Attributes:
+        others: data sets that are others than in it, once it was compared.
+    """
 
     def __init__(self, item: pytest.Function) -> None:
         self.update = bool(item.config.option.update_snapshots)
         self.location = PyTestLocation(item)
         self.assertion = SnapshotAssertion(
             session=item.config._syrupy,  # type: ignore[attr-defined]
-            extension_class=MeasurementSnapshotExtension,
+            extension_class=AcceptingExtension if self.update else MeasurementSnapshotExtension,
             test_location=self.location,
             update_snapshots=self.update,
         )
@@ -33,6 +44,7 @@ class Comparison:
         self.name = MeasurementSnapshotExtension.get_snapshot_name(test_location=self.location, index=0)
         self.entries = read_file(Path(path))
         self.stored: dict[str, Any] | None = self.entries.get(self.name)
+        self.others: tuple[OtherPrompts, ...] = ()
         self.drawn = bool(getattr(item.obj, "is_hypothesis_test", False))
 
     def keep(self) -> None:
@@ -66,7 +78,8 @@ class Comparison:
                 f"{self.name} holds, but has no snapshot, though its weights are known\n"
                 f"  (fingerprint {fingerprint}); `--snapshot-update` accepts what was measured now"
             )
-        if not same_data(entry, self.stored):
+        self.others = other_prompts(records, entry, self.stored)
+        if self.others:
             self.keep()
             return "other prompts"
         if self.assertion != entry:

@@ -122,8 +122,11 @@ def _opened(spec: CheckpointSpec, options: Options, cache: Cache | None) -> Chec
     return model
 
 
-def _bos(options: Options, target: Target) -> bool:
-    """Heads are claimed with the BOS choice that they were found with, unless the user says otherwise."""
+def _bos(options: Options, target: Target) -> bool | None:
+    """Heads are claimed with the BOS choice that they were found with, unless the user says otherwise.
+
+    None for that of the checkpoint's own tokenizer.
+    """
     if options.interp_bos is not None:
         return options.interp_bos == "yes"
     if target.circuit is not None and target.circuit.bos is not None:

@@ -11,7 +11,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution,
 from importlib.util import find_spec
 from pathlib import Path
 
-MEASURING = ("torch", "transformers", "transformer-lens")
+MEASURING = ("transformer-lens", "transformers", "tokenizers", "torch")
 """The distributions that compute what is measured."""
 
 

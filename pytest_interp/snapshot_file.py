@@ -54,6 +54,8 @@ def check_entry(entry: object, place: str) -> None:
         raise UsageError(f"{place} is {shown(entry)}; it must be a table of fingerprint and records; {ADVICE}")
     if not isinstance(entry.get("fingerprint"), str):
         raise UsageError(f"{place}: fingerprint is {shown(entry.get('fingerprint'))}; it must be a text; {ADVICE}")
+    if not isinstance(entry.get("taken_with", ""), str):
+        raise UsageError(f"{place}: taken_with is {shown(entry['taken_with'])}; it must be a text; {ADVICE}")
     if not isinstance(entry.get("records"), list):
         raise UsageError(f"{place}: records is {shown(entry.get('records'))}; it must be a list of tables; {ADVICE}")
     for number, record in enumerate(entry["records"]):

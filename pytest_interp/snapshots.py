@@ -1,19 +1,22 @@
 """Snapshots of measurements: decisions match exactly, floats within the tolerance stored beside them.
 
 One JSON file for each claims file, ``__snapshots__/test_x.json``; an entry for each test id, with the
-fingerprint of the checkpoint it was measured on. Never raw tensors, never hashes of floats.
+fingerprint of the checkpoint it was measured on, and with which versions, device and dtype. Never raw tensors, never
+hashes of floats.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from syrupy.data import Snapshot, SnapshotCollection, SnapshotCollections
 from syrupy.extensions.base import AbstractSyrupyExtension
 
+from pytest_interp import provenance
 from pytest_interp.errors import UsageError
 from pytest_interp.measurement import FLOAT_NOISE, quote
 from pytest_interp.plain import plain
@@ -21,7 +24,7 @@ from pytest_interp.snapshot_file import change_file, read_file
 from pytest_interp.verdict.recording import Record
 
 DECISIONS = ("found", "confirmed")
-DRAW = ("data_hash", "data_seed", "bos", "n")
+CHOICES = ("data_seed", "bos", "n")
 MOST_FLIPPED = 0.5
 """How much of a share may be stored as a matter of float noise: which prompts are close calls differs by machine."""
 WIDEST = max(FLOAT_NOISE.values()) / FLOAT_NOISE["float32"]
@@ -46,26 +49,72 @@ def entry_of(records: list[Record], fingerprint: str, *, drawn: bool) -> dict[st
             row["decisions"] = decided
         if not drawn:
             row |= {"n": record["n"], "value": record["value"], "tolerance": record["tolerance"]}
-            row |= {key: record["about"].get(key) for key in DRAW if key != "n"}
+            row |= {key: record["about"].get(key) for key in ("data_hash", "data_seed", "bos")}
         kept.append(row)
-    return {"fingerprint": fingerprint, "records": plain(kept)}
+    return {"fingerprint": fingerprint, "taken_with": taken_with(records), "records": plain(kept)}
 
 
-def same_data(entry: dict[str, Any], stored: dict[str, Any]) -> bool:
-    """Whether both were drawn with the same choices, so that their numbers should agree.
+def taken_with(records: list[Record]) -> str:
+    """Device, dtype and versions that numbers were measured with: ``device cpu, dtype float32, torch 2.13.0``."""
+    about = records[0]["about"] if records else {}
+    place = {key: about[key] for key in ("device", "dtype") if key in about}
+    return ", ".join(f"{name} {value}" for name, value in {**place, **provenance.versions()}.items())
 
-    The same seed, number and BOS with another hash is a change of templates or names, and another number of
-    verdicts is a change of the claim: those are differences, to be shown as such.
+
+@dataclass(frozen=True)
+class OtherPrompts:
+    """A data set that is another one than when a claim's snapshot was taken.
+
+    Attributes:
+        data: its name.
+        differs: what is known to differ, each with what it was and what it is.
+        chosen: whether its seed, its BOS choice or its number of prompts is another one. Where they are the same, the
+            task, its words or a library has changed, and nobody asked for it.
+    """
+
+    data: str
+    differs: tuple[str, ...]
+    chosen: bool
+
+
+def other_prompts(records: list[Record], entry: dict[str, Any], stored: dict[str, Any]) -> tuple[OtherPrompts, ...]:
+    """The data sets of a claim that are others than in its snapshot, so that its numbers cannot be compared.
+
+    Args:
+        records: of the claim.
+        entry: what would be kept of them.
+        stored: what was kept.
+
+    Returns:
+        None of them where there is a difference to be shown: another number of verdicts, a field that is missing.
     """
     if len(entry["records"]) != len(stored["records"]):
-        return True
-    pairs = list(zip(entry["records"], stored["records"], strict=True))
-    if any(one.keys() - other.keys() for one, other in pairs):
-        return True
-    prompts, choices = (
-        all(one.get(key) == other.get(key) for one, other in pairs for key in keys) for keys in (DRAW[:1], DRAW[1:])
-    )
-    return prompts or choices
+        return ()
+    rows = list(zip(entry["records"], stored["records"], strict=True))
+    if any(now.keys() - old.keys() for now, old in rows):
+        return ()
+    chosen = any(now.get(key) != old.get(key) for now, old in rows for key in CHOICES)
+    versions = _changed(stored.get("taken_with"), entry["taken_with"])
+    others = []
+    for record, (now, old) in zip(records, rows, strict=True):
+        hashes = old.get("data_hash"), now.get("data_hash")
+        if None in hashes or hashes[0] == hashes[1]:
+            continue
+        if chosen:
+            differs = [f"{key} was {old[key]}, is {now[key]}" for key in CHOICES if now[key] != old[key]]
+        else:
+            differs = [f"data_hash was {hashes[0]}, is {hashes[1]}", *versions]
+        others.append(OtherPrompts(str(record["about"].get("data")), tuple(differs), chosen))
+    return tuple(dict.fromkeys(others))
+
+
+def _changed(before: str | None, now: str) -> list[str]:
+    """Which versions, device or dtype are others than those that a snapshot was taken with."""
+    if before is None:
+        return ["the snapshot does not say with which versions it was taken"]
+    old, new = (dict(part.rpartition(" ")[::2] for part in text.split(", ")) for text in (before, now))
+    changed = [f"{name} was {old[name]}, is {new[name]}" for name in new if old.get(name, new[name]) != new[name]]
+    return changed or ["the versions are the same"]
 
 
 class MeasurementSnapshotExtension(AbstractSyrupyExtension):
@@ -125,6 +174,15 @@ class MeasurementSnapshotExtension(AbstractSyrupyExtension):
             Path(snapshot_location),
             lambda entries: {name: entry for name, entry in entries.items() if name not in snapshot_names},
         )
+
+
+class AcceptingExtension(MeasurementSnapshotExtension):
+    """The same for ``--snapshot-update``: an entry that does not say with what it was taken is written anew."""
+
+    def matches(self, *, serialized_data: Any, snapshot_data: Any) -> bool:
+        """As far as nothing has to be written."""
+        said = "taken_with" in json.loads(snapshot_data)
+        return said and super().matches(serialized_data=serialized_data, snapshot_data=snapshot_data)
 
 
 def differences(now: dict[str, Any], stored: dict[str, Any]) -> list[str]:

@@ -186,7 +186,7 @@ def smollm2() -> Checkpoint:
 
 
 def experiment_on(checkpoint: Checkpoint, n: int = 24, half: str = "confirm") -> Experiment:
-    return Experiment(checkpoint, ioi_data(checkpoint.tokenizer, half=half, n=n, seed=1, bos=checkpoint.spec.bos))
+    return Experiment(checkpoint, ioi_data(checkpoint.tokenizer, half=half, n=n, seed=1, bos=checkpoint.bos))
 
 
 def values_by_prompt(experiment: Experiment, measure) -> list[float]:

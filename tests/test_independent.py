@@ -432,10 +432,10 @@ def test_copying(experiment):
 
 def test_detectors_by_hand(experiment):
     checkpoint = experiment.checkpoint
-    data = doubled(checkpoint.tokenizer, length=12, n=2, seed=0, bos=checkpoint.spec.bos)
+    data = doubled(checkpoint.tokenizer, length=12, n=2, seed=0, bos=checkpoint.bos)
     twice = Experiment(checkpoint, data)
     _, group, _, cache = parts(twice)
-    start = int(checkpoint.spec.bos)
+    start = int(checkpoint.bos)
     for kind, back in (("previous_token", 1), ("duplicate_token", 12), ("induction", 11)):
         table, pairs = detector_scores(twice, kind), []
         for head in heads_of(experiment):

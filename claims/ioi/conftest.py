@@ -9,5 +9,6 @@ import pytest
 def padded(ioi):
     """The same prompts as no data set of this project has them: padded, as in notebooks, so that -1 is not END."""
     from pytest_interp.tasks.protocols import right_padded
+    from pytest_interp.tasks.vocabulary import fill_token
 
-    return replace(ioi, data=right_padded(ioi.checkpoint.tokenizer.eos_token_id)(ioi.data))
+    return replace(ioi, data=right_padded(fill_token(ioi.checkpoint.tokenizer))(ioi.data))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -74,6 +74,10 @@ def answer(question: Question[Any], controls: Controls = CONTROLS) -> Verdict:
     supported = verdict.outcome == "supported"
     skipped = in_trial() or (supported and not counts.get("same_layer"))
     siblings = () if skipped else _siblings(question)
+    if not supported and verdict.measurement.quantity in _OF_PROMPTS and not in_trial():
+        on: Any = question.on
+        told = other_bos(on, lambda turned: question.measure(turned, question.heads), question.bound)
+        verdict = replace(verdict, notes=(*verdict.notes, *told))
     if siblings and supported:
         note = f"heads of the same role are no controls: {'; '.join(map(str, siblings))}"
         verdict = replace(verdict, notes=(*verdict.notes, note))
@@ -210,10 +214,33 @@ def require_capability(experiment: Experiment) -> None:
 
     measurement = logit_diff(experiment)
     if not certainly(measurement, POSITIVE):
+        told = "".join(f"; {note}" for note in other_bos(experiment, logit_diff, POSITIVE))
         raise NotApplicable(
             f"{experiment.checkpoint.name} does not do the task on {experiment.data.name}: "
-            f"its mean logit difference is {quote(measurement.value)}, not surely above 0"
+            f"its mean logit difference is {quote(measurement.value)}, not surely above 0{told}"
         )
+
+
+def other_bos(experiment: Experiment, measure: Callable[[Experiment], Measurement], bound: Bound) -> tuple[str, ...]:
+    """What to say where the other BOS choice meets a bound that this one does not; nothing where it does not either.
+
+    Args:
+        experiment: on which the bound is not met.
+        measure: what is bounded.
+        bound: the accepted region.
+    """
+    data, checkpoint = experiment.data, experiment.checkpoint
+    bos = not data.clean.bos
+    if data.redraw is None or (bos and checkpoint.tokenizer.bos_token_id is None):
+        return ()
+    try:
+        turned = measure(replace(experiment, data=data.redraw(bos=bos)))
+        if not certainly(turned, bound):
+            return ()
+    except (NotApplicable, UsageError):
+        return ()
+    word, choice = ("with", "yes") if bos else ("without", "no")
+    return (f"{word} BOS it is {quote(turned.value)}, {bound.text}: pass --interp-bos {choice}",)
 
 
 def capability_caveat(experiment: Experiment) -> tuple[str, ...]:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from pytest_interp.checkpoints.agreement import check_finite, check_present
+from pytest_interp.checkpoints.gguf_file import bos_in
 from pytest_interp.checkpoints.library_errors import as_usage_error
 from pytest_interp.checkpoints.planted_build import build_planted
 from pytest_interp.checkpoints.planted_family import PLANS
 from pytest_interp.checkpoints.sources import load_transformers
 from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.checkpoints.state import fixed_tokens
-from pytest_interp.checkpoints.tokenizer import check_tokenizer
+from pytest_interp.checkpoints.tokenizer import adds_bos, check_tokenizer
 from pytest_interp.checkpoints.value_bias import Shifts, constants_in_values, shifts_of
 from pytest_interp.errors import UsageError
 from pytest_interp.text import shown
@@ -45,18 +46,21 @@ class Booted(NamedTuple):
         fingerprint: of its weights as loaded.
         parity: the largest difference of logits on the way.
         shifts: where its value biases are, see :mod:`pytest_interp.checkpoints.value_bias`.
+        bos: whether BOS stands before a text of its own accord.
     """
 
     bridge: Any
     fingerprint: str
     parity: float
     shifts: Shifts
+    bos: bool
 
 
 class _Source(NamedTuple):
     bridge: Any
     fingerprint: str
     raw: Tensor | None
+    bos: bool
 
 
 def boot(spec: CheckpointSpec, device: str, dtype: str) -> Booted:
@@ -67,7 +71,7 @@ def boot(spec: CheckpointSpec, device: str, dtype: str) -> Booted:
         UsageError: its files are damaged or do not belong together, a loader returns something else than a model, or
             TransformerLens cannot run it.
     """
-    bridge, fingerprint, raw = _bridge_of(spec, device, _dtype(dtype))
+    bridge, fingerprint, raw, bos = _bridge_of(spec, device, _dtype(dtype))
     with as_usage_error(f"{spec.name}: TransformerLens cannot run this model", _CHECK):
         probe = _probe(bridge.cfg.d_vocab, device)
         stages = [] if raw is None else [raw]
@@ -87,7 +91,7 @@ def boot(spec: CheckpointSpec, device: str, dtype: str) -> Booted:
         stages.append(_logits(bridge, probe))
         shifts = shifts_of(bridge, constants, constants_in_values(bridge, probe))
         parity = max(float((a - b).abs().max()) for a, b in pairwise(stages))
-    return Booted(bridge, fingerprint, parity, shifts)
+    return Booted(bridge, fingerprint, parity, shifts, bos)
 
 
 def _bridge_of(spec: CheckpointSpec, device: str, dtype: torch.dtype) -> _Source:
@@ -99,14 +103,16 @@ def _bridge_of(spec: CheckpointSpec, device: str, dtype: torch.dtype) -> _Source
             bridge = build_planted(PLANS[spec.source], Path(directory))
         if device != "cpu" or dtype != torch.float32:
             bridge = bridge.to(device).to(dtype)
-        return _Source(bridge, _fingerprint(bridge.original_model), None)
+        return _Source(bridge, _fingerprint(bridge.original_model), None, adds_bos(bridge.tokenizer))
     if spec.loader is None:
-        return _bridged(spec, *load_transformers(spec, dtype), device, dtype)
+        source = _bridged(spec, *load_transformers(spec, dtype), device, dtype)
+        said = bos_in(Path(spec.source)) if spec.kind == "gguf" and spec.bos is None else None
+        return source if said is None else source._replace(bos=said)
     loaded = spec.loader()
     if isinstance(loaded, TransformerBridge):
         check_present(loaded.original_model, spec.name)
         check_finite(loaded.original_model, spec.name)
-        return _Source(loaded, _fingerprint(loaded.original_model), None)
+        return _Source(loaded, _fingerprint(loaded.original_model), None, adds_bos(loaded.tokenizer))
     return _bridged(spec, *_pair(loaded, spec.name), device, dtype)
 
 
@@ -151,6 +157,7 @@ def _bridged(spec: CheckpointSpec, model: Any, tokenizer: Any, device: str, dtyp
         with torch.inference_mode():
             raw = _relative(model(_probe(model.config.get_text_config().vocab_size, device)).logits.float())
     fingerprint = _fingerprint(model)
+    bos = adds_bos(tokenizer)  # TransformerLens lets every tokenizer add it
     complaint = f"{spec.name}: TransformerLens cannot bridge {kind}"
     with tempfile.TemporaryDirectory() as directory, as_usage_error(complaint, _CHECK):
         bridge = TransformerBridge.boot_transformers(
@@ -160,7 +167,7 @@ def _bridged(spec: CheckpointSpec, model: Any, tokenizer: Any, device: str, dtyp
             device=device,
             dtype=dtype,
         )
-    return _Source(bridge, fingerprint, raw)
+    return _Source(bridge, fingerprint, raw, bos)
 
 
 def _saved(tokenizer: Any, directory: str) -> Any:

@@ -71,7 +71,7 @@ class Checkpoint(Guarded, Weights, Sites):
         dtype: str = "float32",
     ) -> None:
         self.spec, self.name = spec, spec.name
-        self._circuit, self._bos = circuit, spec.bos
+        self._circuit, self._bos, self._own_bos = circuit, spec.bos, False
         self.fingerprint = self.settings = ""
         self.device, self.dtype = device_of(device), dtype
         self.budget, self._ignored = 0, frozenset[str]()
@@ -90,10 +90,10 @@ class Checkpoint(Guarded, Weights, Sites):
     @property
     def bos(self) -> bool:
         """Whether BOS stands before each prompt on it."""
-        return self._bos
+        return self._own_bos if self._bos is None else self._bos
 
-    def claimed(self, circuit: Circuit | None, *, bos: bool) -> None:
-        """Sets which circuit is asserted on it, and the BOS choice that its heads were found with."""
+    def claimed(self, circuit: Circuit | None, *, bos: bool | None) -> None:
+        """Sets which circuit is asserted on it, and the BOS choice that its heads were found with, if there is one."""
         self._circuit, self._bos = circuit, bos
 
     @contextmanager
@@ -109,7 +109,7 @@ class Checkpoint(Guarded, Weights, Sites):
         """Boots the model from its source; called again when a claim has damaged it."""
         self._drive = None
         self.release()
-        bridge, fingerprint, self.parity, self._shifts = boot(self.spec, self.device, self.dtype)
+        bridge, fingerprint, self.parity, self._shifts, self._own_bos = boot(self.spec, self.device, self.dtype)
         settings = digest(f"{configuration_of(bridge)} {meaning_of(bridge.tokenizer)}")
         if self.fingerprint and (self.fingerprint, self.settings) != (fingerprint, settings):
             what = "weights" if self.fingerprint != fingerprint else "configuration or another tokenizer"

@@ -54,6 +54,16 @@ def dequantised(path: Path) -> Path:
     return target
 
 
+def bos_in(path: Path) -> bool | None:
+    """Whether a GGUF file says that BOS stands before a text; None where it says nothing.
+
+    The tokenizer that transformers makes of the file does not have it.
+    """
+    with as_usage_error(f"{path} is not a whole GGUF file", _AGAIN):
+        field = _reader(path).fields.get("tokenizer.ggml.add_bos_token")
+        return None if field is None else bool(field.contents())
+
+
 def _dequantise(path: Path, target: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -26,7 +26,8 @@ class CheckpointSpec:
         name: what ids, records and snapshots call it.
         kind: where its weights come from.
         source: hub name, path, or planted variant.
-        bos: whether the tokenizer's BOS stands before each prompt, where no circuit file says it.
+        bos: whether the tokenizer's BOS stands before each prompt, where no circuit file says it; None for as its
+            tokenizer (or its GGUF file) adds it to a text.
         revision: of the hub, where the source is one; a training step's label is a revision.
         loader: for ``user``: returns a TransformerBridge, or a transformers model and its tokenizer.
         circuit: for ``user``: the name of the circuit file to assert, if not the checkpoint's own name.
@@ -35,7 +36,7 @@ class CheckpointSpec:
     name: str
     kind: Kind = "user"
     source: str = ""
-    bos: bool = False
+    bos: bool | None = None
     revision: str | None = None
     loader: Callable[[], Any] | None = field(default=None, compare=False)
     circuit: str | None = None
@@ -122,7 +123,7 @@ def _located(text: str, known: Mapping[str, CheckpointSpec]) -> CheckpointSpec:
 
         with as_usage_error(f"{shown(text)} is no name of the Hugging Face hub", "pass owner/name"):
             validate_repo_id(text)
-        return CheckpointSpec(text.replace("/", "--"), "hub", text, bos=False)
+        return CheckpointSpec(text.replace("/", "--"), "hub", text)
     raise UsageError(
         f"unknown checkpoint {shown(text)}: pass one of {', '.join(known)}, a directory, a .gguf file, "
         f"or owner/name of the Hugging Face hub{nearest(text, known)}"

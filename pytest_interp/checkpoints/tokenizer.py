@@ -24,6 +24,12 @@ def check_has_tokenizer(folder: Path) -> None:
         raise UsageError(f"{folder} has no tokenizer; {_COPY}")
 
 
+def adds_bos(tokenizer: Any) -> bool:
+    """Whether a tokenizer of its own accord puts its BOS before a text."""
+    bos = tokenizer.bos_token_id
+    return bos is not None and list(tokenizer(_TEXT)["input_ids"][:1]) == [bos]
+
+
 def check_tokenizer(tokenizer: Any, d_vocab: int, what: str) -> None:
     """Accepts a tokenizer of transformers that encodes a text into ids which the model has.
 

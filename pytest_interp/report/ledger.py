@@ -71,12 +71,16 @@ class Ledger:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Writes the records, also of a run that was stopped; a run that could not write is no success."""
+        """Writes the records, also of a run that was stopped.
+
+        A run that could not write is no success, nor is one whose prompts are others by the same choices.
+        """
         from pytest_interp.snapshot_file import say_unwritten
 
         lost = [*say_unwritten(), *self._write(session)]
         self.said += lost
-        if lost and session.exitstatus == pytest.ExitCode.OK:
+        prompts = [other for claim in self.claims.values() for other in claim.get("prompts", ())]
+        if (lost or not all(other["chosen"] for other in prompts)) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _write(self, session: pytest.Session) -> list[str]:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pytest_interp import provenance
 from pytest_interp.errors import UsageError
 from pytest_interp.files import check_writable, write_whole
 from pytest_interp.plain import plain, strict_json
@@ -20,8 +21,7 @@ STREAMS = frozenset(map(Path, ("/dev/stdout", "/dev/stderr")))
 
 def versions() -> dict[str, str]:
     """What a number may depend on."""
-    names = ("transformer-lens", "transformers", "torch", "pytest")
-    return {**{name: version(name) for name in names}, "python": platform.python_version()}
+    return {**provenance.versions(), "pytest": version("pytest"), "python": platform.python_version()}
 
 
 def check_path(path: Path) -> None:

@@ -7,7 +7,7 @@ support; not applicable, not checked and errors are counted apart.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +62,7 @@ class Row:
     remarks: tuple[str, ...] = ()
     cite: str = ""
     statement: str = ""
+    prompts: tuple[tuple[str, tuple[str, ...], bool], ...] = ()
 
 
 def summarise(reports: Iterable[Any], *, verbose: bool, unchecked: Iterable[Sequence[str]] = ()) -> list[Line]:
@@ -86,17 +87,30 @@ def summarise(reports: Iterable[Any], *, verbose: bool, unchecked: Iterable[Sequ
         parts = [f"{counts[outcome]} {outcome}" for outcome in _ORDER if counts[outcome]]
         snapshots = Counter(row.snapshot for row in mine)
         parts += [f"{snapshots[s]} {s}" for s in ("new number", "other prompts", "updated") if snapshots[s]]
-        good = set(counts) <= set(WELL)
+        prompts = Counter(other for row in mine for other in row.prompts)
+        good = set(counts) <= set(WELL) and all(chosen for _, _, chosen in prompts)
         markup = {"green": good, "red": not good, "bold": True}
         lines += [Line(text, markup) for text in headed(checkpoint, ", ".join(parts))]
         if any(record["about"].get("passes_from") == "whole" for row in mine for record in row.records):
             said = "passes cannot start inside this model; whole ones gave the numbers, more slowly"
             lines += [Line(f"  {part}") for part in wrapped(f"{line(checkpoint, SHORT)}: {said}", WIDTH - 2)]
+        lines += _other_prompts(prompts)
         for row in mine:
             if verbose or row.outcome not in ("supported", "not applicable"):
                 lines += _detail(row)
         if not verbose:
             lines += _caveats(mine)
+    return lines
+
+
+def _other_prompts(prompts: Mapping[tuple[str, tuple[str, ...], bool], int]) -> list[Line]:
+    """A line for each data set that is another one than in snapshots, for all claims that share it."""
+    lines: list[Line] = []
+    for (data, differs, chosen), count in prompts.items():
+        text = f"{data}, {count} claim{'s' * (count != 1)} not compared: {'; '.join(differs)}"
+        if not chosen:
+            text += "; the run fails, `--snapshot-update` accepts them"
+        lines += _titled("other prompts", text, {} if chosen else {"red": True})
     return lines
 
 
@@ -132,6 +146,7 @@ def outcome_of(report: Any) -> Iterator[Row]:
         yield Row(
             outcome["checkpoint"], name, kind, tuple(outcome["records"]), outcome["snapshot"], reason, said,
             outcome["claim"]["cite"], outcome["claim"]["statement"],
+            tuple((other["data"], tuple(other["differs"]), other["chosen"]) for other in outcome.get("prompts", ())),
         )  # fmt: skip
 
 

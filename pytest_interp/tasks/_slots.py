@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.tasks.prompts import encode, single_tokens
+from pytest_interp.tasks.vocabulary import unknown_token
 from pytest_interp.text import shown
 
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -48,7 +49,7 @@ def single_words(tokenizer: Any, words: Sequence[str], least: int, what: str) ->
 
 def known(tokenizer: Any, text: str) -> bool:
     """Whether the tokenizer has a token for every part of a text."""
-    return tokenizer.unk_token_id is None or tokenizer.unk_token_id not in encode(tokenizer, text)
+    return unknown_token(tokenizer) not in encode(tokenizer, text)
 
 
 def known_templates(tokenizer: Any, templates: Sequence[str]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from pytest_interp.tasks._slots import fill, half_of, known_templates, single_wo
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.listed import from_strings
 from pytest_interp.tasks.prompts import Prompt, encode, is_single_token
+from pytest_interp.tasks.vocabulary import decode
 
 Half: TypeAlias = Literal["find", "confirm", "all"]
 
@@ -159,7 +160,7 @@ def alex_hart(tokenizer: Any, *, bos: bool) -> DataSet:
         UsageError: the two surnames begin alike, or the prompts do not align.
     """
     clean = "Her name was Alex Hart. When Alex"
-    answer, distractor = (tokenizer.decode(encode(tokenizer, f" {name}")[:1]) for name in ("Hart", "Carroll"))
+    answer, distractor = (decode(tokenizer, encode(tokenizer, f" {name}")[:1]) for name in ("Hart", "Carroll"))
     return from_strings(
         tokenizer,
         clean=[clean],

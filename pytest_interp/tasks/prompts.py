@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_interp.errors import UsageError
 from pytest_interp.positions import END
 from pytest_interp.tasks._copies import Copied, Copies
-from pytest_interp.tasks.vocabulary import check_text
+from pytest_interp.tasks.vocabulary import check_texts, unknown_token
 from pytest_interp.text import shown
 
 if TYPE_CHECKING:
@@ -127,8 +127,8 @@ def tokenize(tokenizer: Any, prompts: Sequence[Prompt], *, bos: bool) -> PromptS
         raise UsageError("a data set needs at least one prompt")
     start = _start(tokenizer, bos)
     ids_of = encode_all(tokenizer, (text for prompt in prompts for text in (prompt.text, *_prefixes(prompt))))
+    check_texts(tokenizer, [prompt.text for prompt in prompts], [ids_of[prompt.text] for prompt in prompts])
     for row, prompt in enumerate(prompts):
-        check_text(tokenizer, row, prompt.text, ids_of[prompt.text])
         _check_ends(tokenizer, row, prompt, ids_of[prompt.text], start)
     encoded = [start + ids_of[prompt.text] for prompt in prompts]
     words = {word for prompt in prompts for word in (prompt.answer, prompt.distractor)}
@@ -244,21 +244,21 @@ def single_token(tokenizer: Any, word: str) -> int:
     if len(ids) != 1:
         pieces = tokenizer.convert_ids_to_tokens(ids)
         raise UsageError(f"{shown(word)} is {len(ids)} tokens here ({pieces}); use a word of one token")
-    if ids[0] == tokenizer.unk_token_id:
+    if ids[0] == unknown_token(tokenizer):
         raise UsageError(f"{shown(word)} is not in the tokenizer's vocabulary; use a word that is")
     return ids[0]
 
 
 def single_tokens(tokenizer: Any, words: Sequence[str]) -> tuple[str, ...]:
     """Those of these words that are one known token with a space before them."""
-    ids = encode_all(tokenizer, (f" {word}" for word in words))
-    return tuple(word for word in words if len(ids[f" {word}"]) == 1 and ids[f" {word}"][0] != tokenizer.unk_token_id)
+    ids, unknown = encode_all(tokenizer, (f" {word}" for word in words)), unknown_token(tokenizer)
+    return tuple(word for word in words if len(ids[f" {word}"]) == 1 and ids[f" {word}"][0] != unknown)
 
 
 def is_single_token(tokenizer: Any, word: str) -> bool:
     """Whether a word is one known token."""
     ids = encode(tokenizer, word)
-    return len(ids) == 1 and ids[0] != tokenizer.unk_token_id
+    return len(ids) == 1 and ids[0] != unknown_token(tokenizer)
 
 
 def _start(tokenizer: Any, bos: bool) -> list[int]:

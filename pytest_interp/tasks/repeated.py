@@ -1,5 +1,7 @@
 """Random tokens said twice: nothing but repetition tells what comes next.
 
+Tokens are drawn from all of the vocabulary but its control tokens.
+
 ``repeated``: the second copy stops before its last token; the answer is that token, the distractor another of the
 sequence. The corruption ``first-copy-changed`` has other random tokens first, so that nothing was repeated.
 ``doubled``: both copies whole, for the head detectors.
@@ -15,7 +17,7 @@ from pytest_interp.arguments import checked
 from pytest_interp.errors import UsageError
 from pytest_interp.tasks.dataset import DataSet, redrawable
 from pytest_interp.tasks.prompts import Prompt, PromptSet, prompts_of_ids
-from pytest_interp.tasks.vocabulary import check_ids, check_known, decode
+from pytest_interp.tasks.vocabulary import check_ids, check_known, decode, ordinary_tokens
 
 
 @checked
@@ -90,8 +92,7 @@ def doubled_of(tokenizer: Any, sequences: Sequence[Sequence[int]], *, bos: bool)
 
 
 def _data(tokenizer: Any, length: int, n: int, seed: int, bos: bool, *, least: int, whole: bool) -> DataSet:
-    special = {*tokenizer.all_special_ids, tokenizer.unk_token_id}
-    ordinary = [token for token in range(len(tokenizer)) if token not in special]
+    ordinary = ordinary_tokens(tokenizer)
     if length < least or n < 1:
         raise UsageError(
             f"length is {length} and n is {n}; a sequence needs at least {least} tokens, and there must be one of them"
@@ -99,7 +100,7 @@ def _data(tokenizer: Any, length: int, n: int, seed: int, bos: bool, *, least: i
     if len(ordinary) < 2 * length:
         raise UsageError(
             f"{2 * length} different tokens are needed for length {length}, this tokenizer has {len(ordinary)} that "
-            f"are not special; pass length {len(ordinary) // 2} or less"
+            f"are no control tokens; pass length {len(ordinary) // 2} or less"
         )
     rng = random.Random(seed)
     clean, changed, answers, distractors = [], [], [], []

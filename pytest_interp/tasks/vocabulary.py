@@ -1,37 +1,74 @@
-"""What a tokenizer has no token for: words of a text, ids of another vocabulary."""
+"""What a vocabulary is made of: ordinary and control tokens, and what it has no token for.
+
+All of it follows from the texts of the tokens and from what the tokenizer makes of a text. What it *calls* special, its
+padding, its end and its unknown token are names that differ between versions of a library for one and the same file.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.text import shown
 
+_CONTROL = re.compile(r"<.*\w.*>|\[.*\w.*\]|>>.*\w.*<<|\|.*\w.*\|", re.ASCII)
+"""How control tokens are written: ``<|endoftext|>``, ``</s>``, ``[PAD]``, ``>>TITLE<<``, ``|||EMAIL|||``."""
+_NOWHERE = ("\ua66e", "\U00010380")
+"""Two letters that no vocabulary has, without a byte in common: a token for both is that for what is unknown."""
 
-def check_text(tokenizer: Any, row: int, text: str, ids: Sequence[int]) -> None:
+
+def control_tokens(tokenizer: Any) -> tuple[int, ...]:
+    """The ids of the tokens that are written as marks for the model, not as text, in ascending order."""
+    return tuple(sorted(token for text, token in tokenizer.get_vocab().items() if _CONTROL.fullmatch(text)))
+
+
+def ordinary_tokens(tokenizer: Any) -> tuple[int, ...]:
+    """The ids of all other tokens, in ascending order."""
+    return tuple(sorted(token for text, token in tokenizer.get_vocab().items() if not _CONTROL.fullmatch(text)))
+
+
+def fill_token(tokenizer: Any) -> int:
+    """The id of the first control token: what prompts are filled up with where that is done at all.
+
+    Raises:
+        NotApplicable: the vocabulary has no control token.
+    """
+    if not (control := control_tokens(tokenizer)):
+        raise NotApplicable("this vocabulary has no control token, such as <|endoftext|>, to fill up prompts with")
+    return control[0]
+
+
+def unknown_token(tokenizer: Any) -> int | None:
+    """The id that stands for what the tokenizer does not know; None where it spells everything, as by bytes."""
+    first, second = tokenizer(list(_NOWHERE), add_special_tokens=False)["input_ids"]
+    return int(first[-1]) if first and second and first[-1] == second[-1] else None
+
+
+def check_texts(tokenizer: Any, texts: Sequence[str], ids: Sequence[Sequence[int]]) -> None:
     """Refuses an empty prompt, and one with a word that the tokenizer does not know.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
-        row: which prompt of its list it is, for the message.
-        text: the prompt.
-        ids: its tokens.
+        texts: the prompts.
+        ids: the tokens of each.
 
     Raises:
-        UsageError: it is empty, or has such a word; both are named.
+        UsageError: one is empty, or has such a word; both are named.
     """
-    if not text.strip() or not ids:
-        raise UsageError(f"prompt {row} is empty ({shown(text)}); pass what the model reads before the answer")
-    if not _has_unknown(tokenizer, text, ids):
-        return
-    words = text.split()
-    pieces = tokenizer(words, add_special_tokens=False)["input_ids"]
-    unknown = [word for word, piece in zip(words, pieces, strict=True) if _has_unknown(tokenizer, word, piece)]
-    raise UsageError(
-        f"prompt {row}, {shown(text)}: {shown((unknown or [text])[0])} is not in the tokenizer's vocabulary; use "
-        "words that are"
-    )
+    unknown = unknown_token(tokenizer)
+    for row, (text, tokens) in enumerate(zip(texts, ids, strict=True)):
+        if not text.strip() or not tokens:
+            raise UsageError(f"prompt {row} is empty ({shown(text)}); pass what the model reads before the answer")
+        if unknown in tokens:
+            words = text.split()
+            pieces = tokenizer(words, add_special_tokens=False)["input_ids"]
+            strange = [word for word, piece in zip(words, pieces, strict=True) if unknown in piece]
+            raise UsageError(
+                f"prompt {row}, {shown(text)}: {shown((strange or [text])[0])} is not in the tokenizer's vocabulary; "
+                "use words that are"
+            )
 
 
 def check_ids(tokenizer: Any, ids: Sequence[int], what: str) -> None:
@@ -68,27 +105,14 @@ def check_known(tokenizer: Any, ids: Sequence[int], what: str) -> None:
     Raises:
         UsageError: one of them is its token for the unknown.
     """
-    if tokenizer.unk_token_id in ids and not _unk_is_a_word(tokenizer):
+    unknown = unknown_token(tokenizer)
+    if unknown in ids:
         raise UsageError(
-            f"{what} has the token id {tokenizer.unk_token_id}, which is {shown(tokenizer.unk_token)}: what the "
-            "tokenizer "
-            "does not know; use other tokens"
+            f"{what} has the token id {unknown}, which is {shown(tokenizer.convert_ids_to_tokens(unknown))}: what the "
+            "tokenizer does not know; use other tokens"
         )
 
 
 def decode(tokenizer: Any, ids: Sequence[int]) -> str:
     """The text of token ids as it is, without any clean-up of spaces."""
     return str(tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
-
-
-def _has_unknown(tokenizer: Any, text: str, ids: Sequence[int]) -> bool:
-    said = text.count(tokenizer.unk_token) if _unk_is_a_word(tokenizer) else 0
-    return tokenizer.unk_token_id is not None and list(ids).count(tokenizer.unk_token_id) > said
-
-
-def _unk_is_a_word(tokenizer: Any) -> bool:
-    """Whether the token for the unknown is BOS or EOS too, as in GPT-2, where a prompt may say it on purpose."""
-    return tokenizer.unk_token_id is not None and tokenizer.unk_token_id in (
-        tokenizer.bos_token_id,
-        tokenizer.eos_token_id,
-    )

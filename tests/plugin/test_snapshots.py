@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -171,11 +172,88 @@ def test_another_number_of_verdicts_is_a_difference(accepted):
     result.stdout.fnmatch_lines(["  1 verdicts now, 2 in the snapshot"])
 
 
-def test_changed_templates_do_not_pass_as_other_prompts(accepted):
-    edit(accepted, "test_task[planted-ioi]", data_hash="another")
-    result = accepted.runpytest()
-    result.assert_outcomes(passed=3, failed=1)
-    result.stdout.fnmatch_lines(["  logit_diff: data_hash was 'another', is '*'"])
+def moved(project, **change):
+    """Snapshots of all claims as if they had been taken on other prompts, of the same choices."""
+    entries = json.loads(snapshot_file(project).read_text())
+    for entry in entries.values():
+        entry["records"][0]["data_hash"] = "another"
+        entry.update(change)
+    snapshot_file(project).write_text(json.dumps(entries))
+    return entries
+
+
+THREE = """
+import pytest
+from pytest_interp import assert_accuracy, assert_logit_diff
+
+pytestmark = pytest.mark.claim(source="a paper")
+
+def test_task(ioi):
+    assert_logit_diff(ioi, at_least=2)
+
+def test_again(ioi):
+    assert_accuracy(ioi, at_least=0.9)
+
+def test_of_others(ioi_find):
+    assert_logit_diff(ioi_find, at_least=2)
+"""
+
+
+@pytest.mark.parametrize("workers", [[], ["-n2"]])
+def test_prompts_that_are_others_by_the_same_choices_fail_the_run_in_one_line(claims_project, workers):
+    claims_project.makepyfile(test_it=THREE)
+    claims_project.runpytest("--snapshot-update").assert_outcomes(passed=3)
+    entries = moved(claims_project, taken_with=f"device cpu, dtype float32, torch {version('torch')}, transformers 1.0")
+    result = claims_project.runpytest_subprocess(*workers) if workers else claims_project.runpytest()
+    result.assert_outcomes(passed=3)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    text = " ".join(result.stdout.str().split())
+    assert "planted-ioi: 3 supported, 3 other prompts" in text
+    for data in ("ioi/confirm, 2 claims", "ioi/find, 1 claim"):
+        assert text.count(f"other prompts {data} not compared: data_hash was another, is ") == 1
+    differs = f"; transformers was 1.0, is {version('transformers')}; the run fails, `--snapshot-update` accepts them"
+    assert text.count(differs) == 2
+    assert json.loads(snapshot_file(claims_project).read_text()) == entries
+
+
+def test_what_is_known_of_other_prompts(accepted):
+    for change, words in (
+        ({}, "the versions are the same"),
+        ({"taken_with": None}, "does not say with which versions"),
+    ):
+        entries = moved(accepted, **change)
+        for entry in entries.values():
+            if entry["taken_with"] is None:
+                del entry["taken_with"]
+        snapshot_file(accepted).write_text(json.dumps(entries))
+        result = accepted.runpytest("-k", "task")
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        assert words in " ".join(result.stdout.str().split())
+
+
+def test_chosen_prompts_are_said_in_one_line(accepted):
+    result = accepted.runpytest("--interp-prompts", "24")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["  other prompts    ioi/confirm, 1 claim not compared: n was 96, is 24"])
+
+
+def test_an_entry_says_with_what_it_was_taken(accepted):
+    entries = json.loads(snapshot_file(accepted).read_text())
+    (said,) = {entry["taken_with"] for entry in entries.values()}
+    names = ("transformer-lens", "transformers", "tokenizers", "torch")
+    assert said == ", ".join(["device cpu", "dtype float32", *(f"{name} {version(name)}" for name in names)])
+    # Entries from before are compared, and written anew with --snapshot-update; others are as they were taken.
+    older = {name: {key: entry[key] for key in ("fingerprint", "records")} for name, entry in entries.items()}
+    task = "test_task[planted-ioi]"
+    mixed = {**entries, task: older[task], "test_copies[planted-ioi-3.0]": {**entries[task], "taken_with": "torch 1"}}
+    mixed["test_copies[planted-ioi-3.0]"]["records"] = entries["test_copies[planted-ioi-3.0]"]["records"]
+    snapshot_file(accepted).write_text(json.dumps(mixed))
+    assert accepted.runpytest().ret == 0
+    assert json.loads(snapshot_file(accepted).read_text()) == mixed
+    assert accepted.runpytest("--snapshot-update").ret == 0
+    after = json.loads(snapshot_file(accepted).read_text())
+    assert after[task] == entries[task]
+    assert after["test_copies[planted-ioi-3.0]"]["taken_with"] == "torch 1"
 
 
 def test_an_expected_failure_that_passes_is_the_news_with_or_without_a_snapshot(accepted):
@@ -213,6 +291,7 @@ def test_a_file_that_is_not_valid_is_named_and_kept(accepted):
         ("[1]", " is not a snapshot file of pytest-interp"),
         ('{"a": 1}', ": a is 1; it must be a table of fingerprint and records"),
         ('{"a": {"fingerprint": 1, "records": []}}', ": a: fingerprint is 1; it must be a text"),
+        ('{"a": {"fingerprint": "f", "taken_with": 1, "records": []}}', ": a: taken_with is 1; it must be a text"),
         ('{"a": {"fingerprint": "f", "records": {}}}', ": a: records is {}; it must be a list of tables"),
         ('{"a": {"fingerprint": "f", "records": [1]}}', ": a: records?0? is 1; it must be a table"),
         ('{"a": {"fingerprint": "f", "fingerprint": "g", "records": []}}', " is not *it has 'fingerprint' twice"),
