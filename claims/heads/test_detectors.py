@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_interp import assert_detector_score, assert_logit_diff, assert_top
+from pytest_interp import assert_detector_score, assert_logit_diff, assert_patch_effect, assert_top
 from pytest_interp.measure import detector_scores
 
 
@@ -34,5 +34,7 @@ def test_the_first_of_them_is_the_strongest(doubled, heads):
 def test_repetition_is_continued(repeated):
     """After random tokens said twice the token that came next the first time is preferred, and only then."""
     assert_logit_diff(repeated, at_least=0.5)
-    # Logits of two random tokens differ by 2 or 3 either way, so that a mean of 16 pairs is known to about 1.5.
-    assert_logit_diff(repeated, run="first-copy-changed", at_most=2)
+    # Paired, since logits of two random tokens differ by 2 or 3 either way: what the other first copy takes away.
+    assert_patch_effect(
+        repeated, "resid_pre", 0, direction="noise", corruption="first-copy-changed", metric="logit_diff", at_most=-0.5
+    )
