@@ -46,7 +46,7 @@ class Weights:
 
     name: str
     shape: Shape
-    device: str
+    device: torch.device
     _shifts: Shifts
 
     @property
