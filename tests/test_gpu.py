@@ -85,7 +85,7 @@ def test_without_a_gpu_it_says_so(gpu, monkeypatch, capsys):
 @pytest.mark.parametrize(("status", "seconds"), [(0, 0), (1, 0), (0, 30)], ids=["well", "failing", "too slow"])
 def test_it_ends_with_a_line_for_each(gpu, monkeypatch, capsys, status, seconds):
     script = f"import sys, time; time.sleep({seconds}); print('= 3 passed in 1 s ='); sys.exit({status})"
-    monkeypatch.setattr(gpu, "commands", lambda device, folder: dict.fromkeys("ab", [sys.executable, "-c", script]))
+    monkeypatch.setattr(gpu, "commands", lambda device, folder: {name: [sys.executable, "-c", script] for name in "ab"})
     monkeypatch.setattr(gpu, "LIMIT", 290 if not seconds else 1)
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu"])
     assert gpu.main() == (0 if status == seconds == 0 else 1)
