@@ -391,7 +391,7 @@ def test_attention_weighted_and_against_writes(experiment):
             written.append((z @ w_o * w_u.T).sum(-1) / scale)
         read, written = torch.cat(read), torch.cat(written)
         if read.std() > 1e-4 and written.std() > 1e-2:
-            r = np.corrcoef(read.numpy(), written.numpy())[0, 1]
+            r = np.corrcoef(read.cpu().numpy(), written.cpu().numpy())[0, 1]
             correlations.append((attention_write_correlation(experiment, head).value, r))
             points = attention_and_write(experiment, head)
             assert torch.allclose(torch.cat([point[2] for point in points]).double(), written, atol=1e-3)
