@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_interp.computed import choose_products
 from pytest_interp.errors import Unavailable, UsageError
 from pytest_interp.options import Options, read_options
 from pytest_interp.progress import activity
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 _loaded = pytest.StashKey[dict[str, Any]]()
 _options = pytest.StashKey[Options]()
 _cache = pytest.StashKey["Cache"]()
-_multiplied = pytest.StashKey[bool]()
 
 
 def options_of(config: pytest.Config) -> Options:
@@ -117,44 +117,11 @@ def _opened(config: pytest.Config, spec: CheckpointSpec, options: Options) -> Ch
     from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.checkpoints.preflight import preflight
 
-    _multiply(config, options)
+    choose_products(config, options)
     model = Checkpoint(spec, device=options.interp_device, dtype=options.interp_dtype)
     preflight(model)
     model.cache = cache_of(config)
     return model
-
-
-def computed_with(options: Options) -> str:
-    """The precision and the device that claims are judged with: ``float32 on cpu``."""
-    from pytest_interp.checkpoints.device import described, device_of, has_tf32
-
-    try:
-        device = device_of(options.interp_device)
-    except UsageError:  # said where a model is loaded
-        return f"{options.interp_dtype} on {options.interp_device}"
-    tf32, missing = "", ""
-    if options.interp_tf32 and options.interp_dtype == "float32":
-        tf32, missing = (" with products in TF32", "") if has_tf32(device) else ("", " (which has no TF32)")
-    return f"{options.interp_dtype}{tf32} on {described(device)}{missing}"
-
-
-def _multiply(config: pytest.Config, options: Options) -> None:
-    """TF32 stays off unless asked, whatever the process had; put back as the session ends."""
-    import torch
-
-    from pytest_interp.checkpoints.device import device_of, has_tf32, use_tf32
-
-    if _multiplied in config.stash:
-        return
-    config.stash[_multiplied] = True
-    matmul, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-
-    def restore() -> None:
-        torch.set_float32_matmul_precision(matmul)
-        torch.backends.cudnn.allow_tf32 = convolutions
-
-    config.add_cleanup(restore)
-    use_tf32(options.interp_tf32 and has_tf32(device_of(options.interp_device)))
 
 
 def _bos(options: Options, target: Target) -> bool:

@@ -219,7 +219,8 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 def _conditions(config: pytest.Config) -> list[str]:
     from importlib.metadata import version
 
-    from pytest_interp.fixtures import computed_with, options_of
+    from pytest_interp.computed import computed_with
+    from pytest_interp.fixtures import options_of
 
     options = options_of(config)
 
