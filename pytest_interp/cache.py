@@ -154,7 +154,7 @@ def _key(measure: Callable[..., Any], first: Any, state: str, arguments: Mapping
         "code": provenance.own_code(),
         "versions": provenance.versions(),
         "checkpoint": [checkpoint.name, checkpoint.fingerprint, checkpoint.settings],
-        "computed": [checkpoint.dtype, checkpoint.device.partition(":")[0]],
+        "computed": [checkpoint.precision, checkpoint.device.type],
         "state": state,
         "damage": checkpoint.damage,
         "bos": checkpoint.bos,

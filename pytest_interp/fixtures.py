@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_interp.computed import choose_products
 from pytest_interp.errors import Unavailable, UsageError
 from pytest_interp.options import Options, read_options
 from pytest_interp.progress import activity
@@ -81,7 +82,7 @@ def _load(config: pytest.Config, target: Target) -> Checkpoint:
         _share_threads()
         try:
             with activity(f"loading {name}"):
-                model = _opened(target.spec, options, cache_of(config))
+                model = _opened(config, target.spec, options)
         except Unavailable as error:
             if options.interp_strict:
                 raise
@@ -111,14 +112,15 @@ def loaded_checkpoint(config: pytest.Config, name: str) -> Checkpoint | None:
     return None if isinstance(model, Unavailable) else model
 
 
-def _opened(spec: CheckpointSpec, options: Options, cache: Cache | None) -> Checkpoint:
+def _opened(config: pytest.Config, spec: CheckpointSpec, options: Options) -> Checkpoint:
     """The model, loaded and preflighted."""
     from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.checkpoints.preflight import preflight
 
+    choose_products(config, options)
     model = Checkpoint(spec, device=options.interp_device, dtype=options.interp_dtype)
     preflight(model)
-    model.cache = cache
+    model.cache = cache_of(config)
     return model
 
 

@@ -47,18 +47,31 @@ def check_quantity(quantity: object, own: Sequence[str] = ()) -> None:
         )
 
 
-FLOAT_NOISE: Mapping[str, float] = {"float64": 1e-5, "float32": 2e-4, "bfloat16": 0.5, "float16": 0.05}
+FLOAT_NOISE: Mapping[str, float] = {"float64": 1e-5, "float32": 2e-4, "tf32": 0.05, "bfloat16": 0.5, "float16": 0.05}
 """How far a logit may move between machines, batch sizes and kernels, by dtype.
 
 Any kernel is as far from exact arithmetic as ours, so these are :func:`tolerance_from` the distance from float64 that
 docs/verdicts.md shows ("How much is float noise"): in float32 of single prompts, in bfloat16, where single prompts move
-by half a logit, of means; float16 has three bits more, a tenth stands for it. In float64 too parts of the bridge (its
-softmax, for one) compute in float32."""
+by half a logit, of means; float16 has three bits more, a tenth stands for it, and for products in TF32, whose factors
+have as many (not measured: no GPU was at hand). In float64 too parts of the bridge (its softmax, for one) compute in
+float32."""
 
-PROBABILITY_NOISE: Mapping[str, float] = {"float64": 1e-6, "float32": 1e-5, "bfloat16": 0.05, "float16": 5e-3}
+PROBABILITY_NOISE: Mapping[str, float] = {
+    "float64": 1e-6,
+    "float32": 1e-5,
+    "tf32": 5e-3,
+    "bfloat16": 0.05,
+    "float16": 5e-3,
+}
 """The same for a probability such as an attention weight."""
 
-ACTIVATION_NOISE: Mapping[str, float] = {"float64": 1e-6, "float32": 1e-5, "bfloat16": 4e-3, "float16": 5e-4}
+ACTIVATION_NOISE: Mapping[str, float] = {
+    "float64": 1e-6,
+    "float32": 1e-5,
+    "tf32": 5e-4,
+    "bfloat16": 4e-3,
+    "float16": 5e-4,
+}
 """How far an activation may move, relative to its size, before two runs count as different there.
 
 Two runs of equal tokens, in batches of one shape, were equal bit by bit; a softmax lets a little of any key through."""

@@ -38,6 +38,12 @@ _OPTIONS = (
     _Option("interp_circuit", "assert this circuit on every checkpoint that is judged", metavar="NAME"),
     _Option("interp_device", "auto, cuda, mps or cpu (default: auto)", "auto", metavar="DEVICE"),
     _Option("interp_dtype", f"one of {', '.join(DTYPES)} (default: float32)", "float32", metavar="DTYPE"),
+    _Option(
+        "interp_tf32",
+        "on CUDA multiply float32 in TF32, which is faster and as coarse as float16; tolerances widen (default: off)",
+        False,
+        "bool",
+    ),
     _Option("interp_seed", "seed of the IOI prompts and of control heads (default: 0)", 0, "int", "SEED"),
     _Option("interp_prompts", "IOI prompts in each half, find and confirm (default: 96)", 96, "int", "N"),
     _Option(
@@ -97,6 +103,7 @@ class Options:
     interp_circuit: str | None
     interp_device: str
     interp_dtype: str
+    interp_tf32: bool
     interp_seed: int
     interp_prompts: int
     interp_bos: str | None

@@ -205,7 +205,6 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
             counts[name] = counts.get(name, 0) + 1
     if config.get_verbosity() < -1 or not any(target_name(item) for item in items):
         return []
-    from pytest_interp.fixtures import options_of
     from pytest_interp.report.pace import forecast
 
     judged = ", ".join(f"{name} ({count} claims)" for name, count in counts.items()) or "nothing: no weights here"
@@ -213,16 +212,24 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     if deselected := plan_of(config).deselected:
         text = ", ".join(f"{count} {why}" for why, count in deselected.items())
         lines.append(f"interp: deselected: {text} (-rs shows each)")
-    lines += _conditions(options_of(config))
+    lines += _conditions(config)
     return lines if config.option.collectonly or not counts else [*lines, forecast(config)]
 
 
-def _conditions(options: Options) -> list[str]:
+def _conditions(config: pytest.Config) -> list[str]:
     from importlib.metadata import version
 
+    from pytest_interp.computed import computed_with
+    from pytest_interp.fixtures import options_of
+
+    options = options_of(config)
+
     versions = ", ".join(f"{name} {version(name)}" for name in ("transformer-lens", "transformers", "torch"))
-    choices = f"{options.interp_dtype} on {options.interp_device}, seed {options.interp_seed}"
-    return [f"interp: {choices}, {options.interp_prompts} prompts", f"interp: {versions}"]
+    where = f"{options.interp_dtype} on {options.interp_device}"
+    if not config.option.collectonly:  # what only lists needs no torch
+        where = computed_with(options)
+    choices = f"{where}, seed {options.interp_seed}, {options.interp_prompts} prompts"
+    return [f"interp: {choices}", f"interp: {versions}"]
 
 
 @pytest.hookimpl(trylast=True)
@@ -257,14 +264,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     unchecked = plan_of(config).unchecked
     if not unchecked and not any(map(carried, reports)):
         return
-    from pytest_interp.fixtures import cache_of, options_of
+    from pytest_interp.fixtures import cache_of
     from pytest_interp.report.terminal import run_again, summarise
 
     lines = summarise(reports, verbose=terminalreporter.verbosity > 0, unchecked=unchecked)
     if lines:
         terminalreporter.section("findings")
         if getattr(config.option, "numprocesses", None):
-            for line in _conditions(options_of(config)):
+            for line in _conditions(config):
                 terminalreporter.write_line(line)
         for row in lines:
             terminalreporter.write_line(row.text, **row.markup)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 # pytester takes modules that an inner run imported out again; these cannot be imported twice in one process.
@@ -12,6 +14,7 @@ import pytest
 import scipy.special
 import transformer_lens.model_bridge
 import transformers
+from device_marks import STAND_IN, marked_devices
 
 import pytest_interp.assertions
 import pytest_interp.comparison
@@ -37,6 +40,20 @@ def test_copies(checkpoint, head, names):
     assert_copy_score(checkpoint, head, names=names, at_least=0.8)
 """
 """Two claims of a project of one's own: one for each checkpoint, one for each name mover."""
+
+DEVICE = os.environ.get("INTERP_TEST_DEVICE", "cpu")
+"""Where models of the tests are: ``cuda``; or ``cpu:0``, a stand-in that is told from the CPU (device_marks.py)."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def device():
+    """What ``auto`` stands for in the tests, also of the runs that they make within this process."""
+    import torch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pytest_interp.checkpoints.device.automatic", lambda: DEVICE)
+        with marked_devices() if str(STAND_IN) == DEVICE else nullcontext():
+            yield torch.device(DEVICE)
 
 
 @pytest.fixture(scope="session")
@@ -120,13 +137,13 @@ def random_gpt2(tokenizer, n_layer=3, n_head=4, n_embd=64, n_positions=64):
     return _randomised(GPT2LMHeadModel(config), torch)
 
 
-def random_llama(tokenizer):
+def random_llama(tokenizer, n_layer=3):
     """A Llama-shaped model with random weights: RMSNorm, rotary positions, three query heads to a key-value head."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2, hidden_size=48, intermediate_size=96,
+        num_hidden_layers=n_layer, num_attention_heads=6, num_key_value_heads=2, hidden_size=48, intermediate_size=96,
         vocab_size=len(tokenizer), max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
         attn_implementation="eager",
     )  # fmt: skip

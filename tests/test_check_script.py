@@ -199,6 +199,36 @@ def test_nothing_goes_on_when_it_is_interrupted(run, tmp_path):
     assert waited_for(lambda: not alive()), alive()
 
 
+def test_without_a_gpu_nothing_is_installed_and_it_says_so(run):
+    done = run("gpu")
+    assert done.returncode == 77
+    assert done.stderr == (
+        "no GPU here (there is no nvidia-smi): nothing was run; ./check claims and ./check tests run on the CPU\n"
+    )
+    assert done.stdout == ""
+    assert done.calls == []
+
+
+def test_with_a_gpu_the_comparison_is_run(run, tmp_path):
+    card = tmp_path / "programs" / "nvidia-smi"
+    card.symlink_to(shutil.which("true"))
+    done = run("gpu", "--device", "cuda:1", TORCH="torch")
+    assert done.returncode == 0, done.stderr
+    assert done.calls[-1] == "benchmarks/gpu.py --device cuda:1"
+
+
+def test_what_can_be_asked_is_listed(run):
+    done = run("nothing")
+    assert done.returncode == 2
+    assert [line.split()[1] for line in done.stdout.splitlines() if "./check" in line][:4] == [
+        "claims",
+        "tests",
+        "lint",
+        "gpu",
+    ]
+    assert done.calls == []
+
+
 def test_the_script_is_bash_of_2007():
     """macOS has bash 3.2."""
     text = SCRIPT.read_text()

@@ -28,7 +28,7 @@ def bits(checkpoint):
     digest = hashlib.sha256()
     for name, parameter in checkpoint._bridge.named_parameters():
         digest.update(name.encode())
-        digest.update(parameter.detach().contiguous().numpy().tobytes())
+        digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -49,9 +49,22 @@ def experiment(request):
     return replace(whole, data=whole.data.rebuild(rows))
 
 
+def groups_of(experiment, prompts):
+    """Groups whose tensors are where the model is: a bridge takes them as they are."""
+    there = experiment.checkpoint.device
+    return [
+        replace(
+            group,
+            positions={name: where.to(there) for name, where in group.positions.items()},
+            **{name: getattr(group, name).to(there) for name in ("tokens", "answers", "distractors")},
+        )
+        for group in prompts.groups
+    ]
+
+
 def parts(experiment, run="clean"):
     """The bridge, the one group, and a cache of its run."""
-    bridge, (group,) = experiment.checkpoint._bridge, experiment.data.run(run).groups
+    bridge, (group,) = experiment.checkpoint._bridge, groups_of(experiment, experiment.data.run(run))
     with torch.inference_mode():
         logits, cache = bridge.run_with_cache(group.tokens)
     return bridge, group, logits, cache
@@ -80,7 +93,7 @@ def agree(experiment, what, pairs, bound=1e-4, moving=1e-3):
 
 def differences(group, logits):
     rows = torch.arange(len(group.rows))
-    return logits[rows, -1, group.answers] - logits[rows, -1, group.distractors]
+    return (logits[rows, -1, group.answers] - logits[rows, -1, group.distractors]).cpu()
 
 
 @pytest.mark.parametrize("site", ["resid_pre", "attn_out", "mlp_out"])
@@ -88,7 +101,7 @@ def test_streams_by_layer_and_position(experiment, site):
     from transformer_lens.patching import generic_activation_patch, layer_pos_patch_setter
 
     bridge, group, _, cache = parts(experiment)
-    (corrupted,) = experiment.data.run("s2-exchanged").groups
+    (corrupted,) = groups_of(experiment, experiment.data.run("s2-exchanged"))
     base = logit_diff(experiment, run="s2-exchanged").values
     s2 = int(group.positions["S2"][0])
     places = [(layer, pos) for layer in layers_of(experiment) for pos in (s2, group.tokens.shape[1] - 1)]
@@ -111,7 +124,7 @@ def test_streams_by_layer_and_position(experiment, site):
 def test_the_middle_of_a_layer_by_its_end(experiment):
     """The bridge's hook of resid_mid reaches the MLP alone: the oracle is the end of the layer, not the stock sweep."""
     bridge, group, _, clean = parts(experiment)
-    (corrupted,) = experiment.data.run("s2-exchanged").groups
+    (corrupted,) = groups_of(experiment, experiment.data.run("s2-exchanged"))
     base = torch.tensor(logit_diff(experiment, run="s2-exchanged").values)
     pairs = []
     for layer in layers_of(experiment):
@@ -279,9 +292,9 @@ def test_the_lens(experiment):
 
 def test_components_add_up(experiment):
     table = component_attributions(experiment)
-    (group,) = experiment.data.clean.groups
+    (group,) = groups_of(experiment, experiment.data.clean)
     bias = experiment.checkpoint.b_u()[group.answers] - experiment.checkpoint.b_u()[group.distractors]
-    total = torch.tensor([one.values for one in table.values()]).sum(0) + bias
+    total = torch.tensor([one.values for one in table.values()]).sum(0) + bias.cpu()
     agree(experiment, "components' sum", list(zip(total, logit_diff(experiment).values, strict=True)))
 
 
@@ -314,7 +327,7 @@ def test_ablations_prompt_by_prompt(experiment):
             template = experiment.data.clean.prompts[row].template
             same = [
                 g.tokens[j]
-                for g in reference.groups
+                for g in groups_of(experiment, reference)
                 for j, r in enumerate(g.rows)
                 if reference.prompts[r].template == template
             ]
@@ -349,7 +362,7 @@ def test_faithfulness_prompt_by_prompt(experiment):
         template = experiment.data.clean.prompts[row].template
         same = [
             g.tokens[j]
-            for g in reference.groups
+            for g in groups_of(experiment, reference)
             for j, r in enumerate(g.rows)
             if reference.prompts[r].template == template
         ]
@@ -373,7 +386,7 @@ def test_faithfulness_prompt_by_prompt(experiment):
 def test_attention_weighted_and_against_writes(experiment):
     checkpoint = experiment.checkpoint
     bridge, group, _, cache = parts(experiment)
-    scale = cache[checkpoint.scale_hook][:, -1, 0].double() if checkpoint.scale_hook else torch.ones(len(group.rows))
+    scale = cache[checkpoint.scale_hook][:, -1, 0].double() if checkpoint.scale_hook else 1.0
     pairs, correlations, rows = [], [], torch.arange(len(group.rows))
     for head in heads_of(experiment):
         v = cache[f"blocks.{head.layer}.attn.hook_v"][:, :, checkpoint.kv_head(head).head].double()
@@ -389,7 +402,7 @@ def test_attention_weighted_and_against_writes(experiment):
             read.append(pattern[rows, at])
             w_u = checkpoint.w_u()[:, group.tokens[rows, at]].double()
             written.append((z @ w_o * w_u.T).sum(-1) / scale)
-        read, written = torch.cat(read), torch.cat(written)
+        read, written = torch.cat(read).cpu(), torch.cat(written).cpu()
         if read.std() > 1e-4 and written.std() > 1e-2:
             r = np.corrcoef(read.numpy(), written.numpy())[0, 1]
             correlations.append((attention_write_correlation(experiment, head).value, r))

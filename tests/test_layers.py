@@ -20,7 +20,7 @@ LEVELS = [
     {"verdict"},
     {"assertions"},
     {"strategies", "snapshots", "figures", "options", "hookspecs", "circuit_file", "claim_files"},
-    {"selection", "trials"},
+    {"selection", "trials", "computed"},
     {"mutants", "deselection"},
     {"falsify", "noise", "calibration"},
     {"report", "comparison", "fixtures"},

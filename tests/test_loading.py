@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from conftest import _randomised, random_gpt2, random_llama, random_neox
 from pytest_interp import Checkpoint, CheckpointSpec
 from pytest_interp.checkpoints import boot, known_specs, resolve, sources
-from pytest_interp.checkpoints.boot import device_of
+from pytest_interp.checkpoints.device import device_of
 from pytest_interp.checkpoints.preflight import preflight
 from pytest_interp.errors import Unavailable, UsageError
 

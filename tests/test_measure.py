@@ -57,7 +57,7 @@ def test_logit_diff_by_hand(gpt2_like):
     values = logit_diff(experiment).values
     for group in experiment.data.clean.groups:
         for i, row in enumerate(group.rows):
-            logits = gpt2_like._bridge(group.tokens[i : i + 1])[0, -1]
+            logits = gpt2_like._bridge(group.tokens[i : i + 1].to(gpt2_like.device))[0, -1]
             by_hand = float(logits[group.answers[i]] - logits[group.distractors[i]])
             assert values[row] == pytest.approx(by_hand, abs=1e-4)
 
@@ -171,7 +171,7 @@ def test_a_rank_close_to_the_kth_is_told():
 
 def test_a_tie_counts_against_the_name(planted, names, monkeypatch):
     """A head that ranks every token alike would otherwise have a perfect score."""
-    flat = torch.zeros(planted.shape.d_model, planted.shape.d_vocab)
+    flat = torch.zeros(planted.shape.d_model, planted.shape.d_vocab, device=planted.device)
     flat[:, 1] = -1.0  # one token below all others: the spread is not zero, and all names tie
     monkeypatch.setattr(type(planted), "w_u", lambda _: flat)
     with planted.scratch():  # ranks that are known of the weights are not those of another unembedding
@@ -347,6 +347,19 @@ def test_a_mover_that_copies_the_subject(tmp_path):
     experiment = experiment_on(model)
     assert attention(experiment, "3.0", at="END", to="IO", more_than=("S1", "S2")).value < -0.9
     assert direct_logit_attribution(experiment, "3.0").value < -5
+
+
+def test_what_transformers_adds_to_modules_is_no_damage(planted, monkeypatch):
+    """It gives every module a method when it first builds a model, which may be after another was loaded."""
+
+    def added(module):
+        return module
+
+    added.__module__ = "transformers.modeling_utils"
+    monkeypatch.setattr(torch.nn.Module, "added", added, raising=False)
+    assert planted.disturbed() == []
+    added.__module__ = "test_measure"
+    assert planted.disturbed() == ["torch.nn.modules.module.Module.added replaced"]
 
 
 def test_weights_are_restored_bit_for_bit_and_the_memo_is_exchanged(planted, planted_ioi):

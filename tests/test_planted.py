@@ -40,12 +40,12 @@ def test_codes_are_orthonormal_for_names_and_nearly_so_for_words():
 def test_a_naive_loop_gives_the_same_logits(planted, planted_ioi):
     """Numpy, a loop over heads and positions, from the raw weights: no bridge, no torch attention."""
     weights = {
-        name.replace("._original_component", ""): value.double().numpy()
+        name.replace("._original_component", ""): value.double().cpu().numpy()
         for name, value in planted._bridge.original_model.state_dict().items()
     }
     group = planted_ioi.data.clean.groups[0]
     tokens = group.tokens[:2].numpy()
-    got = planted.run(group.tokens[:2]).logits.double().numpy()
+    got = planted.run(group.tokens[:2]).logits.double().cpu().numpy()
     for row, ids in enumerate(tokens):
         x = weights["tok_embed.weight"][ids] + weights["pos.weight"][: len(ids)]
         for layer in range(5):

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Blocks:
     """The blocks of a bridge."""
 
-    def __init__(self, bridge: Any, dtype: str) -> None:
-        self.bridge, self.dtype = bridge, dtype
+    def __init__(self, bridge: Any, precision: str) -> None:
+        self.bridge, self.precision = bridge, precision
         self.n_layers = len(bridge.blocks)
         self.points: Mapping[str, Any] = dict(bridge.hook_dict)
         self._given: dict[int, list[tuple[Any, Any]]] = {}
@@ -163,7 +163,7 @@ class Blocks:
     def _way(self, prepared: Prepared) -> Way:
         """From where the first prompt, resumed without any edit, ends with the logits that it had."""
         expected, middle = prepared.logits[:1], prepared.residual[0].shape[1] // 2
-        allowed = FLOAT_NOISE[self.dtype] * max(1.0, float(expected.abs().max()) / 20)
+        allowed = FLOAT_NOISE[self.precision] * max(1.0, float(expected.abs().max()) / 20)
         ways: tuple[tuple[Way, int], ...] = (("position", middle), ("layer", 0))
         for way, start in ways:
             if way == "position" and len(prepared.cache) < self.n_layers:

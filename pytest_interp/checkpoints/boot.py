@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from pytest_interp.checkpoints.agreement import check_finite, check_present
+from pytest_interp.checkpoints.device import moved
 from pytest_interp.checkpoints.gguf_file import bos_in
 from pytest_interp.checkpoints.library_errors import as_usage_error
 from pytest_interp.checkpoints.planted_build import build_planted
@@ -22,7 +23,6 @@ from pytest_interp.checkpoints.state import fixed_tokens
 from pytest_interp.checkpoints.tokenizer import adds_bos, check_tokenizer
 from pytest_interp.checkpoints.value_bias import Shifts, constants_in_values, shifts_of
 from pytest_interp.errors import UsageError
-from pytest_interp.text import shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,7 +63,7 @@ class _Source(NamedTuple):
     bos: bool
 
 
-def boot(spec: CheckpointSpec, device: str, dtype: str) -> Booted:
+def boot(spec: CheckpointSpec, device: torch.device, dtype: str) -> Booted:
     """Loads, bridges, processes and freezes a model, comparing its logits at each step.
 
     Raises:
@@ -94,15 +94,14 @@ def boot(spec: CheckpointSpec, device: str, dtype: str) -> Booted:
     return Booted(bridge, fingerprint, parity, shifts, bos)
 
 
-def _bridge_of(spec: CheckpointSpec, device: str, dtype: torch.dtype) -> _Source:
+def _bridge_of(spec: CheckpointSpec, device: torch.device, dtype: torch.dtype) -> _Source:
     """The bridge before processing, and the raw model's logits on the probe where there is a raw model."""
     from transformer_lens.model_bridge import TransformerBridge
 
     if spec.kind == "planted":
         with tempfile.TemporaryDirectory() as directory:
             bridge = build_planted(PLANS[spec.source], Path(directory))
-        if device != "cpu" or dtype != torch.float32:
-            bridge = bridge.to(device).to(dtype)
+        bridge = moved(bridge, device, spec.name, dtype)
         return _Source(bridge, _fingerprint(bridge.original_model), None, adds_bos(bridge.tokenizer))
     if spec.loader is None:
         source = _bridged(spec, *load_transformers(spec, dtype), device, dtype)
@@ -112,7 +111,8 @@ def _bridge_of(spec: CheckpointSpec, device: str, dtype: torch.dtype) -> _Source
     if isinstance(loaded, TransformerBridge):
         check_present(loaded.original_model, spec.name)
         check_finite(loaded.original_model, spec.name)
-        return _Source(loaded, _fingerprint(loaded.original_model), None, adds_bos(loaded.tokenizer))
+        bridge = moved(loaded, device, f"the bridge of {spec.name}")
+        return _Source(bridge, _fingerprint(bridge.original_model), None, adds_bos(bridge.tokenizer))
     return _bridged(spec, *_pair(loaded, spec.name), device, dtype)
 
 
@@ -138,7 +138,7 @@ def _pair(loaded: Any, name: str) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _bridged(spec: CheckpointSpec, model: Any, tokenizer: Any, device: str, dtype: torch.dtype) -> _Source:
+def _bridged(spec: CheckpointSpec, model: Any, tokenizer: Any, device: torch.device, dtype: torch.dtype) -> _Source:
     """A transformers model in a bridge, after its weights and its tokenizer were looked at.
 
     Raises:
@@ -180,21 +180,6 @@ def _saved(tokenizer: Any, directory: str) -> Any:
     return AutoTokenizer.from_pretrained(directory)
 
 
-def device_of(name: str) -> str:
-    """The device that ``auto`` or a name stands for.
-
-    Raises:
-        UsageError: it cannot be used here.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    with as_usage_error(f"--interp-device {shown(name)} cannot be used", "pass auto, cuda, mps or cpu"):
-        torch.ones(2, device=name).sum().item()  # some devices exist and hold no numbers
-    return name
-
-
 def _dtype(name: str) -> torch.dtype:
     dtype = getattr(torch, name, None)
     if name not in ("float64", "float32", "bfloat16", "float16") or not isinstance(dtype, torch.dtype):
@@ -216,7 +201,7 @@ def _fingerprint(model: torch.nn.Module) -> str:
     return digest.hexdigest()[:12]
 
 
-def _probe(d_vocab: int, device: str) -> Tensor:
+def _probe(d_vocab: int, device: torch.device) -> Tensor:
     """Two rows of eight token ids, the same for every model of this vocabulary."""
     return fixed_tokens(d_vocab, PROBE, seed=0).to(device)
 

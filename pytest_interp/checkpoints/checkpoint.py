@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from pytest_interp.checkpoints.blocks import Blocks
-from pytest_interp.checkpoints.boot import boot, device_of
+from pytest_interp.checkpoints.boot import boot
+from pytest_interp.checkpoints.device import device_of, precision_of
 from pytest_interp.checkpoints.guard import Guarded
 from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
 from pytest_interp.checkpoints.identities import Identity, Kind, check, identities_of, outlet_of
@@ -58,7 +59,8 @@ class Checkpoint(Guarded, Weights, Sites):
             and the bridge in compatibility mode.
         settings: hash of its configuration, and of what its tokenizer makes of a text.
         device: where its weights are.
-        dtype: their precision.
+        dtype: what they are.
+        precision: what its float noise follows from: the dtype, or ``tf32`` where products of float32 are coarser.
         budget: how many bytes the activations of a batch of patched passes may take.
     """
 
@@ -119,7 +121,7 @@ class Checkpoint(Guarded, Weights, Sites):
             )
         self.fingerprint, self.settings = fingerprint, settings
         self._describe(bridge)
-        self._drive = Blocks(bridge, self.dtype)
+        self._drive = Blocks(bridge, self.precision)
         self._outlet = Outlet({"embed": "hook_embed"}, centred=False, transform=None)
         self._identities: tuple[Identity, ...] = ()
         self.begin(bridge)
@@ -128,9 +130,9 @@ class Checkpoint(Guarded, Weights, Sites):
             self._identities = identities_of(self)
 
     def _describe(self, bridge: Any) -> None:
-        """Sets what is read off a bridge. One that the user built has its own place and precision."""
+        """Sets what is read off a bridge. One that the user built has its own dtype."""
         weights, cfg = next(bridge.parameters()), bridge.cfg
-        self.device, self.dtype = str(weights.device), str(weights.dtype).removeprefix("torch.")
+        self.dtype, self.precision = str(weights.dtype).removeprefix("torch."), precision_of(self.device, weights.dtype)
         self.shape, self._d_mlp, self._normed = Shape.of(cfg), cfg.d_mlp or 0, bool(cfg.normalization_type)
         self.sites, self.tokenizer = frozenset(bridge.hook_dict), bridge.tokenizer
         self.budget = self.budget or budget_of(self.device)

@@ -179,7 +179,7 @@ def _probe(checkpoint: Checkpoint) -> Tensor:
 
 def _check_interchangeable(checkpoint: Checkpoint, damage: Damage, before: Tensor) -> None:
     moved = float((_probe(checkpoint) - before).abs().max())
-    allowed = FLOAT_NOISE[checkpoint.dtype] * max(1.0, float(before.abs().max()) / 20)
+    allowed = FLOAT_NOISE[checkpoint.precision] * max(1.0, float(before.abs().max()) / 20)
     if moved > allowed:
         raise NotApplicable(
             f"heads of {checkpoint.name} are not interchangeable: exchanging {names_of(damage.heads)} moves the logits "

@@ -70,7 +70,7 @@ class Guarded:
 
     spec: CheckpointSpec
     name: str
-    dtype: str
+    precision: str
     _sealed = False
 
     def __init__(self) -> None:
@@ -211,7 +211,7 @@ class Guarded:
 
     def disturbed(self) -> list[str]:
         """What was left behind since loading, in words."""
-        return changes(self._loaded, self.state(), self.dtype) if self._loaded else []
+        return changes(self._loaded, self.state(), self.precision) if self._loaded else []
 
     def restore(self) -> str:
         """Makes the model and the process what they were when it was loaded; says how."""

@@ -29,8 +29,8 @@ SUMS: Mapping[Kind, str] = {
     "heads": "heads and output bias do not add up to what attention writes",
     "logits": "the residual stream, divided by the final norm's scale and unembedded, does not give its logits",
 }
-_ALLOWED = {"float64": 1e-6, "float32": 1e-4, "bfloat16": 0.05, "float16": 0.01}
-"""How far a sum may be off, relative to the largest thing that is added: some thirty roundings of each dtype."""
+_ALLOWED = {"float64": 1e-6, "float32": 1e-4, "tf32": 0.01, "bfloat16": 0.05, "float16": 0.01}
+"""How far a sum may be off, relative to the largest thing that is added: some tens of roundings of each precision."""
 _TOKENS = (2, 6)
 
 
@@ -86,7 +86,7 @@ def outlet_of(checkpoint: Checkpoint, transforms: Sequence[Transform | None]) ->
     if "unembed.hook_in" not in kept:
         return plain
     before = checkpoint.unembedded(kept["unembed.hook_in"][:, -1]).float()
-    allowed = _ALLOWED[checkpoint.dtype] * float(before.abs().max())
+    allowed = _ALLOWED[checkpoint.precision] * float(before.abs().max())
     for transform in transforms:
         outlet = Outlet(start, centred, transform)
         difference = (outlet.logits(before) - logits).abs().max()
@@ -140,21 +140,21 @@ def _measured(checkpoint: Checkpoint) -> list[Identity]:
         logits, kept = checkpoint.run(tokens, keep=keep, edits=edits)
         parts = [kept[hook].float() for hook in (*checkpoint.embedding_hooks.values(), *written, *mlps) if hook in kept]
         stream = kept[last].float()
-        found = [_off("components", [part.expand_as(stream) for part in parts], stream, checkpoint.dtype)]
+        found = [_off("components", [part.expand_as(stream) for part in parts], stream, checkpoint.precision)]
         for layer in layers:
             heads = torch.einsum("rphd,hdm->hrpm", kept[z_hooks[layer]].float(), checkpoint.w_o(layer).float())
             bias = checkpoint.b_o(layer).float().expand_as(heads[0])
             scale_hook = checkpoint.write_scale_hook(layer)
             divided = kept[scale_hook].float() if scale_hook else 1.0
             terms = [part / divided for part in (*heads, bias)]
-            found.append(_off("heads", terms, kept[written[layer]].float(), checkpoint.dtype, layer))
+            found.append(_off("heads", terms, kept[written[layer]].float(), checkpoint.precision, layer))
         scaled = stream[:, -1] / (kept[end[0]][:, -1].flatten(1)[:, :1].float() if end else 1.0)
         before = scaled @ checkpoint.w_u().float() + checkpoint.b_u().float()
         size = float(before.abs().max())
         given = checkpoint.logits(before)
         # Processed logits may differ from these by a constant for each position.
         difference = float(((given - logits) - (given - logits).mean(-1, keepdim=True)).abs().max())
-        found.append(Identity("logits", difference, size, None, _ALLOWED[checkpoint.dtype]))
+        found.append(Identity("logits", difference, size, None, _ALLOWED[checkpoint.precision]))
         for identity in found:
             before_it = worst.get(identity.kind)
             if before_it is None or _relative(identity) > _relative(before_it):
@@ -162,11 +162,11 @@ def _measured(checkpoint: Checkpoint) -> list[Identity]:
     return list(worst.values())
 
 
-def _off(kind: Kind, terms: Sequence[Tensor], total: Tensor, dtype: str, layer: int | None = None) -> Identity:
+def _off(kind: Kind, terms: Sequence[Tensor], total: Tensor, precision: str, layer: int | None = None) -> Identity:
     """How far terms are from adding up."""
     difference = float((torch.stack(list(terms)).sum(0) - total).abs().max())
     size = max(float(term.abs().max()) for term in terms)
-    return Identity(kind, difference, size, layer, _ALLOWED[dtype])
+    return Identity(kind, difference, size, layer, _ALLOWED[precision])
 
 
 def _relative(identity: Identity) -> float:

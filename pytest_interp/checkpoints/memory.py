@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 
+from pytest_interp.checkpoints.device import free_memory
 from pytest_interp.checkpoints.weights import Shape
 from pytest_interp.errors import UsageError
 
@@ -65,9 +65,9 @@ def bytes_in(value: Any) -> int:
     return sum(map(bytes_in, inside))
 
 
-def budget_of(device: str) -> int:
+def budget_of(device: torch.device) -> int:
     """By default a quarter of what is free on the device, at most 256 MB: larger batches are no faster."""
-    return max(2**24, min(_MOST, _free(device) // 4))
+    return max(2**24, min(_MOST, free_memory(device) // 4))
 
 
 def bytes_of(text: str) -> int:
@@ -103,11 +103,3 @@ def bytes_of_sites(shape: Shape, hooks: Sequence[str], rows: int, length: int) -
     by_key = all(hook.endswith(("pattern", "scores")) for hook in hooks)
     width = shape.n_heads * length if by_key else max(shape.d_model, shape.n_heads * shape.d_head)
     return 4 * width * rows * length * shape.n_layers * len({hook.rpartition(".")[2] for hook in hooks})
-
-
-def _free(device: str) -> int:
-    if device.startswith("cuda"):
-        return int(torch.cuda.mem_get_info(torch.device(device))[0])
-    if "SC_AVPHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return 4 * _MOST

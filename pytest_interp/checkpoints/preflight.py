@@ -27,7 +27,7 @@ def preflight(checkpoint: Checkpoint) -> None:
     Raises:
         UsageError: one of these does not hold; the message says which and by how much.
     """
-    noise = FLOAT_NOISE[checkpoint.dtype]
+    noise = FLOAT_NOISE[checkpoint.precision]
     if attached := checkpoint.attached:
         raise UsageError(f"{checkpoint.name} comes with hooks attached ({', '.join(attached[:3])}); remove them first")
     if not checkpoint.parity <= noise:

@@ -85,7 +85,11 @@ class Functions:
                 if now.get(name) is not function and not _of_compiler(now.get(name))
             )
             if isinstance(space, type):  # a method may be put before one that is inherited
-                yield from ((space, name) for name in _functions_in(space) if name not in saved)
+                yield from (
+                    (space, name)
+                    for name, function in _functions_in(space).items()
+                    if name not in saved and not _of_transformers(function)
+                )
 
 
 class Process:
@@ -132,6 +136,11 @@ def _functions_in(space: Any) -> dict[str, Any]:
 def _of_compiler(function: Any) -> bool:
     """Whether torch.compile put a function in place, which it does on first use."""
     return str(getattr(function, "__module__", "")).startswith("torch._dynamo")
+
+
+def _of_transformers(function: Any) -> bool:
+    """Whether transformers added a function, as it does to every module when it first builds a model."""
+    return str(getattr(function, "__module__", "")).startswith("transformers.")
 
 
 def _name_of(space: Any) -> str:

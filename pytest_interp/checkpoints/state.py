@@ -41,13 +41,13 @@ class Outputs:
     digest: str
     values: Tensor = field(compare=False, repr=False)
 
-    def differ(self, other: Outputs, dtype: str) -> bool:
+    def differ(self, other: Outputs, precision: str) -> bool:
         """Whether they differ by more than float noise."""
         if self.values.shape != other.values.shape:
             return True
         largest = float(other.values.abs().max())
         difference = float((self.values - other.values).abs().max())
-        return not difference <= FLOAT_NOISE[dtype] * max(1.0, largest / 20)
+        return not difference <= FLOAT_NOISE[precision] * max(1.0, largest / 20)
 
 
 class State(NamedTuple):
@@ -148,7 +148,7 @@ def fixed_tokens(d_vocab: int, shape: tuple[int, int], seed: int) -> Tensor:
     return torch.randint(0, d_vocab, shape, generator=torch.Generator().manual_seed(seed), device="cpu")
 
 
-def changes(before: State, now: State, dtype: str) -> list[str]:
+def changes(before: State, now: State, precision: str) -> list[str]:
     """What is different, in words."""
     said = []
     if extra := len(now.hooks) - len(before.hooks):
@@ -172,7 +172,7 @@ def changes(before: State, now: State, dtype: str) -> list[str]:
         said.append("a changed tokenizer")
     if now.configuration != before.configuration:
         said.append("a changed configuration")
-    if not said and before.outputs and now.outputs and now.outputs.differ(before.outputs, dtype):
+    if not said and before.outputs and now.outputs and now.outputs.differ(before.outputs, precision):
         said.append("other outputs on fixed prompts")
     return said
 

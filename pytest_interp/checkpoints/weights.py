@@ -48,7 +48,7 @@ class Weights:
 
     name: str
     shape: Shape
-    device: str
+    device: torch.device
     _shifts: Shifts
     _outlet: Outlet
     _normed: bool

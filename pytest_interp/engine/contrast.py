@@ -88,7 +88,7 @@ def _changed(experiment: Experiment, source: Source, site: str, hook: str, index
         distance, size = distance.transpose(1, 2), size.transpose(1, 2)
     if site not in HEAD_SITES:
         distance, size = distance[..., None], size[..., None]
-    own = ACTIVATION_NOISE[experiment.checkpoint.dtype] * size
+    own = ACTIVATION_NOISE[experiment.checkpoint.precision] * size
     return (distance > torch.maximum(own, NEGLIGIBLE * size.amax(-1, keepdim=True))).cpu()
 
 

@@ -68,7 +68,7 @@ class Experiment:
     @property
     def noise(self) -> float:
         """How far float noise may move a logit here."""
-        return FLOAT_NOISE[self.checkpoint.dtype]
+        return FLOAT_NOISE[self.checkpoint.precision]
 
     def where(self, **tags: str) -> Experiment:
         """The same on the prompts that carry these tags, such as ``order="ABBA"``."""
@@ -257,5 +257,6 @@ def describe(checkpoint: Checkpoint) -> dict[str, Json]:
         "checkpoint": checkpoint.name,
         "fingerprint": checkpoint.fingerprint,
         "dtype": checkpoint.dtype,
-        "device": checkpoint.device,
+        **({"precision": "tf32"} if checkpoint.precision == "tf32" else {}),
+        "device": str(checkpoint.device),
     }

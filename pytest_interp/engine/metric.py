@@ -70,9 +70,9 @@ class Metric:
         """For records: ``log_prob of next at S2``."""
         return f"{self.score}{f' of {self.token!r}' if self.token else ''} at {self.at}"
 
-    def noise(self, dtype: str) -> float:
+    def noise(self, precision: str) -> float:
         """How far float noise may move the score's mean; a rank moves by whole places where logits tie."""
-        return PROBABILITY_NOISE[dtype] if self.score == "probability" else FLOAT_NOISE[dtype]
+        return PROBABILITY_NOISE[precision] if self.score == "probability" else FLOAT_NOISE[precision]
 
     def of(
         self,

@@ -119,7 +119,7 @@ def _effects(
             continue
         effect = per_prompt(
             experiment, "ablation_effect", next(measured), unit=score.unit,
-            tolerance=score.noise(experiment.checkpoint.dtype),
+            tolerance=score.noise(experiment.checkpoint.precision),
             about={"heads": [str(head) for head in heads], **about},
         )  # fmt: skip
         effects.append(effect_or_reason(effect, rows))

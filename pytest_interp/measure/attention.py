@@ -87,7 +87,7 @@ def attention(
         "value_weighted_attention" if weighted else "attention",
         experiment.in_order(values),
         unit="probability",
-        tolerance=PROBABILITY_NOISE[experiment.checkpoint.dtype],
+        tolerance=PROBABILITY_NOISE[experiment.checkpoint.precision],
         about=about | {"value_bias": value_bias} if weighted else about,
     )
 

@@ -58,7 +58,7 @@ def detector_score(experiment: Experiment, head: HeadLike, kind: Detector) -> Me
         f"{kind}_score",
         experiment.in_order(values),
         unit="probability",
-        tolerance=PROBABILITY_NOISE[experiment.checkpoint.dtype],
+        tolerance=PROBABILITY_NOISE[experiment.checkpoint.precision],
         about={"heads": [str(checked)], "detector": kind},
     )
 

@@ -95,7 +95,7 @@ def logit_lens(
             "logit_lens",
             experiment.in_order(values),
             unit=score.unit,
-            tolerance=score.noise(checkpoint.dtype),
+            tolerance=score.noise(checkpoint.precision),
             about={"run": run, "site": key[1], "layer": key[0], "norm": norm, "metric": score.text},
         )
 

@@ -91,7 +91,7 @@ def next_token(experiment: Experiment, metric: Metric | str = "log_prob", *, run
     score = as_metric(metric)
     values = experiment.scores(score, run)
     # Ranks are decisions: within float noise two tokens may change places, and one place is as far as claims go.
-    tolerance = 0.5 if score.score == "rank" else score.noise(experiment.checkpoint.dtype)
+    tolerance = 0.5 if score.score == "rank" else score.noise(experiment.checkpoint.precision)
     return per_prompt(
         experiment, score.score, values, unit=score.unit, tolerance=tolerance, about={"run": run, "metric": score.text}
     )

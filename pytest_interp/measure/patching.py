@@ -273,7 +273,7 @@ def _effects(
     about = {"direction": direction, "corruption": corruption, "passes_from": passes.way,
              "metric": "recovered" if metric == "recovered" else score.text}  # fmt: skip
     scale: Tensor | None = None
-    unit, noise, values = score.unit, score.noise(experiment.checkpoint.dtype), passes.values
+    unit, noise, values = score.unit, score.noise(experiment.checkpoint.precision), passes.values
     if metric == "recovered":
         scale = experiment.logit_diffs("clean") - experiment.logit_diffs(corruption)
         unit, noise, values = "recovered", ratio_noise(experiment, scale), values - experiment.logit_diffs(corruption)
