@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +11,7 @@ import torch
 
 from pytest_interp.checkpoints.agreement import check_finite, check_present
 from pytest_interp.checkpoints.library_errors import as_usage_error
+from pytest_interp.checkpoints.parity import Stage, Step, steps_of
 from pytest_interp.checkpoints.planted_build import build_planted
 from pytest_interp.checkpoints.planted_family import PLANS
 from pytest_interp.checkpoints.sources import load_transformers
@@ -42,13 +42,13 @@ class Booted(NamedTuple):
     Attributes:
         bridge: frozen, in eval mode.
         fingerprint: of its weights as loaded.
-        parity: the largest difference of logits on the way.
+        parity: how far its logits moved at each step on the way.
         shifts: where its value biases are, see :mod:`pytest_interp.checkpoints.value_bias`.
     """
 
     bridge: Any
     fingerprint: str
-    parity: float
+    parity: tuple[Step, ...]
     shifts: Shifts
 
 
@@ -69,9 +69,9 @@ def boot(spec: CheckpointSpec, device: str, dtype: str) -> Booted:
     bridge, fingerprint, raw = _bridge_of(spec, device, _dtype(dtype))
     with as_usage_error(f"{spec.name}: TransformerLens cannot run this model", _CHECK):
         probe = _probe(bridge.cfg.d_vocab, device)
-        stages = [] if raw is None else [raw]
-        stages.append(_logits(bridge, probe))
-        if not stages[0].isfinite().all():
+        logits: dict[Stage, Tensor] = {} if raw is None else {"the raw model": raw}
+        logits["its bridge"] = _logits(bridge, probe)
+        if not next(iter(logits.values())).isfinite().all():
             raise UsageError(f"{spec.name} gives NaN or infinite logits on random tokens; {_CHECK}")
         constants = None
         if not bridge.compatibility_mode:
@@ -80,9 +80,9 @@ def boot(spec: CheckpointSpec, device: str, dtype: str) -> Booted:
         bridge.eval()
         for parameter in bridge.parameters():
             parameter.requires_grad_(False)
-        stages.append(_logits(bridge, probe))
+        logits["the bridge in compatibility mode"] = _logits(bridge, probe)
         shifts = shifts_of(bridge, constants, constants_in_values(bridge, probe))
-        parity = max(float((a - b).abs().max()) for a, b in pairwise(stages))
+        parity = steps_of(logits, bridge.cfg.n_layers, str(next(bridge.parameters()).dtype).removeprefix("torch."))
     return Booted(bridge, fingerprint, parity, shifts)
 
 

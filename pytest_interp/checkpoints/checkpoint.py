@@ -52,8 +52,8 @@ class Checkpoint(Guarded, Weights, Sites):
         circuit: the roles asserted on it, or None.
         bos: whether BOS stands before each prompt on it; part of every data set's identity.
         fingerprint: hash of its weights as loaded.
-        parity: largest difference of logits (up to a constant) between the raw model where there is one, the bridge,
-            and the bridge in compatibility mode.
+        parity: how far logits moved (up to a constant) from the raw model where there is one to its bridge, and on to
+            the bridge in compatibility mode.
         settings: hash of its configuration, and of what its tokenizer makes of a text.
         device: where its weights are.
         dtype: their precision.
