@@ -74,6 +74,7 @@ class Checkpoint(Guarded, Weights, Sites):
         self.device, self.dtype = device_of(device), dtype
         self.budget = 0
         self._drive: Blocks | None = None
+        self._exact: Checkpoint | None = None
         super().__init__()
         self.load()
 
@@ -102,6 +103,30 @@ class Checkpoint(Guarded, Weights, Sites):
             yield
         finally:
             self._circuit = before
+
+    @contextmanager
+    def in_float32(self) -> Iterator[None]:
+        """Its weights are those of its source in float32 meanwhile, for all who have it in hand.
+
+        The second model is loaded on first use and kept beside this one, with what was measured of it.
+
+        Raises:
+            UsageError: it cannot be loaded, or its loader gives a bridge, which has a precision of its own.
+            Unavailable: its weights cannot be had any more.
+        """
+        if self._exact is None:
+            if self.spec.kind == "user" and self.parity[0].before != "the raw model":
+                raise UsageError(f"the loader of {self.name} gives a bridge in {self.dtype}, which is left as it is")
+            self._exact = Checkpoint(self.spec, device=self.device)
+            self._exact.budget = self.budget
+        self._exact.cache = self.cache
+        self._exact.claimed(self.circuit, bos=self.bos)
+        # Fixtures hold this object, not its attributes: what they ask of it is asked of the other model.
+        half, self.__dict__ = self.__dict__, self._exact.__dict__
+        try:
+            yield
+        finally:
+            self.__dict__ = half
 
     def load(self) -> None:
         """Boots the model from its source; called again when a claim has damaged it."""
