@@ -144,6 +144,14 @@ def test_a_bridge_that_the_user_built(tmp_path):
     assert logit_diff(experiment_on(checkpoint)).value == pytest.approx(8.854, abs=1e-3)
 
 
+def test_a_model_built_from_a_configuration_gets_the_name_of_its_class(tokenizer):
+    model = random_llama(tokenizer)
+    assert model.config.architectures is None
+    checkpoint = Checkpoint(CheckpointSpec("mine", loader=lambda: (model, tokenizer), bos=True))
+    preflight(checkpoint)
+    assert model.config.architectures == ["LlamaForCausalLM"]
+
+
 def test_a_loader_that_returns_something_else():
     with pytest.raises(UsageError, match="the loader of odd returned dict; return a TransformerBridge"):
         Checkpoint(CheckpointSpec("odd", loader=dict))

@@ -147,6 +147,8 @@ def _bridged(spec: CheckpointSpec, model: Any, tokenizer: Any, device: str, dtyp
         with torch.inference_mode():
             raw = _relative(model(_probe(model.config.get_text_config().vocab_size, device)).logits.float())
     fingerprint = _fingerprint(model)
+    if not getattr(model.config, "architectures", None):
+        model.config.architectures = [kind]  # a model that was built from a configuration, and never saved
     complaint = f"{spec.name}: TransformerLens cannot bridge {kind}"
     with tempfile.TemporaryDirectory() as directory, as_usage_error(complaint, _CHECK):
         bridge = TransformerBridge.boot_transformers(
