@@ -149,7 +149,8 @@ def require_defined(measurement: Measurement) -> None:
     if above and interval.low <= 0:
         raise NotApplicable(
             f"{measurement.quantity} is undefined: {ABOVE_ZERO[measurement.quantity]}, "
-            f"{quote(mean(measurement.scale))} logits ({quote(interval.low)} to {quote(interval.high)}), is not surely above 0"
+            f"{quote(mean(measurement.scale))} logits ({quote(interval.low)} to {quote(interval.high)}), "
+            "is not surely above 0"
         )
     if interval.low <= 0 <= interval.high:
         raise NotApplicable(
