@@ -47,8 +47,8 @@ def again_in_float32(body: Body, records: Sequence[Record], checkpoint: Checkpoi
             trial = body.run(until_refuted=False)
     except (InterpError, RuntimeError) as error:  # out of memory is a RuntimeError
         return Again(moved=False, said=f"not measured again in float32: {error}", records=[])
-    # Of a claim under @given the worst example of each quantity is kept, here as there. Any other went on here, past the
-    # verdict that ended it there.
+    # Of a claim under @given the worst example of each quantity is kept, here as there. Any other went on here, past
+    # the verdict that ended it there.
     drawn = getattr(body.function, "is_hypothesis_test", False)
     exact = worst_of(trial.records) if drawn else trial.records
     moved = trial.seen == "survived"
