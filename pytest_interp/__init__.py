@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from pytest_interp.verdict.bound import Bound
     from pytest_interp.verdict.judge import Verdict, judge
 
+    __version__: str
+
 _HOMES = {
     "assertions": (
         "assert_ablation_effect",
@@ -169,6 +171,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("pytest-interp")
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

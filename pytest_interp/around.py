@@ -15,6 +15,7 @@ from pytest_interp.plain import PROPERTY
 
 if TYPE_CHECKING:
     from pytest_interp.comparison import Comparison
+    from pytest_interp.trials import Body
 
 _outcome = pytest.StashKey[dict[str, Any]]()
 _compared = pytest.StashKey[bool]()
@@ -68,8 +69,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         if comparison:
             comparison.keep()
             pyfuncitem.stash[_compared] = True
-        if left := restore(*watched):
-            error.add_note(left)
+        exact = _in_float32(pyfuncitem, checkpoint, outcome, records) if isinstance(error, ClaimFailed) else ""
+        for note in filter(None, (exact, restore(*watched))):
+            error.add_note(note)
         _refuse_excuse(pyfuncitem, error, records)
         if isinstance(error, NotApplicable):
             pytest.skip(f"{NOT_APPLICABLE}{error}")
@@ -78,7 +80,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         drawn = getattr(pyfuncitem.obj, "is_hypothesis_test", False)
         outcome["records"] = recording.worst_of(records) if drawn else records
         _describe(pyfuncitem, outcome["records"])
-    complaint = restore(*watched) or _unfounded(outcome["records"])
+    complaint = restore(*watched) or _unfounded(pyfuncitem, checkpoint, outcome)
     # A claim that is expected to fail has no snapshot: that it passes is the news.
     expected = checkpoint is None or pyfuncitem.get_closest_marker("xfail") is not None
     if comparison and (complaint or expected):
@@ -99,6 +101,28 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     return result
 
 
+def _in_float32(item: pytest.Function, checkpoint: Any, outcome: dict[str, Any], records: list[dict[str, Any]]) -> str:
+    """Measures a claim that failed in half precision again in float32; says what came of it, empty where it was not."""
+    from pytest_interp.precision import HALF, again_in_float32
+    from pytest_interp.verdict.recording import worst_of
+
+    expected = item.get_closest_marker("xfail") is not None
+    if checkpoint is None or checkpoint.dtype not in HALF or expected or not _failing(records):
+        return ""
+    from dataclasses import asdict
+
+    drawn = getattr(item.obj, "is_hypothesis_test", False)
+    again = again_in_float32(_body(item), worst_of(records) if drawn else records, checkpoint)
+    outcome["float32"] = asdict(again)
+    return again.said
+
+
+def _body(item: pytest.Function) -> Body:
+    from pytest_interp.trials import Body
+
+    return Body(item.obj, {name: item.funcargs[name] for name in item._fixtureinfo.argnames})
+
+
 def _try_again(item: pytest.Function, checkpoint: Any, outcome: dict[str, Any], watched: list[Any]) -> str:
     """Runs a supported claim again where that was asked for, on its mutants or for its noise; why it fails there."""
     from pytest_interp.fixtures import options_of
@@ -109,10 +133,8 @@ def _try_again(item: pytest.Function, checkpoint: Any, outcome: dict[str, Any], 
     from dataclasses import asdict
 
     from pytest_interp import falsify, noise
-    from pytest_interp.trials import Body
 
-    records = outcome["records"]
-    body = Body(item.obj, {name: item.funcargs[name] for name in item._fixtureinfo.argnames})
+    records, body = outcome["records"], _body(item)
     if options.interp_noise:
         outcome["noise"] = [asdict(moved) for moved in noise.moves(body, records, checkpoint)]
     if options.interp_falsify or options.interp_falsify_all:
@@ -194,12 +216,14 @@ def _comparison(item: pytest.Function) -> Comparison | None:
     return Comparison(item)
 
 
-def _unfounded(records: list[dict[str, Any]]) -> str:
+def _unfounded(item: pytest.Function, checkpoint: Any, outcome: dict[str, Any]) -> str:
     """Why a claim that passed is no support after all: it asserted nothing, or a failing verdict was swallowed."""
+    records = outcome["records"]
     if not records:
         return "the claim asserted nothing; call one of the assert_ functions of pytest_interp"
     failing = _failing(records)
-    return f"the claim passed, but {failing}" if failing else ""
+    exact = _in_float32(item, checkpoint, outcome, records)
+    return f"the claim passed, but {failing}{f'; {exact}' if exact else ''}" if failing else ""
 
 
 def _failing(records: list[dict[str, Any]]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_interp.computed import choose_products
-from pytest_interp.errors import Unavailable, UsageError
+from pytest_interp.errors import InterpError, Unavailable, UsageError
 from pytest_interp.options import Options, read_options
 from pytest_interp.progress import activity
 
@@ -83,17 +83,17 @@ def _load(config: pytest.Config, target: Target) -> Checkpoint:
         try:
             with activity(f"loading {name}"):
                 model = _opened(config, target.spec, options)
-        except Unavailable as error:
-            if options.interp_strict:
-                raise
-            # Asked once: a hub that is out of reach takes half a minute to say so.
+        except (UsageError, Unavailable) as error:
+            # Asked once: a hub that is out of reach takes half a minute to say so, a large model as long to load.
             loaded[name] = error
         else:
             if options.interp_memory:
                 model.budget = bytes_of(options.interp_memory)
             loaded[name] = model
-    if isinstance(loaded[name], Unavailable):
-        pytest.skip(f"{NOT_CHECKED}{name}: {loaded[name]}")
+    if isinstance(why := loaded[name], Unavailable) and not options_of(config).interp_strict:
+        pytest.skip(f"{NOT_CHECKED}{name}: {why}")
+    if isinstance(why, InterpError):
+        raise type(why)(str(why))  # another one each time: a traceback that grows would hold frames
     checkpoint: Checkpoint = loaded[name]
     claim_on(config, checkpoint, target)
     for head in sorted(target.circuit.listed) if target.circuit else ():
@@ -109,7 +109,7 @@ def claim_on(config: pytest.Config, checkpoint: Checkpoint, target: Target) -> N
 def loaded_checkpoint(config: pytest.Config, name: str) -> Checkpoint | None:
     """The checkpoint of that name, where a claim has had it loaded."""
     model = config.stash.get(_loaded, {}).get(name)
-    return None if isinstance(model, Unavailable) else model
+    return None if isinstance(model, InterpError) else model
 
 
 def _opened(config: pytest.Config, spec: CheckpointSpec, options: Options) -> Checkpoint:

@@ -16,7 +16,7 @@ import pytest
 
 from pytest_interp.circuit import Circuit
 from pytest_interp.engine import Experiment
-from pytest_interp.errors import NotApplicable
+from pytest_interp.errors import ClaimFailed, NotApplicable
 from pytest_interp.heads import Head
 from pytest_interp.tasks.protocols import Protocol
 from pytest_interp.verdict import recording
@@ -83,15 +83,24 @@ class Body:
 
         return replace(self, arguments={name: changed(value) for name, value in self.arguments.items()})
 
-    def run(self, *, until_refuted: bool = True) -> Trial:
-        """Calls the claim and says what came of it; never raises, but for an interrupt."""
+    def run(self, *, until_refuted: bool = True, controls: bool = False) -> Trial:
+        """Calls the claim and says what came of it; never raises, but for an interrupt.
+
+        Args:
+            until_refuted: whether the first refuted verdict ends it.
+            controls: whether it is measured as a whole, with its controls; then the first verdict that is no support
+                ends it.
+        """
         reason = ""
         seen: Seen = "survived"
-        with _plainly(self.function), recording.trial(until_refuted=until_refuted) as records:
+        sink = recording.collecting() if controls else recording.trial(until_refuted=until_refuted)
+        with _plainly(self.function), sink as records:
             try:
                 self.function(**self.arguments)
             except (NotApplicable, pytest.skip.Exception, SkipTest) as error:
                 seen, reason = "not applicable", str(error)
+            except ClaimFailed as error:
+                seen, reason = "inconclusive", str(error)
             except (Exception, pytest.fail.Exception) as error:
                 seen, reason = "error", f"{type(error).__name__}: {error}"
         outcomes = {record["outcome"] for record in records}

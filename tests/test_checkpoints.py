@@ -82,7 +82,7 @@ def test_two_checkpoints_under_one_name():
 
 def test_a_directory_loads_with_the_logits_of_the_raw_model(directory, tokenizer):
     checkpoint = Checkpoint(resolve(str(directory), KNOWN))
-    assert checkpoint.parity < 1e-4
+    assert max(step.difference for step in checkpoint.parity) < 1e-5
     preflight(checkpoint)
     experiment = experiment_on(checkpoint, n=6)
     model = random_gpt2(tokenizer)
@@ -116,16 +116,6 @@ def test_preflight_passes_on_small_models(model, tokenizer):
     preflight(Checkpoint(CheckpointSpec("small", loader=lambda: (model(tokenizer), tokenizer))))
 
 
-def test_preflight_refuses_logits_that_differ_from_the_raw_model(gpt2_like, monkeypatch):
-    monkeypatch.setattr(gpt2_like, "_sealed", False)
-    monkeypatch.setattr(gpt2_like, "parity", 0.5)
-    with pytest.raises(UsageError, match="logits differ by up to 0.5 "):
-        preflight(gpt2_like)
-    monkeypatch.setattr(gpt2_like, "parity", float("nan"))
-    with pytest.raises(UsageError, match="logits differ"):
-        preflight(gpt2_like)
-
-
 def test_preflight_refuses_hooks_that_the_model_ignores(gpt2_like, monkeypatch):
     run = gpt2_like.run
 
@@ -152,6 +142,14 @@ def test_a_bridge_that_the_user_built(tmp_path):
     checkpoint = Checkpoint(CheckpointSpec("mine", loader=lambda: build_planted(RULES, tmp_path), bos=True))
     preflight(checkpoint)
     assert logit_diff(experiment_on(checkpoint)).value == pytest.approx(8.854, abs=1e-3)
+
+
+def test_a_model_built_from_a_configuration_gets_the_name_of_its_class(tokenizer):
+    model = random_llama(tokenizer)
+    assert model.config.architectures is None
+    checkpoint = Checkpoint(CheckpointSpec("mine", loader=lambda: (model, tokenizer), bos=True))
+    preflight(checkpoint)
+    assert model.config.architectures == ["LlamaForCausalLM"]
 
 
 def test_a_loader_that_returns_something_else():
@@ -239,7 +237,7 @@ def test_dequantised_weights_are_kept_by_the_files_hash(tmp_path, monkeypatch):
 def test_smollm2_is_the_model_it_should_be(smollm2):
     shape = smollm2.shape
     assert (shape.n_layers, shape.n_heads, shape.n_kv_heads, shape.d_head) == (30, 9, 3, 64)
-    assert smollm2.parity < 1e-3
+    assert max(step.difference for step in smollm2.parity) < 1e-4
     assert smollm2.circuit is None
     text = "When Mary and John went to the store, John gave a drink to"
     tokens = torch.tensor([smollm2.tokenizer(text, add_special_tokens=False)["input_ids"]])

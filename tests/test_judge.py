@@ -223,6 +223,27 @@ def test_ties_that_noise_could_flip_do_not_make_a_share_right():
     assert judge(one, Bound.of(at_least=0.8)).outcome == "refuted"
 
 
+@pytest.mark.parametrize("population", ["sampled", "fixed"])
+def test_self_repair_of_what_was_no_loss_is_undefined(population):
+    """What heads write against the answer, or may write against it, leaves nothing to make good."""
+
+    def repair(bottoms, quantity="self_repair"):
+        names = [f"t{i}" for i in range(len(bottoms))]
+        return Measurement(
+            quantity, "recovered", (0.5,) * len(bottoms), tuple(names), tuple(names), population, scale=tuple(bottoms)
+        )
+
+    bound = Bound.of(between=(-9, 9))
+    assert judge(repair([1.0, 1.1, 1.2, 1.3]), bound).outcome == "supported"
+    with pytest.raises(NotApplicable, match="what the heads write for the answer, -1.150 logits.* above 0"):
+        judge(repair([-1.0, -1.1, -1.2, -1.3]), bound)
+    # A share of an effect is the same whatever its sign.
+    assert judge(repair([-1.0, -1.1, -1.2, -1.3], "head_patch_effect"), bound).outcome == "supported"
+    if population == "sampled":
+        with pytest.raises(NotApplicable, match="0.425 logits .* is not surely above 0"):
+            judge(repair([-1.0, 1.5, -0.5, 1.7]), bound)
+
+
 def test_a_denominator_within_noise_is_undefined():
     one = measured([1.0] * 8, population="fixed", scale=[1e-9] * 8, tolerance=2e5)
     with pytest.raises(NotApplicable, match="within 4 times float noise of 0"):

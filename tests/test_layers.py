@@ -22,7 +22,7 @@ LEVELS = [
     {"strategies", "snapshots", "figures", "options", "hookspecs", "circuit_file", "claim_files"},
     {"selection", "trials", "computed"},
     {"mutants", "deselection"},
-    {"falsify", "noise", "calibration"},
+    {"falsify", "noise", "precision", "calibration"},
     {"report", "comparison", "fixtures"},
     {"left_behind", "task_fixtures"},
     {"around", "suites", "refusals", "rootdir"},

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import warnings
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from pytest_interp.checkpoints.agreement import check_finite, check_present
-from pytest_interp.checkpoints.device import moved
+from pytest_interp.checkpoints.device import moved, precision_of
 from pytest_interp.checkpoints.gguf_file import bos_in
 from pytest_interp.checkpoints.library_errors import as_usage_error
+from pytest_interp.checkpoints.parity import Stage, Step, steps_of
 from pytest_interp.checkpoints.planted_build import build_planted
 from pytest_interp.checkpoints.planted_family import PLANS
 from pytest_interp.checkpoints.sources import load_transformers
@@ -44,14 +44,14 @@ class Booted(NamedTuple):
     Attributes:
         bridge: frozen, in eval mode.
         fingerprint: of its weights as loaded.
-        parity: the largest difference of logits on the way.
+        parity: how far its logits moved at each step on the way.
         shifts: where its value biases are, see :mod:`pytest_interp.checkpoints.value_bias`.
         bos: whether BOS stands before a text of its own accord.
     """
 
     bridge: Any
     fingerprint: str
-    parity: float
+    parity: tuple[Step, ...]
     shifts: Shifts
     bos: bool
 
@@ -74,9 +74,9 @@ def boot(spec: CheckpointSpec, device: torch.device, dtype: str) -> Booted:
     bridge, fingerprint, raw, bos = _bridge_of(spec, device, _dtype(dtype))
     with as_usage_error(f"{spec.name}: TransformerLens cannot run this model", _CHECK):
         probe = _probe(bridge.cfg.d_vocab, device)
-        stages = [] if raw is None else [raw]
-        stages.append(_logits(bridge, probe))
-        if not stages[0].isfinite().all():
+        logits: dict[Stage, Tensor] = {} if raw is None else {"the raw model": raw}
+        logits["its bridge"] = _logits(bridge, probe)
+        if not next(iter(logits.values())).isfinite().all():
             raise UsageError(f"{spec.name} gives NaN or infinite logits on random tokens; {_CHECK}")
         constants = None
         if not bridge.compatibility_mode:
@@ -88,9 +88,9 @@ def boot(spec: CheckpointSpec, device: torch.device, dtype: str) -> Booted:
         bridge.eval()
         for parameter in bridge.parameters():
             parameter.requires_grad_(False)
-        stages.append(_logits(bridge, probe))
+        logits["the bridge in compatibility mode"] = _logits(bridge, probe)
         shifts = shifts_of(bridge, constants, constants_in_values(bridge, probe))
-        parity = max(float((a - b).abs().max()) for a, b in pairwise(stages))
+        parity = steps_of(logits, bridge.cfg.n_layers, precision_of(device, next(bridge.parameters()).dtype))
     return Booted(bridge, fingerprint, parity, shifts, bos)
 
 
@@ -158,6 +158,8 @@ def _bridged(spec: CheckpointSpec, model: Any, tokenizer: Any, device: torch.dev
             raw = _relative(model(_probe(model.config.get_text_config().vocab_size, device)).logits.float())
     fingerprint = _fingerprint(model)
     bos = adds_bos(tokenizer)  # TransformerLens lets every tokenizer add it
+    if not getattr(model.config, "architectures", None):
+        model.config.architectures = [kind]  # a model that was built from a configuration, and never saved
     complaint = f"{spec.name}: TransformerLens cannot bridge {kind}"
     with tempfile.TemporaryDirectory() as directory, as_usage_error(complaint, _CHECK):
         bridge = TransformerBridge.boot_transformers(

@@ -55,13 +55,14 @@ class Checkpoint(Guarded, Weights, Sites):
         circuit: the roles asserted on it, or None.
         bos: whether BOS stands before each prompt on it; part of every data set's identity.
         fingerprint: hash of its weights as loaded.
-        parity: largest difference of logits (up to a constant) between the raw model where there is one, the bridge,
-            and the bridge in compatibility mode.
+        parity: how far logits moved (up to a constant) from the raw model where there is one to its bridge, and on to
+            the bridge in compatibility mode.
         settings: hash of its configuration, and of what its tokenizer makes of a text.
         device: where its weights are.
         dtype: what they are.
         precision: what its float noise follows from: the dtype, or ``tf32`` where products of float32 are coarser.
         budget: how many bytes the activations of a batch of patched passes may take.
+        exact: the same in float32, where a claim was measured again.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Checkpoint(Guarded, Weights, Sites):
         self.device, self.dtype = device_of(device), dtype
         self.budget, self._ignored = 0, frozenset[str]()
         self._drive: Blocks | None = None
+        self.exact: Checkpoint | None = None
         super().__init__()
         self.load()
 

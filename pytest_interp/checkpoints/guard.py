@@ -43,7 +43,7 @@ class Look:
     digest: str
 
 
-_OPEN = ("memo", "cache", "damage", "budget")
+_OPEN = ("memo", "cache", "damage", "budget", "exact")
 """Attributes of a loaded checkpoint that may be set: they change no number."""
 
 _guarded: WeakSet[Guarded] = WeakSet()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_interp.checkpoints.parity import check_parity
 from pytest_interp.checkpoints.state import fixed_tokens
 from pytest_interp.errors import UsageError
 from pytest_interp.measurement import FLOAT_NOISE
@@ -30,11 +31,7 @@ def preflight(checkpoint: Checkpoint) -> None:
     noise = FLOAT_NOISE[checkpoint.precision]
     if attached := checkpoint.attached:
         raise UsageError(f"{checkpoint.name} comes with hooks attached ({', '.join(attached[:3])}); remove them first")
-    if not checkpoint.parity <= noise:
-        raise UsageError(
-            f"{checkpoint.name}: logits differ by up to {checkpoint.parity:.2g} between the raw model and bridge, "
-            f"float noise is {noise:.2g}; this architecture is not bridged faithfully, do not trust claims on it"
-        )
+    check_parity(checkpoint.name, checkpoint.parity, checkpoint.shape.n_layers, checkpoint.precision)
     tokens = fixed_tokens(checkpoint.shape.d_vocab, (2, 6), seed=1)
     clean = checkpoint.run(tokens).logits
     for layer in sorted({0, checkpoint.shape.n_layers // 2}):

@@ -37,7 +37,8 @@ def _table(checkpoint: str, outcomes: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def remarks(outcome: Mapping[str, Any]) -> list[str]:
-    """What a claim's line says of its teeth and of where else it is true."""
+    """What a claim's line says of its teeth, of where else it is true, and of what it was in float32."""
     said = [str(outcome["died"])] if "died" in outcome else []
+    said += [outcome["float32"]["said"]] if "float32" in outcome else []
     said += list(dict.fromkeys(record["specific"] for record in outcome["records"] if record.get("specific")))
     return said

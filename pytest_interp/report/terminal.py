@@ -24,6 +24,7 @@ _ORDER = (
     "supported",
     "refuted",
     "inconclusive",
+    "moved by precision",
     "snapshot differs",
     "no snapshot",
     "no teeth",
@@ -37,6 +38,7 @@ _MARKUP: dict[str, dict[str, bool]] = {
     "supported": {"green": True},
     "refuted": {"red": True},
     "inconclusive": {"red": True},
+    "moved by precision": {"red": True},
     "error": {"red": True},
 }
 
@@ -160,6 +162,8 @@ def _kind(report: Any, outcome: dict[str, Any], reason: str) -> tuple[str, str]:
     if report.passed or report.when != "call":
         return ("supported", "") if report.passed else ("error", f"in {report.when}")
     failing = [record["outcome"] for record in outcome["records"] if record["outcome"] != "supported"]
+    if failing and outcome.get("float32", {}).get("moved"):
+        return "moved by precision", ""
     if not failing and outcome.get("survived"):
         return "no teeth", outcome["survived"]
     snapshot = {"differs": "snapshot differs", "missing": "no snapshot"}.get(outcome["snapshot"], "error")

@@ -116,12 +116,17 @@ def these_only(measurement: Measurement) -> str:
     return f"this {what} only" if count == 1 else f"these {count} {what}s only"
 
 
+ABOVE_ZERO: Mapping[str, str] = {"self_repair": "what the heads write for the answer"}
+"""Ratios that are a share of a loss, and their denominators: of what was no loss nothing can be made good."""
+
+
 def require_defined(measurement: Measurement) -> None:
-    """A ratio has a value only where its denominator is surely not 0.
+    """A ratio has a value only where its denominator is surely not 0, and some only where it is surely above.
 
     Raises:
         NotApplicable: it may be.
     """
+    above = measurement.quantity in ABOVE_ZERO
     if not measurement.scale:
         return
     if measurement.tolerance >= MAX_RATIO_NOISE or mean(measurement.scale) == 0:
@@ -130,12 +135,23 @@ def require_defined(measurement: Measurement) -> None:
             f"{1 / MAX_RATIO_NOISE:g} times float noise of 0"
         )
     if measurement.population == "fixed":
+        if above and mean(measurement.scale) < 0:
+            raise NotApplicable(
+                f"{measurement.quantity} is undefined: {ABOVE_ZERO[measurement.quantity]}, "
+                f"{quote(mean(measurement.scale))} logits, is not above 0"
+            )
         return
     bottom = Measurement(
         "clean - corrupted", "logits", measurement.scale, measurement.labels, measurement.clusters, "sampled",
         names=measurement.names,
     )  # fmt: skip
     interval = interval_of(bottom)
+    if above and interval.low <= 0:
+        raise NotApplicable(
+            f"{measurement.quantity} is undefined: {ABOVE_ZERO[measurement.quantity]}, "
+            f"{quote(mean(measurement.scale))} logits ({quote(interval.low)} to {quote(interval.high)}), "
+            "is not surely above 0"
+        )
     if interval.low <= 0 <= interval.high:
         raise NotApplicable(
             f"{measurement.quantity} is undefined: the interval of clean - corrupted contains 0 "

@@ -1,5 +1,7 @@
 """The fixtures that a claim may ask for, on the planted model."""
 
+import shutil
+
 CLAIMS = """
 import pytest
 from pytest_interp import assert_attention, assert_logit_diff
@@ -97,3 +99,27 @@ def test_a_claim_about_ones_own_numbers_needs_no_checkpoint(claims_project):
     result = claims_project.runpytest("-v")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["no checkpoint: 1 supported", "*measurement 1.000, within 0.1 of 1"])
+
+
+def test_a_model_that_cannot_be_loaded_is_loaded_once_and_each_claim_says_the_same(claims_project):
+    claims_project.makeconftest(
+        """
+        from pytest_interp import CheckpointSpec
+
+        def load():
+            print("LOADED")
+            return {}
+
+        def pytest_interp_checkpoints(config):
+            return [CheckpointSpec("odd", loader=load, bos=True, circuit="planted-ioi")]
+        """
+    )
+    claims_project.makepyfile(test_it=CLAIMS.replace("{bos}", "True"))
+    # With a circuit file of their own, other claims ask for it as another target.
+    shutil.copytree(claims_project.path / "circuits", claims_project.path / "other" / "circuits")
+    shutil.copy(claims_project.path / "test_it.py", claims_project.path / "other" / "test_other.py")
+    result = claims_project.runpytest("--interp-model", "odd", "-s")
+    result.assert_outcomes(errors=12)
+    text = result.stdout.str()
+    assert text.count("LOADED") == 1
+    assert text.count("the loader of odd returned dict; return a TransformerBridge, or") == 12
