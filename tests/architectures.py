@@ -88,7 +88,6 @@ def random_model(name: str, d_vocab: int, **more: Any) -> Any:
     model_class = getattr(transformers, _MODEL.get(prefix, f"{prefix}ForCausalLM"))
     config = config_class(
         **{"vocab_size": d_vocab, "bos_token_id": 0, "eos_token_id": 0, **settings, **more},
-        architectures=[model_class.__name__],
         attn_implementation="eager",
     )
     model = model_class(config)
