@@ -161,7 +161,7 @@ def test_the_bound_grows_with_the_logits_with_the_root_of_the_depth_and_with_the
     assert allowed(scale=7) == pytest.approx(7 * allowed())
     assert allowed(n_layers=36) == pytest.approx(3 * allowed())
     assert allowed(dtype="bfloat16") == pytest.approx(8 * allowed(dtype="float16"))
-    for dtype in UNIT_ROUNDOFF:
+    for dtype in UNIT_ROUNDOFF.keys() - {"tf32"}:  # no dtype: products with 10 bits of mantissa, as float16 has
         assert torch.finfo(getattr(torch, dtype)).eps / 2 <= UNIT_ROUNDOFF[dtype]
 
 

@@ -47,6 +47,7 @@ from pytest_interp.verdict.recording import trial
 
 RAW = {"gpt2_like": random_gpt2, "neox_like": random_neox, "llama_like": random_llama, "qwen2_like": None}
 OUT = [Head(0, 1), Head(1, 2)]
+WRITER = Head(0, 3)  # what it writes is for the answer, so that its loss can be repaired
 
 
 def random_qwen2(tokenizer):
@@ -405,7 +406,7 @@ def test_records_say_which(gpt2_like):
         for how in ("kept", "removed"):
             assert_ablation_effect(experiment, OUT, ablation="zero", value_bias=how, controls=0, **wide)
             assert_logit_diff(experiment, without=OUT, ablation="zero", value_bias=how, **wide)
-            assert_self_repair(experiment, OUT, ablation="zero", value_bias=how, **wide)
+            assert_self_repair(experiment, WRITER, ablation="zero", value_bias=how, **wide)
             assert_direct_logit_attribution(experiment, OUT, value_bias=how, controls=0, **wide)
             assert_attention(experiment, "2.1", at="END", to="IO", weighted=True, value_bias=how, controls=0, **wide)
             assert_attention_write_correlation(experiment, "2.1", value_bias=how, controls=0, **wide)

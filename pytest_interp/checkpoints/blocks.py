@@ -8,6 +8,7 @@ model's own blocks; what each block has to be given beside the residual stream i
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -210,8 +211,6 @@ class Blocks:
         """Attention that gets this for its key-value cache, whatever the model's own code calls its own."""
 
         def give(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-            if "cache" in kwargs:  # another name and another kind of cache (OPT): passes start at a layer there
-                return args, kwargs
             return args, {**kwargs, "past_key_values": cache}
 
         handles = []
@@ -222,7 +221,10 @@ class Blocks:
                 if hasattr(block, "attn")
             ]
         try:
-            yield
+            with warnings.catch_warnings():
+                # Attention that takes the model's own cache instead (OPT): then passes start at a layer.
+                warnings.filterwarnings("ignore", "Both `past_key_values` and `cache` are set", FutureWarning)
+                yield
         finally:
             for handle in handles:
                 handle.remove()

@@ -26,7 +26,7 @@ def test_a_role_claim_runs_once_for_each_head(claims_project):
     result.stdout.fnmatch_lines(
         [
             "interp: planted-ioi (5 claims)",
-            "interp: float32 on auto, seed 0, 96 prompts",
+            "interp: float32 on cpu, seed 0, 96 prompts",
             "interp: transformer-lens *",
             "*test_copies?planted-ioi-3.0? PASSED*",
             "*test_copies?planted-ioi-3.1? PASSED*",
@@ -392,9 +392,9 @@ def test_ini_twins(claims_project):
     claims_project.makeini("[pytest]\ninterp_model = planted-ioi\ninterp_prompts = 24\ninterp_seed = 3\n")
     claims_project.makepyfile(test_it=CLAIM)
     result = claims_project.runpytest("-k", "task")
-    result.stdout.fnmatch_lines(["interp: float32 on auto, seed 3, 24 prompts"])
+    result.stdout.fnmatch_lines(["interp: float32 on cpu, seed 3, 24 prompts"])
     over = claims_project.runpytest("-k", "task", "--interp-prompts", "48")
-    over.stdout.fnmatch_lines(["interp: float32 on auto, seed 3, 48 prompts"])
+    over.stdout.fnmatch_lines(["interp: float32 on cpu, seed 3, 48 prompts"])
 
 
 def test_strict_makes_missing_weights_an_error(claims_project, monkeypatch):
@@ -452,14 +452,14 @@ def test_workers_give_the_same_table(claims_project):
     spread = claims_project.runpytest_subprocess("-n2", "--dist=loadfile")
     spread.assert_outcomes(passed=5)
     line = next(line for line in plain.outlines if line.startswith("planted-ioi:"))
-    spread.stdout.fnmatch_lines(["interp: float32 on auto, seed 0, 96 prompts", line])
+    spread.stdout.fnmatch_lines(["interp: float32 on cpu, seed 0, 96 prompts", line])
 
 
 def test_native_toml_has_numbers_and_lists(claims_project):
     claims_project.makepyfile(test_it=CLAIM)
     toml = claims_project.path / "pytest.toml"
     toml.write_text('[pytest]\ninterp_prompts = 24\ninterp_model = ["planted-ioi"]\n')
-    claims_project.runpytest("--collect-only").stdout.fnmatch_lines(["interp: float32 on auto, seed 0, 24 prompts"])
+    claims_project.runpytest("--collect-only").stdout.fnmatch_lines(["interp: float32 on cpu, seed 0, 24 prompts"])
     for bad in ('interp_prompts = "24"', 'interp_model = "planted-ioi"', "interp_bos = true", 'interp_quick = "yes"'):
         toml.write_text(f"[pytest]\n{bad}\n")
         result = claims_project.runpytest()
