@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -96,6 +97,14 @@ def no_worker(monkeypatch):
 def tokenizer():
     """See :func:`word_tokenizer`."""
     return word_tokenizer()
+
+
+@pytest.fixture
+def heeded_interrupts():
+    """Processes that are started end at an interrupt, also where the tests run in the background and ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def word_tokenizer():

@@ -179,7 +179,7 @@ def waited_for(condition, seconds=20):
     return condition()
 
 
-def test_nothing_goes_on_when_it_is_interrupted(run, tmp_path):
+def test_nothing_goes_on_when_it_is_interrupted(run, tmp_path, heeded_interrupts):
     def alive():
         listed = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout
         return [line for line in listed.splitlines() if str(tmp_path) in line]

@@ -131,7 +131,7 @@ def test_a_part_of_a_run_replaces_no_whole_one(claims_project):
     assert (claims_project.path / "run.json").read_text() == whole
 
 
-def test_after_an_interrupt_records_are_there(claims_project):
+def test_after_an_interrupt_records_are_there(claims_project, heeded_interrupts):
     claims_project.makepyfile(
         test_it=CLAIMS
         + "\ndef test_waits(checkpoint):\n    open('waits', 'w').close()\n    import time; time.sleep(60)\n"
