@@ -181,7 +181,7 @@ def test_paths_of_options_do_not_move_the_rootdir(project, tmp_path_factory, tok
     assert f"rootdir: {project.path}" in said
     assert "configfile: tox.ini" in said
     if option != "--interp-model":
-        result.stdout.fnmatch_lines(["interp: float32 on cpu, seed 0, 24 prompts"])
+        result.stdout.fnmatch_lines(["interp: float32 on auto, seed 0, 24 prompts"])
 
 
 def test_the_right_settings_are_read_in_full(project, tmp_path_factory):
@@ -193,9 +193,9 @@ def test_the_right_settings_are_read_in_full(project, tmp_path_factory):
     project.makeini("[pytest]\naddopts = -v -p brought --interp-seed 3\npythonpath = lib\ninterp_prompts = 24\n")
     project.makeconftest("def pytest_report_header(config): return f'maxfail {config.option.maxfail}'")
     result = project.runpytest_subprocess("--interp-cache", str(place / "cache"), "--collect-only")
-    result.stdout.fnmatch_lines(["interp: float32 on cpu, seed 3, 24 prompts"])
+    result.stdout.fnmatch_lines(["interp: float32 on auto, seed 3, 24 prompts"])
     (place / "cache").mkdir(exist_ok=True)
     result = project.runpytest_subprocess("--interp-cache", str(place / "cache"), "--collect-only")
-    result.stdout.fnmatch_lines(["interp: float32 on cpu, seed 3, 24 prompts"])
+    result.stdout.fnmatch_lines(["interp: float32 on auto, seed 3, 24 prompts"])
     result.stdout.fnmatch_lines(["brought along"])
     result.stdout.fnmatch_lines(["maxfail None"])

@@ -459,7 +459,7 @@ def test_native_toml_has_numbers_and_lists(claims_project):
     claims_project.makepyfile(test_it=CLAIM)
     toml = claims_project.path / "pytest.toml"
     toml.write_text('[pytest]\ninterp_prompts = 24\ninterp_model = ["planted-ioi"]\n')
-    claims_project.runpytest("--collect-only").stdout.fnmatch_lines(["interp: float32 on cpu, seed 0, 24 prompts"])
+    claims_project.runpytest("--collect-only").stdout.fnmatch_lines(["interp: float32 on auto, seed 0, 24 prompts"])
     for bad in ('interp_prompts = "24"', 'interp_model = "planted-ioi"', "interp_bos = true", 'interp_quick = "yes"'):
         toml.write_text(f"[pytest]\n{bad}\n")
         result = claims_project.runpytest()
