@@ -225,10 +225,10 @@ def _conditions(config: pytest.Config) -> list[str]:
     options = options_of(config)
 
     versions = ", ".join(f"{name} {version(name)}" for name in ("transformer-lens", "transformers", "torch"))
-    where = f"{options.interp_dtype} on {options.interp_device}"
+    precision = f"{options.interp_dtype} on {options.interp_device}"
     if not config.option.collectonly:  # what only lists needs no torch
-        where = computed_with(options)
-    choices = f"{where}, seed {options.interp_seed}, {options.interp_prompts} prompts"
+        precision = computed_with(options)
+    choices = f"{precision}, seed {options.interp_seed}, {options.interp_prompts} prompts"
     return [f"interp: {choices}", f"interp: {versions}"]
 
 

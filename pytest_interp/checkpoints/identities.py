@@ -77,15 +77,15 @@ def outlet_of(checkpoint: Checkpoint, transforms: Sequence[Transform | None]) ->
     hooks = {"embed": "hook_embed", "pos_embed": "hook_pos_embed"}
     last = checkpoint.hook("resid_post", checkpoint.shape.n_layers - 1)
     keep = [name for name in (*hooks.values(), last, "unembed.hook_in") if name in checkpoint.sites]
-    logits, kept = checkpoint.run(fixed_tokens(checkpoint.shape.d_vocab, _TOKENS, seed=5), keep=keep)
-    start = {name: hook for name, hook in hooks.items() if hook in kept}
-    stream = kept[last][:, -1].float()
+    logits, activations = checkpoint.run(fixed_tokens(checkpoint.shape.d_vocab, _TOKENS, seed=5), keep=keep)
+    start = {name: hook for name, hook in hooks.items() if hook in activations}
+    stream = activations[last][:, -1].float()
     off_centre = float(stream.mean(-1).abs().max()) > 1e-5 * float(stream.abs().max())
     plain = Outlet(start, centred=False, transform=None)
     centred = checkpoint.norm_centres and off_centre
-    if "unembed.hook_in" not in kept:
+    if "unembed.hook_in" not in activations:
         return plain
-    before = checkpoint.unembedded(kept["unembed.hook_in"][:, -1]).float()
+    before = checkpoint.unembedded(activations["unembed.hook_in"][:, -1]).float()
     allowed = _ALLOWED[checkpoint.precision] * float(before.abs().max())
     for transform in transforms:
         outlet = Outlet(start, centred, transform)
@@ -137,27 +137,31 @@ def _measured(checkpoint: Checkpoint) -> list[Identity]:
 
     worst: dict[Kind, Identity] = {}
     for edits in ({}, dict.fromkeys(z_hooks, exchanged)):
-        logits, kept = checkpoint.run(tokens, keep=keep, edits=edits)
-        parts = [kept[hook].float() for hook in (*checkpoint.embedding_hooks.values(), *written, *mlps) if hook in kept]
-        stream = kept[last].float()
-        found = [_off("components", [part.expand_as(stream) for part in parts], stream, checkpoint.precision)]
+        logits, activations = checkpoint.run(tokens, keep=keep, edits=edits)
+        parts = [
+            activations[hook].float()
+            for hook in (*checkpoint.embedding_hooks.values(), *written, *mlps)
+            if hook in activations
+        ]
+        stream = activations[last].float()
+        identities = [_off("components", [part.expand_as(stream) for part in parts], stream, checkpoint.precision)]
         for layer in layers:
-            heads = torch.einsum("rphd,hdm->hrpm", kept[z_hooks[layer]].float(), checkpoint.w_o(layer).float())
+            heads = torch.einsum("rphd,hdm->hrpm", activations[z_hooks[layer]].float(), checkpoint.w_o(layer).float())
             bias = checkpoint.b_o(layer).float().expand_as(heads[0])
             scale_hook = checkpoint.write_scale_hook(layer)
-            divided = kept[scale_hook].float() if scale_hook else 1.0
+            divided = activations[scale_hook].float() if scale_hook else 1.0
             terms = [part / divided for part in (*heads, bias)]
-            found.append(_off("heads", terms, kept[written[layer]].float(), checkpoint.precision, layer))
-        scaled = stream[:, -1] / (kept[end[0]][:, -1].flatten(1)[:, :1].float() if end else 1.0)
+            identities.append(_off("heads", terms, activations[written[layer]].float(), checkpoint.precision, layer))
+        scaled = stream[:, -1] / (activations[end[0]][:, -1].flatten(1)[:, :1].float() if end else 1.0)
         before = scaled @ checkpoint.w_u().float() + checkpoint.b_u().float()
         size = float(before.abs().max())
-        given = checkpoint.logits(before)
+        expected = checkpoint.logits(before)
         # Processed logits may differ from these by a constant for each position.
-        difference = float(((given - logits) - (given - logits).mean(-1, keepdim=True)).abs().max())
-        found.append(Identity("logits", difference, size, None, _ALLOWED[checkpoint.precision]))
-        for identity in found:
-            before_it = worst.get(identity.kind)
-            if before_it is None or _relative(identity) > _relative(before_it):
+        difference = float(((expected - logits) - (expected - logits).mean(-1, keepdim=True)).abs().max())
+        identities.append(Identity("logits", difference, size, None, _ALLOWED[checkpoint.precision]))
+        for identity in identities:
+            furthest = worst.get(identity.kind)
+            if furthest is None or _relative(identity) > _relative(furthest):
                 worst[identity.kind] = identity
     return list(worst.values())
 

@@ -25,7 +25,8 @@ UNIT_ROUNDOFF: Mapping[str, float] = {
 }  # fmt: skip
 """Half the distance from 1 to the next number. In float64 parts of the bridge compute in float32."""
 
-HALF = ("tf32", "bfloat16", "float16")
+COARSE = ("tf32", "bfloat16", "float16")
+"""Precisions in which a sum of products is far from that in float32."""
 
 ROUNDINGS: Mapping[Stage, tuple[int, int]] = {
     "its bridge": (16, 3),  # the same weights, in mostly the same operations
@@ -72,7 +73,7 @@ def steps_of(logits: Mapping[Stage, Tensor], n_layers: int, dtype: str) -> tuple
 
 def _step(before: Stage, after: Stage, old: Tensor, new: Tensor, n_layers: int, dtype: str) -> Step:
     size = _root_mean_square(old)
-    roundings = ROUNDINGS[after][dtype in HALF]
+    roundings = ROUNDINGS[after][dtype in COARSE]
     allowed = roundings * UNIT_ROUNDOFF[dtype] * n_layers**0.5 * size
     return Step(before, after, _root_mean_square(new - old), size, allowed)
 
@@ -88,7 +89,7 @@ def check_parity(name: str, steps: Sequence[Step], n_layers: int, dtype: str) ->
         UsageError: a step is further than rounding explains, or its logits are no numbers; the message has what was
             measured.
     """
-    half = dtype in HALF
+    half = dtype in COARSE
     for step in steps:
         if not isfinite(step.difference):
             advice = "; pass --interp-dtype float32 if they are beyond the range of this one" if half else ""

@@ -95,23 +95,23 @@ class Weights:
         The gain of a norm after attention and the multiplier of the block are in them; what they write has to be
         divided by that norm's scale, see :attr:`~pytest_interp.checkpoints.sites.Sites.write_scale_hook`.
         """
-        block = self._bridge.blocks[layer]
-        weights: Tensor = block.attn.W_O
-        if (norm := getattr(block, "ln1_post", None)) is not None:
-            weights = weights * gain_of(norm, weights[0, 0])
-        multiplier = getattr(block, "residual_contribution_scale", 1.0)
-        return weights if multiplier == 1 else weights * multiplier
+        return self._as_received(layer, self._bridge.blocks[layer].attn.W_O)
 
     @handed_out
     def b_o(self, layer: int) -> Float[Tensor, " d_model"]:
         """The output bias of attention, as the residual stream receives it; zeros where there is none."""
-        block = self._bridge.blocks[layer]
-        bias: Tensor | None = getattr(block.attn.o, "bias", None)
+        bias: Tensor | None = getattr(self._bridge.blocks[layer].attn.o, "bias", None)
         if bias is None:
             return torch.zeros(self.shape.d_model, device=self.device)
+        return self._as_received(layer, bias)
+
+    def _as_received(self, layer: int, written: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
+        """What attention writes, times the gain of the norm after it and the multiplier of the block."""
+        block = self._bridge.blocks[layer]
         if (norm := getattr(block, "ln1_post", None)) is not None:
-            bias = bias * gain_of(norm, bias)
-        return bias * getattr(block, "residual_contribution_scale", 1.0)
+            written = written * gain_of(norm, written.reshape(-1, written.shape[-1])[0])
+        multiplier = getattr(block, "residual_contribution_scale", 1.0)
+        return written if multiplier == 1 else written * multiplier
 
     def moves_anything(self, head: Head) -> bool:
         """Whether a head's values and output weights are not all 0."""
