@@ -218,6 +218,26 @@ def test_an_interval_within_noise_of_the_bound_is_inconclusive():
     assert judge(measured([2.0] * 9, tolerance=0.2), Bound.of(at_least=2.1)).outcome == "refuted"
 
 
+def test_an_interval_that_clears_the_bound_by_less_than_noise_says_so():
+    measurement = measured([0.9, 1.0, 1.1, 1.0], list("abcd"), tolerance=0.5)
+    verdict = judge(measurement, Bound.of(at_least=0.7))
+    assert verdict.outcome == "inconclusive"
+    assert verdict.interval.low == pytest.approx(0.870, abs=0.001)
+    assert "at least 0.7; the interval clears it by 0.170, less than float noise (0.500)" in " ".join(
+        explain(verdict, "x").split()
+    )
+    assert verdict.notes[-1] == "the value lies on the bound: no number of prompts would settle it"
+
+
+def test_what_would_settle_it_clears_the_bound_by_float_noise():
+    values = [0.6, 1.0, 1.4, 1.0]
+    exact = judge(measured(values, list("abcd")), Bound.of(at_least=0.6))
+    noisy = judge(measured(values, list("abcd"), tolerance=0.2), Bound.of(at_least=0.6))
+    # The half-width 0.52 must shrink to the margin: 0.4, and 0.4 less 0.2.
+    assert exact.notes[-1] == "about 8 templates (8 prompts) would settle it, if the value stays"
+    assert noisy.notes[-1] == "about 29 templates (29 prompts) would settle it, if the value stays"
+
+
 def test_ties_that_noise_could_flip_do_not_make_a_share_right():
     one = measured([0.0] * 9, population="fixed", unit="share", tolerance=1.0)
     assert judge(one, Bound.of(at_least=0.8)).outcome == "refuted"

@@ -75,7 +75,8 @@ def logit_lens(
         """Logits of residuals at END: of some tokens of each row, or of the whole vocabulary."""
         if norm == "live":
             return checkpoint.read(x, tokens).logits
-        scaled = x / activations[scale[0]][index][:, -1] if scale else x
+        # In half precision the scale is float32, as the norm computes it; the model unembeds in its own precision.
+        scaled = (x / activations[scale[0]][index][:, -1]).to(w_u.dtype) if scale else x
         if tokens is None:
             return checkpoint.logits((scaled @ w_u + b_u).float())
         return checkpoint.logits((torch.einsum("rd,rtd->rt", scaled, w_u.T[tokens]) + b_u[tokens]).float())

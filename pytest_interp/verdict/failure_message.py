@@ -87,7 +87,10 @@ def _gap(verdict: Verdict) -> str:
         return f"off by {quote(short)}"
     if interval is not None and verdict.outcome == "inconclusive":
         over = max(bound.low - interval.low, interval.high - bound.high)
-        return f"the interval reaches {quote(over)} beyond it"
+        if over > 0:
+            return f"the interval reaches {quote(over)} beyond it"
+        if -over < measurement.tolerance:
+            return f"the interval clears it by {quote(-over)}, less than float noise ({quote(measurement.tolerance)})"
     return "met, but see the note" if short == 0 else "not met"
 
 

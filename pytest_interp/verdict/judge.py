@@ -202,10 +202,12 @@ def _about_the_interval(measurement: Measurement, interval: Interval, noise: flo
 def _what_would_settle(measurement: Measurement, bound: Bound, interval: Interval) -> str:
     value = measurement.value
     edge = min((edge for edge in (bound.low, bound.high) if isfinite(edge)), key=lambda edge: abs(value - edge))
-    margin = abs(value - edge)
+    # The interval must clear the bound by float noise; that of a share is how much noise could flip.
+    noise = 0.0 if measurement.unit == "share" else measurement.tolerance
+    margin = abs(value - edge) - noise
     # An interval of a share is not symmetric: what counts is how far it reaches to the side of the bound.
     reach = value - interval.low if edge < value else interval.high - value
-    if margin <= measurement.tolerance:
+    if margin <= 0 or abs(value - edge) <= measurement.tolerance:
         return "the value lies on the bound: no number of prompts would settle it"
     times = (reach / margin) ** 2
     needed = ceil(interval.clusters * times) + 1
