@@ -226,7 +226,7 @@ def test_an_interval_that_clears_the_bound_by_less_than_noise_says_so():
     assert "at least 0.7; the interval clears it by 0.170, less than float noise (0.500)" in " ".join(
         explain(verdict, "x").split()
     )
-    assert verdict.notes[-1] == "the value lies on the bound: no number of prompts would settle it"
+    assert verdict.notes[-1] == "the value lies within float noise of the bound: no number of prompts would settle it"
 
 
 def test_what_would_settle_it_clears_the_bound_by_float_noise():
@@ -236,6 +236,11 @@ def test_what_would_settle_it_clears_the_bound_by_float_noise():
     # The half-width 0.52 must shrink to the margin: 0.4, and 0.4 less 0.2.
     assert exact.notes[-1] == "about 8 templates (8 prompts) would settle it, if the value stays"
     assert noisy.notes[-1] == "about 29 templates (29 prompts) would settle it, if the value stays"
+
+
+def test_what_nobody_could_draw_is_not_counted():
+    verdict = judge(measured([0.6, 1.0, 1.4, 1.0], list("abcd")), Bound.of(at_least=0.9999))
+    assert verdict.notes[-1] == "more than 1000 times the prompts would not settle it, if the value stays"
 
 
 def test_ties_that_noise_could_flip_do_not_make_a_share_right():

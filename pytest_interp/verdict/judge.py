@@ -27,6 +27,8 @@ MIN_CLUSTERS = 8
 MIN_CLUSTERS_OF_A_SHARE = 12
 NOTICEABLE_WIDENING = 1.1
 KINDS_OF_NAMES = ("answer", "distractor")
+HOPELESS = 1000
+"""Nobody draws so many times the prompts."""
 MAX_RATIO_NOISE = 0.25
 """How far float noise may move a ratio, or widen a bound as a share of its half-width; beyond it nothing is decided."""
 
@@ -208,8 +210,10 @@ def _what_would_settle(measurement: Measurement, bound: Bound, interval: Interva
     # An interval of a share is not symmetric: what counts is how far it reaches to the side of the bound.
     reach = value - interval.low if edge < value else interval.high - value
     if margin <= 0 or abs(value - edge) <= measurement.tolerance:
-        return "the value lies on the bound: no number of prompts would settle it"
+        return "the value lies within float noise of the bound: no number of prompts would settle it"
     times = (reach / margin) ** 2
+    if times > HOPELESS:
+        return f"more than {HOPELESS} times the prompts would not settle it, if the value stays"
     needed = ceil(interval.clusters * times) + 1
     per_template = max(1, round(len(measurement.values) / interval.clusters))
     names = f" and {times:.1f} times the names" if interval.widening > NOTICEABLE_WIDENING else ""
