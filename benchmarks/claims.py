@@ -27,7 +27,7 @@ RUNS = ("loading", "cache", "before", "whole")
 LOADING = f"""
 from pytest_interp import Checkpoint
 from pytest_interp.checkpoints import known_specs
-from pytest_interp.checkpoints.preflight import preflight
+from pytest_interp.checkpoints.checks.preflight import preflight
 preflight(Checkpoint(known_specs()[{MODEL!r}]))
 """
 

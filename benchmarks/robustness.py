@@ -143,7 +143,7 @@ def restore(folder: Path, files: dict[Path, bytes]) -> None:
 
 def lost(folder: Path, before: dict[Path, bytes]) -> list[str]:
     """What a run that did not end has lost or half written."""
-    from pytest_interp.cache import Cache
+    from pytest_interp.cache.store import Cache
 
     now = contents(folder)
     faults = [f"{name} is gone" for name in before if name not in now and name.parts[0] != "kept"]
@@ -303,10 +303,10 @@ def files(count: int, seed: int) -> Counter[str]:
 
 
 def _read(kind: str, path: Path) -> None:
-    from pytest_interp.cache import Cache
+    from pytest_interp.cache.store import Cache
     from pytest_interp.circuit_file import load_circuit
-    from pytest_interp.report.records import check_path
-    from pytest_interp.snapshot_file import read_file
+    from pytest_interp.ledger.json_file import check_path
+    from pytest_interp.snapshots.snapshot_file import read_file
 
     if kind == "cache":
         cache = Cache(path.parent)
@@ -431,7 +431,7 @@ def wrong_numbers(checkpoint: Any, change: Callable[[Any], Any], cache: Path | N
     """Which numbers are not those of the state that the model was in: before, under and after a change."""
     from model_changes import numbers
 
-    from pytest_interp.cache import Cache
+    from pytest_interp.cache.store import Cache
 
     checkpoint.memo.clear()
     checkpoint.cache = None
@@ -498,7 +498,7 @@ def warm_up() -> None:
     import torch
 
     import pytest_interp.assertions  # noqa: F401
-    from pytest_interp import provenance
+    from pytest_interp.cache import provenance
 
     torch.set_num_threads(1)  # a forked run would wait forever for the threads of this process
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

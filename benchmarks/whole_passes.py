@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_interp.checkpoints.checkpoint import Checkpoint
-from pytest_interp.checkpoints.prepared import Prepared
+from pytest_interp.checkpoints.resume import Prepared
 
 
 def whole(self: Checkpoint, tokens: Any, keep: Sequence[str] = ()) -> Prepared:

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
         assert_top,
         assert_top_k,
     )
-    from pytest_interp.checking import Checked, check
     from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.checkpoints.spec import CheckpointSpec
     from pytest_interp.circuit import Circuit, Role
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from pytest_interp.errors import ClaimFailed, InterpError, NotApplicable, Unavailable, UsageError
     from pytest_interp.heads import Head, KVHead
     from pytest_interp.measurement import Measurement
+    from pytest_interp.plugin.check import Checked, check
     from pytest_interp.table import Table
     from pytest_interp.tasks.dataset import DataSet
     from pytest_interp.tasks.listed import from_ids, from_strings

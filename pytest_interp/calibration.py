@@ -16,8 +16,8 @@ from typing import Any, Literal, TypeAlias
 
 from pytest_interp import assertions
 from pytest_interp.checkpoints.checkpoint import Checkpoint
-from pytest_interp.checkpoints.planted import RULES, Match, Rule, Write, with_rule, without
-from pytest_interp.checkpoints.planted_build import Plan, build_planted
+from pytest_interp.checkpoints.planted.build import Plan, build_planted
+from pytest_interp.checkpoints.planted.rules import RULES, Match, Rule, Write, with_rule, without
 from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.engine import Experiment
 from pytest_interp.errors import NotApplicable, UsageError

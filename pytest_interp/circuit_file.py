@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_interp.arguments import checked
 from pytest_interp.circuit import RANDOM_TOKENS, Circuit, ExpectedFailure, Role
+from pytest_interp.common.arguments import checked
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.heads import Head, as_head
 from pytest_interp.measurement import QUANTITIES

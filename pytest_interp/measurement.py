@@ -11,7 +11,7 @@ from math import floor, fsum, isfinite, log10
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from pytest_interp.arguments import check_fields
+from pytest_interp.common.arguments import check_fields
 from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.text import shown
 

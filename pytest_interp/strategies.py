@@ -12,8 +12,8 @@ from typing import Any
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
-from pytest_interp.arguments import checked
 from pytest_interp.circuit import Circuit
+from pytest_interp.common.arguments import checked
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from pytest_interp.arguments import check_fields
+from pytest_interp.common.arguments import check_fields
 from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.heads import Head, KVHead, as_head
 from pytest_interp.measurement import Measurement

@@ -12,7 +12,7 @@ from raw_models import RawModel
 
 from pytest_interp import measure
 from pytest_interp.checkpoints.checkpoint import Checkpoint
-from pytest_interp.checkpoints.preflight import preflight
+from pytest_interp.checkpoints.checks.preflight import preflight
 from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.engine import Experiment
 from pytest_interp.errors import InterpError

@@ -18,12 +18,12 @@ import transformers
 from device_marks import STAND_IN, marked_devices
 
 import pytest_interp.assertions
-import pytest_interp.comparison
 import pytest_interp.measure
 import pytest_interp.report.terminal
+import pytest_interp.snapshots.compare
 from pytest_interp import Checkpoint, CheckpointSpec, Experiment
 from pytest_interp.checkpoints import known_specs
-from pytest_interp.checkpoints.planted import vocabulary
+from pytest_interp.checkpoints.planted.rules import vocabulary
 from pytest_interp.errors import NotApplicable
 from pytest_interp.tasks import ioi as ioi_data
 

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from pytest_interp import Checkpoint
 from pytest_interp.checkpoints import boot, known_specs, resolve
-from pytest_interp.checkpoints.preflight import preflight
+from pytest_interp.checkpoints.checks.preflight import preflight
 from pytest_interp.errors import Unavailable, UsageError
 
 WEIGHTS = "model.safetensors"

@@ -98,7 +98,7 @@ class Seen:
 
 
 def line_of_package() -> str:
-    """The innermost line of the package that is running: ``measure/dla.py:112``; empty if there is none."""
+    """The innermost line of the package that is running: ``measure/attribution.py:112``; empty if there is none."""
     frame = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_filename.startswith(_PACKAGE):

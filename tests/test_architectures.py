@@ -8,7 +8,7 @@ from architectures import ARCHITECTURES, random_model
 from conftest import experiment_on
 from pytest_interp import measure
 from pytest_interp.checkpoints.checkpoint import Checkpoint
-from pytest_interp.checkpoints.preflight import preflight
+from pytest_interp.checkpoints.checks.preflight import preflight
 from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.checkpoints.stream import Outlet, centres, gain_of, shift_of
 from pytest_interp.checkpoints.weights import Weights

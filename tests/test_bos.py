@@ -9,9 +9,9 @@ from conftest import random_gpt2
 from pytest_interp import Checkpoint, CheckpointSpec, Experiment, assert_head_patch_effect, assert_logit_diff
 from pytest_interp.assertions import _core
 from pytest_interp.checkpoints import boot, known_specs
-from pytest_interp.checkpoints.gguf_file import bos_in
+from pytest_interp.checkpoints.sources.gguf_file import bos_in
+from pytest_interp.checkpoints.sources.tokenizer import adds_bos
 from pytest_interp.checkpoints.spec import resolve
-from pytest_interp.checkpoints.tokenizer import adds_bos
 from pytest_interp.errors import ClaimFailed, NotApplicable
 from pytest_interp.tasks import ioi
 from pytest_interp.verdict.bound import Bound

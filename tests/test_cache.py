@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pytest_interp import Checkpoint, CheckpointSpec, Experiment, assert_logit_diff, provenance
-from pytest_interp.cache import Cache
+from pytest_interp import Checkpoint, CheckpointSpec, Experiment, assert_logit_diff
+from pytest_interp.cache import provenance
+from pytest_interp.cache.store import Cache
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.damage import Damage, damaged
 from pytest_interp.heads import Head
@@ -196,8 +197,8 @@ def test_our_own_code_is_every_module(tmp_path, monkeypatch):
     import shutil
 
     package = tmp_path / "pytest_interp"
-    shutil.copytree(Path(provenance.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))
+    shutil.copytree(Path(provenance.__file__).parents[1], package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "__file__", str(package / "cache" / "provenance.py"))
     seen = [provenance.own_code.__wrapped__()]
     for part in ("measure/logit_diff.py", "engine/passes.py", "checkpoints/blocks.py", "tasks/ioi.py", "judge.py"):
         with (package / part).open("a") as file:
@@ -214,7 +215,7 @@ def test_another_version_of_a_library_has_another_key(experiment, monkeypatch):
 
 def test_a_cache_of_another_format_is_not_read(experiment, monkeypatch):
     logit_diff(experiment)
-    monkeypatch.setattr("pytest_interp.cache.FORMAT", 99)
+    monkeypatch.setattr("pytest_interp.cache.store.FORMAT", 99)
     assert measured_again(experiment)
 
 
@@ -425,7 +426,7 @@ def test_several_workers_write_at_once(tmp_path, folder):
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from pytest_interp.cache import Cache\n"
+        "from pytest_interp.cache.store import Cache\n"
         "cache = Cache(Path(sys.argv[1]))\n"
         "for i in range(300):\n"
         "    cache.keep(f'key {i % 20}', tuple(float(j) for j in range(500)))\n"

@@ -8,9 +8,9 @@ import torch
 from conftest import experiment_on, random_gpt2, random_llama
 from pytest_interp import Checkpoint, CheckpointSpec
 from pytest_interp.checkpoints import gguf_file, known_specs, resolve
-from pytest_interp.checkpoints.planted import RULES
-from pytest_interp.checkpoints.planted_build import build_planted
-from pytest_interp.checkpoints.preflight import preflight
+from pytest_interp.checkpoints.checks.preflight import preflight
+from pytest_interp.checkpoints.planted.build import build_planted
+from pytest_interp.checkpoints.planted.rules import RULES
 from pytest_interp.checkpoints.spec import wheel_gguf
 from pytest_interp.errors import NotApplicable, Unavailable, UsageError
 from pytest_interp.measure import logit_diff

@@ -94,7 +94,7 @@ def test_a_misspelt_quantity_is_named_where_its_bound_is_asked_for(tmp_path, qua
 
 def test_what_a_file_may_bound_is_what_is_measured():
     from pytest_interp.measurement import QUANTITIES
-    from pytest_interp.mutants import KINDS
+    from pytest_interp.rerun.mutants import KINDS
 
     assert len(QUANTITIES) == len(set(QUANTITIES))
     assert set(QUANTITIES) == set(KINDS)
@@ -171,7 +171,7 @@ def test_every_circuit_of_the_project_loads():
 
 
 def test_the_planted_circuit_is_the_table_that_the_weights_are_written_from(planted):
-    from pytest_interp.checkpoints.planted import RULES
+    from pytest_interp.checkpoints.planted.rules import RULES
 
     path = Path(__file__).parents[1] / "claims" / "circuits" / "planted-ioi.toml"
     circuit = load_circuit(path)

@@ -26,7 +26,7 @@ from pytest_interp import (
     assert_top,
 )
 from pytest_interp.engine.contrast import changed_prompts
-from pytest_interp.engine.interventions import Node, Patch, ablated, from_run
+from pytest_interp.engine.patch import Node, Patch, ablated, from_run
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measure import (
     ablation_sweep,

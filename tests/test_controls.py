@@ -24,7 +24,7 @@ from pytest_interp import (
     assert_top_k,
     load_circuit,
 )
-from pytest_interp.assertions._controls import draw_controls, draw_elsewhere
+from pytest_interp.assertions.controls import draw_controls, draw_elsewhere
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.errors import UsageError
 from pytest_interp.measure import copy_scores, head_attributions, logit_diff

@@ -12,11 +12,11 @@ from conftest import CLAIMS, experiment_on, random_gpt2, random_llama
 from pytest_interp import Checkpoint, CheckpointSpec, Experiment
 from pytest_interp.assertions import assert_logit_diff
 from pytest_interp.checkpoints import known_specs
+from pytest_interp.checkpoints.checks.preflight import preflight
 from pytest_interp.checkpoints.damage import Damage, damaged
 from pytest_interp.checkpoints.device import described, device_of, moved, precision_of, use_tf32
-from pytest_interp.checkpoints.planted import RULES
-from pytest_interp.checkpoints.planted_build import build_planted
-from pytest_interp.checkpoints.preflight import preflight
+from pytest_interp.checkpoints.planted.build import build_planted
+from pytest_interp.checkpoints.planted.rules import RULES
 from pytest_interp.errors import ClaimFailed, InterpError, UsageError
 from pytest_interp.heads import Head
 from pytest_interp.measure import head_attributions, logit_diff

@@ -12,11 +12,11 @@ from conftest import experiment_on
 from pytest_interp import Checkpoint, Experiment, Head
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.blocks import Blocks
-from pytest_interp.checkpoints.memory import Memo, bytes_of
-from pytest_interp.checkpoints.prepared import Prepared
-from pytest_interp.engine.interventions import Node, Patch, ablated, from_run
+from pytest_interp.checkpoints.memo import Memo, bytes_of
+from pytest_interp.checkpoints.resume import Prepared
 from pytest_interp.engine.metric import Metric
 from pytest_interp.engine.passes import patched
+from pytest_interp.engine.patch import Node, Patch, ablated, from_run
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measure import (
     ablation_effect,
@@ -362,7 +362,7 @@ def test_blocks_that_cannot_be_driven_are_run_whole(gpt2_like, monkeypatch):
 
 def test_blocks_that_end_elsewhere_are_run_whole(gpt2_like, monkeypatch):
     """Driven wrongly (here: without what comes before), they are found out and not used."""
-    from pytest_interp.checkpoints.prepared import KeyValues
+    from pytest_interp.checkpoints.resume import KeyValues
 
     monkeypatch.setattr(KeyValues, "update", lambda self, keys, values, layer: self.seen.update(
         {layer: (keys, values)}) or (keys, values))  # fmt: skip

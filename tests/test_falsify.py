@@ -24,12 +24,12 @@ from pytest_interp import (
 )
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.errors import UsageError
-from pytest_interp.falsify import Mutant, died, heads_of, verdict_of
 from pytest_interp.measure import head_norms
-from pytest_interp.mutants import KINDS, MEANING, MUTANTS, kind_of
+from pytest_interp.rerun.falsify import Mutant, died, heads_of, verdict_of
+from pytest_interp.rerun.mutants import KINDS, MEANING, MUTANTS, kind_of
+from pytest_interp.rerun.trial import Body
 from pytest_interp.strategies import PROFILE, name_pairs
 from pytest_interp.tasks import ioi_grid, single_token_names
-from pytest_interp.trials import Body
 from pytest_interp.verdict import recording
 
 

@@ -63,9 +63,9 @@ from pytest_interp import (
 from pytest_interp.calibration import CLAIMS as QUESTIONS
 from pytest_interp.calibration import TRUE, Setting
 from pytest_interp.checkpoints import known_specs
-from pytest_interp.checkpoints.planted import RULES, Match, Rule, Write, with_rule, without
-from pytest_interp.checkpoints.planted_build import Plan, build_planted
-from pytest_interp.checkpoints.planted_family import MOVERS, TRUTH
+from pytest_interp.checkpoints.planted.build import Plan, build_planted
+from pytest_interp.checkpoints.planted.family import MOVERS, TRUTH
+from pytest_interp.checkpoints.planted.rules import RULES, Match, Rule, Write, with_rule, without
 from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError
 from pytest_interp.measure import direct_logit_attribution, head_attributions, patch_sweep
 from pytest_interp.report.terminal import Row, _detail

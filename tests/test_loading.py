@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from conftest import _randomised, random_gpt2, random_llama, random_neox
 from pytest_interp import Checkpoint, CheckpointSpec
-from pytest_interp.checkpoints import boot, known_specs, resolve, sources
+from pytest_interp.checkpoints import boot, known_specs, resolve
+from pytest_interp.checkpoints.checks.preflight import preflight
 from pytest_interp.checkpoints.device import device_of
-from pytest_interp.checkpoints.preflight import preflight
+from pytest_interp.checkpoints.sources import model as sources
 from pytest_interp.errors import Unavailable, UsageError
 
 KNOWN = known_specs()
@@ -664,7 +665,7 @@ class PanicException(BaseException):
 
 
 def test_what_is_no_error_of_a_library_passes():
-    from pytest_interp.checkpoints.library_errors import as_usage_error
+    from pytest_interp.checkpoints.sources.library_errors import as_usage_error
 
     sentence = re.escape("it failed (PanicException: no word); do that")
     with pytest.raises(UsageError, match=sentence), as_usage_error("it failed", "do that"):

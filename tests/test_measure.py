@@ -9,8 +9,8 @@ from test_planted import variant
 
 from conftest import experiment_on
 from pytest_interp import Head
-from pytest_interp.checkpoints.planted import RULES, Match, Rule, Write, with_rule, without
-from pytest_interp.engine.interventions import Node, ablated
+from pytest_interp.checkpoints.planted.rules import RULES, Match, Rule, Write, with_rule, without
+from pytest_interp.engine.patch import Node, ablated
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measure import (
     accuracy,
@@ -373,7 +373,7 @@ def test_weights_are_restored_bit_for_bit_and_the_memo_is_exchanged(planted, pla
 
 
 def test_controls_of_key_value_heads_are_other_key_value_heads(llama_like):
-    from pytest_interp.assertions._controls import draw_controls
+    from pytest_interp.assertions.controls import draw_controls
 
     for heads in draw_controls(llama_like, [Head(1, 0)], 3, seed=0, shared=True):
         assert {llama_like.kv_head(head).head for head in heads} == {1}

@@ -19,7 +19,7 @@ from pytest_interp import (
     assert_self_repair,
     load_circuit,
 )
-from pytest_interp.assertions._members import HeadSet, members_of
+from pytest_interp.assertions.members import HeadSet, members_of
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, as_heads

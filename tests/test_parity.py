@@ -5,8 +5,8 @@ import torch
 
 from conftest import random_gpt2, random_llama, random_neox
 from pytest_interp.checkpoints.checkpoint import Checkpoint
-from pytest_interp.checkpoints.parity import UNIT_ROUNDOFF, check_parity, steps_of
-from pytest_interp.checkpoints.preflight import preflight
+from pytest_interp.checkpoints.checks.parity import UNIT_ROUNDOFF, check_parity, steps_of
+from pytest_interp.checkpoints.checks.preflight import preflight
 from pytest_interp.checkpoints.spec import CheckpointSpec, known_specs
 from pytest_interp.errors import UsageError
 

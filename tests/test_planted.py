@@ -6,7 +6,8 @@ import torch
 
 from conftest import experiment_on
 from pytest_interp import Checkpoint, CheckpointSpec, Head
-from pytest_interp.checkpoints.planted import (
+from pytest_interp.checkpoints.planted.build import build_planted
+from pytest_interp.checkpoints.planted.rules import (
     D_HEAD,
     N_NAMES,
     RULES,
@@ -17,7 +18,6 @@ from pytest_interp.checkpoints.planted import (
     vocabulary,
     without,
 )
-from pytest_interp.checkpoints.planted_build import build_planted
 from pytest_interp.errors import UsageError
 from pytest_interp.measure import logit_diff
 

@@ -8,9 +8,9 @@ import torch
 from conftest import experiment_on, values_by_prompt
 from pytest_interp import Checkpoint, Head, KVHead
 from pytest_interp.checkpoints import known_specs
-from pytest_interp.checkpoints.planted import RULES
-from pytest_interp.checkpoints.planted_build import Plan, build_planted
-from pytest_interp.checkpoints.planted_family import MOVERS, PLANS, TRUTH
+from pytest_interp.checkpoints.planted.build import Plan, build_planted
+from pytest_interp.checkpoints.planted.family import MOVERS, PLANS, TRUTH
+from pytest_interp.checkpoints.planted.rules import RULES
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measure import (
     ablation_effect,

@@ -8,11 +8,12 @@ import sys
 
 import pytest
 
-from pytest_interp import progress
+from pytest_interp.common import progress
 
 CLAIM = """
 import pytest
-from pytest_interp import assert_cell, progress
+from pytest_interp import assert_cell
+from pytest_interp.common import progress
 from pytest_interp.measure import patch_sweep
 
 progress._AFTER = 0.0

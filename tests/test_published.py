@@ -15,7 +15,7 @@ import pytest
 from conftest import P8_WORDS, random_gpt2, random_neox
 from pytest_interp import Checkpoint, Experiment
 from pytest_interp.checkpoints import known_specs, resolve
-from pytest_interp.checkpoints.planted import vocabulary
+from pytest_interp.checkpoints.planted.rules import vocabulary
 from pytest_interp.measure import direct_logit_attribution, head_patch_effect, logit_diff
 from pytest_interp.tasks import p8
 
@@ -104,7 +104,7 @@ def no_gate(monkeypatch):
 
 def claims_of(pytester):
     """The published claims that pytest collects, with the keywords of their markers."""
-    from pytest_interp.selection import claim_of
+    from pytest_interp.plugin.selection import claim_of
 
     items, _ = pytester.inline_genitems("published")
     return [(item.name, claim_of(item)) for item in items]

@@ -42,7 +42,7 @@ def test_block(claims_project, checkpoint, outcome, code, request):
 
 def test_every_assertion_option_and_fixture_is_in_the_manual():
     import pytest_interp
-    from pytest_interp.options import _OPTIONS
+    from pytest_interp.plugin.options import _OPTIONS
 
     for name in pytest_interp.__all__:
         if name.startswith("assert_"):

@@ -25,10 +25,10 @@ from model_changes import (
 
 from conftest import experiment_on, random_gpt2, random_llama
 from pytest_interp import Checkpoint, CheckpointSpec, Experiment
-from pytest_interp.cache import Cache
+from pytest_interp.cache.store import Cache
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.damage import Damage, damaged
-from pytest_interp.checkpoints.state import hash_of_bits
+from pytest_interp.checkpoints.model_state import hash_of_bits
 from pytest_interp.heads import Head
 from pytest_interp.measure import head_attributions, logit_diff
 

@@ -1,9 +1,9 @@
 import pytest
 
 from pytest_interp.errors import UsageError
-from pytest_interp.positions import IOI_POSITIONS
 from pytest_interp.tasks import from_strings, ioi, ioi_grid, p8, single_token_names
-from pytest_interp.tasks._ioi_words import NAMES, TEMPLATES
+from pytest_interp.tasks.ioi_words import NAMES, TEMPLATES
+from pytest_interp.tasks.positions import IOI_POSITIONS
 
 CORRUPTIONS = ("s2-exchanged", "names-exchanged", "abc", "random-names")
 

@@ -21,7 +21,7 @@ from pytest_interp import (
 )
 from pytest_interp.checkpoints import value_bias
 from pytest_interp.checkpoints.damage import Damage, damaged
-from pytest_interp.checkpoints.planted_family import PLANS
+from pytest_interp.checkpoints.planted.family import PLANS
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measure import (
     ablation_effect,

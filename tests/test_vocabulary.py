@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 
 from pytest_interp import tasks
-from pytest_interp.checkpoints.gguf_file import quiet
-from pytest_interp.checkpoints.planted import vocabulary as planted_words
+from pytest_interp.checkpoints.planted.rules import vocabulary as planted_words
+from pytest_interp.checkpoints.sources.gguf_file import quiet
 from pytest_interp.checkpoints.spec import known_specs, wheel_gguf
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.tasks.protocols import right_padded

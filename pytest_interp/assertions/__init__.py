@@ -8,20 +8,6 @@ measure the same on control heads: random heads of the same layers outside the c
 torch is imported inside the bodies only: collecting claims must stay cheap.
 """
 
-from pytest_interp.assertions._backup import (
-    assert_backup_heads,
-    assert_self_repair,
-)
-from pytest_interp.assertions._circuit import (
-    assert_completeness,
-    assert_faithfulness,
-    assert_minimality,
-)
-from pytest_interp.assertions._copying import (
-    assert_copy_score,
-    assert_ov_eigenvalue_score,
-    assert_prompt_copy_score,
-)
 from pytest_interp.assertions._heads import (
     assert_attention,
     assert_attention_write_correlation,
@@ -35,7 +21,6 @@ from pytest_interp.assertions._interventions import (
     assert_patch_effect,
     assert_path_patch_effect,
 )
-from pytest_interp.assertions._matrix import assert_matrix
 from pytest_interp.assertions._readout import (
     assert_component_attribution,
     assert_logit_lens,
@@ -43,19 +28,34 @@ from pytest_interp.assertions._readout import (
     assert_next_token,
     assert_top_k,
 )
-from pytest_interp.assertions._some_head import (
-    assert_some_head,
-)
-from pytest_interp.assertions._tables import (
-    assert_cell,
-    assert_every,
-    assert_only,
-    assert_top,
-)
 from pytest_interp.assertions._task import (
     assert_accuracy,
     assert_logit_diff,
     assert_measurement,
+)
+from pytest_interp.assertions.backup import (
+    assert_backup_heads,
+    assert_self_repair,
+)
+from pytest_interp.assertions.circuit import (
+    assert_completeness,
+    assert_faithfulness,
+    assert_minimality,
+)
+from pytest_interp.assertions.copying import (
+    assert_copy_score,
+    assert_ov_eigenvalue_score,
+    assert_prompt_copy_score,
+)
+from pytest_interp.assertions.matrix import assert_matrix
+from pytest_interp.assertions.some_head import (
+    assert_some_head,
+)
+from pytest_interp.assertions.sweeps import (
+    assert_cell,
+    assert_every,
+    assert_only,
+    assert_top,
 )
 
 __all__ = [

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
-from pytest_interp.arguments import checked
-from pytest_interp.assertions._core import (
+from pytest_interp.assertions.question import (
     CONTROLS,
     POSITIVE,
     BoundArgs,
@@ -24,7 +23,8 @@ from pytest_interp.assertions._core import (
     require_capability,
     where,
 )
-from pytest_interp.checkpoints.looks import in_one_state
+from pytest_interp.checkpoints.access import in_one_state
+from pytest_interp.common.arguments import checked
 from pytest_interp.heads import Head, HeadLike, as_head, as_heads, names_of
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.verdict.judge import Verdict

@@ -7,8 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Unpack
 
-from pytest_interp.arguments import checked
-from pytest_interp.assertions._core import (
+from pytest_interp.assertions.question import (
     CONTROLS,
     BoundArgs,
     Controls,
@@ -26,7 +25,8 @@ from pytest_interp.assertions._core import (
     where,
     with_evidence,
 )
-from pytest_interp.checkpoints.looks import in_one_state
+from pytest_interp.checkpoints.access import in_one_state
+from pytest_interp.common.arguments import checked
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.verdict.bound import Bound
@@ -35,8 +35,8 @@ from pytest_interp.verdict.judge import Verdict, judge
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
-    from pytest_interp.engine.interventions import Ablation, At
     from pytest_interp.engine.metric import Metric
+    from pytest_interp.engine.patch import Ablation, At
     from pytest_interp.measure.patching import Direction, Stream
     from pytest_interp.measure.path_patching import Into, MLPs
 

@@ -8,8 +8,7 @@ from functools import partial
 from math import log
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from pytest_interp.arguments import checked
-from pytest_interp.assertions._core import (
+from pytest_interp.assertions.question import (
     BoundArgs,
     Controls,
     Demands,
@@ -21,10 +20,11 @@ from pytest_interp.assertions._core import (
     where,
     with_evidence,
 )
-from pytest_interp.checkpoints.looks import in_one_state
+from pytest_interp.checkpoints.access import in_one_state
+from pytest_interp.common.arguments import checked
 from pytest_interp.table import Table, name_of
+from pytest_interp.verdict.caveats import chance_caveat
 from pytest_interp.verdict.judge import Verdict, judge
-from pytest_interp.verdict.limits import chance_caveat
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
-from pytest_interp.arguments import checked
-from pytest_interp.assertions._core import (
+from pytest_interp.assertions.question import (
     BoundArgs,
     Controls,
     Demands,
@@ -21,21 +20,22 @@ from pytest_interp.assertions._core import (
     named_heads,
     where,
 )
-from pytest_interp.assertions._core import (
+from pytest_interp.assertions.question import (
     control as control_of,
 )
-from pytest_interp.checkpoints.looks import in_one_state
+from pytest_interp.checkpoints.access import in_one_state
+from pytest_interp.common.arguments import checked
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, HeadLike, names_of, optional_heads
 from pytest_interp.measurement import Measurement, Population
 from pytest_interp.text import shown
+from pytest_interp.verdict.caveats import chance_caveat
 from pytest_interp.verdict.judge import Verdict, judge
-from pytest_interp.verdict.limits import chance_caveat
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
-    from pytest_interp.engine.interventions import Ablation
+    from pytest_interp.engine.patch import Ablation
 
 
 @checked

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
-from pytest_interp.checkpoints.prepared import KeyValues, Prepared, Resumed, Way
+from pytest_interp.checkpoints.resume import KeyValues, Prepared, Resumed, Way
 from pytest_interp.measurement import FLOAT_NOISE
 
 if TYPE_CHECKING:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from pytest_interp.checkpoints.agreement import check_finite, check_present
+from pytest_interp.checkpoints.checks.parity import Stage, Step, steps_of
 from pytest_interp.checkpoints.device import moved, precision_of
-from pytest_interp.checkpoints.gguf_file import bos_in
-from pytest_interp.checkpoints.library_errors import as_usage_error
-from pytest_interp.checkpoints.parity import Stage, Step, steps_of
-from pytest_interp.checkpoints.planted_build import build_planted
-from pytest_interp.checkpoints.planted_family import PLANS
-from pytest_interp.checkpoints.sources import load_transformers
+from pytest_interp.checkpoints.model_state import fixed_tokens
+from pytest_interp.checkpoints.planted.build import build_planted
+from pytest_interp.checkpoints.planted.family import PLANS
+from pytest_interp.checkpoints.sources.gguf_file import bos_in
+from pytest_interp.checkpoints.sources.library_errors import as_usage_error
+from pytest_interp.checkpoints.sources.model import load_transformers
+from pytest_interp.checkpoints.sources.tokenizer import adds_bos, check_tokenizer
+from pytest_interp.checkpoints.sources.weight_agreement import check_finite, check_present
 from pytest_interp.checkpoints.spec import CheckpointSpec
-from pytest_interp.checkpoints.state import fixed_tokens
-from pytest_interp.checkpoints.tokenizer import adds_bos, check_tokenizer
 from pytest_interp.checkpoints.value_bias import Shifts, constants_in_values, shifts_of
 from pytest_interp.errors import UsageError
 

@@ -14,19 +14,19 @@ import torch
 
 from pytest_interp.checkpoints.blocks import Blocks
 from pytest_interp.checkpoints.boot import boot
+from pytest_interp.checkpoints.checks.identities import Identity, Kind, check, identities_of, outlet_of
 from pytest_interp.checkpoints.device import device_of, precision_of
 from pytest_interp.checkpoints.guard import Guarded
 from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
-from pytest_interp.checkpoints.identities import Identity, Kind, check, identities_of, outlet_of
-from pytest_interp.checkpoints.memory import budget_of, bytes_of_row
-from pytest_interp.checkpoints.prepared import Prepared, Resumed
+from pytest_interp.checkpoints.memo import budget_of, bytes_of_row
+from pytest_interp.checkpoints.model_state import configuration_of, meaning_of
+from pytest_interp.checkpoints.resume import Prepared, Resumed
 from pytest_interp.checkpoints.sites import Sites
 from pytest_interp.checkpoints.spec import CheckpointSpec
-from pytest_interp.checkpoints.state import configuration_of, meaning_of
 from pytest_interp.checkpoints.stream import Outlet, transforms_of
 from pytest_interp.checkpoints.weights import Shape, Weights
+from pytest_interp.common.files import digest
 from pytest_interp.errors import NotApplicable, UsageError
-from pytest_interp.files import digest
 from pytest_interp.heads import Head, KVHead
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 
-from pytest_interp.checkpoints.state import fixed_tokens
+from pytest_interp.checkpoints.model_state import fixed_tokens
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, names_of
 from pytest_interp.measurement import FLOAT_NOISE

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pytest_interp.checkpoints.library_errors import as_usage_error
+from pytest_interp.checkpoints.sources.library_errors import as_usage_error
 from pytest_interp.errors import UsageError
 from pytest_interp.text import shown
 

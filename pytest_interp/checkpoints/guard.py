@@ -16,14 +16,22 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from pytest_interp.checkpoints.hooks import is_of_bridge
-from pytest_interp.checkpoints.memory import Memo
-from pytest_interp.checkpoints.process import Functions, Process
+from pytest_interp.checkpoints.memo import Memo
+from pytest_interp.checkpoints.model_state import (
+    FIXED_PROMPTS,
+    Outputs,
+    State,
+    changes,
+    fixed_tokens,
+    outputs_of,
+    state_of,
+)
+from pytest_interp.checkpoints.process_state import Functions, Process
 from pytest_interp.checkpoints.spec import CheckpointSpec
-from pytest_interp.checkpoints.state import FIXED_PROMPTS, Outputs, State, changes, fixed_tokens, outputs_of, state_of
 from pytest_interp.errors import UsageError
 
 if TYPE_CHECKING:
-    from pytest_interp.cache import Cache
+    from pytest_interp.cache.store import Cache
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_interp.checkpoints.hooks import with_other_layers
-from pytest_interp.checkpoints.memory import bytes_of_sites
+from pytest_interp.checkpoints.memo import bytes_of_sites
 from pytest_interp.checkpoints.stream import POST_NORM, Outlet
 from pytest_interp.checkpoints.weights import Shape
 from pytest_interp.errors import NotApplicable, UsageError

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from pytest_interp.checkpoints.library_errors import as_usage_error
-from pytest_interp.checkpoints.weight_files import INDEX, WEIGHTS, check_directory
+from pytest_interp.checkpoints.sources.library_errors import as_usage_error
+from pytest_interp.checkpoints.sources.weight_files import INDEX, WEIGHTS, check_directory
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.text import shown
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_interp.checkpoints.looks import handed_out
+from pytest_interp.checkpoints.access import handed_out
 from pytest_interp.checkpoints.stream import Outlet, centres, gain_of, shift_of
 from pytest_interp.checkpoints.value_bias import Shifts, ValueBias, check_value_bias
 from pytest_interp.errors import NotApplicable

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
-from pytest_interp.engine.interventions import HEAD_SITES, Ablation, Node, Patch, Source, positions_of, text_of
+from pytest_interp.engine.patch import HEAD_SITES, Ablation, Node, Patch, Source, positions_of, text_of
 from pytest_interp.errors import UsageError
 from pytest_interp.measurement import ACTIVATION_NOISE
-from pytest_interp.positions import END
+from pytest_interp.tasks.positions import END
 from pytest_interp.text import shown
 
 if TYPE_CHECKING:

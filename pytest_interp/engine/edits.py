@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from pytest_interp.engine.interventions import HEAD_SITES, Node, Patch, Rows, Source, positions_of
+from pytest_interp.engine.patch import HEAD_SITES, Node, Patch, Rows, Source, positions_of
 
 if TYPE_CHECKING:
     from jaxtyping import Bool

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_interp.arguments import check_fields
-from pytest_interp.checkpoints.looks import handed_out, in_one_state
-from pytest_interp.engine.interventions import positions_of
+from pytest_interp.checkpoints.access import handed_out, in_one_state
+from pytest_interp.common.arguments import check_fields
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
+from pytest_interp.engine.patch import positions_of
 from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.measurement import FLOAT_NOISE, Json
 from pytest_interp.text import shown
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pytest_interp.checkpoints.checkpoint import Checkpoint, Pass
-    from pytest_interp.checkpoints.prepared import Prepared
+    from pytest_interp.checkpoints.resume import Prepared
     from pytest_interp.circuit import Circuit
     from pytest_interp.tasks import DataSet, Group, PromptSet
 

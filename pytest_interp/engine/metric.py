@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import torch
 
-from pytest_interp.arguments import check_fields
+from pytest_interp.common.arguments import check_fields
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.measurement import FLOAT_NOISE, PROBABILITY_NOISE
-from pytest_interp.positions import END
+from pytest_interp.tasks.positions import END
 from pytest_interp.tasks.prompts import single_token
 from pytest_interp.text import shown
 

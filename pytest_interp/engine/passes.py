@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from pytest_interp.checkpoints.looks import in_one_state
+from pytest_interp.checkpoints.access import in_one_state
+from pytest_interp.common.progress import progress
 from pytest_interp.engine.edits import edits_of
-from pytest_interp.engine.interventions import At, Patch, Rows, positions_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
+from pytest_interp.engine.patch import At, Patch, Rows, positions_of
 from pytest_interp.errors import UsageError
-from pytest_interp.progress import progress
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from pytest_interp.checkpoints.prepared import Prepared, Way
+    from pytest_interp.checkpoints.resume import Prepared, Way
     from pytest_interp.engine.experiment import Experiment
     from pytest_interp.tasks import Group
 

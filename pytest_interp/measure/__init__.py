@@ -7,23 +7,23 @@ from pytest_interp.measure.attention import (
     attention_write_correlation,
     head_attentions,
 )
-from pytest_interp.measure.backup import BackupEffect, attributions_without, backup_effect, self_repair
-from pytest_interp.measure.circuit import completeness, faithfulness, minimality
-from pytest_interp.measure.copying import copy_score, copy_scores, ov_eigenvalue_score, prompt_copy_score
-from pytest_interp.measure.detectors import detector_score, detector_scores
-from pytest_interp.measure.dla import (
+from pytest_interp.measure.attribution import (
     component_attributions,
     direct_logit_attribution,
     head_attributions,
     source_attributions,
 )
+from pytest_interp.measure.attribution_patching import Screen, attribution_screen
+from pytest_interp.measure.backup import BackupEffect, attributions_without, backup_effect, self_repair
+from pytest_interp.measure.circuit import completeness, faithfulness, minimality
+from pytest_interp.measure.copying import copy_score, copy_scores, ov_eigenvalue_score, prompt_copy_score
+from pytest_interp.measure.detectors import detector_score, detector_scores
 from pytest_interp.measure.logit_diff import accuracy, logit_diff
 from pytest_interp.measure.logit_lens import logit_lens
 from pytest_interp.measure.next_token import NextToken, loss, next_token, next_tokens, top_k
 from pytest_interp.measure.patching import flips, head_patch_effect, patch_effect, patch_sweep
 from pytest_interp.measure.path_patching import path_patch_effect, path_patch_sweep
 from pytest_interp.measure.score_statistics import score_statistics
-from pytest_interp.measure.screen import Screen, attribution_screen
 from pytest_interp.measure.statistics import (
     activation_statistics,
     activation_values,

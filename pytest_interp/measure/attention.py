@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_interp.arguments import checked, require_some
-from pytest_interp.cache import cached
-from pytest_interp.checkpoints.looks import in_one_state
+from pytest_interp.cache.store import cached
+from pytest_interp.checkpoints.access import in_one_state
+from pytest_interp.common.arguments import checked, require_some
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_head
-from pytest_interp.measure._per_prompt import per_prompt
-from pytest_interp.measure._readout import Readout, readout_hooks
+from pytest_interp.measure.per_prompt import per_prompt
+from pytest_interp.measure.readout import Readout, readout_hooks
 from pytest_interp.measurement import PROBABILITY_NOISE, Json, Measurement
-from pytest_interp.positions import END
 from pytest_interp.table import Table, heads_table
+from pytest_interp.tasks.positions import END
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from math import fsum
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pytest_interp.arguments import checked
-from pytest_interp.cache import cached, result_type
+from pytest_interp.cache.store import cached, result_type
+from pytest_interp.common.arguments import checked
 from pytest_interp.engine.contrast import changed_prompts, nothing_ablated, place_of
-from pytest_interp.engine.interventions import Ablation, Node, Patch, ablated
 from pytest_interp.engine.passes import patched
+from pytest_interp.engine.patch import Ablation, Node, Patch, ablated
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
-from pytest_interp.measure._per_prompt import on_prompts, per_prompt, ratio_noise
-from pytest_interp.measure._readout import Readout, readout_hooks
-from pytest_interp.measure.dla import attribute, attributions
+from pytest_interp.measure.attribution import attribute, attributions
+from pytest_interp.measure.per_prompt import on_prompts, per_prompt, ratio_noise
+from pytest_interp.measure.readout import Readout, readout_hooks
 from pytest_interp.measurement import Json, Measurement
-from pytest_interp.positions import END
 from pytest_interp.table import Table, heads_table
+from pytest_interp.tasks.positions import END
 
 if TYPE_CHECKING:
     from torch import Tensor

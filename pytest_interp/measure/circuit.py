@@ -10,15 +10,15 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pytest_interp.arguments import check, checked, kinds_of
-from pytest_interp.cache import cached
+from pytest_interp.cache.store import cached
 from pytest_interp.circuit import Circuit
+from pytest_interp.common.arguments import check, checked, kinds_of
 from pytest_interp.engine.contrast import changed_prompts, nothing_ablated
-from pytest_interp.engine.interventions import At, Node, Patch, ablated
 from pytest_interp.engine.passes import patched
+from pytest_interp.engine.patch import At, Node, Patch, ablated
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_head, as_heads, names_of, optional_heads
-from pytest_interp.measure._per_prompt import on_prompts, per_prompt, ratio_noise
+from pytest_interp.measure.per_prompt import on_prompts, per_prompt, ratio_noise
 from pytest_interp.measurement import Json, Measurement
 
 if TYPE_CHECKING:

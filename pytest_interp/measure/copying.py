@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 
-from pytest_interp.arguments import checked, require_some
-from pytest_interp.cache import cached
+from pytest_interp.cache.store import cached
+from pytest_interp.common.arguments import checked, require_some
 from pytest_interp.engine.experiment import describe
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_head
-from pytest_interp.measure._per_prompt import per_prompt
+from pytest_interp.measure.per_prompt import per_prompt
 from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table, heads_table
 from pytest_interp.tasks.prompts import single_token

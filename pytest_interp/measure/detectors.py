@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
-from pytest_interp.arguments import checked
-from pytest_interp.cache import cached
+from pytest_interp.cache.store import cached
+from pytest_interp.common.arguments import checked
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, HeadLike, as_head
-from pytest_interp.measure._per_prompt import per_prompt
+from pytest_interp.measure.per_prompt import per_prompt
 from pytest_interp.measurement import PROBABILITY_NOISE, Measurement
 from pytest_interp.table import Table, heads_table
 

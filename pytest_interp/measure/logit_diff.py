@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pytest_interp.arguments import checked
-from pytest_interp.cache import cached
-from pytest_interp.engine.interventions import Ablation
+from pytest_interp.cache.store import cached
+from pytest_interp.common.arguments import checked
+from pytest_interp.engine.patch import Ablation
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import HeadLike, optional_heads
-from pytest_interp.measure._per_prompt import on_prompts, per_prompt
 from pytest_interp.measure.backup import ablated_pass
+from pytest_interp.measure.per_prompt import on_prompts, per_prompt
 from pytest_interp.measurement import Json, Measurement
 from pytest_interp.text import shown
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_interp.arguments import checked
-from pytest_interp.cache import cached, result_type
+from pytest_interp.cache.store import cached, result_type
+from pytest_interp.common.arguments import checked
 from pytest_interp.engine.experiment import check_tokens
 from pytest_interp.engine.metric import Metric, as_metric
 from pytest_interp.errors import UsageError
-from pytest_interp.measure._per_prompt import per_prompt
+from pytest_interp.measure.per_prompt import per_prompt
 from pytest_interp.measurement import Measurement
 from pytest_interp.tasks.prompts import encode, single_token
 

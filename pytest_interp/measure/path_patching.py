@@ -11,17 +11,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from pytest_interp.arguments import checked
-from pytest_interp.cache import cached
+from pytest_interp.cache.store import cached
+from pytest_interp.common.arguments import checked
 from pytest_interp.engine.contrast import changed_prompts, no_change, place_of, require_contrast
-from pytest_interp.engine.interventions import At, Node, Patch, from_run, recorded, text_of
 from pytest_interp.engine.passes import Passes, patched
+from pytest_interp.engine.patch import At, Node, Patch, from_run, recorded, text_of
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
-from pytest_interp.measure._per_prompt import defined, effect_or_reason, per_prompt, ratio_noise
+from pytest_interp.measure.per_prompt import defined, effect_or_reason, per_prompt, ratio_noise
 from pytest_interp.measurement import Json, Measurement
-from pytest_interp.positions import END
 from pytest_interp.table import Table, heads_table
+from pytest_interp.tasks.positions import END
 from pytest_interp.text import shown
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
-from pytest_interp.arguments import checked
-from pytest_interp.cache import cached
+from pytest_interp.cache.store import cached
+from pytest_interp.common.arguments import checked
 from pytest_interp.errors import NotApplicable
-from pytest_interp.measure._per_prompt import per_prompt
+from pytest_interp.measure.per_prompt import per_prompt
 from pytest_interp.measure.statistics import layers_after_a_pass
 from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
-from pytest_interp.arguments import checked
-from pytest_interp.cache import cached
-from pytest_interp.checkpoints.looks import in_one_state
-from pytest_interp.engine.interventions import positions_of
+from pytest_interp.cache.store import cached
+from pytest_interp.checkpoints.access import in_one_state
+from pytest_interp.common.arguments import checked
+from pytest_interp.engine.patch import positions_of
 from pytest_interp.engine.values import bias_by_head
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head
-from pytest_interp.measure._per_prompt import per_prompt
 from pytest_interp.measure.attention import pearson
 from pytest_interp.measure.patching import named_positions
+from pytest_interp.measure.per_prompt import per_prompt
 from pytest_interp.measurement import PROBABILITY_NOISE, Json, Measurement
 from pytest_interp.table import Table, heads_table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_interp.arguments import checked
+from pytest_interp.common.arguments import checked
 from pytest_interp.errors import UsageError
 from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pytest_interp.report._names import WIDTH, headed, short
+from pytest_interp.report.layout import WIDTH, headed, short
 from pytest_interp.text import cut, line, wrapped
 
 _UNITS = ("logits", "probability", "share", "recovered", "nats")

@@ -4,11 +4,11 @@ from pytest_interp.tasks.analogies import analogies
 from pytest_interp.tasks.dataset import DataSet
 from pytest_interp.tasks.facts import alex_hart, capitals, surnames
 from pytest_interp.tasks.ioi import ioi, ioi_grid, ioi_prompt, single_token_names
+from pytest_interp.tasks.ioi_extra_mention import mentioned
 from pytest_interp.tasks.listed import from_ids, from_strings
-from pytest_interp.tasks.mentions import mentioned
 from pytest_interp.tasks.p8 import p8
 from pytest_interp.tasks.prompts import Group, Prompt, PromptSet
-from pytest_interp.tasks.repeated import doubled, doubled_of, repeated
+from pytest_interp.tasks.repeated_tokens import doubled, doubled_of, repeated
 from pytest_interp.tasks.sequences import sequences
 
 __all__ = [

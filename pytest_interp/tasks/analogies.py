@@ -13,10 +13,10 @@ from __future__ import annotations
 import random
 from typing import Any, Literal, TypeAlias
 
-from pytest_interp.arguments import checked
-from pytest_interp.tasks._slots import fill, half_of, known_templates, single_words
+from pytest_interp.common.arguments import checked
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.prompts import Prompt
+from pytest_interp.tasks.slots import fill, half_of, known_templates, single_words
 
 Half: TypeAlias = Literal["find", "confirm", "all"]
 

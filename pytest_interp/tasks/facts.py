@@ -11,12 +11,12 @@ from __future__ import annotations
 import random
 from typing import Any, Literal, TypeAlias
 
-from pytest_interp.arguments import checked
+from pytest_interp.common.arguments import checked
 from pytest_interp.errors import NotApplicable
-from pytest_interp.tasks._slots import fill, half_of, known_templates, single_words
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.listed import from_strings
 from pytest_interp.tasks.prompts import Prompt, encode, is_single_token
+from pytest_interp.tasks.slots import fill, half_of, known_templates, single_words
 from pytest_interp.tasks.vocabulary import decode
 
 Half: TypeAlias = Literal["find", "confirm", "all"]

@@ -16,11 +16,11 @@ import random
 from collections.abc import Collection, Sequence
 from typing import Any, Literal, TypeAlias
 
-from pytest_interp.arguments import checked
+from pytest_interp.common.arguments import checked
 from pytest_interp.errors import UsageError
-from pytest_interp.positions import IO, S1, S1_NEXT, S2
-from pytest_interp.tasks._ioi_words import NAMES, OBJECTS, PLACES, TEMPLATES
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
+from pytest_interp.tasks.ioi_words import NAMES, OBJECTS, PLACES, TEMPLATES
+from pytest_interp.tasks.positions import IO, S1, S1_NEXT, S2
 from pytest_interp.tasks.prompts import Prompt, encode_all, single_tokens
 from pytest_interp.text import shown
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_interp.arguments import TOKENIZER, check, kinds_of
+from pytest_interp.common.arguments import TOKENIZER, check, kinds_of
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measurement import Population, check_population
-from pytest_interp.positions import END
 from pytest_interp.tasks.dataset import DataSet, build, check_aligned
+from pytest_interp.tasks.positions import END
 from pytest_interp.tasks.prompts import Prompt, PromptSet, prompts_of_ids
 from pytest_interp.tasks.vocabulary import check_ids, check_known, decode
 from pytest_interp.text import shown

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_interp.arguments import checked
-from pytest_interp.positions import S2
+from pytest_interp.common.arguments import checked
 from pytest_interp.tasks.dataset import DataSet, build
+from pytest_interp.tasks.positions import S2
 from pytest_interp.tasks.prompts import Prompt
 
 _P8 = (

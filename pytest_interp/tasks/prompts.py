@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pytest_interp.errors import UsageError
-from pytest_interp.positions import END
-from pytest_interp.tasks._copies import Copied, Copies
+from pytest_interp.tasks.copies import Copied, Copies
+from pytest_interp.tasks.positions import END
 from pytest_interp.tasks.vocabulary import check_texts, unknown_token
 from pytest_interp.text import shown
 

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pytest_interp.errors import NotApplicable
-from pytest_interp.positions import END, S1, S2
 from pytest_interp.tasks.dataset import DataSet
+from pytest_interp.tasks.positions import END, S1, S2
 from pytest_interp.tasks.prompts import Group, PromptSet
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ import random
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
-from pytest_interp.arguments import checked
+from pytest_interp.common.arguments import checked
 from pytest_interp.errors import NotApplicable, UsageError
-from pytest_interp.tasks._slots import fill, half_of, known
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.prompts import Prompt, encode, is_single_token
+from pytest_interp.tasks.slots import fill, half_of, known
 from pytest_interp.text import shown
 
 Half: TypeAlias = Literal["find", "confirm", "all"]

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from math import ceil, inf, isfinite
 from typing import Any, Literal, TypeAlias
 
-from pytest_interp.arguments import checked
+from pytest_interp.common.arguments import checked
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measurement import Measurement, mean, quote
 from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.caveats import caveats_of, require_meaning
 from pytest_interp.verdict.evidence import Control, Member, Specificity
 from pytest_interp.verdict.intervals import Interval, degrees_of_freedom, exact_interval, interval_of, quantile
-from pytest_interp.verdict.limits import caveats_of, require_meaning
 
 Outcome: TypeAlias = Literal["supported", "refuted", "inconclusive"]
 RANK: dict[Outcome, int] = {"refuted": 0, "inconclusive": 1, "supported": 2}

@@ -18,11 +18,11 @@ from typing import Any, TypeAlias
 from weakref import WeakSet
 
 from pytest_interp.errors import UsageError
-from pytest_interp.verdict.elsewhere import RecordFile, in_pool, of_parent, wait_for_threads
 from pytest_interp.verdict.evidence import Member
 from pytest_interp.verdict.failure_message import controls_shown, specific_shown
 from pytest_interp.verdict.intervals import ends_of
 from pytest_interp.verdict.judge import Verdict
+from pytest_interp.verdict.other_threads import RecordFile, in_pool, of_parent, wait_for_threads
 
 Record: TypeAlias = dict[str, Any]
 

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import CLAIMS, random_gpt2
 from pytest_interp import Checked, UsageError, check
-from pytest_interp.suites import folders
+from pytest_interp.plugin.suites import folders
 
 ROOT = CLAIMS.parent
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from pytest_interp import ClaimFailed, assert_measurement
-from pytest_interp.trials import Body
+from pytest_interp.rerun.trial import Body
 from pytest_interp.verdict import recording
-from pytest_interp.verdict.elsewhere import VARIABLE, wait_for_threads
+from pytest_interp.verdict.other_threads import VARIABLE, wait_for_threads
 
 # Since Python 3.12 a fork beside other threads warns.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

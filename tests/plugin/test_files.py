@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_interp.common.files import check_writable, locked, make_cache, write_whole
 from pytest_interp.errors import UsageError
-from pytest_interp.files import check_writable, locked, make_cache, write_whole
 
 CLAIM = """
 import pytest
@@ -133,7 +133,7 @@ def test_files_keep_their_permissions_and_leave_no_parts_of_the_dead(tmp_path):
 def test_a_lock_of_a_killed_process_is_none(tmp_path):
     path = tmp_path / "s.json"
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom pytest_interp.files import locked\n"
+        "import os, sys\nfrom pathlib import Path\nfrom pytest_interp.common.files import locked\n"
         "with locked(Path(sys.argv[1])): os._exit(1)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], check=False)
@@ -144,7 +144,7 @@ def test_a_lock_of_a_killed_process_is_none(tmp_path):
 
 
 def test_a_lock_that_another_process_has_gets_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr("pytest_interp.files.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("pytest_interp.common.files.LOCK_SECONDS", 0.1)
     message = "is being written by another process"
     with locked(tmp_path / "s.json"), pytest.raises(UsageError, match=message), locked(tmp_path / "s.json"):
         pass

@@ -338,8 +338,8 @@ def test_a_checkpoint_of_ones_own_fixture_is_guarded_too(claims_project):
 
 SAME_MODEL = """
 from pytest_interp import CheckpointSpec
-from pytest_interp.checkpoints.planted import RULES
-from pytest_interp.checkpoints.planted_build import build_planted
+from pytest_interp.checkpoints.planted.rules import RULES
+from pytest_interp.checkpoints.planted.build import build_planted
 from pathlib import Path
 import tempfile
 

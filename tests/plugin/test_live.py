@@ -7,8 +7,8 @@ import sys
 import pytest
 from test_progress import on_a_terminal
 
-from pytest_interp.report.live import elapsed
-from pytest_interp.report.pace import GUESS, said
+from pytest_interp.plugin.live import elapsed
+from pytest_interp.plugin.pace import GUESS, said
 
 SLOW = """
 import time
@@ -32,7 +32,7 @@ def test_slow_too(ioi):
 """
 CONFTEST = """
 import threading
-from pytest_interp.report import live
+from pytest_interp.plugin import live
 live.QUIET, live.SOON, live.LOOK = 0.4, 0.2, 0.1
 
 def pytest_unconfigure():
@@ -104,8 +104,8 @@ def test_claims_asked_in_memory_say_nothing(project):
         ask="""
         import conftest
         from pytest_interp import check
-        from pytest_interp.checkpoints.planted import RULES
-        from pytest_interp.checkpoints.planted_build import build_planted
+        from pytest_interp.checkpoints.planted.rules import RULES
+        from pytest_interp.checkpoints.planted.build import build_planted
         import tempfile
         from pathlib import Path
         model = build_planted(RULES, Path(tempfile.mkdtemp()))
@@ -157,7 +157,7 @@ def test_a_debugger_has_the_terminal_to_itself(project):
 
 def test_loading_is_said_after_a_moment_and_what_takes_long_by_its_name(monkeypatch, tmp_path):
     from pytest_interp.checkpoints import gguf_file
-    from pytest_interp.progress import activity, current_activity
+    from pytest_interp.common.progress import activity, current_activity
 
     said_meanwhile = []
 

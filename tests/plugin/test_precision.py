@@ -118,8 +118,8 @@ def test_a_bridge_of_the_users_own_is_not_measured_again(claims_project):
         from pathlib import Path
         import torch
         from pytest_interp import CheckpointSpec
-        from pytest_interp.checkpoints.planted_build import build_planted
-        from pytest_interp.checkpoints.planted import RULES
+        from pytest_interp.checkpoints.planted.build import build_planted
+        from pytest_interp.checkpoints.planted.rules import RULES
 
         def load():
             return build_planted(RULES, Path(tempfile.mkdtemp())).to(torch.bfloat16)

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from pytest_interp.plain import plain, strict_json
-from pytest_interp.report.records import save, text_of
+from pytest_interp.common.builtin_types import plain, strict_json
+from pytest_interp.ledger.json_file import save, text_of
 
 CLAIMS = """
 import os, pytest
@@ -211,7 +211,7 @@ def test_what_cannot_be_written_is_said_and_no_success(claims_project, monkeypat
     def full(*_):
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("pytest_interp.report.records.write_whole", full)
+    monkeypatch.setattr("pytest_interp.ledger.json_file.write_whole", full)
     result = run(claims_project, "-k", "passes and not xpasses")
     result.assert_outcomes(passed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED

@@ -201,8 +201,8 @@ def test_a_checkpoint_brought_in_by_the_project(claims_project):
         from pytest_interp import CheckpointSpec
 
         def load():
-            from pytest_interp.checkpoints.planted import RULES
-            from pytest_interp.checkpoints.planted_build import build_planted
+            from pytest_interp.checkpoints.planted.rules import RULES
+            from pytest_interp.checkpoints.planted.build import build_planted
             with tempfile.TemporaryDirectory() as directory:
                 return build_planted(RULES, Path(directory))
 

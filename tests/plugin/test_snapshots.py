@@ -8,8 +8,8 @@ from importlib.metadata import version
 import pytest
 
 from conftest import TASK_AND_COPIES
-from pytest_interp.snapshot_file import read_file, write_file
-from pytest_interp.snapshots import differences
+from pytest_interp.snapshots.extension import differences
+from pytest_interp.snapshots.snapshot_file import read_file, write_file
 
 
 @pytest.fixture
@@ -380,7 +380,7 @@ def test_a_full_disk_leaves_what_was_and_is_said(accepted, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pytest_interp.snapshot_file.write_whole", full)
+        patch.setattr("pytest_interp.snapshots.snapshot_file.write_whole", full)
         result = accepted.runpytest("--snapshot-update")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["interp: snapshots not written: *test_it.json is as it was (No space left on device)"])
@@ -416,7 +416,7 @@ def test_several_processes_lose_no_entry(tmp_path):
     code = (
         "import sys\nfrom pathlib import Path\n"
         "from syrupy.data import Snapshot, SnapshotCollection\n"
-        "from pytest_interp.snapshots import MeasurementSnapshotExtension as Extension\n"
+        "from pytest_interp.snapshots.extension import MeasurementSnapshotExtension as Extension\n"
         # What another process writes between reading and writing would be lost.
         "import time\nfrom pytest_interp import snapshot_file as module\nread = module.read_file\n"
         "module.read_file = lambda path: (read(path), time.sleep(0.005))[0]\n"
@@ -452,7 +452,7 @@ def test_nothing_is_half_written(tmp_path, monkeypatch):
 def test_the_extension_serves_ordinary_tests_too(pytester):
     pytester.makepyfile(
         """
-        from pytest_interp.snapshots import MeasurementSnapshotExtension
+        from pytest_interp.snapshots.extension import MeasurementSnapshotExtension
 
         def test_it(snapshot):
             row = {"quantity": "probe", "outcome": "supported", "value": 0.5, "tolerance": 0.01}
@@ -463,11 +463,12 @@ def test_the_extension_serves_ordinary_tests_too(pytester):
     pytester.runpytest().assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("place", ["around.restore", "around._unfounded", "comparison.Comparison.compare"])
+@pytest.mark.parametrize("place", ["runtest.restore", "runtest._unfounded", "compare.Comparison.compare"])
 def test_an_interrupt_between_the_last_claim_and_its_snapshot_deletes_no_entry(accepted, place):
     before = json.loads(snapshot_file(accepted).read_text())
     accepted.makeconftest(f"""
-        from pytest_interp import around, comparison
+        from pytest_interp.plugin import runtest
+        from pytest_interp.snapshots import compare
         calls, usual = [], {place}
         def interrupted(*arguments, **named):
             calls.append(arguments)

@@ -1,0 +1,199 @@
+"""Assertions about a circuit as a whole: faithful, complete, minimal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Unpack
+
+from pytest_interp.assertions.question import (
+    CONTROLS,
+    BoundArgs,
+    Controls,
+    Demands,
+    HeadSet,
+    Question,
+    SetBoundArgs,
+    answer,
+    conclude,
+    control,
+    counts_of,
+    in_trial,
+    require_capability,
+    where,
+    with_evidence,
+)
+from pytest_interp.checkpoints.access import in_one_state
+from pytest_interp.common.arguments import checked
+from pytest_interp.errors import NotApplicable
+from pytest_interp.heads import Head, HeadLike, as_heads, names_of, optional_heads
+from pytest_interp.measurement import Measurement
+from pytest_interp.verdict.judge import Verdict, judge
+
+if TYPE_CHECKING:
+    from pytest_interp.engine import Experiment
+    from pytest_interp.measure.circuit import CircuitLike
+
+MANY = 8
+"""Heads up to which what each adds to a circuit is measured on all prompts."""
+
+
+@checked
+@in_one_state
+def assert_faithfulness(
+    experiment: Experiment,
+    circuit: CircuitLike | None = None,
+    *,
+    metric: Literal["of_model", "logit_diff"] = "of_model",
+    controls: Controls = CONTROLS,
+    **bound: Unpack[SetBoundArgs],
+) -> Verdict:
+    """Asserts what a circuit alone keeps of the task, with all other heads mean-ablated at all positions.
+
+    Random circuits of as many heads, kept at the same positions, are measured beside it. The verdict says what each
+    head adds: what is kept with it alone, and how much less the circuit keeps without it; in a circuit of more than 8
+    heads on a quarter of the prompts.
+
+    Args:
+        experiment: checkpoint and data set.
+        circuit: a circuit, heads with positions, or heads; by default the checkpoint's circuit.
+        metric: ``of_model`` (1: all of it) or ``logit_diff``.
+        controls: how many random circuits, or of each kind: ``{"same_layer": 3, "random_model": 1}``, where the
+            random circuits count as heads of the same layers.
+        **bound: in the unit of the metric; ``members_at_least=`` and ``members_at_most=`` bound what each head keeps,
+            in logits.
+
+    Raises:
+        NotApplicable: the model does not do the task; there is no circuit, or nothing outside of it to ablate.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import faithfulness
+    from pytest_interp.measure.circuit import kept_effect, nodes_of, random_circuits
+
+    demands = Demands.of(bound, of_set=True)
+    require_capability(experiment)
+    nodes = nodes_of(experiment, _circuit(experiment, circuit))
+    verdict = judge(faithfulness(experiment, nodes, metric=metric), demands.bound)
+    counts = counts_of(controls, experiment.checkpoint)
+    count = 0 if in_trial() else counts.get("same_layer", 0)
+    checks = tuple(
+        control(
+            f"random circuit {i + 1}", partial(faithfulness, experiment, drawn, metric=metric), "random_circuit",
+            verdict.measurement, demands.bound,
+        )
+        for i, drawn in enumerate(random_circuits(experiment, nodes, count))
+    )  # fmt: skip
+
+    sample = experiment if len(nodes) <= MANY else _thinned(experiment)
+
+    if count and not checks:
+        verdict = replace(verdict, notes=(*verdict.notes, "no control: too few heads are left for a random circuit"))
+
+    def effect(heads: tuple[Head, ...]) -> Measurement:
+        return kept_effect(sample, nodes, heads)
+
+    subject = f"faithfulness of a circuit of {len(nodes)} heads on {where(experiment)}"
+    question = Question(
+        experiment, lambda on, _: faithfulness(on, nodes, metric=metric), demands, subject,
+        sets=(HeadSet(tuple(nodes), effect),),
+    )  # fmt: skip
+    return conclude(with_evidence(replace(verdict, controls=checks), question, controls), subject)
+
+
+@checked
+@in_one_state
+def assert_completeness(
+    experiment: Experiment,
+    circuit: CircuitLike | None = None,
+    *,
+    without: HeadLike | Iterable[HeadLike] = (),
+    controls: Controls = 0,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts how differently circuit and model react to the loss of the heads K: F(C without K) - F(M without K).
+
+    Args:
+        experiment: checkpoint and data set.
+        circuit: a circuit, heads with positions, or heads; by default the checkpoint's circuit.
+        without: K; empty compares the whole circuit with the whole model.
+        controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
+        **bound: in logits; around 0 for a complete circuit.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import ablation_effect, completeness
+
+    demands = Demands.of(bound)
+    require_capability(experiment)
+    lost = optional_heads(without)
+    less = f" without {names_of(lost)}" if lost else ""
+    subject = f"circuit minus model{less} on {where(experiment)}"
+    chosen = _circuit(experiment, circuit)
+
+    def cost(heads: tuple[Head, ...]) -> Measurement:
+        return ablation_effect(experiment, heads, at=None)
+
+    question = Question(
+        experiment, lambda on, _: completeness(on, chosen, lost), demands, subject, sets=(HeadSet(lost, cost, "K"),)
+    )
+    return answer(question, controls)
+
+
+@checked
+@in_one_state
+def assert_minimality(
+    experiment: Experiment,
+    head: HeadLike,
+    circuit: CircuitLike | None = None,
+    *,
+    without: HeadLike | Iterable[HeadLike] = (),
+    metric: Literal["logit_diff", "of_model"] = "logit_diff",
+    controls: Controls = 0,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts what a head adds to a circuit from which K is taken: F(C without K) - F(C without K and head).
+
+    Args:
+        experiment: checkpoint and data set.
+        head: the head that is tested.
+        circuit: a circuit, heads with positions, or heads; by default the checkpoint's circuit.
+        without: K, other heads of the circuit, such as those that stand in for it.
+        metric: ``logit_diff`` or ``of_model``.
+        controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
+        **bound: in the unit of the metric.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import minimality
+
+    demands = Demands.of(bound)
+    require_capability(experiment)
+    lost = optional_heads(without)
+    chosen = _circuit(experiment, circuit)
+
+    def measure(on: Experiment, _: tuple[Head, ...]) -> Measurement:
+        return minimality(on, chosen, head, lost, metric=metric)
+
+    less = f" without {names_of(lost)}" if lost else ""
+    subject = f"what {names_of(as_heads(head))} adds to the circuit{less} on {where(experiment)}"
+    return answer(Question(experiment, measure, demands, subject), controls)
+
+
+def _thinned(experiment: Experiment) -> Experiment:
+    """A quarter of the prompts, as many of each template: two passes for each head are many in a large circuit."""
+    prompts = experiment.data.clean.prompts
+    seen: Counter[str] = Counter()
+    rows = []
+    for row, prompt in enumerate(prompts):
+        seen[prompt.template] += 1
+        if seen[prompt.template] <= max(1, len(prompts) // 4 // len({p.template for p in prompts})):
+            rows.append(row)
+    return replace(experiment, data=experiment.data.rebuild(rows))
+
+
+def _circuit(experiment: Experiment, circuit: CircuitLike | None) -> CircuitLike:
+    if circuit is not None:
+        return circuit
+    if experiment.circuit is None:
+        raise NotApplicable(f"{experiment.checkpoint.name} has no circuit file; pass the circuit's heads")
+    return experiment.circuit

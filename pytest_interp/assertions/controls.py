@@ -1,0 +1,268 @@
+"""Controls and specificity: what the same measurement gives where the claim should not hold, and where else it does."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, get_args
+
+from pytest_interp.assertions.demands import Demands
+from pytest_interp.assertions.members import HeadSet
+from pytest_interp.common.arguments import is_whole
+from pytest_interp.errors import NotApplicable, UsageError, nearest
+from pytest_interp.heads import Head, KVHead, names_of
+from pytest_interp.measurement import Measurement, paired_difference
+from pytest_interp.text import shown
+from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.evidence import Control, Specificity
+from pytest_interp.verdict.intervals import ends_of, side_of_zero
+from pytest_interp.verdict.judge import judge, require_defined
+
+if TYPE_CHECKING:
+    from pytest_interp.checkpoints.checkpoint import Checkpoint
+    from pytest_interp.engine import Experiment
+    from pytest_interp.table import Table
+
+ControlKind: TypeAlias = Literal["same_layer", "other_layers", "other_names", "random_model"]
+Controls: TypeAlias = int | Mapping[str, int]
+"""How many controls of each kind: a number of heads of the same layers, or ``{"same_layer": 5, "other_layers": 10,
+"other_names": 1, "random_model": 1}``."""
+
+CONTROLS = 3
+
+On = TypeVar("On", "Experiment", "Checkpoint")
+
+
+@dataclass(frozen=True)
+class Question(Generic[On]):
+    """What an assertion asks, of a model and of heads that can be exchanged for others.
+
+    Attributes:
+        on: an experiment, or a checkpoint for what weights alone say.
+        measure: the measurement, of heads on an experiment (or checkpoint).
+        demands: the accepted region, and what is demanded of controls and members.
+        subject: for records and failures.
+        heads: the claimed heads; none for a claim about the model as a whole.
+        excluded: heads that are part of the question too, and so no controls.
+        shared: what is measured belongs to key-value heads, so that query heads of one group are one head.
+        everywhere: the same measurement on every head of the model, where that is cheap.
+        sets: the sets of heads that the claim names; by default its heads, where the measurement is their effect.
+        caveats, notes: what the assertion itself has to say of what it was asked.
+    """
+
+    on: On
+    measure: Callable[[On, tuple[Head, ...]], Measurement]
+    demands: Demands
+    subject: str
+    heads: tuple[Head, ...] = ()
+    shared: bool = False
+    excluded: frozenset[Head] = frozenset()
+    everywhere: Callable[[On], Table[Head]] | None = None
+    sets: tuple[HeadSet, ...] | None = None
+    caveats: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def bound(self) -> Bound:
+        """The accepted region of the number itself."""
+        return self.demands.bound
+
+    @property
+    def head_sets(self) -> tuple[HeadSet, ...]:
+        """The sets of heads whose members are looked at."""
+        return (HeadSet(self.heads, self.of),) if self.sets is None else self.sets
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The model that is asked."""
+        on: Any = self.on
+        checkpoint: Checkpoint = getattr(on, "checkpoint", on)
+        return checkpoint
+
+    @property
+    def seed(self) -> int:
+        """For what is drawn; local to the experiment."""
+        return int(getattr(self.on, "seed", 0))
+
+    def of(self, heads: tuple[Head, ...], on: On | None = None) -> Measurement:
+        """The same question, of other heads or on another experiment."""
+        return self.measure(self.on if on is None else on, heads)
+
+
+def counts_of(controls: Controls, checkpoint: Checkpoint) -> dict[str, int]:
+    """How many of each kind: at most as many as the model has heads.
+
+    Raises:
+        UsageError: an unknown kind, or a number that cannot be meant.
+    """
+    if not is_whole(controls) and not isinstance(controls, Mapping):
+        raise UsageError(f'controls is {shown(controls)}; pass a number of heads, or {{"same_layer": 3}} by kind')
+    counts = dict(controls) if isinstance(controls, Mapping) else {"same_layer": controls}
+    known, heads = get_args(ControlKind), checkpoint.shape.n_layers * checkpoint.shape.n_heads
+    for kind, count in counts.items():
+        if kind not in known:
+            raise UsageError(f"{shown(kind)} is no kind of control; allowed: {', '.join(known)}{nearest(kind, known)}")
+        most = 1 if kind == "other_names" else heads
+        if not is_whole(count) or not 0 <= count <= most:
+            allowed = "0 or 1" if kind == "other_names" else f"0 to {heads}, the heads of {checkpoint.name}"
+            raise UsageError(f"{shown(count)} controls of the kind {kind} were asked for; allowed: {allowed}")
+    return counts
+
+
+def controls_of(
+    question: Question[Any], controls: Controls, claimed: Measurement
+) -> tuple[tuple[Control, ...], tuple[str, ...]]:
+    """The controls of a question, and what a reader must know about them."""
+    counts = counts_of(controls, question.checkpoint)
+    measured: list[Control] = []
+    notes: list[str] = []
+    for kind in ("same_layer", "other_layers"):
+        count = counts.get(kind, 0) if question.heads else 0
+        draw = draw_controls if kind == "same_layer" else draw_elsewhere
+        asked = (question.checkpoint, question.heads, count, question.seed, question.excluded)
+        drawn = draw(*asked, shared=question.shared) if count else []
+        measured += [control(names_of(heads), partial(question.of, heads), kind, claimed, question.bound)
+                     for heads in drawn]  # fmt: skip
+        if count and not drawn:
+            layers = "in the layers" if kind == "same_layer" else "in other layers than those"
+            notes.append(f"no control: too few heads outside the circuit {layers} of {names_of(question.heads)}")
+    further: list[tuple[str, Callable[[], Measurement], str]] = []
+    if counts.get("other_names"):
+        further.append(("other names", lambda: question.of(question.heads, _renamed(question.on)), "other_names"))
+    further += [(f"random model {i + 1}", partial(_on_random_weights, question, i), "random_model")
+                for i in range(counts.get("random_model", 0))]  # fmt: skip
+    measured += [control(label, measure, kind, claimed, question.bound) for label, measure, kind in further]
+    return tuple(measured), tuple(notes)
+
+
+def control(
+    label: str,
+    measure: Callable[[], Measurement],
+    kind: str = "",
+    claimed: Measurement | None = None,
+    bound: Bound | None = None,
+) -> Control:
+    """What a control measurement gives, or that it gives nothing.
+
+    Args:
+        label: for a reader.
+        measure: makes the measurement.
+        kind: of control; empty for what is only shown.
+        claimed: what the claim measured, to compare with.
+        bound: of the claim.
+    """
+    try:
+        measurement = measure()
+        require_defined(measurement)
+    except NotApplicable:
+        return Control(label, None, "not applicable", kind=kind)
+    same = claimed is not None and bound is not None and _does_the_same(claimed, measurement, bound)
+    return Control(label, measurement.value, "", kind, same, measurement)
+
+
+def _does_the_same(claimed: Measurement, other: Measurement, bound: Bound) -> bool:
+    """Whether a control meets the bound, or is not told apart from the claim prompt by prompt."""
+    try:
+        if judge(other, bound).outcome == "supported":
+            return True
+    except NotApplicable:  # it has a value, but float noise is too wide for this bound
+        return True
+    difference = paired_difference(claimed, other)
+    if difference is None:  # other prompts: their intervals may overlap
+        (low, high), (other_low, other_high) = ends_of(claimed), ends_of(other)
+        return low <= other_high and other_low <= high
+    return side_of_zero(difference) == 0
+
+
+def _renamed(on: Any) -> Any:
+    """The experiment with each prompt scored on the names of another."""
+    from pytest_interp.tasks.protocols import names_permuted
+
+    if not hasattr(on, "data"):
+        raise UsageError("a control with other names needs prompts; this measurement is of the weights alone")
+    return replace(on, data=names_permuted(on.data))
+
+
+def _on_random_weights(question: Question[Any], seed: int) -> Measurement:
+    from pytest_interp.checkpoints.damage import Damage, damaged
+
+    with damaged(question.checkpoint, Damage("random", seed=seed), on_disk=True):
+        try:
+            return question.of(question.heads)
+        except UsageError as error:  # numbers that are not finite
+            raise NotApplicable(str(error)) from None
+
+
+def specificity_of(question: Question[Any]) -> Specificity | None:
+    """Of how many other heads the same is true, where that is cheap to know; None where it is not."""
+    if question.everywhere is None or len(question.heads) != 1:
+        return None
+    try:
+        table = question.everywhere(question.on)
+    except NotApplicable:
+        return None
+    others = [head for head in table if head not in question.heads]
+    true = [head for head in others if judge(table[head], question.bound).outcome == "supported"]
+    return Specificity(tuple(map(str, true)), len(question.checkpoint.shape.heads) - len(question.heads))
+
+
+def draw_controls(
+    checkpoint: Checkpoint,
+    heads: Sequence[Head],
+    count: int,
+    seed: int,
+    excluded: frozenset[Head] = frozenset(),
+    *,
+    shared: bool = False,
+) -> list[tuple[Head, ...]]:
+    """Different random sets of as many heads of the same layers, outside the circuit and the claim; fewer if few."""
+    n = checkpoint.shape.n_heads
+    return _draw(checkpoint, heads, count, seed, excluded, shared, lambda layer: [Head(layer, i) for i in range(n)])
+
+
+def draw_elsewhere(
+    checkpoint: Checkpoint,
+    heads: Sequence[Head],
+    count: int,
+    seed: int,
+    excluded: frozenset[Head] = frozenset(),
+    *,
+    shared: bool = False,
+) -> list[tuple[Head, ...]]:
+    """The same, of the layers that the claim does not name."""
+    named = {head.layer for head in heads}
+    pool = [head for head in checkpoint.shape.heads if head.layer not in named]
+    return _draw(checkpoint, heads, count, seed, excluded, shared, lambda _: pool)
+
+
+def _draw(
+    checkpoint: Checkpoint,
+    heads: Sequence[Head],
+    count: int,
+    seed: int,
+    excluded: frozenset[Head],
+    shared: bool,
+    choose_from: Callable[[int], list[Head]],
+) -> list[tuple[Head, ...]]:
+    taken = {*heads, *excluded, *(checkpoint.circuit.listed if checkpoint.circuit else ())}
+
+    def key(head: Head) -> Head | KVHead:
+        return checkpoint.kv_head(head) if shared else head
+
+    rng = random.Random(f"{seed} {names_of(heads)}")
+    drawn: list[tuple[Head, ...]] = []
+    for _ in range(10 * count):
+        picked: set[Head] = set()
+        for head in heads:
+            barred = {key(other) for other in (*taken, *picked)}
+            pool = [other for other in choose_from(head.layer) if key(other) not in barred]
+            if not pool:
+                return []
+            picked.add(rng.choice(pool))
+        if tuple(sorted(picked)) not in drawn:
+            drawn.append(tuple(sorted(picked)))
+        if len(drawn) == count:
+            break
+    return drawn

@@ -1,0 +1,127 @@
+"""Assertions that name no head: some head of the model does it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_interp.assertions.question import (
+    NEGLIGIBLE,
+    POSITIVE,
+    capability_caveat,
+    conclude,
+    where,
+)
+from pytest_interp.checkpoints.access import in_one_state
+from pytest_interp.common.arguments import checked
+from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.heads import Head, names_of
+from pytest_interp.measurement import quote
+from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.judge import RANK, Outcome, Verdict, judge
+
+if TYPE_CHECKING:
+    from pytest_interp.checkpoints.checkpoint import Checkpoint
+    from pytest_interp.engine import Experiment
+
+
+@checked
+@in_one_state
+def assert_some_head(
+    experiment: Experiment,
+    *,
+    found_on: Experiment,
+    reads: str,
+    more_than: Sequence[str],
+    at: str = "END",
+    names: Sequence[str],
+    k: int = 5,
+    negative: bool = False,
+    copy_at_least: float = 0.8,
+) -> Verdict:
+    """Asserts that some head of the model is a (negative) name mover, whichever it is.
+
+    Such a head attends from ``at`` to ``reads`` more than to ``more_than`` together, has a (negative) copy score
+    of at least ``copy_at_least``, and raises (lowers) the answer directly. Candidates are the heads for which this
+    is so on ``found_on``, by point value; each is confirmed on ``experiment``, with intervals corrected for the
+    number of candidates (Holm's first step, Bonferroni), since the best of several is looked for.
+
+    Args:
+        experiment: what candidates are confirmed on.
+        found_on: what they are looked for on; other prompts, such as the fixture ``ioi_find``.
+        reads: the position that such a head reads.
+        more_than: positions that it reads less.
+        at: the position where it acts.
+        names: for the copy score.
+        k: for the copy score.
+        negative: look for a head that lowers what it reads.
+        copy_at_least: for the copy score.
+
+    Raises:
+        UsageError: both experiments have the same prompts.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import (
+        attention,
+        direct_logit_attribution,
+        head_attentions,
+        head_attributions,
+        logit_diff,
+    )
+
+    checkpoint = experiment.checkpoint
+    if not 0 <= copy_at_least <= 1:
+        raise UsageError(f"copy_at_least is {copy_at_least:g}; a copy score is a share: pass 0 to 1")
+    both = {prompt.text for prompt in experiment.data.clean.prompts} & {p.text for p in found_on.data.clean.prompts}
+    if both:
+        raise UsageError(
+            f"found_on has {len(both)} of the experiment's {len(experiment.data.clean)} prompts; heads must be found "
+            "on others, e.g. ioi_find"
+        )
+    side = Bound.positive(-1 if negative else 1)
+    written = head_attributions(found_on)
+    read = head_attentions(found_on, at=at, to=reads, more_than=more_than)
+    scores = {
+        head: score
+        for head in written
+        if side.slack(written[head].value) > 0
+        and read[head].value > 0
+        and (score := _copies(checkpoint, head, names, k, negative)) >= copy_at_least
+    }
+    # Where nothing was found, the strongest writer shows what is missing.
+    best = max(written, key=lambda head: side.slack(written[head].value))
+    level = 1 - 0.05 / max(1, len(scores))
+    verdicts = {}
+    for head in scores or (best,):
+        reading = judge(attention(experiment, head, at=at, to=reads, more_than=more_than), POSITIVE, level=level)
+        effect = judge(direct_logit_attribution(experiment, head), side, level=level)
+        verdicts[head] = reading if RANK[reading.outcome] <= RANK[effect.outcome] else effect
+    shown = max(verdicts, key=lambda head: (RANK[verdicts[head].outcome], side.slack(written[head].value)))
+    confirmed = [head for head in scores if verdicts[head].outcome == "supported"]
+    outcome: Outcome = verdicts[shown].outcome if scores else "refuted"
+    details = {
+        "found": names_of(sorted(scores)) or "no head",
+        "confirmed": names_of(sorted(confirmed)) or "no head",
+        "specific": f"true of {len(confirmed)} of {len(written)} heads; level corrected for {len(scores)} found",
+    }
+    kind = "negative name mover" if negative else "name mover"
+    subject = f"some head is a {kind} ({shown}: {at} to {reads}) on {where(experiment)}"
+    measurement = verdicts[shown].measurement
+    measurement = replace(measurement, about={**measurement.about, "claim": "some_head"})
+    verdict = replace(verdicts[shown], measurement=measurement, outcome=outcome, details=details)
+    attribution, whole = direct_logit_attribution(experiment, shown).value, logit_diff(experiment).value
+    size = f"{shown} writes {quote(attribution)} logits of the logit difference of {quote(whole)}"
+    small = (size,) if abs(attribution) < NEGLIGIBLE * abs(whole) else ()
+    caveats = (*verdict.caveats, *capability_caveat(experiment), *small)
+    return conclude(replace(verdict, caveats=caveats, notes=(*verdict.notes, *(() if small else (size,)))), subject)
+
+
+def _copies(checkpoint: Checkpoint, head: Head, names: Sequence[str], k: int, negative: bool) -> float:
+    """The copy score, or 0 for a head that writes nothing into the unembedding."""
+    from pytest_interp.measure import copy_score
+
+    try:
+        return copy_score(checkpoint, head, names=names, k=k, sign=-1 if negative else 1).value
+    except NotApplicable:
+        return 0.0

@@ -1,0 +1,250 @@
+"""Assertions about a sweep: one cell, the top of a ranking, a whole matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from typing import Any, Literal, Unpack
+
+from pytest_interp.assertions.demands import PlainBoundArgs
+from pytest_interp.assertions.question import POSITIVE, conclude
+from pytest_interp.common.arguments import checked
+from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.heads import Head, KVHead
+from pytest_interp.measurement import Measurement, paired_difference, quote
+from pytest_interp.table import Table, name_of, place, ranking
+from pytest_interp.text import shown
+from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.judge import RANK, Outcome, Verdict, judge, require_defined
+from pytest_interp.verdict.robustness import judge_others
+
+
+@checked
+def assert_cell(table: Table[Any], cell: Any, **bound: Unpack[PlainBoundArgs]) -> Verdict:
+    """Asserts one cell of a sweep, and shows of how many other cells the same is true.
+
+    Args:
+        table: what a sweep such as ``patch_sweep`` or ``head_attributions`` returned.
+        cell: a head (``"9.9"``) or a pair such as ``(9, "S2")``.
+        **bound: in the table's unit.
+    """
+    __tracebackhide__ = True
+    check_swept(table)
+    accepted = Bound.of(**bound)
+    key = table.key(cell)
+    verdict = judge(table[key], accepted)
+    others = [effect for other, effect in table.items() if other != key]
+    also = sum(accepted.accepts(effect.value) for effect in others)
+    details = {"specific": f"also true of {also} of {len(others)} other cells, by value", **undefined_cells(table)}
+    if 2 * also > len(others):
+        verdict = replace(verdict, caveats=(*verdict.caveats, f"unspecific: {details['specific']}"))
+    return conclude(replace(verdict, details=details), f"{table.quantity} of {name_of(key)} on {where_measured(table)}")
+
+
+@checked
+def assert_top(
+    table: Table[Any],
+    cells: Any,
+    *,
+    among: int | None = None,
+    most: Literal["positive", "negative", "absolute"] = "positive",
+) -> Verdict:
+    """Asserts that cells are the top of a ranking: all of the first ones, or each among the top ``among``.
+
+    With ``among=k`` as many unclaimed cells may be in front as places are left over, whichever they are. So each
+    claimed cell must surely be ahead of all the others, by the interval of their paired difference prompt by prompt.
+    Those that may be in front are not known beforehand: a cell tied for the last place is one of ``left over + 1``
+    cells of which none may be taken to be behind by chance, so the level is corrected for that number (Bonferroni).
+    Without places left over all pairs must hold, and no level is corrected. Refuted where more cells than may be are
+    surely in front of a claimed one (corrected for all pairs). Undefined cells take no part.
+
+    Args:
+        table: what a sweep returned.
+        cells: one cell or several; in any order.
+        among: how many places there are; by default as many as cells ("these are the top ones").
+        most: by the largest values, the smallest (``negative``) or the largest in size (``absolute``).
+
+    Raises:
+        UsageError: no cells, a cell that is not there, or more cells than places.
+        NotApplicable: a claimed cell is undefined.
+    """
+    __tracebackhide__ = True
+    check_swept(table)
+    claimed = [table.key(cell) for cell in _listed(cells)]
+    if not claimed:
+        raise UsageError("an empty list of cells was passed; name at least one")
+    if len(set(claimed)) < len(claimed):
+        raise UsageError(f"{', '.join(map(name_of, claimed))}: a cell is named twice; name each once")
+    places = len(claimed) if among is None else among
+    if not len(claimed) <= places < len(table):
+        raise UsageError(
+            f"{len(claimed)} cells cannot be among the top {places} of {len(table)}; "
+            f"allowed: {len(claimed)} to {len(table) - 1}"
+        )
+    rest = [cell for cell in table if cell not in claimed]
+    left_over = places - len(claimed)
+    gaps = {(cell, other): _ahead(table[cell], table[other], most) for cell in claimed for other in rest}
+    at_support = {pair: judge(gap, POSITIVE, level=1 - 0.05 / (left_over + 1)) for pair, gap in gaps.items()}
+    at_refutation = {pair: judge(gap, POSITIVE, level=1 - 0.05 / len(gaps)) for pair, gap in gaps.items()}
+    # Of each claimed cell's pairs the worst ones may fail; the next one decides.
+    deciding = {
+        cell: sorted(((cell, other) for other in rest), key=lambda pair: _lower_end(at_support[pair]))[left_over]
+        for cell in claimed
+    }
+    in_front = {cell: sum(at_refutation[cell, other].outcome == "refuted" for other in rest) for cell in claimed}
+    worst = min(deciding.values(), key=lambda pair: _lower_end(at_support[pair]))
+    outcome: Outcome = "inconclusive"
+    if beaten := [cell for cell in claimed if in_front[cell] > left_over]:
+        outcome, worst = "refuted", min((deciding[cell] for cell in beaten), key=lambda pair: gaps[pair].value)
+    elif all(at_support[pair].outcome == "supported" for pair in deciding.values()):
+        outcome = "supported"
+    size = ranking(most)
+    allowed = "all of which must hold" if not left_over else f"for each claimed cell all but {left_over} must hold"
+    # The notes of an interval speak of one pair; what would settle a ranking is its closest pair.
+    details = {
+        "closest": f"{name_of(worst[0])} {quote(table[worst[0]].value)}, {name_of(worst[1])} "
+        f"{quote(table[worst[1]].value)}: one of {len(gaps)} pairs, {allowed}",
+        "ranking": ", ".join(
+            f"{name_of(cell)} {quote(table[cell].value)}"
+            for cell in sorted(table, key=lambda cell: -size(table[cell].value))[: places + 2]
+        ),
+        **undefined_cells(table),
+    }
+    what = ", ".join(map(name_of, claimed))
+    subject = f"{what} {'are' if len(claimed) > 1 else 'is'} "
+    subject += f"{'the' if places == len(claimed) else 'among the'} top {places} by {table.quantity} ({most})"
+    verdict = replace(at_support[worst], outcome=outcome, details=details)
+    if 2 * places > len(table):
+        caveat = f"unspecific: {places} of {len(table)} cells are among the top {places}"
+        verdict = replace(verdict, caveats=(*verdict.caveats, caveat))
+    return conclude(verdict, f"{subject} on {where_measured(table)}")
+
+
+@checked
+def assert_every(table: Table[Any], **bound: Unpack[PlainBoundArgs]) -> Verdict:
+    """Asserts that every cell of a sweep meets a bound, and names the worst: every template, every order of names.
+
+    All of them must hold, so no level has to be corrected; refuted where one of them surely does not (corrected for
+    their number, Bonferroni).
+
+    Args:
+        table: what a sweep returned, or ``by_part(experiment, measurement, "template")``.
+        **bound: in the table's unit.
+    """
+    __tracebackhide__ = True
+    check_swept(table)
+    accepted = Bound.of(**bound)
+    verdicts = {cell: judge(one, accepted) for cell, one in table.items()}
+    level = 1 - 0.05 / len(table)
+    surely = [cell for cell, one in table.items() if judge(one, accepted, level=level).outcome == "refuted"]
+    doubtful = [cell for cell, verdict in verdicts.items() if verdict.outcome != "supported"]
+    ranked = sorted(
+        table, key=lambda cell: (cell not in surely, cell not in doubtful, accepted.slack(table[cell].value))
+    )
+    outcome: Outcome = "refuted" if surely else "inconclusive" if doubtful else "supported"
+    details = {
+        "worst": f"{quote(table[ranked[0]].value)}: {place(ranked[0])[0]}",
+        "in all": f"{len(table) - len(doubtful)} of {len(table)} surely meet it, {len(surely)} surely do not",
+        **undefined_cells(table),
+    }
+    verdict = replace(verdicts[ranked[0]], outcome=outcome, details=details)
+    return conclude(verdict, f"{table.quantity} of every {table.axes[0]} on {where_measured(table)}; the worst of them")
+
+
+@checked
+def assert_only(table: Table[Any], cells: Any, **bound: Unpack[PlainBoundArgs]) -> Verdict:
+    """Asserts that these cells, and no other of the sweep, meet a bound: a claim of absence with its positive.
+
+    Each named cell must be supported; since all of them must hold, no level has to be corrected. Every other cell must
+    be refuted, at levels corrected for their number (Holm), so that all of them together are wrong in one case of
+    twenty at most. Refuted where a named cell is, or where another cell meets the bound (corrected for their number).
+
+    Args:
+        table: what a sweep returned.
+        cells: one cell or several, in any order.
+        **bound: in the table's unit.
+
+    Raises:
+        UsageError: no cells, a cell that is not there, or all there are.
+    """
+    __tracebackhide__ = True
+    check_swept(table)
+    accepted = Bound.of(**bound)
+    claimed = [table.key(cell) for cell in _listed(cells)]
+    others = [cell for cell in table if cell not in claimed]
+    if not claimed or not others:
+        raise UsageError(f"{len(claimed)} of {len(table)} cells were named; name at least one, and leave one out")
+    mine = {cell: judge(table[cell], accepted) for cell in claimed}
+    rest = dict(zip(others, judge_others([table[cell] for cell in others], accepted), strict=True))
+    corrected = 1 - 0.05 / len(others)
+    intruders = [cell for cell in others if judge(table[cell], accepted, level=corrected).outcome == "supported"]
+    weakest = min(claimed, key=lambda cell: (RANK[mine[cell].outcome], accepted.slack(table[cell].value)))
+    doubtful = max(others, key=lambda cell: (rest[cell].outcome != "refuted", accepted.slack(table[cell].value)))
+    shown, outcome = mine[weakest], mine[weakest].outcome
+    if outcome == "supported" and (intruders or rest[doubtful].outcome != "refuted"):
+        shown, outcome = rest[doubtful], "refuted" if intruders else "inconclusive"
+        also = f"{name_of(doubtful)} {'meets the bound too' if intruders else 'is not surely outside the bound'}"
+        shown = replace(shown, notes=(*shown.notes, also))
+    details = {
+        "others": f"{sum(v.outcome == 'refuted' for v in rest.values())} of {len(others)} surely outside, level "
+        f"corrected for their number (Holm); nearest {name_of(doubtful)} {quote(table[doubtful].value)}",
+        "named": ", ".join(f"{name_of(cell)} {quote(table[cell].value)}" for cell in claimed),
+        **undefined_cells(table),
+    }
+    subject = f"{', '.join(map(name_of, claimed))} and no other by {table.quantity} on {where_measured(table)}"
+    return conclude(replace(shown, outcome=outcome, details=details), subject)
+
+
+def undefined_cells(table: Table[Any], count: int | None = None) -> dict[str, str]:
+    """The line on cells whose intervention can change nothing; none where there are none."""
+    left_out = len(table.undefined) if count is None else count
+    return {"undefined": f"{left_out} cells, where nothing could change, are left out"} if left_out else {}
+
+
+def _ahead(cell: Measurement, other: Measurement, most: str) -> Measurement:
+    """By how much one cell is ahead of another, prompt by prompt, on the prompts that both have.
+
+    Raises:
+        NotApplicable: there is no such prompt, or a ratio is undefined.
+    """
+    require_defined(cell)
+    require_defined(other)
+    flipped = {"positive": (1, 1), "negative": (-1, -1), "absolute": (_sign(cell.value), _sign(other.value))}[most]
+    sides = [
+        replace(side, unit="gap" if side.unit == "share" else side.unit, values=tuple(sign * v for v in side.values))
+        for sign, side in zip(flipped, (cell, other), strict=True)
+    ]
+    gap = paired_difference(*sides)
+    if gap is None:
+        raise NotApplicable(f"two cells of {cell.quantity} were measured on different prompts: they have no order")
+    return replace(gap, quantity=f"{cell.quantity}_gap")
+
+
+def _sign(value: float) -> int:
+    return 1 if value >= 0 else -1
+
+
+def _lower_end(verdict: Verdict) -> float:
+    return verdict.measurement.value if verdict.interval is None else verdict.interval.low
+
+
+def _listed(cells: Any) -> Iterable[Any]:
+    """One cell or several: a pair such as ``(9, "S2")`` is one, as is a head."""
+    if isinstance(cells, str | Head | KVHead) or (isinstance(cells, tuple) and cells and isinstance(cells[0], int)):
+        return [cells]
+    if not isinstance(cells, Collection) or isinstance(cells, bytes) or getattr(cells, "ndim", 1) == 0:
+        raise UsageError(f"cells is {shown(cells)}; pass a cell such as '9.9' or (9, 'S2'), or a list of them")
+    return list(cells)
+
+
+def check_swept(table: Any) -> None:
+    if not isinstance(table, Table):
+        raise UsageError(
+            f"a {type(table).__name__} was passed; pass the Table that a sweep returned. An estimate (a Screen) says "
+            "where to look and is no evidence: measure what it finds"
+        )
+
+
+def where_measured(table: Table[Any]) -> str:
+    about = next(iter(table.values())).about
+    return ", ".join(str(about[key]) for key in ("checkpoint", "data") if key in about)

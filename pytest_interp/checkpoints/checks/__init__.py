@@ -1,0 +1,1 @@
+"""Checks on a loaded checkpoint, before anything is claimed of it."""

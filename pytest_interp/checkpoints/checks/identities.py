@@ -1,0 +1,177 @@
+"""Identities that attribution rests on, checked on a loaded model: parts add up to what they are parts of.
+
+An architecture may put something between a head and the residual stream, or between the stream and the logits, that
+nobody here knows of. Then an attribution would be wrong without a word. So the sums are made once, on fixed tokens and
+with half of the heads' outputs exchanged between them, and what does not add up is not applicable on this checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import torch
+
+from pytest_interp.checkpoints.model_state import fixed_tokens
+from pytest_interp.checkpoints.stream import Outlet, Transform
+from pytest_interp.errors import InterpError, NotApplicable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pytest_interp.checkpoints.checkpoint import Checkpoint
+
+Kind: TypeAlias = Literal["components", "heads", "logits"]
+
+SUMS: Mapping[Kind, str] = {
+    "components": "embeddings, attention and MLPs do not add up to its residual stream",
+    "heads": "heads and output bias do not add up to what attention writes",
+    "logits": "the residual stream, divided by the final norm's scale and unembedded, does not give its logits",
+}
+_ALLOWED = {"float64": 1e-6, "float32": 1e-4, "tf32": 0.01, "bfloat16": 0.05, "float16": 0.01}
+"""How far a sum may be off, relative to the largest thing that is added: some tens of roundings of each precision."""
+_TOKENS = (2, 6)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """How well a sum holds on a model.
+
+    Attributes:
+        kind: which sum.
+        difference: how far it is off, where it is furthest off.
+        size: the largest thing there that is added.
+        layer: where that is; None where the sum is over all layers.
+        allowed: the largest ``difference / size`` at which it holds.
+        reason: why it could not be made; empty where it was.
+    """
+
+    kind: Kind
+    difference: float = 0.0
+    size: float = 0.0
+    layer: int | None = None
+    allowed: float = 0.0
+    reason: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the difference is float noise."""
+        return not self.reason and self.difference <= self.allowed * self.size
+
+    def complaint(self, name: str) -> str:
+        """What does not hold on a checkpoint of this name, and by how much."""
+        if self.reason:
+            return f"whether parts of {name} add up could not be looked at ({self.reason})"
+        layer = "" if self.layer is None else f" at layer {self.layer}"
+        return f"{name}: {SUMS[self.kind]}{layer}: off by {self.difference:.2g}, where at most {self.size:.2g} is added"
+
+
+def outlet_of(checkpoint: Checkpoint, transforms: Sequence[Transform | None]) -> Outlet:
+    """What the residual stream starts from and what stands after it, as a pass over fixed tokens shows.
+
+    Args:
+        checkpoint: just loaded.
+        transforms: what may stand between unembedding and logits; the first that gives the logits is taken.
+    """
+    hooks = {"embed": "hook_embed", "pos_embed": "hook_pos_embed"}
+    last = checkpoint.hook("resid_post", checkpoint.shape.n_layers - 1)
+    keep = [name for name in (*hooks.values(), last, "unembed.hook_in") if name in checkpoint.sites]
+    logits, activations = checkpoint.run(fixed_tokens(checkpoint.shape.d_vocab, _TOKENS, seed=5), keep=keep)
+    start = {name: hook for name, hook in hooks.items() if hook in activations}
+    stream = activations[last][:, -1].float()
+    off_centre = float(stream.mean(-1).abs().max()) > 1e-5 * float(stream.abs().max())
+    plain = Outlet(start, centred=False, transform=None)
+    centred = checkpoint.norm_centres and off_centre
+    if "unembed.hook_in" not in activations:
+        return plain
+    before = checkpoint.unembedded(activations["unembed.hook_in"][:, -1]).float()
+    allowed = _ALLOWED[checkpoint.precision] * float(before.abs().max())
+    for transform in transforms:
+        outlet = Outlet(start, centred, transform)
+        difference = (outlet.logits(before) - logits).abs().max()
+        if float(difference) <= allowed:
+            return outlet
+    return Outlet(start, centred, None)
+
+
+def identities_of(checkpoint: Checkpoint) -> tuple[Identity, ...]:
+    """The three identities on fixed tokens; those of components and heads also where heads are exchanged."""
+    kinds: tuple[Kind, ...] = ("components", "heads", "logits")
+    try:
+        return tuple(_measured(checkpoint))
+    except (InterpError, RuntimeError, AttributeError, KeyError, IndexError, TypeError) as error:
+        # An architecture without one of the parts: nothing that rests on them is applicable.
+        text = " ".join(str(error).split())
+        return tuple(Identity(kind, reason=f"{type(error).__name__}: {text[:200]}") for kind in kinds)
+
+
+def check(identities: Sequence[Identity], kinds: Sequence[Kind], name: str) -> None:
+    """Accepts a checkpoint on which sums hold.
+
+    Raises:
+        NotApplicable: it does not; the message says by how much.
+    """
+    for identity in identities:
+        if identity.kind in kinds and not identity.holds:
+            raise NotApplicable(
+                f"{identity.complaint(name)}; so what rests on this sum is not applicable on this checkpoint"
+            )
+
+
+def _measured(checkpoint: Checkpoint) -> list[Identity]:
+    layers = range(checkpoint.shape.n_layers)
+    tokens = fixed_tokens(checkpoint.shape.d_vocab, _TOKENS, seed=5)
+    z_hooks = [checkpoint.hook("z", layer) for layer in layers]
+    written = [checkpoint.hook("attn_out", layer) for layer in layers]
+    mlps = [name for layer in layers if (name := f"blocks.{layer}.hook_mlp_out") in checkpoint.sites]
+    last = checkpoint.hook("resid_post", layers[-1])
+    scales = [scale for layer in layers if (scale := checkpoint.write_scale_hook(layer))]
+    end = [checkpoint.scale_hook] if checkpoint.scale_hook else []
+    keep = [*checkpoint.embedding_hooks.values(), *z_hooks, *written, *mlps, *scales, *end, last]
+
+    def exchanged(z: Tensor) -> Tensor:
+        changed = z.clone()
+        changed[:, :, ::2] = z.flip(0)[:, :, ::2]
+        return changed
+
+    worst: dict[Kind, Identity] = {}
+    for edits in ({}, dict.fromkeys(z_hooks, exchanged)):
+        logits, activations = checkpoint.run(tokens, keep=keep, edits=edits)
+        parts = [
+            activations[hook].float()
+            for hook in (*checkpoint.embedding_hooks.values(), *written, *mlps)
+            if hook in activations
+        ]
+        stream = activations[last].float()
+        identities = [_off("components", [part.expand_as(stream) for part in parts], stream, checkpoint.precision)]
+        for layer in layers:
+            heads = torch.einsum("rphd,hdm->hrpm", activations[z_hooks[layer]].float(), checkpoint.w_o(layer).float())
+            bias = checkpoint.b_o(layer).float().expand_as(heads[0])
+            scale_hook = checkpoint.write_scale_hook(layer)
+            divided = activations[scale_hook].float() if scale_hook else 1.0
+            terms = [part / divided for part in (*heads, bias)]
+            identities.append(_off("heads", terms, activations[written[layer]].float(), checkpoint.precision, layer))
+        scaled = stream[:, -1] / (activations[end[0]][:, -1].flatten(1)[:, :1].float() if end else 1.0)
+        before = scaled @ checkpoint.w_u().float() + checkpoint.b_u().float()
+        size = float(before.abs().max())
+        expected = checkpoint.logits(before)
+        # Processed logits may differ from these by a constant for each position.
+        difference = float(((expected - logits) - (expected - logits).mean(-1, keepdim=True)).abs().max())
+        identities.append(Identity("logits", difference, size, None, _ALLOWED[checkpoint.precision]))
+        for identity in identities:
+            furthest = worst.get(identity.kind)
+            if furthest is None or _relative(identity) > _relative(furthest):
+                worst[identity.kind] = identity
+    return list(worst.values())
+
+
+def _off(kind: Kind, terms: Sequence[Tensor], total: Tensor, precision: str, layer: int | None = None) -> Identity:
+    """How far terms are from adding up."""
+    difference = float((torch.stack(list(terms)).sum(0) - total).abs().max())
+    size = max(float(term.abs().max()) for term in terms)
+    return Identity(kind, difference, size, layer, _ALLOWED[precision])
+
+
+def _relative(identity: Identity) -> float:
+    return identity.difference / max(identity.size, 1e-30)

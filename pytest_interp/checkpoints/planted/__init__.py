@@ -1,0 +1,1 @@
+"""Models whose every head is known by construction."""

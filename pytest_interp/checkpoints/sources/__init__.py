@@ -1,0 +1,1 @@
+"""From files to a transformers model and its tokenizer."""

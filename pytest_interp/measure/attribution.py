@@ -1,0 +1,214 @@
+"""Direct logit attribution: what heads write into the answer's direction at END."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from pytest_interp.cache.store import cached
+from pytest_interp.common.arguments import checked
+from pytest_interp.heads import Head, HeadLike, as_heads
+from pytest_interp.measure.per_prompt import per_prompt
+from pytest_interp.measure.readout import Readout, readout_hooks
+from pytest_interp.measurement import Json, Measurement
+from pytest_interp.table import Row, Table, heads_table
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from pytest_interp.checkpoints.value_bias import ValueBias
+    from pytest_interp.engine import Experiment
+
+
+@checked
+@cached
+def direct_logit_attribution(
+    experiment: Experiment,
+    heads: HeadLike | Iterable[HeadLike],
+    *,
+    run: str = "clean",
+    value_bias: ValueBias = "removed",
+) -> Measurement:
+    """The direct logit attribution of heads to the logit difference at END, summed over the heads.
+
+    ``z W_O . (W_U[answer] - W_U[distractor]) / scale``, with the scale of the final norm of the same run (1 where
+    there is no final norm); without ``b_O`` and ``b_U``. A norm after attention stands in ``W_O`` with its gain, and
+    divides by the run's own scale; a softcap of the logits counts with its slope in the run.
+
+    Args:
+        experiment: checkpoint and data set.
+        heads: one head or several.
+        run: ``clean`` or a corruption.
+        value_bias: whether what the value bias writes counts as the head's: ``removed``: it does not, it stands in
+            ``b_O``; ``kept``: it does, as in the raw model.
+
+    Returns:
+        One value for each prompt, in logits; any real number.
+
+    Raises:
+        NotApplicable: ``kept`` where the value biases are not known; heads do not add up to their layer on this
+            checkpoint, or the residual stream not to its logits.
+
+    Wang et al. 2022, section 3.1; Elhage et al. 2021, "Mathematical Framework", on the direct path.
+    """
+    checked = [experiment.checkpoint.check_head(head) for head in as_heads(heads)]
+    values = attributions(experiment, checked, run=run, value_bias=value_bias).sum(1)
+    about: dict[str, Json] = {"heads": [str(head) for head in checked], "run": run, "value_bias": value_bias}
+    return per_prompt(experiment, "direct_logit_attribution", values, about=about)
+
+
+@checked
+@cached
+def head_attributions(experiment: Experiment, *, run: str = "clean", value_bias: ValueBias = "removed") -> Table[Head]:
+    """The direct logit attribution of every head, layer by head; arguments as for :func:`direct_logit_attribution`."""
+    heads = experiment.checkpoint.shape.heads
+    values = attributions(experiment, heads, run=run, value_bias=value_bias)
+    about: dict[str, Json] = {"run": run, "value_bias": value_bias}
+    return heads_table(
+        {
+            head: per_prompt(
+                experiment, "direct_logit_attribution", values[:, i], about={"heads": [str(head)], **about}
+            )
+            for i, head in enumerate(heads)
+        }
+    )
+
+
+@checked
+@cached
+def source_attributions(
+    experiment: Experiment,
+    source: str,
+    *,
+    of: Literal["answer", "logit_diff"] = "answer",
+    run: str = "clean",
+    value_bias: ValueBias = "removed",
+) -> Table[Head]:
+    """What every head writes from one source position alone: its part of the direct logit attribution at END.
+
+    ``attention(END -> source) * v(source) W_O . W_U[answer] / scale``: summed over all sources it is what the head
+    writes into the answer's logit.
+
+    Args:
+        experiment: checkpoint and data set.
+        source: a named position, such as ``IO``.
+        of: ``answer``: its logit alone; ``logit_diff``: minus the distractor's.
+        run: ``clean`` or a corruption.
+        value_bias: as for :func:`direct_logit_attribution`: whether ``v`` holds its bias.
+
+    Returns:
+        A table of logits, layer by head.
+
+    McDougall et al. 2023 (copy suppression), figure 9, with ``source="IO"``.
+    """
+    checkpoint = experiment.checkpoint
+    layers = range(checkpoint.shape.n_layers)
+    hooks = [checkpoint.hook(site, layer) for layer in layers for site in ("pattern", "v")]
+    activations = experiment.activations([*hooks, *readout_hooks(checkpoint, layers)], experiment.data.run(run))
+    readout = Readout(experiment, activations)
+    values: dict[Head, list[Tensor]] = {head: [] for head in checkpoint.shape.heads}
+    for index, group in enumerate(experiment.data.clean.groups):
+        source_position = experiment.position(group, source)
+        rows = torch.arange(len(group.rows), device=source_position.device)
+        direction = readout.direction(index, group.answers)
+        if of == "logit_diff":
+            direction = readout.difference(index)
+        for head in checkpoint.shape.heads:
+            read = activations[checkpoint.hook("pattern", head.layer)][index][rows, head.head, -1, source_position]
+            kv_head = checkpoint.kv_head(head).head
+            value = activations[checkpoint.hook("v", head.layer)][index][rows, source_position, kv_head]
+            value = value + checkpoint.value_bias(head.layer, value_bias)[kv_head]
+            values[head].append(read * (readout.written(index, head, value) * direction).sum(-1))
+    return heads_table(
+        {
+            head: per_prompt(
+                experiment,
+                "source_attribution",
+                experiment.in_order(one),
+                about={"heads": [str(head)], "source": source, "of": of, "run": run, "value_bias": value_bias},
+            )
+            for head, one in values.items()
+        }
+    )
+
+
+@checked
+@cached
+def component_attributions(experiment: Experiment, *, run: str = "clean") -> Table[tuple[Row, int | str]]:
+    """The direct logit attribution of every component: embeddings, and attention and MLP of each layer.
+
+    ``x . (W_U[answer] - W_U[distractor]) / scale`` for ``x`` what the component adds to the residual stream at END,
+    its biases included. Together with the difference of ``b_U`` they add up to the logit difference (where the logits
+    pass a softcap: to first order, with the softcap's slope in the run).
+
+    Args:
+        experiment: checkpoint and data set.
+        run: ``clean`` or a corruption.
+
+    Returns:
+        A table of logits: the row ``start`` with the embeddings, then each layer's ``attn_out`` and ``mlp_out``.
+
+    Raises:
+        NotApplicable: the components do not add up to the residual stream on this checkpoint.
+
+    Elhage et al. 2021; Wang et al. 2022, section 3.1.
+    """
+    checkpoint = experiment.checkpoint
+    checkpoint.check_identity("components")
+    hooks: dict[tuple[Row, int | str], str] = {
+        ("start", name): hook for name, hook in checkpoint.embedding_hooks.items()
+    }
+    for layer in range(checkpoint.shape.n_layers):
+        hooks |= {(layer, site): checkpoint.hook(site, layer) for site in ("attn_out", "mlp_out")}
+    activations = experiment.activations([*hooks.values(), *readout_hooks(checkpoint)], experiment.data.run(run))
+    readout = Readout(experiment, activations)
+    directions = [readout.difference(index) for index in range(len(experiment.data.clean.groups))]
+    return Table(
+        {
+            key: per_prompt(
+                experiment,
+                "direct_logit_attribution",
+                # A position embedding may come as one row for all prompts.
+                experiment.in_order(
+                    [(x[:, -1].float() * d).sum(-1) for x, d in zip(activations[hook], directions, strict=True)]
+                ),
+                about={"component": f"{key[0]} {key[1]}", "run": run},
+            )
+            for key, hook in hooks.items()
+        },
+        ("layer", "component"),
+    )
+
+
+def attributions(
+    experiment: Experiment, heads: Sequence[Head], *, run: str = "clean", value_bias: ValueBias = "removed"
+) -> Float[Tensor, "prompt head"]:
+    """The attribution of each of several heads in an unedited run."""
+    checkpoint = experiment.checkpoint
+    layers = sorted({head.layer for head in heads})
+    hooks = [*(checkpoint.hook("z", layer) for layer in layers), *readout_hooks(checkpoint, layers)]
+    activations = experiment.activations(hooks, experiment.data.run(run))
+    return attribute(experiment, heads, activations, Readout(experiment, activations), value_bias)
+
+
+def attribute(
+    experiment: Experiment,
+    heads: Sequence[Head],
+    activations: Mapping[str, Sequence[Tensor]],
+    readout: Readout,
+    value_bias: ValueBias = "removed",
+) -> Float[Tensor, "prompt head"]:
+    """Attribution from the z of one run, read by the norms of the same run or of another."""
+    checkpoint = experiment.checkpoint
+    by_group = []
+    for index in range(len(experiment.data.clean.groups)):
+        direction, columns = readout.difference(index), []
+        for head in heads:
+            z = activations[checkpoint.hook("z", head.layer)][index][:, -1, head.head]
+            z = z + checkpoint.value_bias(head.layer, value_bias)[checkpoint.kv_head(head).head]
+            columns.append((readout.written(index, head, z) * direction).sum(-1))
+        by_group.append(torch.stack(columns, dim=1))
+    return experiment.in_order(by_group)

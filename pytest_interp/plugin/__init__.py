@@ -1,0 +1,284 @@
+"""The pytest plugin: options, marker, fixtures, selection, the closing table.
+
+pytest imports this module in every project of the environment, so it imports pytest and the standard library
+only; torch and the rest come in inside fixtures, on first use.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_interp.common.builtin_types import carried
+from pytest_interp.plugin.deselection import obstacle, plan_of, target_name
+
+if TYPE_CHECKING:
+    from pytest_interp.plugin.options import Options
+    from pytest_interp.plugin.selection import Selection
+
+_selection = pytest.StashKey["Selection"]()
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declares the hook through which a project brings in its own checkpoints."""
+    from pytest_interp import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declares options and ini keys."""
+    from pytest_interp.plugin.options import add_options
+
+    add_options(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
+    """Keeps values of this plugin's options from moving the rootdir."""
+    from pytest_interp.plugin.rootdir import restore
+
+    restore(early_config, parser, args)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declares the marker and the fixtures; refuses what cannot work."""
+    from pytest_interp.plugin import collection_errors, deselection, fixtures, runtest, task_fixtures
+
+    config.addinivalue_line(
+        "markers",
+        "claim(source, role=None, checkpoints=(), cls=None, row=(), quick=False): a finding about a language model; "
+        "runs on every checkpoint with a circuit file. source: paper and section. role: whose heads the fixtures head "
+        "and heads are. checkpoints: the only ones it is about. cls: class of a published figure (A, B, C, D). row: of "
+        "a list of documented findings. quick: one of the few that --interp-quick runs",
+    )
+    config.pluginmanager.register(fixtures, "pytest_interp_fixtures")
+    config.pluginmanager.register(task_fixtures, "pytest_interp_task_fixtures")
+    config.pluginmanager.register(runtest, "pytest_interp_around")
+    config.pluginmanager.register(collection_errors, "pytest_interp_refusals")
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(collection_errors.Refusals(), "pytest_interp_refused")
+    config.pluginmanager.register(deselection, "pytest_interp_deselection")
+    options = fixtures.options_of(config)
+    _say_which(config, options)
+    _prepare_files(config, options)
+    updating = getattr(config.option, "update_snapshots", False)
+    if updating and (getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput")):
+        raise pytest.UsageError(
+            "--snapshot-update does not go with -n: workers would overwrite each other; leave out -n"
+        )
+
+
+def _prepare_files(config: pytest.Config, options: Options) -> None:
+    """Refuses, before the work, files that could not be written after it; hears what is to be written."""
+    from pytest_interp.errors import UsageError
+    from pytest_interp.plugin.ledger_writer import Ledger
+
+    folder, worker = config.invocation_params.dir, hasattr(config, "workerinput")
+    records = folder / options.interp_records if options.interp_records and not worker else None
+    config.pluginmanager.register(Ledger(records), "pytest_interp_ledger")
+    try:
+        if records:
+            from pytest_interp.ledger.json_file import check_path
+
+            check_path(records)
+        if options.interp_cache and not worker:
+            from pytest_interp.common.files import check_cache
+
+            with suppress(OSError):  # said at the end: the run goes on without
+                check_cache(folder / options.interp_cache)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _say_which(config: pytest.Config, options: Options) -> None:
+    """Installed claims that were named take the place of paths."""
+    if not options.interp_claims:
+        return
+    from pytest_interp.errors import UsageError
+    from pytest_interp.plugin.suites import chosen
+
+    try:
+        paths = [str(path) for path in chosen(options.interp_claims)]
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    if config.args_source is pytest.Config.ArgsSource.ARGS:
+        raise pytest.UsageError("--interp-claims names claims itself; leave out the paths, or leave it out")
+    config.args[:] = paths
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Lets installed claims be collected that were asked for, though pytest passes over environments."""
+    asked = [arg.partition("::")[0] for arg in config.args]
+    inside = Path(__file__).parents[1] / "claims"
+    if any(arg.startswith("pytest_interp.claims") for arg in asked):
+        asked.append(str(inside))
+    if not any(Path(arg).is_absolute() and Path(arg).is_relative_to(inside) for arg in asked):
+        return None
+    return False if inside.is_relative_to(collection_path) else None
+
+
+def _selection_of(config: pytest.Config) -> Selection:
+    from pytest_interp.plugin.fixtures import options_of
+    from pytest_interp.plugin.selection import Selection
+
+    if _selection not in config.stash:
+        config.stash[_selection] = Selection(config, options_of(config))
+    return config.stash[_selection]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Gives each claim its checkpoints and heads."""
+    if metafunc.definition.get_closest_marker("claim") is None:
+        return
+    from pytest_interp.errors import UsageError
+    from pytest_interp.plugin.collection_errors import refuse
+    from pytest_interp.plugin.selection import claim_of, parametrize
+
+    try:
+        claim = claim_of(metafunc.definition)
+        if claim is not None and "checkpoint" in metafunc.fixturenames:
+            parametrize(metafunc, claim, _selection_of(metafunc.config))
+    except UsageError as error:
+        raise refuse(metafunc.config, error) from None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Orders claims by checkpoint, so that each model is loaded once; everything else stays where it is."""
+    for item in items:
+        if type(item).__name__ == "TestCaseFunction" and item.get_closest_marker("claim") is not None:
+            raise pytest.UsageError(f"{item.nodeid}: a claim is a function or method of a plain class, not a TestCase")
+    places = [i for i, item in enumerate(items) if target_name(item)]
+    if not places:
+        return
+    order = {name: rank for rank, name in enumerate(dict.fromkeys(target_name(items[i]) for i in places))}
+    # What cannot run stands last, where anything runs. By checkpoint then; within it as the files have them, which
+    # pytest's own ordering by parameter has undone.
+    runs = not config.option.collectonly
+    claims = sorted(
+        (items[i] for i in places),
+        key=lambda item: (
+            runs and bool(obstacle(item)),
+            order[target_name(item)],
+            item.location[0],
+            item.location[1] or 0,
+        ),
+    )
+    for place, item in zip(places, claims, strict=True):
+        items[place] = item
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Watches the run, where there are claims."""
+    if not hasattr(session.config, "workerinput"):
+        _watch(session.config)
+
+
+@pytest.hookimpl(trylast=True, optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any) -> None:
+    """Watches the run under pytest-xdist, whose workers collect."""
+    _watch(node.config)
+
+
+def _watch(config: pytest.Config) -> None:
+    """Shows what goes on and keeps how long it took; once."""
+    if not plan_of(config).claims or config.pluginmanager.has_plugin("pytest_interp_live"):
+        return
+    from pytest_interp.plugin.live import Live
+    from pytest_interp.plugin.pace import Stopwatch
+
+    config.pluginmanager.register(Stopwatch(config), "pytest_interp_stopwatch")
+    config.pluginmanager.register(Live(config), "pytest_interp_live")
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    """Says what is judged; silent with -qq and without claims. Under pytest-xdist the closing table says it."""
+    counts: dict[str, int] = {}
+    for item in items:
+        if (name := target_name(item)) and item.get_closest_marker("skip") is None:
+            counts[name] = counts.get(name, 0) + 1
+    if config.get_verbosity() < -1 or not any(target_name(item) for item in items):
+        return []
+    from pytest_interp.plugin.pace import forecast
+
+    judged = ", ".join(f"{name} ({count} claims)" for name, count in counts.items()) or "nothing: no weights here"
+    lines = [f"interp: {judged}"]
+    if deselected := plan_of(config).deselected:
+        text = ", ".join(f"{count} {why}" for why, count in deselected.items())
+        lines.append(f"interp: deselected: {text} (-rs shows each)")
+    lines += _conditions(config)
+    return lines if config.option.collectonly or not counts else [*lines, forecast(config)]
+
+
+def _conditions(config: pytest.Config) -> list[str]:
+    from importlib.metadata import version
+
+    from pytest_interp.plugin.arithmetic import computed_with
+    from pytest_interp.plugin.fixtures import options_of
+
+    options = options_of(config)
+
+    versions = ", ".join(f"{name} {version(name)}" for name in ("transformer-lens", "transformers", "torch"))
+    precision = f"{options.interp_dtype} on {options.interp_device}"
+    if not config.option.collectonly:  # what only lists needs no torch
+        precision = computed_with(options)
+    choices = f"{precision}, seed {options.interp_seed}, {options.interp_prompts} prompts"
+    return [f"interp: {choices}", f"interp: {versions}"]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tells the controller of pytest-xdist what a worker read from the cache, and what it measured."""
+    config: Any = session.config
+    if hasattr(config, "workeroutput"):
+        from pytest_interp.plugin.fixtures import cache_of
+
+        cache = cache_of(config)
+        config.workeroutput["interp_cache"] = [cache.read, cache.measured, cache.off] if cache else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Adds up what the workers of pytest-xdist say of the cache."""
+    from pytest_interp.plugin.fixtures import cache_of
+
+    cache, counts = cache_of(node.config), getattr(node, "workeroutput", {}).get("interp_cache")
+    if cache and counts:
+        cache.read, cache.measured = cache.read + counts[0], cache.measured + counts[1]
+        cache.off = cache.off or counts[2]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """What was checked, by checkpoint; what was not, with the command that would."""
+    ledger: Any = config.pluginmanager.get_plugin("pytest_interp_ledger")
+    for said in ledger.said:
+        terminalreporter.write_line(f"interp: {said}")
+    reports = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "when")]
+    reports = [report for report in reports if report.outcome != "rerun"]  # what counts is what a rerun came to
+    unchecked = plan_of(config).unchecked
+    if not unchecked and not any(map(carried, reports)):
+        return
+    from pytest_interp.plugin.fixtures import cache_of
+    from pytest_interp.report.terminal import run_again, summarise
+
+    lines = summarise(reports, verbose=terminalreporter.verbosity > 0, unchecked=unchecked)
+    if lines:
+        terminalreporter.section("findings")
+        if getattr(config.option, "numprocesses", None):
+            for line in _conditions(config):
+                terminalreporter.write_line(line)
+        for row in lines:
+            terminalreporter.write_line(row.text, **row.markup)
+        if cache := cache_of(config):
+            terminalreporter.write_line(f"interp: {cache.said}")
+    for title, texts in run_again(reports, verbose=terminalreporter.verbosity > 0).items():
+        if texts:
+            terminalreporter.section(title)
+            for text in texts:
+                terminalreporter.write_line(text)

@@ -1,0 +1,141 @@
+"""Claims asked of a model in memory, without pytest on the command line: for a training loop."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_interp.checkpoints.spec import CheckpointSpec
+from pytest_interp.common.arguments import checked
+from pytest_interp.errors import UsageError
+from pytest_interp.plugin.suites import OWN, chosen
+from pytest_interp.report.terminal import WELL, outcome_of
+from pytest_interp.verdict.recording import Record
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What one claim said of a model.
+
+    Attributes:
+        claim: its stable id, such as ``ioi/name_movers.reads_the_answer[9.9]``.
+        statement: what it claims.
+        outcome: supported, refuted, inconclusive, not applicable, error ...
+        reason: why it was not applicable or went wrong.
+        records: of its verdicts, in builtin types: value, interval, bound, controls and all they rest on.
+    """
+
+    claim: str
+    statement: str
+    outcome: str
+    reason: str
+    records: tuple[Record, ...]
+
+
+@checked
+def check(
+    model: Any,
+    tokenizer: Any = None,
+    *,
+    claims: Sequence[str | Path] = (OWN,),
+    keyword: str = "",
+    quick: bool = False,
+    circuit: str | None = None,
+    bos: bool = False,
+    name: str = "model",
+    prompts: int = 96,
+    seed: int = 0,
+) -> list[Checked]:
+    """Asks claims of a model and returns what each said; prints nothing, fails nothing, changes nothing.
+
+    Args:
+        model: a transformers model (a copy of it is judged: training goes on with the one passed), or a
+            TransformerBridge, which is put into compatibility mode and frozen.
+        tokenizer: of a transformers model.
+        claims: names of installed suites (``suite`` is this project's, ``all`` every one), or paths of claims.
+        keyword: only claims that match it, as pytest's ``-k``.
+        quick: only claims that are marked as quick.
+        circuit: whose heads are asserted, such as ``gpt2``; without one, claims that name heads do not run.
+        bos: whether BOS stands before each prompt, where the circuit file does not say it.
+        name: of the model, for the records.
+        prompts: in each half.
+        seed: of the prompts.
+
+    Raises:
+        UsageError: a model without its tokenizer, no such claims, or none that match.
+    """
+    if tokenizer is None and not hasattr(model, "hook_dict"):
+        raise UsageError(f"{type(model).__name__} was passed without its tokenizer; pass check(model, tokenizer)")
+    paths = [str(path) for one in claims for path in (chosen([one]) if isinstance(one, str) else [one])]
+    listener = _Listener(CheckpointSpec(name, loader=lambda: _copied(model, tokenizer), bos=bos, circuit=circuit))
+    arguments = [*paths, "--interp-model", name, "--interp-prompts", str(prompts), "--interp-seed", str(seed),
+                 "--import-mode=importlib", "-o", "addopts=", "-p", "no:terminal", "-p", "no:cacheprovider",
+                 "-p", "no:syrupy", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning",
+                 *(["-k", keyword] if keyword else []), *(["--interp-quick"] if quick else [])]  # fmt: skip
+    with _modules_left_as_they_are(paths), redirect_stderr(StringIO()) as refused:
+        code = pytest.main(arguments, plugins=[listener])
+    if code == pytest.ExitCode.USAGE_ERROR:
+        raise UsageError(refused.getvalue().strip().removeprefix("ERROR: "))
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not listener.checked:
+        raise UsageError(listener.complaint or f"no claim of {', '.join(paths)} was asked: none matches {keyword!r}")
+    return listener.checked
+
+
+def _copied(model: Any, tokenizer: Any) -> Any:
+    """The bridge wraps a model's parts in place and folds its weights: it gets a copy of its own."""
+    return model if tokenizer is None else (copy.deepcopy(model), tokenizer)
+
+
+@contextmanager
+def _modules_left_as_they_are(paths: Sequence[str]) -> Iterator[None]:
+    """Modules of claims are imported anew each time: another folder may have claims under the same names."""
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        folders, new = [Path(path).resolve() for path in paths], set(sys.modules) - before
+        files = {name: Path(getattr(sys.modules[name], "__file__", None) or "/") for name in new}
+        claims = {name for name, file in files.items() if any(file.is_relative_to(folder) for folder in folders)}
+        # Folders that have no module of their own were made up on the way to those below them.
+        made_up = {
+            name for name in new if files[name] == Path("/") and any(one.startswith(f"{name}.") for one in claims)
+        }
+        for name in claims | made_up:
+            del sys.modules[name]
+
+
+class _Listener:
+    """Brings the model into a run, and hears what came of each claim."""
+
+    def __init__(self, spec: CheckpointSpec) -> None:
+        self.spec, self.complaint = spec, ""
+        self.by_claim: dict[str, Checked] = {}
+
+    @property
+    def checked(self) -> list[Checked]:
+        """What came of each claim, once: a rerun replaces what was, a teardown that goes wrong only what was well."""
+        return list(self.by_claim.values())
+
+    def pytest_interp_checkpoints(self) -> list[CheckpointSpec]:
+        return [self.spec]
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.complaint = str(report.longrepr)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for found in outcome_of(report):
+            before = self.by_claim.get(report.nodeid)
+            spoilt = report.when == "teardown" and before is not None and before.outcome not in WELL
+            if found.outcome not in ("not checked", "skipped") and not spoilt:
+                self.by_claim[report.nodeid] = Checked(
+                    found.cite, found.statement, found.outcome, found.reason, found.records
+                )

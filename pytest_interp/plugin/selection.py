@@ -1,0 +1,300 @@
+"""Which checkpoints, roles and heads a claim runs on: from options, circuit files and the claim's marker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_interp.checkpoints.spec import CheckpointSpec, known_specs, resolve
+from pytest_interp.circuit import Circuit
+from pytest_interp.circuit_file import load_circuit
+from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError, nearest
+from pytest_interp.heads import Head
+from pytest_interp.plugin.claim_files import check_failures
+from pytest_interp.plugin.options import Options
+
+MARKER_KEYS = ("source", "role", "checkpoints", "cls", "row", "quick")
+NOT_CHECKED = "not checked: "
+NOT_APPLICABLE = "not applicable: "
+NOT_SELECTED = "not selected by --interp-model"
+NOT_QUICK = "not one of the quick claims (--interp-quick)"
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A checkpoint that a claim runs on, with the circuit asserted there, and why it does not run if so."""
+
+    spec: CheckpointSpec
+    circuit: Circuit | None
+    skip: str | None = None
+    missing: str | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The keywords of the ``claim`` marker.
+
+    Attributes:
+        source: the paper and section, or the notebook, whose finding it is.
+        role: the role whose heads ``head`` and ``heads`` are.
+        checkpoints: the only checkpoints it is about; by default every one.
+        cls: the class of a published figure: A exact, B regenerable, C band, D sign or rank.
+        row: the rows of a list of documented findings that it checks.
+        quick: whether it belongs to the few that ``--interp-quick`` runs.
+    """
+
+    source: str
+    role: str | None = None
+    checkpoints: tuple[str, ...] = ()
+    cls: str | None = None
+    row: tuple[str, ...] = ()
+    quick: bool = False
+
+
+def claim_of(node: Any) -> Claim | None:
+    """The claim marker of a test, keywords of the function's over the module's; None for an ordinary test.
+
+    Raises:
+        UsageError: positional arguments, an unknown keyword, no source.
+    """
+    marks = list(node.iter_markers("claim"))
+    if not marks:
+        return None
+    keywords: dict[str, Any] = {}
+    for mark in reversed(marks):
+        if mark.args:
+            raise UsageError(f"claim marker takes keywords only ({', '.join(MARKER_KEYS)}); got {mark.args!r}")
+        for key in mark.kwargs:
+            if key not in MARKER_KEYS:
+                raise UsageError(
+                    f"claim marker has no keyword {key!r}; allowed: {', '.join(MARKER_KEYS)}{nearest(key, MARKER_KEYS)}"
+                )
+        keywords.update(mark.kwargs)
+    if not isinstance(keywords.get("source"), str) or not keywords["source"]:
+        raise UsageError('claim marker needs its source, e.g. claim(source="Wang et al. 2022, 3.1")')
+    for key in ("checkpoints", "row"):
+        some = keywords.get(key, ())
+        keywords[key] = (some,) if isinstance(some, str) else tuple(some)
+    if keywords.get("cls") not in (None, "A", "B", "C", "D"):
+        raise UsageError(f"claim marker: cls is {keywords['cls']!r}; allowed: 'A', 'B', 'C', 'D'")
+    return Claim(**keywords)
+
+
+def cite_of(item: Any) -> str:
+    """The stable id of a claim, wherever it is run from: ``ioi/name_movers.reads_the_answer[gpt2-9.9]``.
+
+    Folders are counted from the one that has the circuits, or from the rootdir where none has.
+    """
+    roots = [folder for folder in item.path.parents if (folder / "circuits").is_dir()]
+    root = roots[0] if roots else item.config.rootpath
+    where = item.path.relative_to(root) if item.path.is_relative_to(root) else item.path
+    parts = [*where.parent.parts, where.stem.removeprefix("test_")]
+    return f"{'/'.join(parts)}.{item.nodeid.partition('::')[2].replace('::', '.').replace('test_', '', 1)}"
+
+
+def statement_of(item: Any) -> str:
+    """What a claim states: the first paragraph of its docstring, in one line."""
+    text = getattr(getattr(item, "obj", None), "__doc__", None) or ""
+    return " ".join(text.strip().partition("\n\n")[0].split())
+
+
+def _listed(specs: Any) -> Sequence[CheckpointSpec]:
+    if not isinstance(specs, list | tuple) or not all(isinstance(spec, CheckpointSpec) for spec in specs):
+        raise UsageError(f"pytest_interp_checkpoints returned {specs!r}; return a list of CheckpointSpec")
+    return specs
+
+
+class Selection:
+    """Targets by folder of circuit files; one object for a session, so that targets are identical across claims."""
+
+    def __init__(self, config: pytest.Config, options: Options) -> None:
+        self.options, self.config = options, config
+        brought = [spec for specs in config.hook.pytest_interp_checkpoints(config=config) for spec in _listed(specs)]
+        self.brought = tuple(spec.name for spec in brought)
+        self.known = known_specs(brought)
+        if options.interp_revision and not options.interp_model:
+            raise UsageError("--interp-revision needs --interp-model: name the model of the hub it is a revision of")
+        self.requested = [resolve(text, self.known, options.interp_revision) for text in options.interp_model]
+        names = [spec.name for spec in self.requested]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise UsageError(f"two checkpoints are named {twice[0]!r}; rename a directory or leave one out")
+        self._circuits: dict[tuple[Path, ...], dict[str, Circuit]] = {}
+        self._targets: dict[tuple[Path, ...], tuple[Target, ...]] = {}
+        self._extra: dict[tuple[tuple[Path, ...], str], Target] = {}
+
+    def circuits(self, path: Path) -> dict[str, Circuit]:
+        """The circuits that apply to claims in a file, by checkpoint."""
+        return self._load(self._folders(path))
+
+    def named(self, path: Path, names: Sequence[str]) -> list[Target]:
+        """The targets of a claim that names its checkpoints, with a circuit file or without.
+
+        Raises:
+            UsageError: a name that is no checkpoint.
+        """
+        targets = [target for target in self.targets(path) if target.spec.name.partition("@")[0] in names]
+        found = {target.spec.name.partition("@")[0] for target in targets}
+        for name in (name for name in names if name not in found):
+            if name not in self.known:
+                raise UsageError(f"claim marker: {name!r} is not a registered checkpoint{nearest(name, self.known)}")
+            if (self._folders(path), name) not in self._extra:
+                self._extra[self._folders(path), name] = self._target(dict(self.known), name, self.circuits(path))
+            targets.append(self._extra[self._folders(path), name])
+        return targets
+
+    def targets(self, path: Path) -> tuple[Target, ...]:
+        """Every checkpoint that claims in a file are about, those that do not run included."""
+        folders = self._folders(path)
+        if folders not in self._targets:
+            circuits = self._load(folders)
+            names = dict.fromkeys([*(spec.name for spec in self.requested), *circuits, *self.brought])
+            by_name = {**self.known, **{spec.name: spec for spec in self.requested}}
+            self._targets[folders] = tuple(self._target(by_name, name, circuits) for name in names)
+        return self._targets[folders]
+
+    def _target(self, specs: dict[str, CheckpointSpec], name: str, circuits: dict[str, Circuit]) -> Target:
+        if name not in specs:
+            raise UsageError(f"{circuits[name].path}: checkpoint {name!r} is not registered{nearest(name, specs)}")
+        spec = specs[name]
+        wanted = self.options.interp_circuit or spec.circuit
+        if wanted and wanted not in circuits:
+            raise UsageError(
+                f"there is no circuit file for {wanted!r}; there are {', '.join(circuits) or 'none'}"
+                f"{nearest(wanted, circuits)} "
+                "(looked in the nearest folder circuits/, or where the ini key interp_circuits says)"
+            )
+        circuit = circuits.get(wanted or name) or circuits.get(name.partition("@")[0])
+        if self.requested:
+            if spec.name in {other.name for other in self.requested}:
+                return Target(spec, circuit)
+            return Target(spec, circuit, skip=NOT_SELECTED)
+        missing = spec.missing()
+        skip = f"{NOT_CHECKED}{name}: {missing}" if missing and not self.options.interp_strict else None
+        return Target(spec, circuit, skip=skip, missing=missing)
+
+    def _folders(self, path: Path) -> tuple[Path, ...]:
+        if listed := self.config.getini("interp_circuits"):
+            return tuple(self.config.rootpath / item for item in listed)
+        for folder in (path.parent, *path.parent.parents):
+            if (folder / "circuits").is_dir():
+                return (folder / "circuits",)
+            if folder == self.config.rootpath:
+                break
+        return ()
+
+    def _load(self, folders: tuple[Path, ...]) -> dict[str, Circuit]:
+        if folders not in self._circuits:
+            found: dict[str, Circuit] = {}
+            for file in (file for folder in folders for file in sorted(folder.glob("*.toml"))):
+                circuit = load_circuit(file)
+                if circuit.checkpoint in found:
+                    first = found[circuit.checkpoint].path
+                    raise UsageError(f"{file} and {first} are both circuits of {circuit.checkpoint!r}; keep one")
+                found[circuit.checkpoint] = circuit
+            # An ini key that puts circuits elsewhere does not say where the claims are.
+            for folder in folders if not self.config.getini("interp_circuits") else ():
+                check_failures(found.values(), folder.parent, self.config)
+            self._circuits[folders] = found
+        return self._circuits[folders]
+
+
+def parametrize(metafunc: pytest.Metafunc, claim: Claim, selection: Selection) -> None:
+    """Gives a claim its checkpoints, and its role's ``head`` or ``heads`` where it asks for them."""
+    path = metafunc.definition.path
+    by_head, by_role = (_asks(metafunc, name) for name in ("head", "heads"))
+    if (by_head or by_role) and claim.role is None:
+        raise UsageError(f"{metafunc.function.__name__} asks for head(s), but its claim marker names no role")
+    circuits = selection.circuits(path)
+    # A role that some circuit has may go unused: a claim that asks for no heads runs without it. One that none has is
+    # misspelt, or of circuits that are not here.
+    unknown = bool(circuits) and not any(claim.role in circuit.sections for circuit in circuits.values())
+    rows = []
+    for target in selection.named(path, claim.checkpoints) if claim.checkpoints else selection.targets(path):
+        rows += _rows(
+            target, claim, by_head=by_head, by_role=by_role, needs_role=by_head or by_role or unknown,
+            file=path.name, function=metafunc.function.__name__, quick_only=selection.options.interp_quick,
+        )  # fmt: skip
+    if not rows:
+        why = "name one with --interp-model, or write a circuit file circuits/NAME.toml beside or above the claim"
+        skip = pytest.mark.skip(reason=f"{NOT_CHECKED}no checkpoint: {why}")
+        rows = [pytest.param(*[None] * (1 + by_head + by_role), id="no-checkpoint", marks=skip)]
+    names = ["checkpoint", *(["head"] if by_head else []), *(["heads"] if by_role else [])]
+    metafunc.parametrize(names, rows, indirect=["checkpoint"], scope="session")
+
+
+def _asks(metafunc: pytest.Metafunc, name: str) -> bool:
+    """Whether a claim asks for the plugin's ``head`` or ``heads``, not for a parameter or fixture of its own."""
+    if name not in metafunc.fixturenames:
+        return False
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        names = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
+        if name in (names.replace(" ", "").split(",") if isinstance(names, str) else names):
+            return False
+    definitions = metafunc.definition._fixtureinfo.name2fixturedefs.get(name, ())
+    return bool(definitions) and definitions[-1].func.__module__ == "pytest_interp.plugin.fixtures"
+
+
+def _rows(
+    target: Target,
+    claim: Claim,
+    *,
+    by_head: bool,
+    by_role: bool,
+    needs_role: bool,
+    file: str,
+    function: str,
+    quick_only: bool,
+) -> list[Any]:
+    name, reason = target.spec.name, target.skip
+    if quick_only and not claim.quick:
+        reason = NOT_QUICK
+    heads: tuple[Head, ...] = ()
+    if claim.role and needs_role:
+        try:
+            heads = _circuit_of(target).role(claim.role).heads
+        except NotApplicable as error:
+            reason = reason or f"{NOT_APPLICABLE}{error}"
+    marks = [pytest.mark.skip(reason=reason)] if reason else []
+    if not by_head:
+        return [
+            pytest.param(
+                *([target, heads] if by_role else [target]),
+                id=name,
+                marks=[*marks, *_xfails(target, file, function, None)],
+            )
+        ]
+    if not heads:
+        return [pytest.param(*([target, None, ()] if by_role else [target, None]), id=f"{name}-no-heads", marks=marks)]
+    return [
+        pytest.param(
+            *([target, head, heads] if by_role else [target, head]),
+            id=f"{name}-{head}",
+            marks=[*marks, *_xfails(target, file, function, head)],
+        )
+        for head in heads
+    ]
+
+
+def _circuit_of(target: Target) -> Circuit:
+    if target.circuit is None:
+        raise NotApplicable(
+            f"{target.spec.name} has no circuit file; --interp-circuit NAME asserts another checkpoint's"
+        )
+    return target.circuit
+
+
+def _xfails(target: Target, file: str, function: str, head: Head | None) -> Sequence[pytest.MarkDecorator]:
+    """Strict xfail for what the circuit file says does not hold on its own checkpoint."""
+    circuit = target.circuit
+    if circuit is None or circuit.checkpoint != target.spec.name:
+        return ()
+    return [
+        pytest.mark.xfail(reason=failure.reason, strict=True, raises=ClaimFailed)
+        for failure in circuit.expected_failures
+        if failure.claim in (function, f"{file}::{function}")
+        and (not failure.heads or head is None or head in failure.heads)
+    ]

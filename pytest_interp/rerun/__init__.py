@@ -1,0 +1,1 @@
+"""A claim run again: on mutants, for its noise, in another precision."""

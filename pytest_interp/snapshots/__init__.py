@@ -1,0 +1,1 @@
+"""Snapshots: the numbers of earlier runs, and the comparison with them."""
