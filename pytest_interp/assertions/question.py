@@ -21,6 +21,7 @@ from pytest_interp.assertions.members import NEGLIGIBLE, HeadSet, caveats_of, me
 from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError
 from pytest_interp.heads import names_of
 from pytest_interp.measurement import Measurement, quote
+from pytest_interp.table import name_of
 from pytest_interp.text import line
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.caveats import notes_of
@@ -32,6 +33,8 @@ from pytest_interp.verdict.robustness import name_dependence
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
+    from pytest_interp.engine.patch import At
+    from pytest_interp.table import Table
 
 __all__ = [
     "CONTROLS",
@@ -51,7 +54,9 @@ __all__ = [
     "control",
     "counts_of",
     "in_trial",
+    "layer_claim",
     "named_heads",
+    "position_text",
     "require_capability",
     "where",
     "with_evidence",
@@ -198,6 +203,31 @@ def conclude(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) -
     return verdict
 
 
+def layer_claim(
+    experiment: Experiment,
+    sweep: Callable[[Experiment], Table[Any]],
+    cell: tuple[int | str, str],
+    demands: Demands,
+    subject: str,
+    controls: Controls,
+) -> Verdict:
+    """A verdict on one row, with its neighbours as controls."""
+    __tracebackhide__ = True
+    table = sweep(experiment)
+    key = table.key(cell)
+    rows = [other for other in table if other[1] == cell[1]]
+    i = rows.index(key)
+    beside = [rows[j] for j in (i - 1, i + 1) if 0 <= j < len(rows) and not in_trial()]
+    verdict = judge(table[key], demands.bound)
+    checks = tuple(
+        control(name_of(other), partial(table.__getitem__, other), "neighbour", table[key], demands.bound)
+        for other in beside
+    )
+    verdict = replace(verdict, controls=checks)
+    question = Question(experiment, lambda on, _: sweep(on)[key], demands, subject)
+    return conclude(with_evidence(verdict, question, controls), subject)
+
+
 def _siblings(question: Question[Any]) -> tuple[Control, ...]:
     """The other heads of the first claimed head's role, one by one."""
     circuit, heads = question.checkpoint.circuit, question.heads
@@ -255,6 +285,7 @@ def capability_caveat(experiment: Experiment) -> tuple[str, ...]:
 
 
 def certainly(measurement: Measurement, bound: Bound) -> bool:
+    """Whether a measurement surely meets a bound."""
     return judge(measurement, bound).outcome == "supported"
 
 
@@ -264,4 +295,10 @@ def bias_text(value_bias: str, default: str) -> str:
 
 
 def where(experiment: Experiment) -> str:
+    """The names of the checkpoint and the data set."""
     return f"{experiment.checkpoint.name}, {experiment.data.name}"
+
+
+def position_text(at: At) -> str:
+    """The name of a position, or of several."""
+    return "all positions" if at is None else str(at) if isinstance(at, str | int) else ", ".join(map(str, at))

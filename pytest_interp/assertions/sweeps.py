@@ -238,6 +238,7 @@ def _listed(cells: Any) -> Iterable[Any]:
 
 
 def check_swept(table: Any) -> None:
+    """Refuses what is not the table of a sweep."""
     if not isinstance(table, Table):
         raise UsageError(
             f"a {type(table).__name__} was passed; pass the Table that a sweep returned. An estimate (a Screen) says "
@@ -246,5 +247,6 @@ def check_swept(table: Any) -> None:
 
 
 def where_measured(table: Table[Any]) -> str:
+    """The checkpoint and the data set of a table."""
     about = next(iter(table.values())).about
     return ", ".join(str(about[key]) for key in ("checkpoint", "data") if key in about)

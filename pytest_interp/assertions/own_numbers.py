@@ -1,4 +1,4 @@
-"""Assertions about a task as a whole, and about a user's own numbers."""
+"""The assertion about a user's own numbers."""
 
 from __future__ import annotations
 
@@ -8,102 +8,22 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from pytest_interp.assertions.question import (
     BoundArgs,
-    Controls,
     Demands,
-    HeadSet,
-    Question,
-    SetBoundArgs,
-    answer,
     beside_controls,
-    bias_text,
     conclude,
-    named_heads,
-    where,
 )
-from pytest_interp.assertions.question import (
-    control as control_of,
-)
-from pytest_interp.checkpoints.access import in_one_state
+from pytest_interp.assertions.question import control as control_of
 from pytest_interp.common.arguments import checked
 from pytest_interp.errors import UsageError
-from pytest_interp.heads import Head, HeadLike, names_of, optional_heads
 from pytest_interp.measurement import Measurement, Population
 from pytest_interp.text import shown
-from pytest_interp.verdict.caveats import chance_caveat
 from pytest_interp.verdict.judge import Verdict, judge
 
 if TYPE_CHECKING:
-    from pytest_interp.checkpoints.value_bias import ValueBias
-    from pytest_interp.engine import Experiment
-    from pytest_interp.engine.patch import Ablation
+    pass
 
-
-@checked
-@in_one_state
-def assert_logit_diff(
-    experiment: Experiment,
-    *,
-    run: str = "clean",
-    without: HeadLike | Iterable[HeadLike] = (),
-    ablation: Ablation = "mean",
-    value_bias: ValueBias = "kept",
-    controls: Controls = 0,
-    **bound: Unpack[SetBoundArgs],
-) -> Verdict:
-    """Asserts the mean logit difference, logit(answer) - logit(distractor) at END.
-
-    Where several heads are knocked out the verdict says what each of them changes.
-
-    Args:
-        experiment: checkpoint and data set; ``ioi.where(order="ABBA")`` for one order of names.
-        run: ``clean`` or a corruption.
-        without: heads that are knocked out at END; none by default.
-        ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
-        value_bias: what ``zero`` leaves: with ``kept`` the heads' value biases stay, with ``removed`` they go too.
-        controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
-        **bound: in logits; ``members_at_least=`` and ``members_at_most=`` bound what each of several knocked-out heads
-            changes.
-    """
-    __tracebackhide__ = True
-    from pytest_interp.measure import ablation_effect, logit_diff
-
-    demands = Demands.of(bound, of_set=True)
-    without = named_heads(without, demands) if optional_heads(without) else ()
-
-    def measure(on: Experiment, _: tuple[Head, ...]) -> Measurement:
-        return logit_diff(on, run=run, without=without, ablation=ablation, value_bias=value_bias)
-
-    less = f" without {names_of(without)} ({ablation}{bias_text(value_bias, 'kept')})" if without else ""
-    subject = f"logit difference{less} on {where(experiment)}"
-
-    def change(heads: tuple[Head, ...]) -> Measurement:
-        return ablation_effect(experiment, heads, ablation=ablation, value_bias=value_bias)
-
-    question = Question(experiment, measure, demands, subject, sets=(HeadSet(without, change, "knocked-out"),))
-    return answer(question, controls)
-
-
-@checked
-@in_one_state
-def assert_accuracy(
-    experiment: Experiment, *, run: str = "clean", controls: Controls = 0, **bound: Unpack[BoundArgs]
-) -> Verdict:
-    """Asserts the share of prompts on which the answer's logit is above the distractor's.
-
-    Args:
-        experiment: checkpoint and data set.
-        run: ``clean`` or a corruption.
-        controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
-        **bound: a share in [0, 1].
-    """
-    __tracebackhide__ = True
-    from pytest_interp.measure import accuracy
-
-    demands = Demands.of(bound)
-    subject = f"share right on {where(experiment)}"
-    caveats = chance_caveat("the share of right guesses between two", demands.bound, 0.5)
-    question = Question(experiment, lambda on, _: accuracy(on, run=run), demands, subject, caveats=caveats)
-    return answer(question, controls)
+_HUGE = 1e300
+"""Whole numbers beyond it are no float."""
 
 
 @checked
@@ -176,10 +96,6 @@ def _own(measurement: Measurement, control: Iterable[float] | None, demands: Dem
         check = control_of("control", lambda: beside, "own", measurement, demands.bound)
         verdict = beside_controls(verdict, [check], demands.controls)
     return conclude(verdict, subject)
-
-
-_HUGE = 1e300
-"""Whole numbers beyond it are no float."""
 
 
 def _floats(values: Iterable[float], what: str) -> tuple[float, ...]:

@@ -1,0 +1,79 @@
+"""The assertion about what is lost when heads are ablated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Unpack
+
+from pytest_interp.assertions.question import (
+    CONTROLS,
+    Controls,
+    Demands,
+    Question,
+    SetBoundArgs,
+    answer,
+    bias_text,
+    named_heads,
+    position_text,
+    require_capability,
+    where,
+)
+from pytest_interp.checkpoints.access import in_one_state
+from pytest_interp.common.arguments import checked
+from pytest_interp.heads import Head, HeadLike, names_of
+from pytest_interp.measurement import Measurement
+from pytest_interp.verdict.judge import Verdict
+
+if TYPE_CHECKING:
+    from pytest_interp.checkpoints.value_bias import ValueBias
+    from pytest_interp.engine import Experiment
+    from pytest_interp.engine.metric import Metric
+    from pytest_interp.engine.patch import Ablation, At
+
+
+@checked
+@in_one_state
+def assert_ablation_effect(
+    experiment: Experiment,
+    heads: HeadLike | Iterable[HeadLike],
+    *,
+    ablation: Ablation = "mean",
+    at: At = "END",
+    metric: Metric | str = "logit_diff",
+    run: str = "clean",
+    value_bias: ValueBias = "kept",
+    controls: Controls = CONTROLS,
+    **bound: Unpack[SetBoundArgs],
+) -> Verdict:
+    """Asserts the change of a metric when heads are ablated, all of them in one pass: ablated minus unablated.
+
+    Of several heads the verdict says what each adds.
+
+    Args:
+        experiment: checkpoint and data set.
+        heads: one head or several.
+        ablation: ``mean`` over ABC prompts of the same template, ``zero``, ``resample`` or ``permute``.
+        at: a named position, an index, several, or None for all.
+        metric: ``logit_diff``, ``log_prob``, ``kl`` ... or a ``Metric``.
+        run: ``clean`` or a corruption.
+        value_bias: what ``zero`` leaves: with ``kept`` the heads' value biases stay, with ``removed`` they go too.
+        controls: how many random heads of the same layers to ablate beside it, or how many of each kind.
+        **bound: in the unit of the metric; negative where the heads help. ``members_at_least=`` and
+            ``members_at_most=`` bound each of several heads.
+
+    Raises:
+        NotApplicable: the model does not do the task on these prompts, or nothing is taken away from any.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import ablation_effect
+
+    demands = Demands.of(bound, of_set=True)
+    require_capability(experiment)
+
+    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
+        return ablation_effect(on, some, ablation=ablation, at=at, metric=metric, run=run, value_bias=value_bias)
+
+    named = named_heads(heads, demands)
+    bias = bias_text(value_bias, "kept")
+    subject = f"{ablation} ablation of {names_of(named)} at {position_text(at)}{bias} on {where(experiment)}"
+    return answer(Question(experiment, measure, demands, subject, named), controls)

@@ -1,0 +1,84 @@
+"""The assertion about where a head looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Unpack
+
+from pytest_interp.assertions.question import (
+    CONTROLS,
+    POSITIVE,
+    BoundArgs,
+    Controls,
+    Demands,
+    Question,
+    answer,
+    bias_text,
+    in_trial,
+    where,
+)
+from pytest_interp.checkpoints.access import in_one_state
+from pytest_interp.common.arguments import checked
+from pytest_interp.heads import Head, HeadLike, as_head, as_heads
+from pytest_interp.measurement import Measurement
+from pytest_interp.verdict.judge import Verdict
+
+if TYPE_CHECKING:
+    from pytest_interp.checkpoints.value_bias import ValueBias
+    from pytest_interp.engine import Experiment
+    from pytest_interp.table import Table
+
+
+@checked
+@in_one_state
+def assert_attention(
+    experiment: Experiment,
+    head: HeadLike,
+    *,
+    at: str,
+    to: str,
+    more_than: Sequence[str] = (),
+    weighted: bool = False,
+    run: str = "clean",
+    value_bias: ValueBias = "removed",
+    controls: Controls = CONTROLS,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts how much a head attends from one named position to another, or by how much more than to others.
+
+    Args:
+        experiment: checkpoint and data set.
+        head: a query head.
+        at: the position that attends.
+        to: the position attended to.
+        more_than: positions whose attention is taken off; without a bound the rest must be more than 0.
+        weighted: by the norm of what is moved from each position.
+        run: ``clean`` or a corruption.
+        value_bias: for ``weighted``: whether values are without their bias (``removed``) or with it (``kept``).
+        controls: how many random heads of the same layers to measure beside it, or how many of each kind.
+        **bound: a probability, or a difference of probabilities.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import attention, head_attentions
+
+    demands = Demands.of(bound, POSITIVE if more_than else None)
+
+    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
+        return attention(
+            on, some[0], at=at, to=to, more_than=more_than, weighted=weighted, run=run, value_bias=value_bias
+        )
+
+    def everywhere(on: Experiment) -> Table[Head]:
+        return head_attentions(on, at=at, to=to, more_than=more_than, weighted=weighted, run=run, value_bias=value_bias)
+
+    less = f" minus {', '.join(more_than)}" if more_than else ""
+    kind = "value-weighted attention" if weighted else "attention"
+    subject = (
+        f"{kind} of {as_head(head)} from {at} to {to}{less}{bias_text(value_bias, 'removed')} on {where(experiment)}"
+    )
+    checkpoint = experiment.checkpoint
+    asked = not weighted and not in_trial()
+    moves = not asked or checkpoint.moves_anything(checkpoint.check_head(as_head(head)))
+    caveats = () if moves else (f"{as_head(head)} moves nothing: its values or output weights are 0",)
+    question = Question(experiment, measure, demands, subject, as_heads(head), everywhere=everywhere, caveats=caveats)
+    return answer(question, controls)

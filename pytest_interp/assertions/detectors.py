@@ -1,0 +1,59 @@
+"""The assertion about head detectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Unpack
+
+from pytest_interp.assertions.question import (
+    CONTROLS,
+    BoundArgs,
+    Controls,
+    Demands,
+    Question,
+    answer,
+    where,
+)
+from pytest_interp.checkpoints.access import in_one_state
+from pytest_interp.common.arguments import checked
+from pytest_interp.heads import Head, HeadLike, as_head, as_heads
+from pytest_interp.measurement import Measurement
+from pytest_interp.verdict.judge import Verdict
+
+if TYPE_CHECKING:
+    from pytest_interp.engine import Experiment
+    from pytest_interp.measure.detectors import Detector
+    from pytest_interp.table import Table
+
+_ONE_LENGTH = "all sequences have one length: a head that looks back by a fixed distance has this score too"
+
+
+@checked
+@in_one_state
+def assert_detector_score(
+    experiment: Experiment, head: HeadLike, kind: Detector, *, controls: Controls = CONTROLS, **bound: Unpack[BoundArgs]
+) -> Verdict:
+    """Asserts how much a head attends as a previous-token, duplicate-token or induction head does.
+
+    Args:
+        experiment: a checkpoint on random tokens that are said twice: the fixture ``doubled``.
+        head: a query head.
+        kind: ``previous_token``, ``duplicate_token`` or ``induction``.
+        controls: how many random heads of the same layers to measure beside it, or how many of each kind.
+        **bound: a probability in [0, 1].
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import detector_score, detector_scores
+
+    demands = Demands.of(bound)
+
+    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
+        return detector_score(on, some[0], kind)
+
+    def everywhere(on: Experiment) -> Table[Head]:
+        return detector_scores(on, kind)
+
+    subject = f"{kind.replace('_', '-')} score of {as_head(head)} on {where(experiment)}"
+    lengths = {group.tokens.shape[1] for group in experiment.data.clean.groups}
+    notes = () if len(lengths) > 1 or kind == "previous_token" else (_ONE_LENGTH,)
+    question = Question(experiment, measure, demands, subject, as_heads(head), everywhere=everywhere, notes=notes)
+    return answer(question, controls)

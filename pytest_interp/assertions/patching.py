@@ -1,0 +1,188 @@
+"""Assertions about what an activation does when it is exchanged between two runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Unpack
+
+from pytest_interp.assertions.question import (
+    CONTROLS,
+    BoundArgs,
+    Controls,
+    Demands,
+    HeadSet,
+    Question,
+    SetBoundArgs,
+    answer,
+    conclude,
+    control,
+    in_trial,
+    named_heads,
+    position_text,
+    require_capability,
+    where,
+    with_evidence,
+)
+from pytest_interp.checkpoints.access import in_one_state
+from pytest_interp.common.arguments import checked
+from pytest_interp.heads import Head, HeadLike, names_of
+from pytest_interp.measurement import Measurement, quote
+from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.judge import Verdict, judge
+
+if TYPE_CHECKING:
+    from pytest_interp.engine import Experiment
+    from pytest_interp.engine.metric import Metric
+    from pytest_interp.engine.patch import At
+    from pytest_interp.measure.patching import Activation, Direction, Stream
+
+
+@checked
+@in_one_state
+def assert_head_patch_effect(
+    experiment: Experiment,
+    heads: HeadLike | Iterable[HeadLike],
+    *,
+    activation: Activation = "z",
+    at: str | None = None,
+    direction: Direction = "denoise",
+    corruption: str = "s2-exchanged",
+    metric: Metric | str = "recovered",
+    controls: Controls = CONTROLS,
+    **bound: Unpack[SetBoundArgs],
+) -> Verdict:
+    """Asserts the effect of exchanging an activation of heads between clean and corrupted run.
+
+    Of several heads the verdict says what each adds: its effect alone, and the set's effect minus that without it.
+
+    Args:
+        experiment: checkpoint and data set.
+        heads: one head or several; several are exchanged at once.
+        activation: ``z``, ``q``, ``k``, ``v`` or ``pattern``.
+        at: a named position, or None for all.
+        direction: ``denoise`` (clean into corrupted) or ``noise``.
+        corruption: the corrupted run.
+        metric: ``recovered`` (0 corrupted, 1 clean) or ``logit_diff`` (patched minus unpatched, in logits).
+        controls: how many random heads of the same layers to measure beside it, or how many of each kind.
+        **bound: in the unit of the metric; ``members_at_least=`` and ``members_at_most=`` bound each of several heads.
+
+    Raises:
+        NotApplicable: the model does not do the task on these prompts, or both runs are equal there on all of them.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import head_patch_effect
+
+    demands = Demands.of(bound, of_set=True)
+    require_capability(experiment)
+
+    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
+        return head_patch_effect(
+            on, some, activation=activation, at=at, direction=direction, corruption=corruption, metric=metric
+        )
+
+    named = named_heads(heads, demands)
+    way = f"{direction} {activation} at {at or 'all positions'}, {corruption}"
+    subject = f"patch effect of {names_of(named)} ({way}) on {where(experiment)}"
+    shared = activation in ("k", "v")
+    # Of a divergence from the clean run that of doing nothing is not known when clean is put into corrupted.
+    unknown = direction == "denoise" and str(metric).startswith("kl")
+    sets = () if unknown else (HeadSet(named, partial(measure, experiment)),)
+    return answer(Question(experiment, measure, demands, subject, named, shared, sets=sets), controls)
+
+
+@checked
+@in_one_state
+def assert_patch_effect(
+    experiment: Experiment,
+    site: Stream,
+    layer: int,
+    *,
+    at: At = None,
+    direction: Direction = "denoise",
+    corruption: str = "s2-exchanged",
+    metric: Metric | str = "recovered",
+    controls: Controls = 0,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts the effect of exchanging a layer's residual stream or output between clean and corrupted run.
+
+    The same layer at the data set's other named positions is measured beside it.
+
+    Args:
+        experiment: checkpoint and data set.
+        site: ``resid_pre``, ``resid_mid``, ``resid_post``, ``attn_out`` or ``mlp_out``.
+        layer: from 0.
+        at: a named position, an index, several, or None for all.
+        direction: ``denoise`` (clean into corrupted) or ``noise``.
+        corruption: the corrupted run.
+        metric: ``recovered`` (0 corrupted, 1 clean), ``logit_diff``, ``log_prob``, ``kl`` ... or a ``Metric``.
+        controls: further ones, by kind: ``{"other_names": 1, "random_model": 1}``.
+        **bound: in the unit of the metric.
+
+    Raises:
+        NotApplicable: the model does not do the task on these prompts, has no such site, or both runs are equal there.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import patch_effect
+
+    demands = Demands.of(bound)
+    require_capability(experiment)
+
+    def measure(on: Experiment, place: At) -> Measurement:
+        return patch_effect(on, site, layer, at=place, direction=direction, corruption=corruption, metric=metric)
+
+    verdict = judge(measure(experiment, at), demands.bound)
+    beside = isinstance(at, str) and not in_trial()
+    others = [name for name in experiment.data.clean.position_names if beside and name != at]
+    checks = tuple(
+        control(name, partial(measure, experiment, name), "position", verdict.measurement, demands.bound)
+        for name in others
+    )
+    subject = (
+        f"patch effect of {site} {layer} ({direction} at {position_text(at)}, {corruption}) on {where(experiment)}"
+    )
+    caveats = _corruption_caveat(experiment, corruption, verdict.measurement, demands.bound)
+    question = Question(experiment, lambda on, _: measure(on, at), demands, subject, caveats=caveats)
+    return conclude(with_evidence(replace(verdict, controls=checks), question, controls), subject)
+
+
+@checked
+@in_one_state
+def assert_flips(
+    experiment: Experiment, corruption: str, *, controls: Controls = 0, **bound: Unpack[BoundArgs]
+) -> Verdict:
+    """Asserts the share of prompts whose answer a corruption flips; the data set's other corruptions are shown too.
+
+    A patching effect from a corruption that leaves the answer as it is means nothing: put this beside it.
+
+    Args:
+        experiment: checkpoint and data set.
+        corruption: the corrupted run.
+        controls: further ones, by kind: ``{"other_names": 1, "random_model": 1}``.
+        **bound: a share in [0, 1].
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import flips
+
+    demands = Demands.of(bound)
+    verdict = judge(flips(experiment, corruption), demands.bound)
+    others = [name for name in experiment.data.corrupted if name != corruption and not in_trial()]
+    checks = tuple(
+        control(name, partial(flips, experiment, name), "corruption", verdict.measurement, demands.bound)
+        for name in others
+    )
+    subject = f"{corruption} flips the answer on {where(experiment)}"
+    question = Question(experiment, lambda on, _: flips(on, corruption), demands, subject)
+    return conclude(with_evidence(replace(verdict, controls=checks), question, controls), subject)
+
+
+def _corruption_caveat(experiment: Experiment, corruption: str, effect: Measurement, bound: Bound) -> tuple[str, ...]:
+    """The caveat where a corruption as a whole changes no more than a claim of no effect allows."""
+    if in_trial() or not str(effect.about.get("metric")).startswith("logit_diff") or not bound.accepts(0):
+        return ()
+    change = float((experiment.logit_diffs() - experiment.logit_diffs(corruption)).mean())
+    if not (bound.accepts(change) and bound.accepts(-change)):
+        return ()
+    return (f"the corruption itself changes the logit difference by {quote(change)} only: nothing could do more",)

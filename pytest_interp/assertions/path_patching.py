@@ -1,0 +1,94 @@
+"""The assertion about the effect of heads along direct paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Unpack
+
+from pytest_interp.assertions.question import (
+    CONTROLS,
+    Controls,
+    Demands,
+    HeadSet,
+    Question,
+    SetBoundArgs,
+    answer,
+    named_heads,
+    position_text,
+    require_capability,
+    where,
+)
+from pytest_interp.checkpoints.access import in_one_state
+from pytest_interp.common.arguments import checked
+from pytest_interp.heads import Head, HeadLike, as_heads, names_of
+from pytest_interp.measurement import Measurement
+from pytest_interp.verdict.judge import Verdict
+
+if TYPE_CHECKING:
+    from pytest_interp.engine import Experiment
+    from pytest_interp.engine.patch import At
+    from pytest_interp.measure.path_patching import Into, MLPs
+
+
+@checked
+@in_one_state
+def assert_path_patch_effect(
+    experiment: Experiment,
+    senders: HeadLike | Iterable[HeadLike],
+    receivers: HeadLike | Iterable[HeadLike] | Literal["logits"],
+    *,
+    into: Into | None = None,
+    at: At = "END",
+    corruption: str = "abc",
+    mlps: MLPs = "recompute",
+    metric: Literal["logit_diff", "of_clean"] = "logit_diff",
+    controls: Controls = CONTROLS,
+    **bound: Unpack[SetBoundArgs],
+) -> Verdict:
+    """Asserts what heads do to the logit difference along direct paths into other heads, or into the logits.
+
+    Of several senders or receivers the verdict says what each adds.
+
+    Args:
+        experiment: checkpoint and data set.
+        senders: one head or several, corrupted at all positions.
+        receivers: heads after them, or ``"logits"``.
+        into: the receivers' ``q``, ``k`` or ``v``; None for the logits.
+        at: the positions of the receivers' input; None for all.
+        corruption: where the senders' output comes from.
+        mlps: ``recompute`` (as in the IOI paper) or ``freeze`` (the residual stream alone carries).
+        metric: ``logit_diff`` (patched minus clean) or ``of_clean`` (as a share of the clean logit difference).
+        controls: how many random senders of the same layers to measure beside it, or how many of each kind.
+        **bound: in the unit of the metric; negative where the path helps the task. ``members_at_least=`` and
+            ``members_at_most=`` bound each of several senders.
+
+    Raises:
+        NotApplicable: the model does not do the task; no receiver comes after a sender; what is sent is equal in both
+            runs at the receivers' positions.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import path_patch_effect
+    from pytest_interp.measure.path_patching import is_logits
+
+    demands = Demands.of(bound, of_set=True)
+    require_capability(experiment)
+    named = named_heads(senders, demands)
+    # Receivers are no controls of their senders, though they may share a layer with some.
+    target: tuple[Head, ...] | Literal["logits"] = "logits" if is_logits(receivers) else as_heads(receivers)
+
+    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
+        return path_patch_effect(on, some, target, into=into, at=at, corruption=corruption, mlps=mlps, metric=metric)
+
+    def into_receivers(some: tuple[Head, ...]) -> Measurement:
+        return path_patch_effect(
+            experiment, named, some, into=into, at=at, corruption=corruption, mlps=mlps, metric=metric
+        )
+
+    senders_and_receivers = [HeadSet(named, partial(measure, experiment))]
+    if target != "logits":
+        senders_and_receivers.append(HeadSet(target, into_receivers, "receiver"))
+    end = "the logits" if target == "logits" else f"{into} of {names_of(target)} at {position_text(at)}"
+    subject = f"path from {names_of(named)} to {end} ({corruption}, MLPs {mlps}) on {where(experiment)}"
+    question = Question(experiment, measure, demands, subject, named, sets=tuple(senders_and_receivers))
+    return answer(question, controls)

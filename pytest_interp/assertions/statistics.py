@@ -1,0 +1,67 @@
+"""The assertion about attention and what it writes, over prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Unpack
+
+from pytest_interp.assertions.question import (
+    CONTROLS,
+    BoundArgs,
+    Controls,
+    Demands,
+    Question,
+    answer,
+    bias_text,
+    in_trial,
+    where,
+)
+from pytest_interp.checkpoints.access import in_one_state
+from pytest_interp.common.arguments import checked
+from pytest_interp.heads import Head, HeadLike, as_head, as_heads
+from pytest_interp.measurement import Measurement, quote
+from pytest_interp.verdict.judge import Verdict
+
+if TYPE_CHECKING:
+    from pytest_interp.checkpoints.value_bias import ValueBias
+    from pytest_interp.engine import Experiment
+
+
+@checked
+@in_one_state
+def assert_attention_write_correlation(
+    experiment: Experiment,
+    head: HeadLike,
+    *,
+    to: Sequence[str] = ("IO", "S1", "S2"),
+    run: str = "clean",
+    value_bias: ValueBias = "removed",
+    controls: Controls = CONTROLS,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts the correlation between a head's attention to names at END and what it writes towards each.
+
+    Args:
+        experiment: checkpoint and data set.
+        head: a query head.
+        to: the positions of the names.
+        run: ``clean`` or a corruption.
+        value_bias: whether what the head's value bias writes counts as its (``kept``) or not (``removed``).
+        controls: how many random heads of the same layers to measure beside it, or how many of each kind.
+        **bound: Pearson's r, in [-1, 1]; negative for a head that suppresses what it reads.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import attention_write_correlation, direct_logit_attribution
+
+    demands = Demands.of(bound)
+
+    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
+        return attention_write_correlation(on, some[0], to=to, run=run, value_bias=value_bias)
+
+    bias = bias_text(value_bias, "removed")
+    subject = f"correlation of attention and write of {as_head(head)}{bias} on {where(experiment)}"
+    notes: tuple[str, ...] = ()
+    if not in_trial():
+        written = direct_logit_attribution(experiment, head, run=run, value_bias=value_bias).value
+        notes = (f"a correlation has no size: on average the head writes {quote(written)} logits",)
+    return answer(Question(experiment, measure, demands, subject, as_heads(head), notes=notes), controls)
