@@ -630,7 +630,7 @@ def calibration() -> str:
 @section
 def tolerances() -> str:
     """How far one prompt's number is from the same in float64, by model and dtype, and the tolerance made of it."""
-    from pytest_interp.measurement import FLOAT_NOISE, PROBABILITY_NOISE, tolerance_from
+    from pytest_interp.tolerance import FLOAT_NOISE, PROBABILITY_NOISE, tolerance_from
 
     rows: list[list[Any]] = []
     furthest: dict[tuple[str, str], tuple[float, float]] = {}

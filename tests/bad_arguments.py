@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 import pytest_interp
-from pytest_interp import Head, InterpError, assertions, measure, strategies, tasks
+from pytest_interp import Head, InterpError, measure, strategies, tasks
 from pytest_interp.measurement import Measurement
 from pytest_interp.tasks.ioi import single_token_names
 
@@ -121,7 +121,8 @@ def valid_calls(experiment: Any, found_on: Any, doubled: Any, tokenizer: Any) ->
         **_plain(experiment),
         **_strategies(experiment),
     }
-    homes = {"assert": assertions, "measure": measure, "tasks": tasks, "plain": pytest_interp, "strategies": strategies}
+    homes = {"assert": pytest_interp, "plain": pytest_interp}
+    homes |= {"measure": measure, "tasks": tasks, "strategies": strategies}
     return [Call(name, _function(homes, name), arguments) for name, arguments in calls.items()]
 
 

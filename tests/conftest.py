@@ -17,7 +17,7 @@ import transformer_lens.model_bridge
 import transformers
 from device_marks import STAND_IN, marked_devices
 
-import pytest_interp.assertions
+import pytest_interp.assertions.question
 import pytest_interp.measure
 import pytest_interp.report.terminal
 import pytest_interp.snapshots.compare

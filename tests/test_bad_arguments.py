@@ -12,8 +12,12 @@ from bad_arguments import LIMIT, bad_arguments, outcome, valid_calls
 
 import pytest_interp
 from conftest import experiment_on
-from pytest_interp import Experiment, Head, Metric, NotApplicable, UsageError, arguments, from_ids, measure, tasks
-from pytest_interp.assertions import (
+from pytest_interp import (
+    Experiment,
+    Head,
+    Metric,
+    NotApplicable,
+    UsageError,
     assert_ablation_effect,
     assert_accuracy,
     assert_attention,
@@ -25,7 +29,11 @@ from pytest_interp.assertions import (
     assert_some_head,
     assert_top,
     assert_top_k,
+    from_ids,
+    measure,
+    tasks,
 )
+from pytest_interp.common import arguments
 from pytest_interp.tasks import doubled
 
 

@@ -9,8 +9,7 @@ from bad_arguments import valid_calls
 from device_marks import STAND_IN, Mixed, marked_devices, on_stand_in
 
 from conftest import CLAIMS, experiment_on, random_gpt2, random_llama
-from pytest_interp import Checkpoint, CheckpointSpec, Experiment
-from pytest_interp.assertions import assert_logit_diff
+from pytest_interp import Checkpoint, CheckpointSpec, Experiment, assert_logit_diff
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.checks.preflight import preflight
 from pytest_interp.checkpoints.damage import Damage, damaged

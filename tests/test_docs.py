@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_interp.measurement import FLOAT_NOISE, PROBABILITY_NOISE, tolerance_from
+from pytest_interp.tolerance import FLOAT_NOISE, PROBABILITY_NOISE, tolerance_from
 
 ROOT = Path(__file__).parents[1]
 

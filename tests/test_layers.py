@@ -111,7 +111,7 @@ def test_collecting_claims_imports_no_torch(part):
 def test_every_public_name_is_there():
     for name in pytest_interp.__all__:
         assert getattr(pytest_interp, name).__doc__
-    assert sorted(pytest_interp.__all__) == pytest_interp.__dir__() == sorted(pytest_interp._HOME_OF)
+    assert sorted(pytest_interp.__all__) == pytest_interp.__dir__() == sorted(pytest_interp._HOMES)
     with pytest.raises(AttributeError, match="no attribute 'assert_nothing'"):
         pytest_interp.assert_nothing  # noqa: B018
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
     from pytest_interp.engine.metric import Metric
-    from pytest_interp.engine.patch import Ablation, At
+    from pytest_interp.engine.patch import Ablation
+    from pytest_interp.tasks.positions import At
 
 
 @checked

@@ -35,8 +35,8 @@ from pytest_interp.verdict.judge import Verdict, judge
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
     from pytest_interp.engine.metric import Metric
-    from pytest_interp.engine.patch import At
     from pytest_interp.measure.patching import Activation, Direction, Stream
+    from pytest_interp.tasks.positions import At
 
 
 @checked

@@ -27,8 +27,8 @@ from pytest_interp.verdict.judge import Verdict
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
-    from pytest_interp.engine.patch import At
     from pytest_interp.measure.path_patching import Into, MLPs
+    from pytest_interp.tasks.positions import At
 
 
 @checked

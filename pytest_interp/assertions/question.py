@@ -33,8 +33,8 @@ from pytest_interp.verdict.robustness import name_dependence
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
-    from pytest_interp.engine.patch import At
     from pytest_interp.table import Table
+    from pytest_interp.tasks.positions import At
 
 __all__ = [
     "CONTROLS",

@@ -17,7 +17,7 @@ import torch
 
 from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
 from pytest_interp.checkpoints.resume import KeyValues, Prepared, Resumed, Way
-from pytest_interp.measurement import FLOAT_NOISE
+from pytest_interp.tolerance import FLOAT_NOISE
 
 if TYPE_CHECKING:
     from jaxtyping import Int

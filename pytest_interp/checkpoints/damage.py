@@ -16,7 +16,7 @@ import torch
 from pytest_interp.checkpoints.model_state import fixed_tokens
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, names_of
-from pytest_interp.measurement import FLOAT_NOISE
+from pytest_interp.tolerance import FLOAT_NOISE
 
 if TYPE_CHECKING:
     from torch import Tensor

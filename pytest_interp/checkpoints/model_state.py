@@ -17,7 +17,7 @@ import torch
 
 from pytest_interp.checkpoints.hooks import Hook, hooked, storing
 from pytest_interp.checkpoints.process_state import WITHOUT_EFFECT, Functions, global_hooks, settings_now
-from pytest_interp.measurement import FLOAT_NOISE
+from pytest_interp.tolerance import FLOAT_NOISE
 
 if TYPE_CHECKING:
     from torch import Tensor

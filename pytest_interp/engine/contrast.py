@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
-from pytest_interp.engine.patch import HEAD_SITES, Ablation, Node, Patch, Source, positions_of, text_of
+from pytest_interp.engine.patch import HEAD_SITES, Ablation, Node, Patch, Source
 from pytest_interp.errors import UsageError
-from pytest_interp.measurement import ACTIVATION_NOISE
-from pytest_interp.tasks.positions import END
+from pytest_interp.tasks.positions import END, text_of
 from pytest_interp.text import shown
+from pytest_interp.tolerance import ACTIVATION_NOISE
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -70,7 +70,7 @@ def changed_prompts(
                 if key not in changed:
                     changed[key] = _changed(experiment, patch.source, node.site, hook, index, unedited[hook][index])
                     if read != END:
-                        (last,) = positions_of(experiment, index, read)
+                        (last,) = experiment.positions(index, read)
                         assert last is not None
                         changed[key] &= (torch.arange(changed[key].shape[1]) <= last.cpu()[:, None])[..., None]
                 spared = [spare for spare in patch.spare if (spare.site, spare.layer) == (node.site, node.layer)]
@@ -96,7 +96,7 @@ def _reached(experiment: Experiment, index: int, changed: Changed, node: Node) -
     """The rows of a group in which a node is changed."""
     places = changed.any(2) if node.index is None else changed[:, :, node.index]
     reached = torch.zeros(len(places), dtype=torch.bool)
-    for position in positions_of(experiment, index, node.at):
+    for position in experiment.positions(index, node.at):
         reached |= places.any(1) if position is None else places[range(len(places)), position.cpu()]
     return reached
 
@@ -106,7 +106,7 @@ def _cleared(experiment: Experiment, index: int, changed: Changed, spared: Seque
     left = changed.clone() if spared else changed
     for node in spared:
         heads = slice(None) if node.index is None else node.index
-        for position in positions_of(experiment, index, node.at):
+        for position in experiment.positions(index, node.at):
             if position is None:
                 left[:, :, heads] = False
             else:
@@ -150,7 +150,7 @@ def _tokens_differ(experiment: Experiment, nodes: Sequence[Node], corruption: st
     for index, (clean, other) in enumerate(zip(data.clean.groups, data.run(corruption).groups, strict=True)):
         differ = (clean.tokens != other.tokens).cummax(1).values
         for node in nodes:
-            for position in positions_of(experiment, index, node.at):
+            for position in experiment.positions(index, node.at):
                 at = differ[:, -1] if position is None else differ[range(len(differ)), position.cpu()]
                 if bool(at.any()):
                     return True

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from pytest_interp.engine.patch import HEAD_SITES, Node, Patch, Rows, Source, positions_of
+from pytest_interp.engine.patch import HEAD_SITES, Node, Patch, Rows, Source
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -136,7 +136,7 @@ def _mask(experiment: Experiment, index: int, nodes: Sequence[Node], rows: Rows,
     mask = torch.zeros(len(rows), length, heads, dtype=torch.bool, device=value.device)
     for node in nodes:
         chosen = slice(None) if node.index is None else node.index
-        for where in positions_of(experiment, index, node.at):
+        for where in experiment.positions(index, node.at):
             if where is None:
                 mask[:, :, chosen] = True
                 continue

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_interp.checkpoints.access import handed_out, in_one_state
-from pytest_interp.common.arguments import check_fields
+from pytest_interp.common.arguments import check, check_fields, kinds_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
-from pytest_interp.engine.patch import positions_of
 from pytest_interp.errors import NotApplicable, UsageError, nearest
-from pytest_interp.measurement import FLOAT_NOISE, Json
+from pytest_interp.measurement import Json
 from pytest_interp.text import shown
+from pytest_interp.tolerance import FLOAT_NOISE
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_interp.checkpoints.resume import Prepared
     from pytest_interp.circuit import Circuit
     from pytest_interp.tasks import DataSet, Group, PromptSet
+    from pytest_interp.tasks.positions import At
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,6 +94,43 @@ class Experiment:
                 f"{', '.join(known)}{nearest(name, known)}"
             )
         return group.positions[name].to(self.checkpoint.device)
+
+    def positions(self, index: int, at: At) -> list[Tensor | None]:
+        """The index in each row of a group for each position that ``at`` names; ``[None]`` for all positions.
+
+        Runs are aligned token by token, so a position of the clean run is that of every other.
+
+        Args:
+            index: of the group of the clean run.
+            at: the positions.
+
+        Raises:
+            UsageError: a position that the prompts do not have; an empty list.
+        """
+        if at is None:
+            return [None]
+        group = self.data.clean.groups[index]
+        check("at", at, kinds_of("At", {}))
+        several = [at] if isinstance(at, str | int) else list(at)
+        if not several:
+            raise UsageError("an empty list of positions was passed; name one, or pass None for all positions")
+        return [
+            self.position(group, name) if isinstance(name, str) else self._numbered(group, name) for name in several
+        ]
+
+    def _numbered(self, group: Group, position: int) -> Tensor:
+        """The same index in each row of a group."""
+        lengths = sorted({other.tokens.shape[1] for other in self.data.clean.groups})
+        if len(lengths) > 1:
+            raise UsageError(
+                f"position {position} is an index, but the prompts of {self.data.name} have {len(lengths)} lengths "
+                f"({lengths[0]} to {lengths[-1]}); name a position, such as {self.data.clean.position_names[0]}"
+            )
+        if not 0 <= position < lengths[0]:
+            raise UsageError(
+                f"position {position} is not in prompts of {lengths[0]} tokens; pass 0 to {lengths[0] - 1}"
+            )
+        return torch.full((len(group.rows),), position, device=self.checkpoint.device)
 
     @handed_out
     @in_one_state
@@ -210,7 +248,7 @@ class Experiment:
             return self.logit_diffs(run)
         out = torch.empty(len(self.data.clean))
         for index, clean in enumerate(self.data.clean.groups):
-            (where,) = positions_of(self, index, metric.at)
+            (where,) = self.positions(index, metric.at)
             assert where is not None
             base = self.logits_at(index, where) if metric.score == "kl" else None
             logits = self.logits_at(index, where, run)

@@ -9,10 +9,10 @@ import torch
 
 from pytest_interp.common.arguments import check_fields
 from pytest_interp.errors import UsageError, nearest
-from pytest_interp.measurement import FLOAT_NOISE, PROBABILITY_NOISE
 from pytest_interp.tasks.positions import END
 from pytest_interp.tasks.prompts import single_token
 from pytest_interp.text import shown
+from pytest_interp.tolerance import FLOAT_NOISE, PROBABILITY_NOISE
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int

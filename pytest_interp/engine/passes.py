@@ -18,8 +18,9 @@ from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.progress import progress
 from pytest_interp.engine.edits import edits_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
-from pytest_interp.engine.patch import At, Patch, Rows, positions_of
+from pytest_interp.engine.patch import Patch, Rows
 from pytest_interp.errors import UsageError
+from pytest_interp.tasks.positions import At
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -142,7 +143,7 @@ class _Group:
         if self.metric in (None, LOGIT_DIFF):
             return torch.full_like(self.every, self.length - 1)  # the last token, whatever a data set calls END
         assert self.metric is not None
-        (where,) = positions_of(self.experiment, self.index, self.metric.at)
+        (where,) = self.experiment.positions(self.index, self.metric.at)
         assert where is not None
         return where
 
@@ -154,11 +155,11 @@ class _Group:
         for patch in self._working(job):
             since = self._since(patch)
             for node in patch.nodes:
-                for where in positions_of(self.experiment, self.index, node.at):
+                for where in self.experiment.positions(self.index, node.at):
                     begin = since if where is None else torch.where(where >= since, where, self.length)
                     first = torch.minimum(first, begin)
         if self.alone is not None:
-            alone = [where for where in positions_of(self.experiment, self.index, self.alone) if where is not None]
+            alone = [where for where in self.experiment.positions(self.index, self.alone) if where is not None]
             first = torch.where(first < self.length, torch.stack(alone).amin(0), first)
         # What is read before anything changes is as it was.
         return first if self.keep else torch.where(first <= self.read, first, self.length)

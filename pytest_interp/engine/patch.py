@@ -9,21 +9,18 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import torch
 
 from pytest_interp.checkpoints.value_bias import check_value_bias
-from pytest_interp.common.arguments import check, kinds_of
-from pytest_interp.engine.values import bias_by_head
 from pytest_interp.errors import UsageError
+from pytest_interp.tasks.positions import At
 from pytest_interp.text import shown
 
 if TYPE_CHECKING:
-    from jaxtyping import Int
+    from jaxtyping import Float, Int
     from torch import Tensor
 
+    from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine.experiment import Experiment
     from pytest_interp.tasks import PromptSet
-
-At: TypeAlias = str | int | Sequence[str | int] | None
-"""A named position, an index where all prompts have one length, several of them, or None for all positions."""
 
 Rows: TypeAlias = "Int[Tensor, ' row']"
 
@@ -81,40 +78,6 @@ class Patch:
     nodes: tuple[Node, ...]
     source: Source
     spare: tuple[Node, ...] = ()
-
-
-def positions_of(experiment: Experiment, index: int, at: At) -> list[Tensor | None]:
-    """The index in each row for each position that ``at`` names; ``[None]`` for all positions.
-
-    Runs are aligned token by token, so a position of the clean run is that of every other.
-    """
-    if at is None:
-        return [None]
-    group = experiment.data.clean.groups[index]
-    check("at", at, kinds_of("At", {}))
-    several = [at] if isinstance(at, str | int) else list(at)
-    if not several:
-        raise UsageError("an empty list of positions was passed; name one, or pass None for all positions")
-    found: list[Tensor | None] = []
-    for one in several:
-        if isinstance(one, str):
-            found.append(experiment.position(group, one))
-            continue
-        lengths = sorted({g.tokens.shape[1] for g in experiment.data.clean.groups})
-        if len(lengths) > 1:
-            raise UsageError(
-                f"position {one} is an index, but the prompts of {experiment.data.name} have {len(lengths)} lengths "
-                f"({lengths[0]} to {lengths[-1]}); name a position, such as {experiment.data.clean.position_names[0]}"
-            )
-        if not 0 <= one < lengths[0]:
-            raise UsageError(f"position {one} is not in prompts of {lengths[0]} tokens; pass 0 to {lengths[0] - 1}")
-        found.append(torch.full((len(group.rows),), one, device=experiment.checkpoint.device))
-    return found
-
-
-def text_of(at: At) -> str | int | list[str | int]:
-    """Positions for records."""
-    return "all positions" if at is None else at if isinstance(at, str | int) else list(at)
 
 
 def from_run(experiment: Experiment, nodes: Iterable[Node], run: str) -> Source:
@@ -186,6 +149,22 @@ def _nothing(experiment: Experiment, nodes: Iterable[Node], value_bias: ValueBia
         return torch.zeros_like(value) - bias_by_head(experiment.checkpoint, layers[hook], value.shape[-2], zero_at)
 
     return Source(give)
+
+
+def bias_by_head(checkpoint: Checkpoint, layer: int, heads: int, value_bias: ValueBias) -> Float[Tensor, "head d_head"]:
+    """What is added to v or z of a layer for it to hold the value bias, or to lack it, head by head.
+
+    Args:
+        checkpoint: the loaded model.
+        layer: from 0.
+        heads: how many the activation has; query heads that share a key-value head share its bias.
+        value_bias: ``kept`` or ``removed``.
+
+    Raises:
+        NotApplicable: the biases are not known.
+    """
+    bias = checkpoint.value_bias(layer, value_bias)
+    return bias.repeat_interleave(heads // len(bias), dim=0)
 
 
 _Pools: TypeAlias = Mapping[str, tuple[int, list[int]]]

@@ -10,13 +10,13 @@ from pytest_interp.common.arguments import checked
 from pytest_interp.engine.contrast import changed_prompts, nothing_ablated, place_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric, as_metric
 from pytest_interp.engine.passes import patched
-from pytest_interp.engine.patch import Ablation, At, Node, Patch, ablated, text_of
+from pytest_interp.engine.patch import Ablation, Node, Patch, ablated
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.measure.per_prompt import defined, effect_or_reason, per_prompt
 from pytest_interp.measurement import Json, Measurement
 from pytest_interp.table import Table, heads_table
-from pytest_interp.tasks.positions import END
+from pytest_interp.tasks.positions import END, At, text_of
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.value_bias import ValueBias

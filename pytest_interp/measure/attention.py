@@ -14,9 +14,10 @@ from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_head
 from pytest_interp.measure.per_prompt import per_prompt
 from pytest_interp.measure.readout import Readout, readout_hooks
-from pytest_interp.measurement import PROBABILITY_NOISE, Json, Measurement
+from pytest_interp.measurement import Json, Measurement
 from pytest_interp.table import Table, heads_table
 from pytest_interp.tasks.positions import END
+from pytest_interp.tolerance import PROBABILITY_NOISE
 
 if TYPE_CHECKING:
     from torch import Tensor

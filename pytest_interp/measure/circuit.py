@@ -15,11 +15,12 @@ from pytest_interp.circuit import Circuit
 from pytest_interp.common.arguments import check, checked, kinds_of
 from pytest_interp.engine.contrast import changed_prompts, nothing_ablated
 from pytest_interp.engine.passes import patched
-from pytest_interp.engine.patch import At, Node, Patch, ablated
+from pytest_interp.engine.patch import Node, Patch, ablated
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_head, as_heads, names_of, optional_heads
 from pytest_interp.measure.per_prompt import on_prompts, per_prompt, ratio_noise
 from pytest_interp.measurement import Json, Measurement
+from pytest_interp.tasks.positions import At
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,8 +11,9 @@ from pytest_interp.common.arguments import checked
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, HeadLike, as_head
 from pytest_interp.measure.per_prompt import per_prompt
-from pytest_interp.measurement import PROBABILITY_NOISE, Measurement
+from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table, heads_table
+from pytest_interp.tolerance import PROBABILITY_NOISE
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment

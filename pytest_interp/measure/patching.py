@@ -10,12 +10,13 @@ from pytest_interp.common.arguments import checked
 from pytest_interp.engine.contrast import changed_prompts, no_change, place_of, require_contrast
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric, as_metric
 from pytest_interp.engine.passes import patched
-from pytest_interp.engine.patch import HEAD_SITES, LAYER_SITES, At, Node, Patch, from_run, text_of
+from pytest_interp.engine.patch import HEAD_SITES, LAYER_SITES, Node, Patch, from_run
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.heads import Head, HeadLike, KVHead, as_heads
 from pytest_interp.measure.per_prompt import defined, effect_or_reason, per_prompt, ratio_noise
 from pytest_interp.measurement import Json, Measurement
 from pytest_interp.table import Table, heads_table
+from pytest_interp.tasks.positions import At, text_of
 from pytest_interp.text import shown
 
 if TYPE_CHECKING:

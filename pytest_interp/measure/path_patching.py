@@ -15,13 +15,13 @@ from pytest_interp.cache.store import cached
 from pytest_interp.common.arguments import checked
 from pytest_interp.engine.contrast import changed_prompts, no_change, place_of, require_contrast
 from pytest_interp.engine.passes import Passes, patched
-from pytest_interp.engine.patch import At, Node, Patch, from_run, recorded, text_of
+from pytest_interp.engine.patch import Node, Patch, from_run, recorded
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.measure.per_prompt import defined, effect_or_reason, per_prompt, ratio_noise
 from pytest_interp.measurement import Json, Measurement
 from pytest_interp.table import Table, heads_table
-from pytest_interp.tasks.positions import END
+from pytest_interp.tasks.positions import END, At, text_of
 from pytest_interp.text import shown
 
 if TYPE_CHECKING:

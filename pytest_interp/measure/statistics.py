@@ -11,15 +11,15 @@ import torch
 from pytest_interp.cache.store import cached
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
-from pytest_interp.engine.patch import positions_of
-from pytest_interp.engine.values import bias_by_head
+from pytest_interp.engine.patch import bias_by_head
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head
 from pytest_interp.measure.attention import pearson
 from pytest_interp.measure.patching import named_positions
 from pytest_interp.measure.per_prompt import per_prompt
-from pytest_interp.measurement import PROBABILITY_NOISE, Json, Measurement
+from pytest_interp.measurement import Json, Measurement
 from pytest_interp.table import Table, heads_table
+from pytest_interp.tolerance import PROBABILITY_NOISE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -241,7 +241,7 @@ def _difference(experiment: Experiment, layer: int, first: str, second: str, run
 def _norms(experiment: Experiment, layer: int, at: str | int | None, run: str, value_bias: ValueBias) -> Tensor:
     by_group = []
     for index, z in enumerate(_activation(experiment, "z", layer, run, value_bias)):
-        (where,) = positions_of(experiment, index, at)
+        (where,) = experiment.positions(index, at)
         norms = z.float().norm(dim=-1)
         by_group.append(norms.mean(1) if where is None else norms[torch.arange(len(z), device=z.device), where])
     return experiment.in_order(by_group)

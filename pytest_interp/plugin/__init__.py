@@ -24,7 +24,7 @@ _selection = pytest.StashKey["Selection"]()
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Declares the hook through which a project brings in its own checkpoints."""
-    from pytest_interp import hookspecs
+    from pytest_interp.plugin import hookspecs
 
     pluginmanager.add_hookspecs(hookspecs)
 

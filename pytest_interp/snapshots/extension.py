@@ -19,8 +19,9 @@ from syrupy.extensions.base import AbstractSyrupyExtension
 from pytest_interp.cache import provenance
 from pytest_interp.common.builtin_types import plain
 from pytest_interp.errors import UsageError
-from pytest_interp.measurement import FLOAT_NOISE, quote
+from pytest_interp.measurement import quote
 from pytest_interp.snapshots.snapshot_file import change_file, read_file
+from pytest_interp.tolerance import FLOAT_NOISE
 from pytest_interp.verdict.recording import Record
 
 DECISIONS = ("found", "confirmed")

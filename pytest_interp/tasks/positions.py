@@ -1,6 +1,12 @@
-"""Named positions of an IOI prompt, as Wang et al. 2022 (section 2) name them."""
+"""Positions of a prompt: how they are written, and those of an IOI prompt as Wang et al. 2022 (section 2) name them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+At: TypeAlias = str | int | Sequence[str | int] | None
+"""A named position, an index where all prompts have one length, several of them, or None for all positions."""
 
 IO = "IO"
 """The indirect object: the name that is the answer."""
@@ -14,3 +20,8 @@ END = "END"
 """The last token before the answer."""
 
 IOI_POSITIONS = (IO, S1, S1_NEXT, S2, END)
+
+
+def text_of(at: At) -> str | int | list[str | int]:
+    """Positions for records."""
+    return "all positions" if at is None else at if isinstance(at, str | int) else list(at)

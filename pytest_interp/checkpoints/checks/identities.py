@@ -7,9 +7,9 @@ with half of the heads' outputs exchanged between them, and what does not add up
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import torch
 
@@ -20,7 +20,8 @@ from pytest_interp.errors import InterpError, NotApplicable
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pytest_interp.checkpoints.checkpoint import Checkpoint
+    from pytest_interp.checkpoints.hooks import Edit
+    from pytest_interp.checkpoints.weights import Shape
 
 Kind: TypeAlias = Literal["components", "heads", "logits"]
 
@@ -32,6 +33,32 @@ SUMS: Mapping[Kind, str] = {
 _ALLOWED = {"float64": 1e-6, "float32": 1e-4, "tf32": 0.01, "bfloat16": 0.05, "float16": 0.01}
 """How far a sum may be off, relative to the largest thing that is added: some tens of roundings of each precision."""
 _TOKENS = (2, 6)
+
+
+class Model(Protocol):
+    """What is asked of a loaded checkpoint here."""
+
+    precision: str
+    shape: Shape
+    sites: Collection[str]
+
+    @property
+    def embedding_hooks(self) -> Mapping[str, str]: ...  # noqa: D102
+    @property
+    def scale_hook(self) -> str | None: ...  # noqa: D102
+    @property
+    def norm_centres(self) -> bool: ...  # noqa: D102
+    def hook(self, site: str, layer: int) -> str: ...  # noqa: D102
+    def write_scale_hook(self, layer: int) -> str | None: ...  # noqa: D102
+    def w_o(self, layer: int) -> Tensor: ...  # noqa: D102
+    def b_o(self, layer: int) -> Tensor: ...  # noqa: D102
+    def w_u(self) -> Tensor: ...  # noqa: D102
+    def b_u(self) -> Tensor: ...  # noqa: D102
+    def unembedded(self, normed: Tensor) -> Tensor: ...  # noqa: D102
+    def logits(self, unembedded: Tensor) -> Tensor: ...  # noqa: D102
+    def run(  # noqa: D102
+        self, tokens: Tensor, *, edits: Mapping[str, Edit] = ..., keep: Sequence[str] = ...
+    ) -> tuple[Tensor, Mapping[str, Tensor]]: ...
 
 
 @dataclass(frozen=True)
@@ -67,7 +94,7 @@ class Identity:
         return f"{name}: {SUMS[self.kind]}{layer}: off by {self.difference:.2g}, where at most {self.size:.2g} is added"
 
 
-def outlet_of(checkpoint: Checkpoint, transforms: Sequence[Transform | None]) -> Outlet:
+def outlet_of(checkpoint: Model, transforms: Sequence[Transform | None]) -> Outlet:
     """What the residual stream starts from and what stands after it, as a pass over fixed tokens shows.
 
     Args:
@@ -95,7 +122,7 @@ def outlet_of(checkpoint: Checkpoint, transforms: Sequence[Transform | None]) ->
     return Outlet(start, centred, None)
 
 
-def identities_of(checkpoint: Checkpoint) -> tuple[Identity, ...]:
+def identities_of(checkpoint: Model) -> tuple[Identity, ...]:
     """The three identities on fixed tokens; those of components and heads also where heads are exchanged."""
     kinds: tuple[Kind, ...] = ("components", "heads", "logits")
     try:
@@ -119,7 +146,7 @@ def check(identities: Sequence[Identity], kinds: Sequence[Kind], name: str) -> N
             )
 
 
-def _measured(checkpoint: Checkpoint) -> list[Identity]:
+def _measured(checkpoint: Model) -> list[Identity]:
     layers = range(checkpoint.shape.n_layers)
     tokens = fixed_tokens(checkpoint.shape.d_vocab, _TOKENS, seed=5)
     z_hooks = [checkpoint.hook("z", layer) for layer in layers]

@@ -10,7 +10,7 @@ import torch
 from pytest_interp.checkpoints.checks.parity import check_parity
 from pytest_interp.checkpoints.model_state import fixed_tokens
 from pytest_interp.errors import UsageError
-from pytest_interp.measurement import FLOAT_NOISE
+from pytest_interp.tolerance import FLOAT_NOISE
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint

@@ -14,7 +14,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeAlias
 
-from pytest_interp import assertions
+from pytest_interp import (
+    assert_ablation_effect,
+    assert_attention,
+    assert_backup_heads,
+    assert_copy_score,
+    assert_detector_score,
+    assert_direct_logit_attribution,
+    assert_head_patch_effect,
+    assert_path_patch_effect,
+)
 from pytest_interp.checkpoints.checkpoint import Checkpoint
 from pytest_interp.checkpoints.planted.build import Plan, build_planted
 from pytest_interp.checkpoints.planted.rules import RULES, Match, Rule, Write, with_rule, without
@@ -44,29 +53,21 @@ class Setting:
 Ask: TypeAlias = Callable[[Setting, str], Verdict]
 
 CLAIMS: Mapping[str, Ask] = {
-    "copies": lambda s, h: assertions.assert_copy_score(s.checkpoint, h, names=s.names, at_least=0.8),
-    "suppresses": lambda s, h: assertions.assert_copy_score(
-        s.checkpoint, h, names=s.names, negative=True, at_least=0.8
-    ),
-    "reads IO": lambda s, h: assertions.assert_attention(
-        s.prompts, h, at="END", to="IO", more_than=("S1", "S2"), at_least=0.1
-    ),
-    "reads S2": lambda s, h: assertions.assert_attention(
-        s.prompts, h, at="END", to="S2", more_than=("IO", "S1"), at_least=0.1
-    ),
-    "writes the answer": lambda s, h: assertions.assert_direct_logit_attribution(s.prompts, h, at_least=0.5),
-    "writes against it": lambda s, h: assertions.assert_direct_logit_attribution(s.prompts, h, at_most=-0.5),
-    "looks one back": lambda s, h: assertions.assert_detector_score(s.repeated, h, "previous_token", at_least=0.5),
-    "looks at its double": lambda s, h: assertions.assert_detector_score(
-        s.repeated, h, "duplicate_token", at_least=0.5
-    ),
-    "looks after its double": lambda s, h: assertions.assert_detector_score(s.repeated, h, "induction", at_least=0.5),
-    "is needed": lambda s, h: assertions.assert_ablation_effect(s.prompts, h, ablation="zero", at=None, at_most=-0.5),
-    "moves the answer": lambda s, h: assertions.assert_head_patch_effect(s.prompts, h, at="END", at_least=0.1),
-    "acts on the movers' queries": lambda s, h: assertions.assert_path_patch_effect(
+    "copies": lambda s, h: assert_copy_score(s.checkpoint, h, names=s.names, at_least=0.8),
+    "suppresses": lambda s, h: assert_copy_score(s.checkpoint, h, names=s.names, negative=True, at_least=0.8),
+    "reads IO": lambda s, h: assert_attention(s.prompts, h, at="END", to="IO", more_than=("S1", "S2"), at_least=0.1),
+    "reads S2": lambda s, h: assert_attention(s.prompts, h, at="END", to="S2", more_than=("IO", "S1"), at_least=0.1),
+    "writes the answer": lambda s, h: assert_direct_logit_attribution(s.prompts, h, at_least=0.5),
+    "writes against it": lambda s, h: assert_direct_logit_attribution(s.prompts, h, at_most=-0.5),
+    "looks one back": lambda s, h: assert_detector_score(s.repeated, h, "previous_token", at_least=0.5),
+    "looks at its double": lambda s, h: assert_detector_score(s.repeated, h, "duplicate_token", at_least=0.5),
+    "looks after its double": lambda s, h: assert_detector_score(s.repeated, h, "induction", at_least=0.5),
+    "is needed": lambda s, h: assert_ablation_effect(s.prompts, h, ablation="zero", at=None, at_most=-0.5),
+    "moves the answer": lambda s, h: assert_head_patch_effect(s.prompts, h, at="END", at_least=0.1),
+    "acts on the movers' queries": lambda s, h: assert_path_patch_effect(
         s.prompts, h, MOVERS, into="q", metric="of_clean", at_most=-0.05
     ),
-    "stands in for the movers": lambda s, h: assertions.assert_backup_heads(s.prompts, MOVERS, h, at_least=1),
+    "stands in for the movers": lambda s, h: assert_backup_heads(s.prompts, MOVERS, h, at_least=1),
 }
 
 TRUE: Mapping[str, frozenset[str]] = {
