@@ -8,15 +8,8 @@ from dataclasses import asdict, is_dataclass
 from math import isfinite, isnan
 from typing import Any
 
-PROPERTY = "interp"
-"""The name under which a claim's report carries what came of it."""
 DEEPEST = 40
 """What is nested deeper is written as its text."""
-
-
-def carried(report: Any) -> list[Any]:
-    """What a report carries of its claim; nothing in the report of another test. The last counts."""
-    return [value for name, value in getattr(report, "user_properties", ()) if name == PROPERTY]
 
 
 def plain(value: Any, depth: int = 0) -> Any:

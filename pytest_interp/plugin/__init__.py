@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_interp.common.builtin_types import carried
+from pytest_interp.ledger.outcome import carried
 from pytest_interp.plugin.deselection import obstacle, plan_of, target_name
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ def obstacle(item: pytest.Item) -> str:
     """Why a claim cannot run here, as its skip marker says it; empty for one that can, and for other tests."""
     if item.get_closest_marker("claim") is None:
         return ""
-    from pytest_interp.plugin.selection import NOT_CHECKED, NOT_QUICK, NOT_SELECTED
+    from pytest_interp.ledger.outcome import NOT_CHECKED, NOT_QUICK, NOT_SELECTED
 
     reasons = (str(mark.kwargs.get("reason", "")) for mark in item.iter_markers("skip"))
     return next((reason for reason in reasons if reason.startswith((NOT_CHECKED, NOT_SELECTED, NOT_QUICK))), "")
@@ -72,7 +72,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _planned(items: Iterable[pytest.Item], gone: Sequence[pytest.Item]) -> Plan:
-    from pytest_interp.plugin.selection import NOT_CHECKED
+    from pytest_interp.ledger.outcome import NOT_CHECKED
 
     claims = {
         item.nodeid: target_name(item)

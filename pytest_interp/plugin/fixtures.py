@@ -67,7 +67,7 @@ def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
 def _load(config: pytest.Config, target: Target) -> Checkpoint:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.checkpoints.memo import bytes_of
-    from pytest_interp.plugin.selection import NOT_CHECKED
+    from pytest_interp.ledger.outcome import NOT_CHECKED
 
     loaded = config.stash.setdefault(_loaded, {})
     name = target.spec.name

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pytest_interp.common.builtin_types import PROPERTY, carried, plain
+from pytest_interp.common.builtin_types import plain
+from pytest_interp.ledger.outcome import PROPERTY, carried
 
 
 class Ledger:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_interp.common.builtin_types import carried
+from pytest_interp.ledger.outcome import carried
 from pytest_interp.plugin.deselection import Plan, plan_of
 from pytest_interp.plugin.fixtures import options_of
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_interp.common.builtin_types import PROPERTY
+from pytest_interp.ledger.outcome import PROPERTY
 from pytest_interp.plugin.deselection import target_name
 from pytest_interp.plugin.model_guard import assign, check_untouched, checkpoints_of, restore, undone_later
 
@@ -27,7 +27,8 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     if item.get_closest_marker("claim") is None:
         return (yield)
     from pytest_interp.errors import NotApplicable, Unavailable, UsageError
-    from pytest_interp.plugin.selection import NOT_APPLICABLE, cite_of, statement_of
+    from pytest_interp.ledger.outcome import NOT_APPLICABLE
+    from pytest_interp.plugin.selection import cite_of, statement_of
 
     outcome: dict[str, Any] = {"checkpoint": target_name(item) or "no checkpoint", "records": [], "snapshot": None}
     outcome["claim"] = {"name": item.name, "id": item.nodeid, "cite": cite_of(item), "statement": statement_of(item)}
@@ -50,7 +51,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         return (yield)
     __tracebackhide__ = True
     from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError
-    from pytest_interp.plugin.selection import NOT_APPLICABLE
+    from pytest_interp.ledger.outcome import NOT_APPLICABLE
     from pytest_interp.verdict import recording
 
     outcome = pyfuncitem.stash[_outcome]

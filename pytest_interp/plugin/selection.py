@@ -14,14 +14,11 @@ from pytest_interp.circuit import Circuit
 from pytest_interp.circuit_file import load_circuit
 from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError, nearest
 from pytest_interp.heads import Head
+from pytest_interp.ledger.outcome import NOT_APPLICABLE, NOT_CHECKED, NOT_QUICK, NOT_SELECTED
 from pytest_interp.plugin.claim_files import check_failures
 from pytest_interp.plugin.options import Options
 
 MARKER_KEYS = ("source", "role", "checkpoints", "cls", "row", "quick")
-NOT_CHECKED = "not checked: "
-NOT_APPLICABLE = "not applicable: "
-NOT_SELECTED = "not selected by --interp-model"
-NOT_QUICK = "not one of the quick claims (--interp-quick)"
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_interp.common.builtin_types import carried
 from pytest_interp.ledger.json_file import versions
+from pytest_interp.ledger.outcome import NOT_APPLICABLE, NOT_CHECKED, carried
 from pytest_interp.measurement import quote
-from pytest_interp.plugin.selection import NOT_APPLICABLE, NOT_CHECKED
 from pytest_interp.report.layout import SHORT, WIDTH, headed, short
 from pytest_interp.report.mutants import falsified, remarks
 from pytest_interp.report.noise import noise
