@@ -23,8 +23,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 MODELS = ("planted-ioi", "smollm2-135m-instruct")
-TESTS = ("tests/test_engine.py", "tests/test_measure.py", "tests/test_independent.py", "tests/test_state.py",
-         "tests/plugin/test_guard.py")  # fmt: skip
+TESTS = ("tests/engine/test_passes.py", "tests/measure", "tests/checkpoints/test_guard.py",
+         "tests/plugin/test_model_guard.py")  # fmt: skip
 LIMIT = 290
 """Seconds after which what still runs is stopped: less than five minutes with what comes before and after."""
 NO_GPU = 77

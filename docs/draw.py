@@ -607,7 +607,8 @@ def notebooks() -> str:
 @section
 def calibration() -> str:
     """Verdicts on planted models against what is so by construction, by noise on all weights and number of prompts."""
-    from pytest_interp.calibration import CLAIMS, RESULTS, VARIANTS, calibrate, counts
+    sys.path.append(str(DOCS.parent / "benchmarks"))
+    from calibration import CLAIMS, RESULTS, VARIANTS, calibrate, counts
 
     some = ["as planted", "a mover that copies S", "a backup that never rests", "two heads share a role"]
     rows, worst = [], []

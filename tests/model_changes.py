@@ -4,8 +4,8 @@ from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as functional
+from models import experiment_on
 
-from conftest import experiment_on
 from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head
 from pytest_interp.measure import attention, copy_score, head_attributions, head_patch_effect, logit_diff

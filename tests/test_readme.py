@@ -5,8 +5,7 @@ import runpy
 from pathlib import Path
 
 import pytest
-
-from conftest import random_gpt2
+from models import random_gpt2
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCK = re.compile(r"<!-- run on ([\w-]+): (.*?) -->\n```python\n(.*?)```", re.S)

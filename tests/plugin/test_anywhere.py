@@ -7,12 +7,10 @@ import venv
 from pathlib import Path
 
 import pytest
+from models import CLAIMS, ROOT, random_gpt2
 
-from conftest import CLAIMS, random_gpt2
 from pytest_interp import Checked, UsageError, check
 from pytest_interp.plugin.suites import folders
-
-ROOT = CLAIMS.parent
 
 QUICK = """
 import pytest

@@ -109,7 +109,7 @@ def test_files_keep_their_permissions_and_leave_no_parts_of_the_dead(tmp_path):
     write_whole(path, "1")
     path.chmod(0o600)
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom pytest_interp import files\n"
+        "import os, sys\nfrom pathlib import Path\nfrom pytest_interp.common import files\n"
         "files.os.fdopen = lambda *a, **k: (print('open', flush=True), sys.stdin.read(), os._exit(1))\n"
         "files.write_whole(Path(sys.argv[1]), '2')\n"
     )

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from test_progress import on_a_terminal
+from models import on_a_terminal
 
 from pytest_interp.plugin.live import elapsed
 from pytest_interp.plugin.pace import GUESS, said
@@ -156,7 +156,7 @@ def test_a_debugger_has_the_terminal_to_itself(project):
 
 
 def test_loading_is_said_after_a_moment_and_what_takes_long_by_its_name(monkeypatch, tmp_path):
-    from pytest_interp.checkpoints import gguf_file
+    from pytest_interp.checkpoints.sources import gguf_file
     from pytest_interp.common.progress import activity, current_activity
 
     said_meanwhile = []

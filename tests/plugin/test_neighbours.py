@@ -4,8 +4,7 @@ import json
 from itertools import pairwise
 
 import pytest
-
-from conftest import CLAIMS, TASK_AND_COPIES
+from models import CLAIMS, TASK_AND_COPIES
 
 FLAKY = """
 times = []
@@ -103,7 +102,8 @@ def test_a_rerun_counts_once(claims_project):
 
 
 def test_a_rerun_counts_once_in_check(claims_project, tokenizer):
-    from conftest import random_gpt2
+    from models import random_gpt2
+
     from pytest_interp import check
 
     text = TASK_AND_COPIES.partition("def test_task")[0].replace(', role="name_mover"', "") + FLAKY.replace(

@@ -94,7 +94,8 @@ def test_each_claim_has_what_came_of_it(claims_project, workers):
 
 
 def test_check_hears_the_same(claims_project, tokenizer):
-    from conftest import random_gpt2
+    from models import random_gpt2
+
     from pytest_interp import check
 
     path = claims_project.makepyfile(test_it=CLAIMS)

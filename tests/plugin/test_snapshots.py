@@ -6,8 +6,8 @@ import sys
 from importlib.metadata import version
 
 import pytest
+from models import TASK_AND_COPIES
 
-from conftest import TASK_AND_COPIES
 from pytest_interp.snapshots.extension import differences
 from pytest_interp.snapshots.snapshot_file import read_file, write_file
 
@@ -397,7 +397,7 @@ def test_a_limit_on_file_sizes_is_a_full_disk_too(tmp_path):
     path = tmp_path / "s.json"
     path.write_text("{}")
     code = (
-        "import resource, signal, sys\nfrom pathlib import Path\nfrom pytest_interp import snapshot_file\n"
+        "import resource, signal, sys\nfrom pathlib import Path\nfrom pytest_interp.snapshots import snapshot_file\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
         "entry = {'fingerprint': 'f' * 1000, 'records': []}\n"
@@ -418,7 +418,7 @@ def test_several_processes_lose_no_entry(tmp_path):
         "from syrupy.data import Snapshot, SnapshotCollection\n"
         "from pytest_interp.snapshots.extension import MeasurementSnapshotExtension as Extension\n"
         # What another process writes between reading and writing would be lost.
-        "import time\nfrom pytest_interp import snapshot_file as module\nread = module.read_file\n"
+        "import time\nfrom pytest_interp.snapshots import snapshot_file as module\nread = module.read_file\n"
         "module.read_file = lambda path: (read(path), time.sleep(0.005))[0]\n"
         'data = \'{"fingerprint": "f", "records": []}\'\n'
         "for i in range(20):\n"

@@ -1,0 +1,405 @@
+"""Passes that start where a patch can first make a difference, against whole passes with hooks.
+
+``pytest tests/engine/test_passes.py -rP`` prints the largest difference of any prompt.
+"""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from models import experiment_on
+
+from pytest_interp import Checkpoint, Experiment, Head
+from pytest_interp.checkpoints import known_specs
+from pytest_interp.checkpoints.blocks import Blocks
+from pytest_interp.checkpoints.memo import Memo, bytes_of
+from pytest_interp.checkpoints.resume import Prepared
+from pytest_interp.engine.metric import Metric
+from pytest_interp.engine.passes import patched
+from pytest_interp.engine.patch import Node, Patch, ablated, from_run
+from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.measure import (
+    ablation_effect,
+    backup_effect,
+    faithfulness,
+    minimality,
+    patch_sweep,
+    path_patch_effect,
+)
+from pytest_interp.tasks.protocols import answer_and_distractor_exchanged, end_one_earlier
+
+WAYS = {
+    "planted": "layer",  # TransformerLens's native model takes no key-value cache
+    "planted-gqa": "layer",
+    "gpt2_like": "position",
+    "llama_like": "position",
+    "neox_like": "position",
+    "smollm2": "position",
+}
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def experiment(request):
+    if request.param == "planted-gqa":
+        return experiment_on(Checkpoint(known_specs()["planted-gqa"]))
+    checkpoint = request.getfixturevalue(request.param)
+    return experiment_on(checkpoint, n=6 if request.param == "smollm2" else 24)
+
+
+@pytest.fixture
+def whole(monkeypatch):
+    """Runs what it is given by whole passes."""
+
+    def run(experiment, measure):
+        def prepare(self, tokens, keep=()):
+            logits, kept = self.run(tokens, keep=keep)
+            return Prepared((), logits, {}, "whole", kept)
+
+        with monkeypatch.context() as patch, experiment.checkpoint.scratch():
+            patch.setattr(Checkpoint, "prepare", prepare)
+            return measure()
+
+    return run
+
+
+def agree(experiment, what, fast, slow, bound=1e-4):
+    fast, slow = torch.as_tensor(fast), torch.as_tensor(slow)
+    largest = float((fast - slow).abs().max())
+    print(f"{experiment.checkpoint.name}: {what}: {largest:.1e} of {float(slow.abs().max()):.3g}")
+    assert largest <= bound * max(1, float(slow.abs().max()))
+    return largest
+
+
+def jobs_of(experiment, run):
+    """Patches of every site, of one node and of several in several layers, at some positions and at all."""
+    shape = experiment.checkpoint.shape
+    first, last = 0, shape.n_layers - 1
+    middle = last // 2
+    other = "s2-exchanged" if run == "clean" else "clean"
+    nodes = [
+        *((Node(site, layer, 1, at),) for site in ("z", "q", "pattern") for layer in (first, last)
+          for at in (None, "END", "S2")),
+        *((Node(site, layer, 0, at),) for site in ("k", "v") for layer in (first, middle) for at in (None, "S2")),
+        *((Node(site, layer, None, at),) for site in ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
+          for layer in (first, last) for at in (None, "END", "S2", "S1")),
+        tuple(Node("z", layer, head, "END") for layer in range(shape.n_layers) for head in (0, 1)),
+        (Node("z", middle, 0, ("S2", "END")), Node("q", last, 1, "END"), Node("mlp_out", middle)),
+    ]  # fmt: skip
+    if experiment.checkpoint.name == "neox-like":  # attention and MLP side by side: there is no stream between them
+        nodes = [some for some in nodes if some[0].site != "resid_mid"]
+    if shape.n_layers > 10:
+        nodes = nodes[::3]
+    source = from_run(experiment, [node for some in nodes for node in some], other)
+    return [[Patch(some, source)] for some in nodes]
+
+
+@pytest.fixture
+def small(experiment):
+    """The models on which everything can be tried in seconds; SmolLM2 stands for them at every site and path."""
+    if experiment.checkpoint.shape.n_layers > 10:
+        pytest.skip("tried on the small models, and in tests/measure/test_independent.py by hand")
+    return experiment
+
+
+@pytest.mark.parametrize("run", ["clean", "s2-exchanged"])
+def test_every_site(experiment, whole, run, request):
+    if run == "clean" and experiment.checkpoint.shape.n_layers > 10:
+        pytest.skip("one direction is enough on SmolLM2")
+    jobs = jobs_of(experiment, run)
+    fast = patched(experiment, jobs, run=run)
+    slow = whole(experiment, lambda: patched(experiment, jobs, run=run))
+    assert (fast.way, slow.way) == (WAYS[request.node.callspec.params["experiment"]], "whole")
+    agree(experiment, f"every site, into {run}", fast.values, slow.values)
+    # It is no comparison of nothing: many patches move something.
+    moved = (slow.values - experiment.logit_diffs(run)).abs().amax(1)
+    assert (moved > 1e-3).sum() > len(jobs) // 4
+
+
+@pytest.mark.parametrize("how", ["zero", "mean", "resample", "permute"])
+def test_ablations(small, whole, how):
+    last = small.checkpoint.shape.n_layers - 1
+    heads = [Head(last // 2, 0), Head(last, 1)]
+    for at in (None, "END", ("S2", "END")):
+        one, other = (
+            run(lambda at=at: ablation_effect(small, heads, ablation=how, at=at).values)
+            for run in (lambda measure: measure(), lambda measure: whole(small, measure))
+        )
+        agree(small, f"{how} ablation at {at}", one, other)
+
+
+@pytest.mark.parametrize("metric", [Metric("kl"), Metric("log_prob"), Metric("log_prob", at="S2", token="next")])
+def test_other_metrics_at_other_positions(small, whole, metric):
+    source = from_run(small, [Node("resid_pre", 0)], "abc")
+    jobs = [[Patch((Node("resid_pre", 0, None, at),), source)] for at in (None, "IO", "S2", "END")]
+    fast = patched(small, jobs, metric=metric).values
+    slow = whole(small, lambda: patched(small, jobs, metric=metric)).values
+    agree(small, metric.text, fast, slow)
+    if metric.at == "S2":
+        assert torch.equal(fast[-1], small.scores(metric))  # what is patched later is not seen there
+
+
+@pytest.mark.parametrize("mlps", ["recompute", "freeze"])
+@pytest.mark.parametrize(("into", "at"), [("q", "END"), ("k", "S2"), ("v", "S2"), ("v", None), (None, "END")])
+def test_paths(experiment, whole, into, at, mlps):
+    if experiment.checkpoint.shape.n_layers > 10 and (mlps == "freeze" or at is None):
+        pytest.skip("tried on the small models")
+    last = experiment.checkpoint.shape.n_layers - 1
+    # Receivers in two layers, one of them before a sender.
+    receivers = "logits" if into is None else [Head(last - 1, 1), Head(last, 0)]
+    senders = [Head(0, 0), Head(last - 1, 1)]
+
+    def measure():
+        return path_patch_effect(experiment, senders, receivers, into=into, at=at, mlps=mlps).values
+
+    agree(experiment, f"paths into {into or 'logits'} at {at}, MLPs {mlps}", measure(), whole(experiment, measure))
+
+
+def test_what_is_kept(small, whole):
+    last = small.checkpoint.shape.n_layers - 1
+
+    def measure():
+        effect = backup_effect(small, [Head(last - 1, 0)], [Head(0, 1), Head(last, 1)], ablation="zero")
+        return [one.values for by in (effect.after, effect.after_live) for one in by.values()]
+
+    agree(small, "attribution after a knock-out", measure(), whole(small, measure))
+
+
+SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "q", "k", "v", "z", "pattern")
+
+
+def test_what_is_asked_for_later_is_what_the_same_pass_had(small, monkeypatch):
+    """Sites that the kept pass did not keep come from its residual stream, without another pass."""
+    checkpoint, data = small.checkpoint, small.data
+    sites = [site for site in SITES if (site, checkpoint.name) != ("resid_mid", "neox-like")]
+    hooks = [checkpoint.hook(site, layer) for site in sites for layer in range(checkpoint.shape.n_layers)]
+    whole = [checkpoint.run(group.tokens, keep=hooks).kept for group in data.clean.groups]
+    with checkpoint.scratch():
+        small.logit_diffs()
+        monkeypatch.setattr(type(checkpoint), "run", None)
+        for hook in hooks:
+            for index, one in enumerate(small.activations([hook], data.clean)[hook]):
+                agree(small, hook, one, whole[index][hook], bound=2e-5)
+
+
+def passes(monkeypatch):
+    """How many passes were made from the beginning, one for each group."""
+    count, run = [], Checkpoint.run
+    monkeypatch.setattr(Checkpoint, "run", lambda self, *a, **k: count.append(1) or run(self, *a, **k))
+    return count
+
+
+def test_other_labels_and_positions_of_the_same_tokens_take_no_pass(small, monkeypatch):
+    with small.checkpoint.scratch():
+        own, count = small.logit_diffs(), passes(monkeypatch)
+        exchanged = replace(small, data=answer_and_distractor_exchanged(small.data))
+        assert torch.equal(exchanged.logit_diffs(), -own)
+        assert exchanged.activation(small.checkpoint.hook("z", 0))
+        assert count == []
+        assert not torch.equal(replace(small, data=end_one_earlier(small.data)).logit_diffs(), own)
+        assert count
+
+
+def test_means_over_reference_prompts_are_taken_once(small, monkeypatch):
+    layers, checkpoint, data = small.checkpoint.shape.n_layers, small.checkpoint, small.data
+    with checkpoint.scratch():
+        small.logit_diffs()
+        first, count = ablation_effect(small, [Head(0, 0)], at="END"), passes(monkeypatch)
+        ablation_effect(small, [Head(layers - 1, 1)], at="S2")
+        assert ablation_effect(small, [Head(0, 0)], at="END").values == first.values
+        assert count == []
+        # By hand, for the first template of the reference.
+        hook, template = checkpoint.hook("z", 0), data.reference.prompts[0].template
+        means = checkpoint.memo[data.reference.digest, hook, "means"]
+        (group,) = [one for one in data.reference.groups if 0 in one.rows]
+        rows = [i for i, row in enumerate(group.rows) if data.reference.prompts[row].template == template]
+        z = checkpoint.run(group.tokens[rows], keep=[hook]).kept[hook]
+        assert len(rows) >= 16
+        assert torch.allclose(means[template], sum(z) / len(rows), atol=1e-5)
+
+
+def test_a_circuit_as_a_whole_is_asked_once_for_all_its_heads(small, monkeypatch):
+    last = small.checkpoint.shape.n_layers - 1
+    circuit, resumed, resume = [Head(0, 0), Head(last, 0), Head(last, 1)], [], Blocks.resume
+    with small.checkpoint.scratch():
+        alone = faithfulness(small, circuit, metric="logit_diff").values
+        monkeypatch.setattr(Blocks, "resume", lambda self, *a, **k: resumed.append(1) or resume(self, *a, **k))
+        counts = []
+        for head in circuit:
+            needed = minimality(small, circuit, head).values
+            counts.append(len(resumed))
+            rest = faithfulness(small, [one for one in circuit if one != head], metric="logit_diff").values
+            assert needed == pytest.approx([a - b for a, b in zip(alone, rest, strict=True)], abs=1e-5)
+            assert len(resumed) == counts[-1]  # the rest was known of minimality
+        assert counts[0] > 0
+
+
+def test_prompts_that_are_too_many_leave_no_residual_stream(small, monkeypatch):
+    expected = small.logit_diffs()
+    with small.checkpoint.scratch():
+        monkeypatch.setattr(type(small.checkpoint), "holds", lambda self, groups: False)
+        assert torch.allclose(small.logit_diffs(), expected, atol=1e-5)
+        assert not [key for key in small.checkpoint.memo if "prepared" in key]
+        z = small.activation(small.checkpoint.hook("z", 0))
+        assert not [key for key in small.checkpoint.memo if "prepared" in key]
+    for one, other in zip(z, small.activation(small.checkpoint.hook("z", 0)), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_a_small_budget_changes_nothing(small, monkeypatch):
+    jobs = jobs_of(small, "clean")
+    one = patched(small, jobs).values
+    per_row = small.checkpoint.bytes_of_row(20, 20, logits=False)
+    monkeypatch.setattr(small.checkpoint, "budget", 2 * per_row)
+    agree(small, "in batches of about two rows", patched(small, jobs).values, one, bound=2e-5)
+
+
+def test_what_is_kept_is_bounded_and_changes_nothing(small, monkeypatch):
+    measure = lambda: [one.values for one in patch_sweep(small, "z", metric="logit_diff").values()]  # noqa: E731
+    expected = measure()
+    with small.checkpoint.scratch():
+        monkeypatch.setattr(small.checkpoint.memo, "most", 1)
+        monkeypatch.setattr(small.checkpoint.memo, "small", 0)
+        assert measure() == expected
+        assert len(small.checkpoint.memo) == 1
+
+
+def test_what_was_asked_for_last_is_kept():
+    memo = Memo(most=30 * 4, small=0)
+    for name in "abc":
+        memo[name] = [torch.zeros(10)]
+    assert memo.get("a") is not None
+    memo["d"] = {"x": (torch.zeros(5), torch.zeros(5))}
+    assert list(memo) == ["c", "a", "d"]
+    assert memo.held == 120
+    memo["a"] = torch.zeros(1)
+    assert memo.held == 84
+    del memo["c"]
+    assert (memo.held, memo.get("c", "gone")) == (44, "gone")
+    memo.clear()
+    assert memo.held == 0
+
+
+def test_what_is_small_stays():
+    memo = Memo(most=100, small=40)
+    for name, size in (("small", 9), ("large", 12), ("another", 20)):
+        memo[name] = torch.zeros(size)
+    assert list(memo) == ["small", "another"]
+    memo["last"] = torch.zeros(9)
+    assert list(memo) == ["small", "last"]
+    assert memo.held == 72
+
+
+def test_where_end_alone_is_read_the_last_mlp_runs_there_alone(small, monkeypatch):
+    """And nowhere else: what is kept of the last layer, or read elsewhere, has every position."""
+    checkpoint, group = small.checkpoint, small.data.clean.groups[0]
+    last, length = checkpoint.shape.n_layers - 1, group.tokens.shape[1]
+    if checkpoint.spec.kind == "planted":
+        pytest.skip("the last MLP of a planted model writes nothing")
+    rows, prepared = torch.arange(len(group.rows)), checkpoint.prepare(group.tokens)
+    start = 0 if prepared.way == "layer" else length // 2
+    whole, ended = (checkpoint.resume(prepared, rows, [last], start, end=end).residual for end in (False, True))
+    assert (whole[:, -1] - ended[:, -1]).abs().max() < 1e-5
+    assert (whole[:, :-1] - ended[:, :-1]).abs().max() > 1e-3
+    hook = checkpoint.hook("mlp_out", last)
+    kept = checkpoint.resume(prepared, rows, [last], start, end=True, keep=[hook])
+    assert kept.kept[hook].shape[1] == length - start
+    assert torch.equal(kept.residual, whole)
+
+
+def test_the_parts_of_the_model_are_its_own_again(gpt2_like):
+    gelus = [one for one in gpt2_like._bridge.original_model.modules() if type(one).__name__ == "NewGELUActivation"]
+    assert gelus
+    group = experiment_on(gpt2_like).data.clean.groups[0]
+    prepared = gpt2_like.prepare(group.tokens)
+
+    def stop(value):
+        assert all("forward" in vars(one) for one in gelus)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gpt2_like.resume(prepared, torch.arange(2), [0], 3, edits={"blocks.1.hook_mlp_out": stop}, end=True)
+    assert not any("forward" in vars(one) for one in gelus)
+    assert gpt2_like.disturbed() == []
+
+
+def test_a_budget_for_less_than_one_prompt_gets_a_sentence(gpt2_like, monkeypatch):
+    experiment = experiment_on(gpt2_like)
+    monkeypatch.setattr(gpt2_like, "budget", 100)
+    with pytest.raises(UsageError, match=r"one prompt of 1\d tokens needs .* MB on gpt2-like, but 0.0 MB are allowed"):
+        patched(experiment, jobs_of(experiment, "clean"))
+
+
+@pytest.mark.parametrize("text", ["", "much", "-3M", "0", "3 T"])
+def test_amounts_of_memory(text):
+    assert (bytes_of("300M"), bytes_of("2GB"), bytes_of("1.5 kib"), bytes_of("17")) == (300 << 20, 2 << 30, 1536, 17)
+    with pytest.raises(UsageError, match="is no amount of memory; pass a number of bytes"):
+        bytes_of(text)
+
+
+def test_hooks_of_others_make_whole_passes(gpt2_like):
+    experiment = experiment_on(gpt2_like)
+    jobs = jobs_of(experiment, "clean")[:4]
+    one = patched(experiment, jobs)
+    bridge = gpt2_like._bridge
+    with bridge.hooks(fwd_hooks=[("blocks.1.hook_mlp_out", lambda value, hook: value * 0.5)]):
+        other = patched(experiment, jobs)
+    assert (one.way, other.way) == ("position", "whole")
+    assert (one.values - other.values).abs().max() > 0.01
+    assert torch.equal(patched(experiment, jobs).values, one.values)
+
+
+def test_blocks_that_cannot_be_driven_are_run_whole(gpt2_like, monkeypatch):
+    def stubborn(self, *args, **kwargs):
+        raise TypeError("this block takes something else")
+
+    experiment = experiment_on(gpt2_like)
+    monkeypatch.setattr(Blocks, "resume", stubborn)
+    monkeypatch.setattr(gpt2_like._blocks, "_ways", {})
+    with gpt2_like.scratch():
+        passes = patched(experiment, jobs_of(experiment, "clean")[:2])
+    assert passes.way == "whole"
+
+
+def test_blocks_that_end_elsewhere_are_run_whole(gpt2_like, monkeypatch):
+    """Driven wrongly (here: without what comes before), they are found out and not used."""
+    from pytest_interp.checkpoints.resume import KeyValues
+
+    monkeypatch.setattr(KeyValues, "update", lambda self, keys, values, layer: self.seen.update(
+        {layer: (keys, values)}) or (keys, values))  # fmt: skip
+    monkeypatch.setattr(gpt2_like._blocks, "_ways", {})
+    monkeypatch.setattr(gpt2_like._blocks, "_given", {})
+    experiment = experiment_on(gpt2_like)
+    with gpt2_like.scratch():
+        assert patched(experiment, jobs_of(experiment, "clean")[:2]).way == "layer"
+
+
+def test_nothing_stays_after_an_error(gpt2_like):
+    experiment = experiment_on(gpt2_like)
+    before = gpt2_like.state()
+
+    def fail(*_):
+        raise RuntimeError("in the middle of a pass")
+
+    patch = Patch((Node("z", 1, 0, "END"),), ablated(experiment, [Node("z", 1, 0)], "zero"))
+    object.__setattr__(patch.source, "give", fail)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        patched(experiment, [[patch]])
+    assert gpt2_like.state() == before
+    assert gpt2_like.attached == []
+
+
+def test_records_say_where_passes_started(planted_ioi, gpt2_like):
+    for experiment, way in ((planted_ioi, "layer"), (experiment_on(gpt2_like), "position")):
+        cells = patch_sweep(experiment, "z", at="END", layers=[1])
+        assert {cell.about["passes_from"] for cell in cells.values()} == {way}
+
+
+def test_a_patch_before_the_runs_differ_does_nothing(gpt2_like):
+    """Before S2 the runs are equal: there is no effect to measure, and in the engine no pass is needed to know it."""
+    experiment: Experiment = experiment_on(gpt2_like)
+    with pytest.raises(NotApplicable, match="no cell is defined"):
+        patch_sweep(experiment, "resid_pre", positions=["IO", "S1"])
+    nodes = [Node("resid_pre", 1, None, at) for at in ("IO", "S1")]
+    source = from_run(experiment, nodes, "clean")
+    passes = patched(experiment, [[Patch((node,), source)] for node in nodes], run="s2-exchanged")
+    assert (passes.values - experiment.logit_diffs("s2-exchanged")).abs().max() == 0

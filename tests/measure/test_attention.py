@@ -1,0 +1,69 @@
+"""Attention on the planted model: where each rule says that a head looks, and what it moves."""
+
+import pytest
+from models import experiment_on, variant
+
+from pytest_interp import Head
+from pytest_interp.checkpoints.planted.rules import Match, Rule, Write, with_rule
+from pytest_interp.measure import (
+    attention,
+    direct_logit_attribution,
+    head_attributions,
+)
+
+
+@pytest.mark.parametrize(
+    ("head", "at", "to", "expected"),
+    [
+        ("0.0", "S1+1", "S1", 1), ("0.1", "S2", "S1", 1), ("1.0", "S2", "S1+1", 1), ("2.0", "END", "S2", 1),
+        ("2.1", "END", "S2", 1), ("3.0", "END", "IO", 1), ("3.2", "END", "IO", 1), ("4.0", "END", "IO", 1),
+        ("4.1", "END", "IO", 0), ("0.0", "END", "IO", 0), ("2.0", "END", "IO", 0), ("3.0", "END", "S2", 0),
+    ],
+)  # fmt: skip
+def test_each_head_looks_where_its_rule_says(planted_ioi, head, at, to, expected):
+    assert attention(planted_ioi, head, at=at, to=to).value == pytest.approx(expected, abs=0.02)
+
+
+def test_attention_minus_others(planted_ioi):
+    one = attention(planted_ioi, "2.0", at="END", to="S2", more_than=("IO", "S1"))
+    assert one.value == pytest.approx(1, abs=0.02)
+    assert attention(planted_ioi, "3.0", at="END", to="S1", more_than=("IO",)).value == pytest.approx(-1, abs=0.02)
+
+
+def test_a_mover_that_copies_the_subject(tmp_path):
+    # Inhibition that attracts: it reads S1 and S2.
+    scores = (Match("is_end", "is_name", 20), Match("inhibition", "token", 6))
+    model = variant(tmp_path, with_rule(Rule(Head(3, 0), "name_mover", scores, 10, (Write("token", "output", 6),))))
+    experiment = experiment_on(model)
+    assert attention(experiment, "3.0", at="END", to="IO", more_than=("S1", "S2")).value < -0.9
+    assert direct_logit_attribution(experiment, "3.0").value < -5
+
+
+def test_what_a_head_writes_from_each_source_adds_up(gpt2_like):
+    """Over every position of P8 the parts of a head's attribution are its attribution."""
+    from pytest_interp import Experiment
+    from pytest_interp.measure import source_attributions
+    from pytest_interp.tasks import from_strings
+
+    words = ["When", "Mary", "and", "John", "went", "to", "the", "shops", ",", "John", "gave", "the", "bag", "to"]
+    data = from_strings(
+        gpt2_like.tokenizer, clean=[" ".join(words)], answers=["Mary"], distractors=["John"], bos=False,
+        population="fixed",
+        positions={f"w{i}": [word] for i, word in enumerate(words) if words.count(word) == 1} | {"BEFORE": ["John"]},
+    )  # fmt: skip
+    experiment = Experiment(gpt2_like, data)
+    parts = [source_attributions(experiment, name, of="logit_diff") for name in data.clean.position_names]
+    whole = head_attributions(experiment)
+    for head in (Head(0, 1), Head(2, 3)):
+        # "John" and "to" stand twice: what their first mentions write is the rest, found by hand.
+        pattern = gpt2_like.run(data.clean.groups[0].tokens, keep=[gpt2_like.hook("pattern", head.layer)])
+        read = pattern.kept[gpt2_like.hook("pattern", head.layer)][0, head.head, -1]
+        v = gpt2_like.run(data.clean.groups[0].tokens, keep=[gpt2_like.hook("v", head.layer)])
+        value = v.kept[gpt2_like.hook("v", head.layer)][0, :, head.head]
+        w_u = gpt2_like.w_u()
+        direction = w_u[:, data.clean.groups[0].answers[0]] - w_u[:, data.clean.groups[0].distractors[0]]
+        scale = experiment.activation(gpt2_like.scale_hook)[0][0, -1, 0]
+        by_hand = read * ((value @ gpt2_like.w_o(head.layer)[head.head]) @ direction) / scale
+        covered = {int(data.clean.groups[0].positions[name][0]) for name in data.clean.position_names}
+        rest = float(sum(by_hand[i] for i in range(len(words)) if i not in covered))
+        assert sum(part[head].value for part in parts) + rest == pytest.approx(whole[head].value, abs=1e-4)

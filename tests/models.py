@@ -1,0 +1,161 @@
+"""Small models for the tool's own tests, planted and random, and what is asked of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+from pytest_interp import Checkpoint, CheckpointSpec, Experiment
+from pytest_interp.checkpoints.planted.build import build_planted
+from pytest_interp.checkpoints.planted.rules import vocabulary
+from pytest_interp.errors import NotApplicable
+from pytest_interp.tasks import ioi as ioi_data
+
+ROOT = Path(__file__).parents[1]
+
+
+def benchmark(name):
+    """A module of benchmarks/, which is not installed."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+CLAIMS = ROOT / "claims"
+TASK_AND_COPIES = """
+import pytest
+from pytest_interp import assert_copy_score, assert_logit_diff
+
+pytestmark = pytest.mark.claim(source="a paper", role="name_mover")
+
+def test_task(ioi):
+    assert_logit_diff(ioi, at_least=2)
+
+def test_copies(checkpoint, head, names):
+    assert_copy_score(checkpoint, head, names=names, at_least=0.8)
+"""
+"""Two claims of a project of one's own: one for each checkpoint, one for each name mover."""
+P8_WORDS = (
+    "Tom",
+    "Dan",
+    "Sid",
+    "Martin",
+    "Amy",
+    "shops",
+    "park",
+    "bag",
+    "ball",
+    "an",
+    "apple",
+    "drink",
+    "went",
+    "gave",
+)
+
+
+def word_tokenizer():
+    """A word-level tokenizer that knows the IOI words and those of P8."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = dict.fromkeys([*vocabulary(), *P8_WORDS, "gave"])
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<bos>", unk_token="<unk>", eos_token="<bos>", pad_token="<bos>"
+    )
+
+
+def random_gpt2(tokenizer, n_layer=3, n_head=4, n_embd=64, n_positions=64):
+    """A GPT-2-shaped model with random weights, biases among them."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        n_layer=n_layer, n_head=n_head, n_embd=n_embd, vocab_size=len(tokenizer), n_positions=n_positions,
+        bos_token_id=0, eos_token_id=0, attn_implementation="eager",
+    )  # fmt: skip
+    return randomised(GPT2LMHeadModel(config), torch)
+
+
+def random_llama(tokenizer, n_layer=3):
+    """A Llama-shaped model with random weights: RMSNorm, rotary positions, three query heads to a key-value head."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        num_hidden_layers=n_layer, num_attention_heads=6, num_key_value_heads=2, hidden_size=48, intermediate_size=96,
+        vocab_size=len(tokenizer), max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
+        attn_implementation="eager",
+    )  # fmt: skip
+    return randomised(LlamaForCausalLM(config), torch)
+
+
+def random_neox(tokenizer, n_layer=3, n_head=4, n_embd=48):
+    """A Pythia-shaped model with random weights: attention and MLP side by side, partly rotary positions."""
+    import torch
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    config = GPTNeoXConfig(
+        num_hidden_layers=n_layer, num_attention_heads=n_head, hidden_size=n_embd, intermediate_size=96,
+        vocab_size=len(tokenizer), max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
+        attn_implementation="eager",
+    )  # fmt: skip
+    return randomised(GPTNeoXForCausalLM(config), torch)
+
+
+def randomised(model, torch):
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            # Large enough for effects far above float noise; norms stay near one.
+            norm = "norm" in name or ("ln_" in name and "weight" in name)
+            parameter.copy_(1 + 0.2 * noise if norm else 0.2 * noise)
+    return model.eval()
+
+
+def experiment_on(checkpoint: Checkpoint, n: int = 24, half: str = "confirm") -> Experiment:
+    return Experiment(checkpoint, ioi_data(checkpoint.tokenizer, half=half, n=n, seed=1, bos=checkpoint.bos))
+
+
+def values_by_prompt(experiment: Experiment, measure) -> list[float]:
+    """An effect of every prompt; 0 where nothing can change, which is what an independent pass must find there."""
+    try:
+        effect = measure()
+    except NotApplicable:
+        return [0.0] * len(experiment.data.clean)
+    values = dict(zip(effect.labels, effect.values, strict=True))
+    return [values.get(f"{prompt.text} ->{prompt.answer}", 0.0) for prompt in experiment.data.clean.prompts]
+
+
+def variant(tmp_path, rules, name="variant"):
+    """A planted model by another table of rules."""
+    return Checkpoint(CheckpointSpec(name, loader=lambda: build_planted(rules, tmp_path), bos=True))
+
+
+def on_a_terminal(project, *arguments, **more):
+    """What pytest writes to a terminal."""
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | more
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--interp-prompts", "24", *arguments]
+    done = subprocess.Popen(command, cwd=project.path, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    text = b""
+    while True:
+        try:
+            more_text = os.read(ours, 65536)
+        except OSError:  # a terminal whose other end is closed
+            break
+        if not more_text:
+            break
+        text += more_text
+    os.close(ours)
+    assert done.wait() == 0, text.decode()
+    return text.decode()

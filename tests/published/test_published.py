@@ -1,0 +1,236 @@
+"""The published claims without their weights: their arithmetic, their rows, and that a model which is not the one that
+they are about supports none of them.
+"""
+
+import ast
+import importlib.util
+import re
+import shutil
+import sys
+import tomllib
+
+import pytest
+from models import P8_WORDS, ROOT, random_gpt2, random_neox
+
+from pytest_interp import Checkpoint, Experiment
+from pytest_interp.checkpoints import known_specs, resolve
+from pytest_interp.checkpoints.planted.rules import vocabulary
+from pytest_interp.measure import direct_logit_attribution, head_patch_effect, logit_diff
+from pytest_interp.tasks import p8
+
+CLAIMS = ROOT / "claims"
+PUBLISHED = CLAIMS / "published"
+# Words and marks, and two landmarks in the pieces that GPT-2's tokenizer makes of them: their prompts must align.
+WORD = r"'s|E(?=iffel)|iff(?=el)|Col(?=osseum)|os(?=seum)|se(?=um)|\w+|[^\w ]"
+
+# Layers and heads as the claims name them; the width is a few numbers a head.
+SHAPES = {
+    "gpt2": (12, 12),
+    "gpt2-medium": (24, 16),
+    "gpt2-large": (36, 20),
+    "gpt2-xl": (48, 25),
+    "pythia-410m": (24, 16),
+}
+
+
+def words_of_the_claims():
+    """Every word and mark in a string of the published claims, the quoted prompts among them."""
+    words = {}
+    for file in sorted(PUBLISHED.glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                words |= dict.fromkeys(re.findall(WORD, node.value))
+    return words
+
+
+@pytest.fixture(scope="session")
+def published_tokenizer():
+    """A word-level tokenizer that knows the words of all prompts; with fillers, since random tokens go up to 20000."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    numbers = map(str, range(30))
+    words = dict.fromkeys([*vocabulary(), *P8_WORDS, *numbers, *words_of_the_claims()])
+    words |= dict.fromkeys(f"filler{i}" for i in range(20000 - len(words)))
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(" +"), "removed"), pre_tokenizers.Split(Regex(WORD), "isolated")]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<bos>", unk_token="<unk>", eos_token="<bos>", pad_token="<bos>"
+    )
+
+
+@pytest.fixture(scope="session")
+def impostor(published_tokenizer, tmp_path_factory):
+    """``impostor("gpt2-xl")``: a directory of that name with random weights in that checkpoint's layers and heads."""
+    made = {}
+
+    def build(name):
+        if name not in made:
+            layers, heads = SHAPES[name]
+            if name == "pythia-410m":
+                model = random_neox(published_tokenizer, n_layer=layers, n_head=heads, n_embd=8 * heads)
+            else:
+                # With two numbers a head (11.3 here) all eigenvalues of an OV circuit are positive by chance.
+                width = 4 * heads if name == "gpt2" else 2 * heads
+                model = random_gpt2(published_tokenizer, layers, heads, width, n_positions=256)
+            made[name] = tmp_path_factory.mktemp("weights") / name
+            model.save_pretrained(made[name])
+            published_tokenizer.save_pretrained(made[name])
+        return made[name]
+
+    return build
+
+
+@pytest.fixture
+def published(pytester):
+    for folder in ("circuits", "published"):
+        shutil.copytree(CLAIMS / folder, pytester.path / folder, ignore=shutil.ignore_patterns("__*"))
+    for other in (pytester.path / "circuits").glob("*.toml"):
+        if other.stem != "gpt2":
+            other.unlink()
+    return pytester
+
+
+@pytest.fixture
+def no_gate(monkeypatch):
+    """Claims measure on a model that does not do the task too, where they would not be applicable."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("pytest_interp.assertions.") and hasattr(module, "require_capability"):
+            monkeypatch.setattr(module, "require_capability", lambda experiment: None)
+
+
+def claims_of(pytester):
+    """The published claims that pytest collects, with the keywords of their markers."""
+    from pytest_interp.plugin.selection import claim_of
+
+    items, _ = pytester.inline_genitems("published")
+    return [(item.name, claim_of(item)) for item in items]
+
+
+def rows():
+    return tomllib.loads((PUBLISHED / "rows.toml").read_text())["rows"]
+
+
+def test_every_row_has_a_claim_or_says_why_not(published):
+    known, claims = rows(), claims_of(published)
+    claimed = {row for _, claim in claims for row in claim.row}
+    assert claimed <= set(known)
+    assert [name for name, row in known.items() if (name in claimed) == ("why" in row)] == []
+
+
+def test_every_claim_names_its_rows_and_their_checkpoint(published):
+    known = rows()
+    for name, claim in claims_of(published):
+        assert claim.row, name
+        assert claim.source != "see each claim", name
+        assert claim.cls in ("A", "B", "C"), name
+        assert {known[row]["checkpoint"] for row in claim.row} == set(claim.checkpoints), name
+
+
+def test_rows_are_well_formed():
+    text = (PUBLISHED / "rows.toml").read_text()
+    # A table that is there twice is refused by TOML itself.
+    assert len(re.findall(r"^\[rows\.", text, re.MULTILINE)) == len(rows())
+    for name, row in rows().items():
+        assert re.fullmatch(r"[SMLXO]-[A-Z]?\d+b?", name), name
+        assert {"cls", "checkpoint", "what"} <= set(row) <= {"cls", "checkpoint", "what", "why"}, name
+        assert row["cls"] in ("A", "B", "C"), name
+        assert all(isinstance(value, str) and value.strip() for value in row.values()), name
+
+
+def figures():
+    spec = importlib.util.spec_from_file_location("test_gpt2_p8", PUBLISHED / "test_gpt2_p8.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_printed_figures_agree_with_each_other(tokenizer):
+    rows = figures().PER_PROMPT
+    assert sum(value for *_, value in rows) / 8 == pytest.approx(3.5519, abs=1e-3)
+    prompts = p8(tokenizer).clean.prompts
+    assert [(io, s) for io, s, _ in rows] == [(p.answer.strip(), p.distractor.strip()) for p in prompts]
+
+
+def test_matrices_are_whole_and_agree_with_the_tables():
+    import json
+
+    matrices = json.loads((PUBLISHED / "figures.json").read_text())
+    for name, matrix in matrices.items():
+        assert set(matrix) <= {"source", "axes", "columns", "values"}, name
+        assert len({len(row) for row in matrix["values"]}) == 1, name
+    heads = matrices["ead_head_dla"]["values"]
+    layers = matrices["ead_layer_dla"]["values"]
+    lens = matrices["ead_logit_lens_accumulated"]["values"]
+    assert sum(value for row in layers for value in row if value is not None) == pytest.approx(3.5519, abs=1e-3)
+    assert lens[11][2] == pytest.approx(3.5519, abs=1e-4)
+    assert heads[9][9] == pytest.approx(2.9854, abs=1e-4)
+    # A layer's attention is its heads and a bias; what the stream gains by it is what the lens gains.
+    assert sum(heads[9]) == pytest.approx(layers[10][2], abs=0.05)
+    assert lens[9][1] - lens[9][0] == pytest.approx(layers[10][2], abs=1e-4)
+
+
+def test_without_weights_everything_is_not_checked(published, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
+    result = published.runpytest("published")
+    outcomes = result.parseoutcomes()
+    assert set(outcomes) == {"skipped"}
+    assert outcomes["skipped"] > 400
+    result.stdout.fnmatch_lines_random([f"{name}: * not checked: *" for name in SHAPES])
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_model_that_is_another_supports_no_figure(published, impostor, no_gate, name):
+    options = ("--interp-model", str(impostor(name)), "--interp-prompts", "24", "--tb=no")
+    result = published.runpytest("published", *options)
+    outcomes, found = result.parseoutcomes(), result.stdout.str().partition("= findings =")[2]
+    assert outcomes.get("passed", 0) == 0
+    assert outcomes["failed"] > 0
+    assert re.search(rf"^{name}: \d+ refuted", found, re.MULTILINE)
+    assert " supported" not in found
+
+
+def test_a_right_figure_passes_and_one_that_is_off_fails(published, impostor):
+    experiment = _experiment(impostor("gpt2"))
+    mean = logit_diff(experiment).value
+    attribution = direct_logit_attribution(experiment, "9.9").value
+    text = f"""
+import pytest
+from pytest_interp import assert_direct_logit_attribution, assert_logit_diff
+
+pytestmark = pytest.mark.claim(source="measured here", checkpoints="gpt2", cls="A")
+
+def test_right(p8):
+    assert_logit_diff(p8, near=({mean}, 0.01))
+
+def test_off(p8):
+    assert_logit_diff(p8, near=({mean} + 0.02, 0.01))
+
+def test_right_head(p8):
+    assert_direct_logit_attribution(p8, "9.9", near=({attribution}, 0.01))
+
+def test_off_head(p8):
+    assert_direct_logit_attribution(p8, "9.9", near=({attribution} + 0.02, 0.01))
+"""
+    published.makepyfile(test_figures=text)
+    result = published.runpytest("test_figures.py", "--interp-model", str(impostor("gpt2")))
+    result.assert_outcomes(passed=2, failed=2)
+
+
+def _experiment(path):
+    checkpoint = Checkpoint(resolve(str(path), known_specs()))
+    return Experiment(checkpoint, p8(checkpoint.tokenizer))
+
+
+def test_the_protocol_of_the_figures(impostor):
+    """P8 is exchanged in pairs, so the corrupted mean is minus the clean one, and all heads at all positions do not
+    recover everything: embeddings and MLPs differ at S2 too.
+    """
+    experiment = _experiment(impostor("gpt2"))
+    assert logit_diff(experiment, run="s2-exchanged").value == pytest.approx(-logit_diff(experiment).value, abs=1e-4)
+    assert experiment.data.population == "fixed"
+    one = head_patch_effect(experiment, "9.9")
+    assert len(one.values) == len(one.scale) == 8
+    assert one.value == pytest.approx(sum(one.values) / sum(one.scale))
