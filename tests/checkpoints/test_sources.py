@@ -503,7 +503,7 @@ def write_gguf(path, tensors, **changes):
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list([*characters(), "<s>", "</s>", "he"])
     writer.add_token_types([1] * 256 + [3, 3, 1])
-    writer.add_token_merges(["h e"])
+    writer.add_token_merges(["h e", "h e"])  # of a list of one, older transformers make a text
     writer.add_bos_token_id(256)
     writer.add_eos_token_id(257)
     for name, rows in tensors:

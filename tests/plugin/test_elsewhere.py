@@ -133,7 +133,13 @@ def test_a_skip_hides_no_verdict(project, ending, words):
     result.stdout.fnmatch_lines([f"the claim {words}, but its verdict on value 5* is refuted"])
     result.stdout.fnmatch_lines(["no checkpoint: 1 supported, 1 refuted"])
     outcomes = run(project, f"number(1.0)\n    {ending}").parseoutcomes()
-    assert outcomes == {"passed": 2, "xfailed" if "xfail" in ending else "skipped": 1}
+    # What pytest makes of unittest.SkipTest in a function depends on its version.
+    project.makepyfile(
+        test_it=f"import pytest, unittest\nfrom pytest_interp import NotApplicable\ndef test(): {ending}"
+    )
+    (ordinary,) = project.runpytest("-p", "no:cacheprovider").parseoutcomes()
+    expected = {"NotApplicable": "skipped"}.get(ending.split("(")[0].split()[-1], ordinary)
+    assert outcomes == {"passed": 2, expected: 1}
 
 
 def test_a_swallowed_verdict_of_a_claim_that_is_expected_to_fail_is_what_was_expected(project):

