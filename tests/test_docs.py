@@ -114,3 +114,29 @@ def test_a_page_about_a_quantity_has_its_modules_name():
 
     modules = {page: getattr(measure, name).__module__.rpartition(".")[2] for page, name in table}
     assert modules == {page: page for page in modules}
+
+
+BLOCK = re.compile(r"<!-- run on ([\w-]+): (\d+) pass, (\d+) fail -->\n```python\n(.*?)```", re.S)
+BLOCKS = [
+    pytest.param(*block, id=f"{page.stem}-{number}")
+    for page in PAGES
+    if page.parent.name == "docs"
+    for number, block in enumerate(BLOCK.findall(page.read_text()))
+]
+
+
+@pytest.mark.parametrize(("checkpoint", "passed", "failed", "code"), BLOCKS)
+def test_blocks_of_claims_run(claims_project, checkpoint, passed, failed, code):
+    claims_project.makepyfile(test_block=code)
+    result = claims_project.runpytest("--interp-model", checkpoint, "--interp-prompts", "48")
+    result.assert_outcomes(passed=int(passed), failed=int(failed))
+
+
+def test_the_tutorial_shows_what_its_claims_say(pytester):
+    """In an empty folder, as the tutorial begins."""
+    text = (ROOT / "docs" / "tutorial.md").read_text()
+    ((checkpoint, _, _, code),) = BLOCK.findall(text)
+    shown = re.findall(r"```text\n(E  .*?)```", text, re.S)[0].splitlines()
+    pytester.makepyfile(test_movers=code)
+    result = pytester.runpytest("--interp-model", checkpoint)
+    result.stdout.fnmatch_lines([line.replace("[", "[[]") for line in shown], consecutive=True)
