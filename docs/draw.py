@@ -51,7 +51,7 @@ def prompts(n: int = 24) -> Experiment:
 def save(figure: Figure, name: str) -> str:
     """Saves a picture, and returns the line that shows it."""
     figure.savefig(DOCS / "pictures" / f"{name}.png")
-    return f"![{name.replace('-', ' ')}](pictures/{name}.png)\n"
+    return f"![{re.sub('[-_]', ' ', name)}](pictures/{name}.png)\n"
 
 
 def value(one: Measurement) -> str:
@@ -80,7 +80,7 @@ def next_token() -> str:
     rows = [[t.rank, f"`{t.token}`", f"{t.logit:.3f}", f"{t.probability:.4f}"] for t in tokens]
     scores = {m: measure.next_token(prompts(96), m) for m in ("log_prob", "probability", "rank")}
     scores |= {f"top {k}": measure.top_k(prompts(96), k) for k in (1, 5)} | {"loss": measure.loss(prompts(96))}
-    picture = save(figures.draw(tokens, "after 'John gave a drink to'"), "next-token")
+    picture = save(figures.draw(tokens, "after 'John gave a drink to'"), "next_token")
     return (
         f"On *{text}*:\n\n{markdown(['rank', 'token', 'logit', 'probability'], rows)}\n{picture}\nOver 96 prompts:\n\n"
         + markdown(["score of the answer", "value"], [[name, value(one)] for name, one in scores.items()])
@@ -99,7 +99,7 @@ def logit_lens() -> str:
         [layer, value(live[layer, "resid_post"]), value(frozen[layer, "resid_post"])]
         for layer in (0, 10, 20, *range(22, 30))
     ]
-    return save(figures.draw(both), "logit-lens") + "\n" + markdown(["after layer", "live norm", "frozen norm"], rows)
+    return save(figures.draw(both), "logit_lens") + "\n" + markdown(["after layer", "live norm", "frozen norm"], rows)
 
 
 @section

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
@@ -24,11 +24,12 @@ from safetensors.torch import load_file, save_file
 from pytest_interp import Checkpoint
 from pytest_interp.checkpoints import boot, known_specs, resolve
 from pytest_interp.checkpoints.checks.preflight import preflight
+from pytest_interp.checkpoints.sources.model import load_transformers
 from pytest_interp.errors import Unavailable, UsageError
 
 WEIGHTS = "model.safetensors"
 NUMBERS = (-1, 0, 1, 3, 7, 10**9, 10**12, 2**63, 2**70, 0.5, -0.5, 1e308, float("nan"), float("inf"))
-VALUES = (
+VALUES: tuple[Any, ...] = (
     *NUMBERS, None, True, False, "", "x", "gpt2", "llama", "bert", "t5", "\ud800", "1", [], [1], [[]], {}, {"a": 1},
     "bfloat16", "float8", "relu", "nosuch", ["NoSuchModel"], ["LlamaForCausalLM"], ["GPT2Model"], "x" * 5000,
 )  # fmt: skip
@@ -174,10 +175,10 @@ def sharded(folder: Path, random: Random) -> str:
     weights = load_file(folder / WEIGHTS)
     (folder / WEIGHTS).unlink()
     names, parts = list(weights), ["model-1.safetensors", "model-2.safetensors"]
-    places = {name: parts[i % 2] for i, name in enumerate(names)}
+    places: dict[str, Any] = {name: parts[i % 2] for i, name in enumerate(names)}
     for part in parts:
         save_file({name: weights[name] for name in names if places[name] == part}, folder / part, {"format": "pt"})
-    index = {"metadata": {"total_size": 1}, "weight_map": places}
+    index: dict[str, Any] = {"metadata": {"total_size": 1}, "weight_map": places}
     name = random.choice(names)
     what, change = random.choice(
         [
@@ -258,10 +259,9 @@ class Outcome(NamedTuple):
 def judge(folder: Path) -> Outcome:
     """Loads and preflights what is in a folder, and compares the weights with those in its files."""
     seen: dict[str, torch.Tensor] = {}
-    load = boot.load_transformers
 
     def listening(*arguments):
-        model, tokenizer = load(*arguments)
+        model, tokenizer = load_transformers(*arguments)
         # The bridge wraps and folds the model's parts in place.
         seen.update({name: weight.detach().clone() for name, weight in model.state_dict().items()})
         return model, tokenizer

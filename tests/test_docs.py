@@ -1,4 +1,4 @@
-"""The pages that are made from the claims are those that the claims make."""
+"""Pages are true: those made from the claims, tolerances and error rates, links, named files and names of pages."""
 
 import json
 import re
@@ -77,3 +77,66 @@ def test_the_rule_for_tolerances():
     made = [tolerance_from(x, x / 10, "float32") for x in (5.3e-5, 5e-5, 2.4e-6, 0.1)]
     assert made == pytest.approx([2e-4, 1e-4, 5e-6, 0.2])
     assert tolerance_from(0.52, 0.044, "bfloat16") == pytest.approx(0.5)
+
+
+PAGES = sorted(
+    {*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md"), *ROOT.glob(".github/**/*.md")}
+)
+CODE = re.compile(r"```.*?```", re.S)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+SOURCE = re.compile(r"(?<![\w/.-])((?:benchmarks|claims|docs|pytest_interp|tests)/[\w./-]*\w\.\w+)")
+
+
+def anchors(page):
+    """The anchors of a page's headings, as GitHub and MkDocs make them."""
+    headings = re.findall(r"^#+ (.+)$", CODE.sub("", page.read_text()), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_named_files_exist(page):
+    text = page.read_text()
+    for target in LINK.findall(CODE.sub("", text)):
+        if not target.startswith(("http://", "https://")):
+            path, _, anchor = target.partition("#")
+            file = page.parent / path if path else page
+            assert file.exists(), target
+            assert not anchor or anchor in anchors(file), target
+    missing = {path for path in SOURCE.findall(text) if not re.search("[A-Z]{2}", Path(path).stem)}
+    assert all((ROOT / path).exists() for path in missing), missing
+
+
+def test_a_page_about_a_quantity_has_its_modules_name():
+    """A page that is listed with a measurement has the name of the module that the measurement stands in."""
+    table = re.findall(r"^\| \[.*?\]\((\w+)\.md\) \| `(\w+)`", (ROOT / "docs" / "README.md").read_text(), re.M)
+    assert len(table) > 10
+    from pytest_interp import measure
+
+    modules = {page: getattr(measure, name).__module__.rpartition(".")[2] for page, name in table}
+    assert modules == {page: page for page in modules}
+
+
+BLOCK = re.compile(r"<!-- run on ([\w-]+): (\d+) pass, (\d+) fail -->\n```python\n(.*?)```", re.S)
+BLOCKS = [
+    pytest.param(*block, id=f"{page.stem}-{number}")
+    for page in PAGES
+    if page.parent.name == "docs"
+    for number, block in enumerate(BLOCK.findall(page.read_text()))
+]
+
+
+@pytest.mark.parametrize(("checkpoint", "passed", "failed", "code"), BLOCKS)
+def test_blocks_of_claims_run(claims_project, checkpoint, passed, failed, code):
+    claims_project.makepyfile(test_block=code)
+    result = claims_project.runpytest("--interp-model", checkpoint, "--interp-prompts", "48")
+    result.assert_outcomes(passed=int(passed), failed=int(failed))
+
+
+def test_the_tutorial_shows_what_its_claims_say(pytester):
+    """In an empty folder, as the tutorial begins."""
+    text = (ROOT / "docs" / "tutorial.md").read_text()
+    ((checkpoint, _, _, code),) = BLOCK.findall(text)
+    shown = re.findall(r"```text\n(E  .*?)```", text, re.S)[0].splitlines()
+    pytester.makepyfile(test_movers=code)
+    result = pytester.runpytest("--interp-model", checkpoint)
+    result.stdout.fnmatch_lines([line.replace("[", "[[]") for line in shown], consecutive=True)

@@ -1,13 +1,9 @@
-"""Claims from anywhere: in the wheel, from other packages, of a model in memory, only the quick ones."""
+"""Claims from anywhere: from other packages, of a model in memory, only the quick ones."""
 
-import subprocess
 import sys
-import textwrap
-import venv
-from pathlib import Path
 
 import pytest
-from models import CLAIMS, ROOT, random_gpt2
+from models import CLAIMS, random_gpt2
 
 from pytest_interp import Checked, UsageError, check
 from pytest_interp.plugin.suites import folders
@@ -142,40 +138,3 @@ def test_checking_bad_input_gets_a_sentence(tokenizer):
         check(model, tokenizer, claims=["nothing"])
     with pytest.raises(UsageError, match="none matches 'no_such_claim'"):
         check(model, tokenizer, keyword="no_such_claim", prompts=24)
-
-
-# ---- the wheel
-
-
-def test_the_wheel_brings_the_claims(tmp_path, tokenizer):
-    """Built, installed into an environment of its own, and asked of a person's own checkpoint without a clone."""
-    pytest.importorskip("hatchling")
-    built = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(ROOT)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert built.returncode == 0, built.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    environment = tmp_path / "env"
-    venv.create(environment, with_pip=True)
-    python = environment / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)], check=True)
-    # The dependencies are those of this environment, so that nothing is downloaded; the package itself is the wheel's.
-    (site,) = environment.glob("lib/python*/site-packages")
-    (site / "dependencies.pth").write_text(str(Path(pytest.__file__).parents[1]))
-    model = tmp_path / "my-finetune"
-    random_gpt2(tokenizer).save_pretrained(model)
-    tokenizer.save_pretrained(model)
-    for arguments in (["--pyargs", "pytest_interp.claims"], ["--interp-claims", "suite"]):
-        done = subprocess.run(
-            [python, "-m", "pytest", *arguments, "--interp-model", str(model), "--interp-prompts", "24", "-k",
-             "test_behaviour", "-p", "no:cacheprovider"],
-            cwd=tmp_path, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert "my-finetune: " in done.stdout, done.stdout + done.stderr
-        assert "refuted" in done.stdout
-    where = subprocess.run(
-        [python, "-c", textwrap.dedent("import pytest_interp; print(pytest_interp.__file__)")],
-        cwd=tmp_path, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert where.stdout.startswith(str(site))
