@@ -238,15 +238,25 @@ def single_token(tokenizer: Any, word: str) -> int:
     """The id of a word that must be one known token.
 
     Raises:
-        UsageError: it is several tokens, or the tokenizer does not know it.
+        UsageError: the word is several tokens, or the tokenizer does not know it; the same word with or without a space
+            before it is proposed where that is one token.
     """
     ids = encode(tokenizer, word)
     if len(ids) != 1:
         pieces = tokenizer.convert_ids_to_tokens(ids)
-        raise UsageError(f"{shown(word)} is {len(ids)} tokens here ({pieces}); use a word of one token")
+        raise UsageError(
+            f"{shown(word)} is {len(ids)} tokens here ({pieces}); use a word of one token{_hint(tokenizer, word)}"
+        )
     if ids[0] == unknown_token(tokenizer):
         raise UsageError(f"{shown(word)} is not in the tokenizer's vocabulary; use a word that is")
     return ids[0]
+
+
+def _hint(tokenizer: Any, word: str) -> str:
+    """The spelling of a word, by the spaces around it, that is one token: ``; did you mean ' Berlin'?``."""
+    spellings = [f" {word.strip()}", word.strip()]
+    proposed = [text for text in spellings if text.strip() and text != word and is_single_token(tokenizer, text)]
+    return f"; did you mean {shown(proposed[0])}?" if proposed else ""
 
 
 def single_tokens(tokenizer: Any, words: Sequence[str]) -> tuple[str, ...]:
