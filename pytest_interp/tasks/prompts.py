@@ -92,6 +92,17 @@ class PromptSet:
     def __len__(self) -> int:
         return len(self.prompts)
 
+    def __repr__(self) -> str:
+        return f"<PromptSet of {self.summary}: {shown(self.prompts[0].text)} ...>"
+
+    @property
+    def summary(self) -> str:
+        """How many prompts of how many tokens: ``96 prompts of 15 to 19 tokens (BOS)``; BOS is counted."""
+        lengths = [group.tokens.shape[1] for group in self.groups]
+        span = str(min(lengths)) if len(set(lengths)) == 1 else f"{min(lengths)} to {max(lengths)}"
+        count = f"{len(self)} prompt{'s' if len(self) != 1 else ''}"
+        return f"{count} of {span} tokens ({'BOS' if self.bos else 'no BOS'})"
+
     @cached_property
     def inputs(self) -> str:
         """The hash of what a model reads: the tokens, row by row as they are grouped; not answers, nor positions."""
