@@ -320,15 +320,11 @@ def _plain(on: Any) -> dict[str, dict[str, Any]]:
 
 def _strategies(on: Any) -> dict[str, dict[str, Any]]:
     names = single_token_names(on.checkpoint.tokenizer, "confirm")
-    role = pytest_interp.Role("mover", (Head(3, 0),), "END", "here")
-    circuit = pytest_interp.Circuit("planted-ioi", "ioi", {"mover": role})
     calls = {
         "names": {"pool": names},
         "name_pairs": {"pool": names},
         "name_sets": {"pool": names, "min_size": 5},
         "ioi_choices": {"pool": names},
-        "circuit_subsets": {"circuit": circuit, "role": "mover", "min_size": 1},
-        "prompts": {"tokenizer": on.checkpoint.tokenizer, "pool": names, "bos": True},
     }
     return {f"strategies {name}": arguments for name, arguments in calls.items()}
 
