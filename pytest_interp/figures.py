@@ -1,16 +1,22 @@
 """Figures: one function that draws whatever a measurement returned, and the few kinds of picture it draws.
 
 A figure is a ``matplotlib.figure.Figure`` of its own, without pyplot's global state: ``draw(table).savefig("a.png")``.
+The import of this module says whether matplotlib is missing, so that nobody learns of it after a long sweep.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from functools import singledispatch
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from pytest_interp.errors import UsageError
+from pytest_interp.measure.attribution_patching import Screen
+from pytest_interp.measure.backup import BackupEffect
+from pytest_interp.measure.next_token import NextToken
 from pytest_interp.measurement import Measurement, mean
-from pytest_interp.table import Table, name_of
+from pytest_interp.table import Table, name_of, place
 from pytest_interp.verdict.intervals import ends_of
 
 if TYPE_CHECKING:
@@ -21,65 +27,147 @@ if TYPE_CHECKING:
 _INK, _BLUE, _RED, _GREY = "#222222", "#2a6f97", "#b23a48", "#b8b8b8"
 
 
-def draw(result: Any, title: str = "") -> Figure:
+class MatplotlibMissing(UsageError, ImportError):
+    """matplotlib is not installed; an ImportError too, as the import of this module raises it."""
+
+
+def require_matplotlib() -> None:
+    """Refuses, without importing anything, to go on where figures cannot be drawn.
+
+    Raises:
+        MatplotlibMissing: matplotlib is not installed; the message says how to install it.
+    """
+    if find_spec("matplotlib") is None:
+        raise MatplotlibMissing("figures need matplotlib: pip install 'pytest-interp[figures]'")
+
+
+require_matplotlib()
+
+
+@singledispatch
+def draw(result: Any, title: str = "") -> Figure:  # noqa: ARG001  (the signature of every kind below)
     """The figure of a result.
 
-    A sweep with many columns is a heat map, one with a few a line for each column; a measurement is a dot for each
-    prompt in a row for each template; measurements by name are bars with their intervals; points of
-    ``attention_and_write`` are a scatter; a next-token table is bars of probability.
+    A sweep with many columns is a heat map, one with a few a line for each column; a screen is a heat map; a
+    measurement is a dot for each prompt in a row for each template; measurements by name are bars with their
+    intervals; points of ``attention_and_write`` are a scatter; a next-token table is bars of probability.
+
+    Args:
+        result: what a function of ``pytest_interp.measure`` returned, or a dictionary of measurements by name.
+        title: above the figure; by default the quantity, the checkpoint and the data set.
+
+    Returns:
+        A figure that belongs to the caller.
 
     Raises:
         UsageError: nothing that can be drawn.
-    """
-    from pytest_interp.measure.backup import BackupEffect
-    from pytest_interp.measure.next_token import NextToken
 
-    if isinstance(result, Table):
-        few = len(result.columns) <= 3 and all(isinstance(column, str) for column in result.columns)
-        return lines(result, title) if few and len(result.rows) > 3 else heatmap(result, title)
-    if isinstance(result, Measurement):
-        return strip(result, title)
-    if isinstance(result, BackupEffect):
-        return before_and_after(result.before, result.after, title)
-    if isinstance(result, Mapping) and result:
-        return bars({str(key): value for key, value in result.items()}, title)
-    if isinstance(result, Sequence) and result and isinstance(result[0], NextToken):
+    Example:
+        >>> draw({"clean": logit_diff(experiment), "corrupted": logit_diff(experiment, run="abc")})
+        <Figure size 440x352 with 1 Axes>
+    """
+    raise UsageError(
+        f"{type(result).__name__} has no figure; pass a table, a screen, a measurement, a mapping of names to "
+        "measurements, points or next tokens"
+    )
+
+
+@draw.register(Table)
+def _(result: Table[Any], title: str = "") -> Figure:
+    few = len(result.columns) <= 3 and all(isinstance(column, str) for column in result.columns)
+    return lines(result, title) if few and len(result.rows) > 3 else heatmap(result, title)
+
+
+@draw.register(Screen)
+def _(result: Screen, title: str = "") -> Figure:
+    places = [place(cell) for cell in result]
+    rows, columns = list(dict.fromkeys(row for row, _ in places)), list(dict.fromkeys(column for _, column in places))
+    estimates = dict(zip(places, result.values(), strict=True))
+    matrix = [[estimates.get((row, column)) for column in columns] for row in rows]
+    default = "attribution patching: where to look, no evidence"
+    return _coloured(matrix, (rows, columns), result.axes, "estimated effect (logits)", title or default)
+
+
+@draw.register(Measurement)
+def _(result: Measurement, title: str = "") -> Figure:
+    return strip(result, title)
+
+
+@draw.register(BackupEffect)
+def _(result: BackupEffect, title: str = "") -> Figure:
+    return before_and_after(result.before, result.after, title)
+
+
+@draw.register(Mapping)
+def _(result: Mapping[Any, Any], title: str = "") -> Figure:
+    if not result or not all(isinstance(value, Measurement) for value in result.values()):
+        raise UsageError(
+            f"a {type(result).__name__} of {len(result)} entries has no figure; pass one with a Measurement for each "
+            "name, and at least one"
+        )
+    return bars({str(key): value for key, value in result.items()}, title)
+
+
+@draw.register(Sequence)
+def _(result: Sequence[Any], title: str = "") -> Figure:
+    if result and all(isinstance(entry, NextToken) for entry in result):
         return _probabilities(result, title)
-    if isinstance(result, Sequence) and result and isinstance(result[0], tuple) and len(result[0]) == 3:
+    if result and all(isinstance(entry, tuple) and len(entry) == len(("name", "read", "written")) for entry in result):
         return scatter(result, title)
     raise UsageError(
-        f"{type(result).__name__} has no figure; pass a table, a measurement, a mapping of names to measurements, "
-        "points or next tokens"
+        f"a {type(result).__name__} of {len(result)} entries has no figure; pass what next_tokens or "
+        "attention_and_write returned"
     )
 
 
 def heatmap(table: Table[Any], title: str = "") -> Figure:
     """A sweep as coloured cells, blue above 0 and red below on one scale; cells that are undefined stay grey."""
-    matrix = [[float("nan") if value is None else value for value in row] for row in table.matrix()]
-    size = max((abs(value) for row in matrix for value in row if value == value), default=1.0) or 1.0  # noqa: PLR0124
-    height = min(12.0, max(2.2, 0.2 * len(matrix) + 1.2))
-    figure, axes = _canvas(min(10.0, max(4.2, 0.45 * len(table.columns) + 2.2)), height)
-    signed = any(value < 0 for row in matrix for value in row)
+    label = f"{_words(table.quantity)} ({table.unit})"
+    return _coloured(table.matrix(), (table.rows, table.columns), table.axes, label, title or _about(table))
+
+
+def _coloured(
+    cells: Sequence[Sequence[float | None]],
+    places: tuple[Sequence[Hashable], Sequence[Hashable]],
+    names: tuple[str, str],
+    label: str,
+    title: str,
+) -> Figure:
+    """Numbers by row and column as colours.
+
+    Args:
+        cells: a number for each row and column; None stays grey.
+        places: what the rows and the columns are.
+        names: of the two axes.
+        label: of the colours.
+        title: above the figure.
+    """
+    matrix = [[float("nan") if value is None else value for value in row] for row in cells]
+    rows, columns = places
+    defined = [value for row in cells for value in row if value is not None]
+    size = max(map(abs, defined), default=1.0) or 1.0
+    figure, axes = _canvas(min(10.0, max(4.2, 0.45 * len(columns) + 2.2)), min(12.0, max(2.2, 0.2 * len(rows) + 1.2)))
+    signed = any(value < 0 for value in defined)
     axes.set_facecolor(_GREY)
     image = axes.imshow(
         matrix, cmap="RdBu" if signed else "Blues", vmin=-size if signed else 0, vmax=size, aspect="auto"
     )
-    _ticks(axes, "x", table.columns, table.axes[1])
-    _ticks(axes, "y", table.rows, table.axes[0])
-    figure.colorbar(image, ax=axes, label=f"{_words(table.quantity)} ({table.unit})")
-    return _titled(figure, axes, title or _about(table))
+    _ticks(axes, "x", columns, names[1])
+    _ticks(axes, "y", rows, names[0])
+    figure.colorbar(image, ax=axes, label=label)
+    return _titled(figure, axes, title)
 
 
 def lines(table: Table[Any], title: str = "") -> Figure:
     """A sweep over layers as a line for each column, with the intervals of sampled populations as bands."""
     figure, axes = _canvas(6.4, 3.4)
-    places = {row: i for i, row in enumerate(table.rows)}
+    ranks = {row: i for i, row in enumerate(table.rows)}
     for i, column in enumerate(table.columns):
-        cells = [(places[cell[0]], one) for cell, one in table.items() if cell[1] == column]
-        x, y = [place for place, _ in cells], [one.value for _, one in cells]
+        cells = [(ranks[cell[0]], measurement) for cell, measurement in table.items() if cell[1] == column]
+        x, y = [rank for rank, _ in cells], [measurement.value for _, measurement in cells]
         colour = (_BLUE, _RED, _INK)[i % 3]
         axes.plot(x, y, color=colour, label=str(column), linewidth=1.6, marker="." if len(x) < 3 else "")
-        ends = [ends_of(one) for _, one in cells]
+        ends = [ends_of(measurement) for _, measurement in cells]
         axes.fill_between(x, [low for low, _ in ends], [high for _, high in ends], color=colour, alpha=0.15, lw=0)
     axes.axhline(0, color=_GREY, linewidth=0.8, zorder=0)
     _ticks(axes, "x", table.rows, table.axes[0])
@@ -91,9 +179,9 @@ def lines(table: Table[Any], title: str = "") -> Figure:
 def bars(measurements: Mapping[str, Measurement], title: str = "") -> Figure:
     """Measurements side by side, with the 95 % intervals of sampled ones."""
     figure, axes = _canvas(max(4.0, 0.5 * len(measurements) + 1.6), 3.2)
-    for i, one in enumerate(measurements.values()):
-        low, high = ends_of(one)
-        axes.bar(i, one.value, color=_BLUE if one.value >= 0 else _RED, width=0.7)
+    for i, measurement in enumerate(measurements.values()):
+        low, high = ends_of(measurement)
+        axes.bar(i, measurement.value, color=_BLUE if measurement.value >= 0 else _RED, width=0.7)
         axes.plot([i, i], [low, high], color=_INK, linewidth=1.2)
     axes.axhline(0, color=_INK, linewidth=0.8)
     _ticks(axes, "x", list(measurements), "")
@@ -105,11 +193,11 @@ def bars(measurements: Mapping[str, Measurement], title: str = "") -> Figure:
 def before_and_after(before: Mapping[Any, Measurement], after: Mapping[Any, Measurement], title: str = "") -> Figure:
     """What heads write before and after others are knocked out: above the diagonal they rise."""
     figure, axes = _canvas(4.6, 4.2)
-    x, y = [one.value for one in before.values()], [after[key].value for key in before]
+    x, y = [before[head].value for head in before], [after[head].value for head in before]
     axes.plot([min(x + y), max(x + y)], [min(x + y), max(x + y)], color=_GREY, linewidth=1)
     axes.scatter(x, y, color=_BLUE, s=16)
-    for key, a, b in sorted(zip(before, x, y, strict=True), key=lambda row: -abs(row[2] - row[1]))[:6]:
-        axes.annotate(str(key), (a, b), textcoords="offset points", xytext=(5, 3), fontsize=8)
+    for head, old, new in sorted(zip(before, x, y, strict=True), key=lambda point: -abs(point[2] - point[1]))[:6]:
+        axes.annotate(str(head), (old, new), textcoords="offset points", xytext=(5, 3), fontsize=8)
     axes.set_xlabel("before (logits)")
     axes.set_ylabel("after (logits)")
     return _titled(figure, axes, title or _described(next(iter(before.values()))))
@@ -160,28 +248,28 @@ def pattern(attention: Tensor, tokens: Sequence[str], title: str = "") -> Figure
     """The attention pattern of one head on one prompt: destinations down, sources across."""
     figure, axes = _canvas(0.3 * len(tokens) + 2.2, 0.3 * len(tokens) + 1.4)
     image = axes.imshow(attention.tolist(), cmap="Blues", vmin=0, vmax=1)
-    _ticks(axes, "x", tokens, "source", every=True)
-    _ticks(axes, "y", tokens, "destination", every=True)
+    _ticks(axes, "x", tokens, "source", all_labels=True)
+    _ticks(axes, "y", tokens, "destination", all_labels=True)
     axes.tick_params(axis="x", rotation=90)
     figure.colorbar(image, ax=axes, label="attention")
     return _titled(figure, axes, title)
 
 
-def _probabilities(tokens: Sequence[Any], title: str) -> Figure:
+def _probabilities(tokens: Sequence[NextToken], title: str) -> Figure:
+    """Bars of probability, the likeliest token at the top."""
     figure, axes = _canvas(5.2, 0.26 * len(tokens) + 1.1)
-    labels = [f"{one.rank}  {one.token!r}" for one in tokens]
-    axes.barh(range(len(tokens)), [one.probability for one in tokens], color=_BLUE, height=0.7)
+    labels = [f"{token.rank}  {token.token!r}" for token in tokens]
+    axes.barh(range(len(tokens)), [token.probability for token in tokens], color=_BLUE, height=0.7)
     axes.invert_yaxis()
-    _ticks(axes, "y", labels, "", every=True)
+    _ticks(axes, "y", labels, "", all_labels=True)
     axes.set_xlabel("probability")
     return _titled(figure, axes, title)
 
 
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    try:
-        from matplotlib.figure import Figure as MatplotlibFigure
-    except ImportError:
-        raise UsageError("figures need matplotlib: pip install 'pytest-interp[figures]'") from None
+    """An empty figure of so many inches, and its axes without a frame."""
+    from matplotlib.figure import Figure as MatplotlibFigure
+
     figure = MatplotlibFigure(figsize=(width, height), layout="constrained", dpi=110)
     axes = figure.subplots()
     for side in ("top", "right"):
@@ -189,14 +277,14 @@ def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _ticks(axes: Axes, which: str, labels: Sequence[Any], name: str, *, every: bool = False) -> None:
-    """A tick for each label, or for every few where they are many."""
-    step = 1 if every or len(labels) <= 16 or (which == "y" and len(labels) <= 40) else -(-len(labels) // 12)
+def _ticks(axes: Axes, axis: str, labels: Sequence[Any], name: str, *, all_labels: bool = False) -> None:
+    """A tick for each label; where there are many, for every second, third and so on, unless all are wanted."""
+    step = 1 if all_labels or len(labels) <= 16 or (axis == "y" and len(labels) <= 40) else -(-len(labels) // 12)
     places = list(range(0, len(labels), step))
     texts = [name_of(label) for label in labels]
-    steep = which == "x" and max(map(len, texts)) * len(places) > 60
-    getattr(axes, f"set_{which}ticks")(places, [texts[i] for i in places], fontsize=8, rotation=45 if steep else 0)
-    getattr(axes, f"set_{which}label")(name)
+    steep = axis == "x" and max(map(len, texts)) * len(places) > 60
+    getattr(axes, f"set_{axis}ticks")(places, [texts[i] for i in places], fontsize=8, rotation=45 if steep else 0)
+    getattr(axes, f"set_{axis}label")(name)
 
 
 def _titled(figure: Figure, axes: Axes, title: str) -> Figure:
@@ -208,9 +296,9 @@ def _about(table: Table[Any]) -> str:
     return _described(next(iter(table.values())))
 
 
-def _described(one: Measurement) -> str:
-    where = ", ".join(str(one.about[key]) for key in ("checkpoint", "data") if key in one.about)
-    return f"{_words(one.quantity)}: {where}, {len(one.values)} prompts"
+def _described(measurement: Measurement) -> str:
+    subject = ", ".join(str(measurement.about[key]) for key in ("checkpoint", "data") if key in measurement.about)
+    return f"{_words(measurement.quantity)}: {subject}, {len(measurement.values)} prompts"
 
 
 def _words(quantity: str) -> str:

@@ -1,4 +1,7 @@
-"""Attention heads as values: ``Head(9, 9)`` is written ``9.9``, both numbers from 0."""
+"""Attention heads as values: ``Head(9, 9)`` is written ``9.9``, both numbers from 0.
+
+Wherever a head is taken it may be ``Head(9, 9)``, ``"9.9"``, ``"L9H9"`` or ``(9, 9)``; it is always shown as ``9.9``.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ from typing import Self, TypeAlias, cast
 from pytest_interp.errors import UsageError
 from pytest_interp.text import shown
 
-_PATTERN = re.compile(r"([0-9]{1,6})\.([0-9]{1,6})")
-
+_PATTERN = re.compile(r"(?P<layer>[0-9]{1,6})\.(?P<head>[0-9]{1,6})")
+_LETTERED = re.compile(r"L(?P<layer>[0-9]{1,6})H(?P<head>[0-9]{1,6})")
+_SPELLINGS = "write '9.9', 'L9H9' or (9, 9): layer and head, whole numbers from 0"
 _MOST = 10**6
 
 
@@ -30,15 +34,20 @@ class Head:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The head that ``"9.9"`` names.
+        """The head that ``"9.9"`` or ``"L9H9"`` names.
 
         Raises:
-            UsageError: the text is not LAYER.HEAD.
+            UsageError: the text has neither form.
+
+        Example:
+            >>> Head.parse("L9H6")
+            Head(layer=9, head=6)
         """
-        match = _PATTERN.fullmatch(text.strip()) if isinstance(text, str) else None
+        stripped = text.strip() if isinstance(text, str) else ""
+        match = _PATTERN.fullmatch(stripped) or _LETTERED.fullmatch(stripped)
         if match is None:
-            raise UsageError(f"{shown(text)} is not a head; write LAYER.HEAD, both from 0, such as '9.9'")
-        return cls(int(match[1]), int(match[2]))
+            raise UsageError(f"{shown(text)} is not a head; {_SPELLINGS}")
+        return cls(int(match["layer"]), int(match["head"]))
 
 
 @dataclass(frozen=True, order=True)
@@ -56,25 +65,31 @@ class KVHead:
 
 
 def _check_place(head: Head | KVHead) -> None:
-    """Two whole numbers from 0; True and False are none."""
+    """Refuses a layer or head that is not a whole number from 0; True and False are not numbers here."""
     if any(type(number) is not int or not 0 <= number < _MOST for number in (head.layer, head.head)):
-        raise UsageError(
-            f"layer {shown(head.layer)}, head {shown(head.head)} is not a head; both are whole numbers from 0"
-        )
+        raise UsageError(f"layer {shown(head.layer)}, head {shown(head.head)} is not a head; {_SPELLINGS}")
 
 
 HeadLike: TypeAlias = Head | str | tuple[int, int]
 
 
 def as_head(value: HeadLike) -> Head:
-    """The head meant by ``Head(9, 9)``, ``"9.9"`` or ``(9, 9)``."""
+    """The head meant by ``Head(9, 9)``, ``"9.9"``, ``"L9H9"`` or ``(9, 9)``.
+
+    Raises:
+        UsageError: the value has none of these forms, or a number below 0.
+
+    Example:
+        >>> as_head("9.9") == as_head("L9H9") == as_head((9, 9)) == Head(9, 9)
+        True
+    """
     if isinstance(value, Head):
         return value
     if isinstance(value, str):
         return Head.parse(value)
     if isinstance(value, tuple) and len(value) == 2:
         return Head(value[0], value[1])
-    raise UsageError(f"{shown(value)} is not a head; pass Head(9, 9), '9.9' or (9, 9)")
+    raise UsageError(f"{shown(value)} is not a head; {_SPELLINGS}")
 
 
 def is_head(value: object) -> bool:
@@ -93,7 +108,11 @@ def as_heads(value: HeadLike | Iterable[HeadLike]) -> tuple[Head, ...]:
     """One head or several, as a sorted tuple.
 
     Raises:
-        UsageError: no head at all, or one that is named twice.
+        UsageError: the set is empty, a member is not a head, or a head is named twice.
+
+    Example:
+        >>> names_of(as_heads(["10.0", "L9H6"]))
+        '9.6, 10.0'
     """
     if is_head(value):
         return (as_head(cast("HeadLike", value)),)
@@ -106,7 +125,7 @@ def as_heads(value: HeadLike | Iterable[HeadLike]) -> tuple[Head, ...]:
 
 
 def optional_heads(value: HeadLike | Iterable[HeadLike] | None) -> tuple[Head, ...]:
-    """The same; no heads for None and for what is empty."""
+    """One head or several, as a sorted tuple; an empty tuple for None and for an empty collection."""
     sized = isinstance(value, Sized) and not isinstance(value, str | bytes) and _entries(value)
     empty = value is None or (sized and not len(cast("Sized", value)))
     return () if empty else as_heads(cast("HeadLike", value))

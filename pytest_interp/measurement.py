@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 from pytest_interp.common.arguments import check_fields
 from pytest_interp.errors import NotApplicable, UsageError, nearest
-from pytest_interp.text import shown
+from pytest_interp.text import line, shown
 from pytest_interp.tolerance import FLOAT_NOISE
 
 Population: TypeAlias = Literal["fixed", "sampled"]
@@ -46,6 +46,10 @@ def check_quantity(quantity: object, own: Sequence[str] = ()) -> None:
             f"{shown(quantity)} is no quantity, so that no circuit file can bound it{nearest(quantity, known)}; one of "
             "your own is declared at the top of the file: quantities = [...]"
         )
+
+
+_PLACES = (("checkpoint", ";"), ("data", " on"))
+"""What a line about a measurement says of where it was made, and the word before it."""
 
 
 def check_population(population: object) -> None:
@@ -122,6 +126,21 @@ class Measurement:
                 f"{self.quantity}: {len(bad)} of {n} values are not finite (first: {shown(bad[0])}); "
                 "look for NaN in the weights or the logits, or use float32"
             )
+
+    def __repr__(self) -> str:
+        """One line: what was measured, its value and unit, how many prompts, and their spread."""
+        heads = self.about.get("heads")
+        of = f" of {', '.join(map(str, heads))}" if isinstance(heads, list | tuple) and heads else ""
+        data = "".join(f"{word} {self.about[key]}" for key, word in _PLACES if key in self.about)
+        what, count = str(self.about.get("each", "prompt")), len(self.values)
+        try:
+            value = quote(self.value)
+        except NotApplicable:
+            value = "undefined"
+        spread = f" from {quote(min(self.values))} to {quote(max(self.values))}" if count > 1 and not self.scale else ""
+        counted = f"{count} {what}{'s' if count != 1 else ''}"
+        text = f"{self.quantity}{of} = {value} {self.unit}, {counted}{spread}, {self.population}{data}"
+        return f"<Measurement {line(text)}>"
 
     @property
     def value(self) -> float:

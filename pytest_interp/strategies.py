@@ -1,4 +1,4 @@
-"""Hypothesis strategies for names, name pairs, prompts and subsets of a circuit.
+"""Hypothesis strategies for names, pairs and sets of names, and the choices of one IOI prompt.
 
 Draw from the checkpoint's own names (the fixture ``names``) through ``st.data()``: names that are several tokens
 are then never drawn, and nothing has to be assumed away. Everything shrinks towards the first of its list.
@@ -12,10 +12,8 @@ from typing import Any
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
-from pytest_interp.circuit import Circuit
 from pytest_interp.common.arguments import checked
 from pytest_interp.errors import UsageError
-from pytest_interp.heads import Head
 
 # The phase `explain` traces every line of Python that a pass runs, which takes as long as the pass.
 _PHASES = [phase for phase in Phase if phase is not Phase.explain]
@@ -25,20 +23,29 @@ PROFILE = settings(deadline=None, derandomize=True, database=None, max_examples=
 
 @checked
 def names(pool: Sequence[str]) -> st.SearchStrategy[str]:
-    """One name of a pool."""
-    return st.sampled_from(_some(pool, 1))
+    """One name of a pool.
+
+    Args:
+        pool: names, at least one; what fails shrinks towards the first.
+
+    Example:
+        >>> from hypothesis import find
+        >>> find(names(["Mary", "John"]), lambda name: True)
+        'Mary'
+    """
+    return st.sampled_from(_at_least(pool, 1))
 
 
 @checked
 def name_pairs(pool: Sequence[str]) -> st.SearchStrategy[tuple[str, str]]:
     """Two different names of a pool: (IO, S)."""
-    return st.lists(names(_some(pool, 2)), min_size=2, max_size=2, unique=True).map(lambda pair: (pair[0], pair[1]))
+    return st.lists(names(_at_least(pool, 2)), min_size=2, max_size=2, unique=True).map(lambda pair: (pair[0], pair[1]))
 
 
 @checked
 def name_sets(pool: Sequence[str], *, min_size: int = 20) -> st.SearchStrategy[tuple[str, ...]]:
     """Several different names of a pool."""
-    return st.lists(names(_some(pool, min_size)), min_size=min_size, unique=True).map(tuple)
+    return st.lists(names(_at_least(pool, min_size)), min_size=min_size, unique=True).map(tuple)
 
 
 @checked
@@ -54,25 +61,8 @@ def ioi_choices(pool: Sequence[str]) -> st.SearchStrategy[dict[str, Any]]:
     )  # fmt: skip
 
 
-@checked
-def circuit_subsets(
-    circuit: Circuit, *, role: str | None = None, min_size: int = 1
-) -> st.SearchStrategy[tuple[Head, ...]]:
-    """A subset of a circuit's heads, or of one role's."""
-    pool = sorted(circuit.role(role).heads if role else circuit.heads)
-    chosen = st.lists(st.sampled_from(_some(pool, min_size)), min_size=min_size, unique=True)
-    return chosen.map(lambda heads: tuple(sorted(heads)))
-
-
-@checked
-def prompts(tokenizer: Any, pool: Sequence[str], *, bos: bool) -> st.SearchStrategy[Any]:
-    """An IOI data set: one pair of names over every template of the confirming half, in both orders."""
-    from pytest_interp.tasks import ioi_grid
-
-    return name_pairs(pool).map(lambda pair: ioi_grid(tokenizer, [pair], half="confirm", bos=bos))
-
-
-def _some(pool: Sequence[Any], least: int) -> Sequence[Any]:
+def _at_least(pool: Sequence[Any], least: int) -> Sequence[Any]:
+    """The pool, refused where it is too short to draw from."""
     if len(pool) < least:
         raise UsageError(f"{len(pool)} to draw from, but {least} are needed; pass a longer list")
     return pool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from pytest_interp.common.arguments import check_fields
 from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.heads import Head, KVHead, as_head
-from pytest_interp.measurement import Measurement
+from pytest_interp.measurement import Measurement, quote
 from pytest_interp.text import line, shown
 
 Row: TypeAlias = int | str | Head | KVHead
@@ -78,7 +79,21 @@ class Table(Mapping[C, Measurement], Generic[C]):
         return len(self.cells)
 
     def __repr__(self) -> str:
-        return f"<Table of {self.quantity}, {self.axes[0]} by {self.axes[1]}, {len(self)} cells>"
+        """One line: what was measured, the size, the largest cells, how many are undefined."""
+        largest = ", ".join(f"{name_of(cell)} {value}" for cell, value in self._largest(3))
+        undefined = f"; {len(self.undefined)} undefined" if self.undefined else ""
+        counts = zip((len(self.rows), len(self.columns)), self.axes, strict=True)
+        size = " by ".join(f"{count} {axis}{'s' if count != 1 else ''}" for count, axis in counts)
+        text = f"{self.quantity} ({self.unit}), {size}; largest: {largest}{undefined}"
+        return f"<Table of {line(text)}>"
+
+    def _largest(self, count: int) -> list[tuple[C, str]]:
+        """The cells that are furthest from 0, with their values for a reader; cells without a value come last."""
+        sizes: dict[C, float] = {}
+        for cell, measurement in self.cells.items():
+            with suppress(NotApplicable):
+                sizes[cell] = measurement.value
+        return [(cell, quote(sizes[cell])) for cell in sorted(sizes, key=lambda cell: -abs(sizes[cell]))[:count]]
 
     @property
     def quantity(self) -> str:

@@ -281,10 +281,12 @@ def _tasks(tokenizer: Any) -> dict[str, dict[str, Any]]:
         "doubled_of": {"tokenizer": tokenizer, "sequences": [[5, 6, 7], [8, 9, 10]], "bos": True},
         "from_ids": {"tokenizer": tokenizer, "clean": ids, "answers": [token[a] for a in answers],
                      "distractors": [token[d] for d in distractors], "texts": [tokenizer.decode(i) for i in ids],
-                     "corrupted": {"same": ids}, "positions": {"FIRST": 1}, **listed},
+                     "corrupted": {"same": ids}, "positions": {"FIRST": 1},
+                     "reference": {"a": ids[:1], "b": ids[1:2]}, **listed},
         "from_strings": {"tokenizer": tokenizer, "clean": [p.text for p in texts], "answers": answers,
                          "distractors": distractors, "corrupted": {"same": [p.text for p in texts]},
-                         "positions": {"IO": [a.strip() for a in answers]}, **listed},
+                         "positions": {"IO": [a.strip() for a in answers]},
+                         "reference": {"a": [texts[0].text], "b": [texts[1].text]}, **listed},
         "ioi": drawn,
         "ioi_grid": {**pair, "pairs": [(names[0], names[1])]},
         "ioi_prompt": {**pair, "io": names[0], "s": names[1], "wording": 0, "order": "ABBA", "place": 0, "thing": 0},
@@ -318,15 +320,11 @@ def _plain(on: Any) -> dict[str, dict[str, Any]]:
 
 def _strategies(on: Any) -> dict[str, dict[str, Any]]:
     names = single_token_names(on.checkpoint.tokenizer, "confirm")
-    role = pytest_interp.Role("mover", (Head(3, 0),), "END", "here")
-    circuit = pytest_interp.Circuit("planted-ioi", "ioi", {"mover": role})
     calls = {
         "names": {"pool": names},
         "name_pairs": {"pool": names},
         "name_sets": {"pool": names, "min_size": 5},
         "ioi_choices": {"pool": names},
-        "circuit_subsets": {"circuit": circuit, "role": "mover", "min_size": 1},
-        "prompts": {"tokenizer": on.checkpoint.tokenizer, "pool": names, "bos": True},
     }
     return {f"strategies {name}": arguments for name, arguments in calls.items()}
 

@@ -4,8 +4,8 @@ from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, KVHead, as_head, as_heads, names_of
 
 
-@pytest.mark.parametrize("value", [Head(9, 6), "9.6", (9, 6)])
-def test_three_ways_to_name_a_head(value):
+@pytest.mark.parametrize("value", [Head(9, 6), "9.6", " 9.6 ", "L9H6", (9, 6)])
+def test_four_ways_to_name_a_head(value):
     assert as_head(value) == Head(9, 6)
     assert as_heads(value) == (Head(9, 6),)
 
@@ -25,9 +25,11 @@ def test_a_key_value_head_is_not_a_query_head():
         as_head(KVHead(9, 1))
 
 
-@pytest.mark.parametrize("value", ["L9H6", "9", "9.-1", (3, -4), 9.6, None])
-def test_what_is_not_a_head(value):
-    with pytest.raises(UsageError, match="is not a head; "):
+@pytest.mark.parametrize(
+    "value", ["L9.6", "9H6", "L9H", "L-9H6", "l9h6", "9", "9.-1", "", (3, -4), (3,), (True, 1), 9.6, None]
+)
+def test_what_is_not_a_head_is_told_every_spelling(value):
+    with pytest.raises(UsageError, match=r"is not a head; write '9\.9', 'L9H9' or \(9, 9\): layer and head, whole num"):
         as_head(value)
 
 

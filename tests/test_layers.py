@@ -20,6 +20,7 @@ LEVELS = [
     {"assertions", "circuit_file", "strategies", "figures", "snapshots", "rerun", "ledger"},
     {"report"},
     {"plugin"},
+    {"cli"},
 ]
 """The rooms and the files at the root, from the lowest floor; within the first one files import each other too."""
 FLOOR = {name: floor for floor, names in enumerate(LEVELS) for name in names}
@@ -100,7 +101,7 @@ def test_only_the_checkpoint_touches_the_bridge():
 
 @pytest.mark.parametrize(
     "name",
-    ["__init__", "errors", "heads"]
+    ["__init__", "cli", "errors", "heads"]
     + [
         f"plugin/{name}"
         for name in ("__init__", "deselection", "fixtures", "hookspecs", "options", "runtest", "selection")

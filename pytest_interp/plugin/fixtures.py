@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
     from pytest_interp.heads import Head
     from pytest_interp.plugin.selection import Target
-    from pytest_interp.tasks.ioi import Half
+    from pytest_interp.tasks.slots import Half
 
 _loaded = pytest.StashKey[dict[str, Any]]()
 _options = pytest.StashKey[Options]()

@@ -12,7 +12,7 @@ from pytest_interp.plugin.fixtures import options_of
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.engine import Experiment
-    from pytest_interp.tasks.ioi import Half
+    from pytest_interp.tasks.slots import Half
 
 
 @pytest.fixture(scope="session")

@@ -11,14 +11,12 @@ The corruptions:
 from __future__ import annotations
 
 import random
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from pytest_interp.common.arguments import checked
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.prompts import Prompt
-from pytest_interp.tasks.slots import fill, half_of, known_templates, single_words
-
-Half: TypeAlias = Literal["find", "confirm", "all"]
+from pytest_interp.tasks.slots import Half, fill, half_of, known_templates, single_words
 
 _NAMES = ("Max", "Rex", "Luna", "Daisy", "Ruby", "Oscar", "Felix", "Leo", "Bella", "Molly", "Rose", "Sam", "Ben",
           "Jack", "Charlie", "Lucy", "Sophie", "Toby", "Rocky", "Lily")  # fmt: skip

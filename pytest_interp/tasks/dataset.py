@@ -12,7 +12,7 @@ from typing import Any
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.measurement import Population, check_population
 from pytest_interp.tasks.prompts import Prompt, PromptSet, tokenize
-from pytest_interp.text import shown
+from pytest_interp.text import line, shown
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,16 @@ class DataSet:
             raise UsageError(
                 f"a corruption of {self.name} is called 'clean', as the clean run is; give it another name"
             )
+
+    def __repr__(self) -> str:
+        """One line: how many prompts of which length, the population, corruptions, positions and reference."""
+        parts = [
+            f"{self.name}: {self.clean.summary}, {self.population}",
+            *([f"corrupted: {', '.join(self.corrupted)}"] if self.corrupted else []),
+            f"positions {', '.join(self.clean.position_names)}",
+            *([f"reference of {len(self.reference)}"] if self.reference else []),
+        ]
+        return f"<DataSet {line('; '.join(parts), 300)}>"
 
     @property
     def digest(self) -> str:

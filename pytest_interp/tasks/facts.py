@@ -9,17 +9,15 @@ first name was said with it), ``last-name`` (another first name is asked about).
 from __future__ import annotations
 
 import random
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from pytest_interp.common.arguments import checked
 from pytest_interp.errors import NotApplicable
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.listed import from_strings
 from pytest_interp.tasks.prompts import Prompt, encode, is_single_token
-from pytest_interp.tasks.slots import fill, half_of, known_templates, single_words
+from pytest_interp.tasks.slots import Half, fill, half_of, known_templates, single_words
 from pytest_interp.tasks.vocabulary import decode
-
-Half: TypeAlias = Literal["find", "confirm", "all"]
 
 _FIRST = ("Alice", "Robert", "Emma", "David", "Sarah", "James", "Laura", "Michael", "Anna", "Thomas", "Julia", "Daniel",
           "Helen", "Peter", "Susan", "Mark", "Linda", "Paul", "Karen", "George")  # fmt: skip

@@ -22,9 +22,9 @@ from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.ioi_words import NAMES, OBJECTS, PLACES, TEMPLATES
 from pytest_interp.tasks.positions import IO, S1, S1_NEXT, S2
 from pytest_interp.tasks.prompts import Prompt, encode_all, single_tokens
+from pytest_interp.tasks.slots import Half, fill, half_of
 from pytest_interp.text import shown
 
-Half: TypeAlias = Literal["find", "confirm", "all"]
 Order: TypeAlias = Literal["ABBA", "BABA"]
 ORDERS: tuple[Order, Order] = ("ABBA", "BABA")
 REFERENCE_PER_TEMPLATE = 16
@@ -37,7 +37,7 @@ def single_token_names(tokenizer: Any, half: Half = "all") -> tuple[str, ...]:
     Raises:
         UsageError: fewer than four are left, too few for the ABC corruption.
     """
-    names = single_tokens(tokenizer, _half(NAMES, half))
+    names = single_tokens(tokenizer, half_of(NAMES, half))
     if len(names) < 4:
         raise UsageError(
             f"only {len(names)} of {len(NAMES)} first names are single tokens of this tokenizer; "
@@ -72,11 +72,11 @@ def ioi(
         raise UsageError(f"--interp-prompts is {n}; pass at least 2")
     rng = random.Random(f"{half} {seed}")
     names = single_token_names(tokenizer, half)
-    templates = _half(TEMPLATES, half)
+    templates = half_of(TEMPLATES, half)
     places, objects = _single(tokenizer, PLACES), _single(tokenizer, OBJECTS)
-    cells = [(template, order) for template in templates for order in ORDERS]
-    # A sample smaller than the grid still takes different templates first.
-    cells = [cells[(2 * i) % len(cells) + (2 * i) // len(cells)] for i in range(len(cells))]
+    # Templates change fastest, so that a sample smaller than the grid takes different templates first: of the templates
+    # 1, 2 and 3 it is 1 ABBA, 2 ABBA, 3 ABBA, 1 BABA, 2 BABA, 3 BABA.
+    cells = [(template, order) for order in ORDERS for template in templates]
     bag = _Bag(names, rng)
     clean: list[Prompt] = []
     corrupted: dict[str, list[Prompt]] = {key: [] for key in ("s2-exchanged", "names-exchanged", "abc", "random-names")}
@@ -86,12 +86,12 @@ def ioi(
         place, thing = rng.choice(places), rng.choice(objects)
         others = rng.sample([name for name in names if name not in (io, s)], 3 if len(names) > 4 else 2)
         others = others if len(others) == 3 else [*others, io]
-        fill = _Filler(template, order, place, thing, answer=io, distractor=s)
-        clean.append(fill(io, s, s))
-        corrupted["s2-exchanged"].append(fill(io, s, io))
-        corrupted["names-exchanged"].append(fill(s, io, io))
-        corrupted["abc"].append(fill(others[0], others[1], others[2]))
-        corrupted["random-names"].append(fill(others[0], others[1], others[1]))
+        write = _Filler(template, order, place, thing, answer=io, distractor=s)
+        clean.append(write(io, s, s))
+        corrupted["s2-exchanged"].append(write(io, s, io))
+        corrupted["names-exchanged"].append(write(s, io, io))
+        corrupted["abc"].append(write(others[0], others[1], others[2]))
+        corrupted["random-names"].append(write(others[0], others[1], others[1]))
     reference = _reference(rng, templates, names, places, objects)
     data = build(tokenizer, clean, corrupted, reference, bos=bos, name=f"ioi/{half}", population="sampled", seed=seed)
     _check_answers(tokenizer, data)
@@ -111,7 +111,7 @@ def ioi_grid(tokenizer: Any, pairs: Collection[tuple[str, str]], *, half: Half, 
     clean = [
         _Filler(template, order, place, thing, answer=io, distractor=s)(io, s, s)
         for io, s in pairs
-        for template in _half(TEMPLATES, half)
+        for template in half_of(TEMPLATES, half)
         for order in ORDERS
     ]
     return build(tokenizer, clean, {}, None, bos=bos, name=f"ioi-grid/{half}", population="fixed", seed=None)
@@ -135,12 +135,12 @@ def ioi_prompt(
         bos: whether BOS stands before it.
     """
     _check_names(io, s)
-    templates, places, objects = _half(TEMPLATES, half), _single(tokenizer, PLACES), _single(tokenizer, OBJECTS)
-    fill = _Filler(
+    templates, places, objects = half_of(TEMPLATES, half), _single(tokenizer, PLACES), _single(tokenizer, OBJECTS)
+    write = _Filler(
         templates[wording % len(templates)], order, places[place % len(places)], objects[thing % len(objects)],
         answer=io, distractor=s,
     )  # fmt: skip
-    return build(tokenizer, [fill(io, s, s)], {}, None, bos=bos, name="ioi-prompt", population="fixed", seed=None)
+    return build(tokenizer, [write(io, s, s)], {}, None, bos=bos, name="ioi-prompt", population="fixed", seed=None)
 
 
 def _check_names(io: str, s: str) -> None:
@@ -163,21 +163,14 @@ class _Filler:
         self.tags = {"place": place, "object": thing}
 
     def __call__(self, io: str, s1: str, s2: str) -> Prompt:
-        first, second = (io, s1) if self.order == "ABBA" else (s1, io)
-        before, rest = self.text.split("{A}")
-        between, rest = rest.split("{B}")
-        middle, after = rest.split("{S}")
-        ends = {}
-        text = before + first
-        ends[IO if self.order == "ABBA" else S1] = len(text)
-        text += between + second
-        ends[S1 if self.order == "ABBA" else IO] = len(text)
-        text += middle + s2
-        ends[S2] = len(text)
-        text += after
-        ends[S1_NEXT] = ends[S1] + _next_word(text[ends[S1] :])
+        """The prompt with these names at IO, S1 and S2."""
+        first, second = (IO, S1) if self.order == "ABBA" else (S1, IO)
+        names = {IO: io, S1: s1}
+        text, ends = fill(self.text, {"A": names[first], "B": names[second], "S": s2})
+        marks = {first: ends["A"][0], second: ends["B"][0], S2: ends["S"][0]}
+        marks[S1_NEXT] = marks[S1] + _next_word(text[marks[S1] :])
         tags = {"order": self.order, "IO": io, "S": s2, **self.tags}
-        return Prompt(text, f" {self.answer}", f" {self.distractor}", ends, self.template, tags)
+        return Prompt(text, f" {self.answer}", f" {self.distractor}", marks, self.template, tags)
 
 
 def _next_word(text: str) -> int:
@@ -217,8 +210,8 @@ def _reference(
     for template in templates:
         for _ in range(REFERENCE_PER_TEMPLATE):
             a, b, c = rng.sample(names, 3)
-            fill = _Filler(template, "ABBA", rng.choice(places), rng.choice(objects), answer=a, distractor=b)
-            prompts.append(fill(a, b, c))
+            write = _Filler(template, "ABBA", rng.choice(places), rng.choice(objects), answer=a, distractor=b)
+            prompts.append(write(a, b, c))
     return prompts
 
 
@@ -228,12 +221,6 @@ def _single(tokenizer: Any, words: Sequence[str]) -> tuple[str, ...]:
     if not kept:
         raise UsageError(f"none of {', '.join(words)} is a single token of this tokenizer")
     return kept
-
-
-def _half(words: Sequence[str], half: Half) -> tuple[str, ...]:
-    if half not in ("find", "confirm", "all"):
-        raise UsageError(f"half is {shown(half)}; allowed: 'find', 'confirm', 'all'")
-    return tuple(words) if half == "all" else tuple(words[half == "confirm" :: 2])
 
 
 def _check_answers(tokenizer: Any, data: DataSet) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 from pytest_interp.common.arguments import checked
 from pytest_interp.errors import NotApplicable
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
-from pytest_interp.tasks.ioi import Half, ioi
+from pytest_interp.tasks.ioi import ioi
 from pytest_interp.tasks.prompts import Prompt
-from pytest_interp.tasks.slots import known
+from pytest_interp.tasks.slots import Half, known
 
 _SENTENCES = ("{N} had some time left.", "{N} wore a green scarf.", "{N} liked the quiet.")
 EXTRA = "EXTRA"

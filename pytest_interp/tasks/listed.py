@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_interp.common.arguments import TOKENIZER, check, kinds_of
-from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.measurement import Population, check_population
 from pytest_interp.tasks.dataset import DataSet, build, check_aligned
 from pytest_interp.tasks.positions import END
-from pytest_interp.tasks.prompts import Prompt, PromptSet, prompts_of_ids
+from pytest_interp.tasks.prompts import Prompt, PromptSet, encode, prompts_of_ids
+from pytest_interp.tasks.reference import reference_prompts
 from pytest_interp.tasks.vocabulary import check_ids, check_known, decode
 from pytest_interp.text import shown
+
+_WORD = r"\w+"
 
 
 def from_strings(
@@ -25,6 +28,7 @@ def from_strings(
     corrupted: Mapping[str, Sequence[str]] | None = None,
     positions: Mapping[str, Sequence[str]] | None = None,
     templates: Sequence[str] | None = None,
+    reference: Mapping[str, Sequence[str]] | Sequence[str] | None = None,
     bos: bool,
     name: str = "task",
     population: Population,
@@ -40,18 +44,40 @@ def from_strings(
         positions: position name -> for each prompt the word at whose last token it stands (its last
             occurrence in the clean text). END is always there.
         templates: the stratum of each prompt; by default each prompt of a fixed population is its own.
+        reference: the prompts over which mean and resample ablation go, for each template by its name; or one list for
+            all templates, of which each takes the prompts of its own token length. Prompts of one template then have
+            one token length. None: the task has no mean ablation, and no faithfulness.
         bos: whether the tokenizer's BOS is put before each prompt.
         name: for records.
         population: ``fixed`` where the verdict is about these prompts only, ``sampled`` where they stand for more of
             their kind: then ``templates`` has at least 2 different ones.
 
+    Returns:
+        The data set; its prompts are in the order of ``clean``.
+
     Raises:
         UsageError: lists of different length, another population, a sample of fewer than 2 templates, a corruption
             called ``clean``, an empty prompt, a prompt with a word that the tokenizer does not know, a position's word
             that is empty or no whole word of its prompt, an answer of several tokens or equal to the distractor, runs
-            that do not align.
+            that do not align, a reference that lacks a template or has it in another token length.
+
+    Example:
+        >>> from_strings(
+        ...     tokenizer,
+        ...     clean=["When Mary and John arrived at the market, John handed a book to"],
+        ...     answers=[" Mary"],
+        ...     distractors=[" John"],
+        ...     corrupted={"s2": ["When Mary and John arrived at the market, Mary handed a book to"]},
+        ...     positions={"S2": ["John"]},
+        ...     reference=["When Tom and Amy arrived at the market, Susan handed a book to"],
+        ...     bos=True,
+        ...     population="fixed",
+        ... )
+        <DataSet task: 1 prompt of 15 tokens (BOS), fixed; corrupted: s2; positions S2, END; reference of 1>
     """
     _check_kinds(tokenizer, name, corrupted, positions)
+    check("reference", reference, kinds_of("Mapping[str, Sequence[str]] | Sequence[str] | None", {}))
+    _check_reference(reference, str)
     corrupted, positions = corrupted or {}, positions or {}
     _check_population(population, templates)
     _check_lists(
@@ -72,8 +98,14 @@ def from_strings(
         key: [Prompt(text, p.answer, p.distractor, {}, p.template) for text, p in zip(texts, prompts, strict=True)]
         for key, texts in corrupted.items()
     }
+    templates_and_texts = [(prompt.template, prompt.text) for prompt in prompts]
+    stand_ins = reference_prompts(templates_and_texts, reference, lambda text: len(encode(tokenizer, text)))
+    # Nothing is asked of reference prompts: any answer that the tokenizer takes will do.
+    averaged = [Prompt(text, answers[0], distractors[0], {}, template) for template, text in stand_ins]
     remarks = _remarks(prompts, templates)
-    return build(tokenizer, prompts, runs, None, bos=bos, name=name, population=population, seed=None, remarks=remarks)
+    return build(
+        tokenizer, prompts, runs, averaged, bos=bos, name=name, population=population, seed=None, remarks=remarks
+    )
 
 
 def from_ids(
@@ -86,6 +118,7 @@ def from_ids(
     corrupted: Mapping[str, Sequence[Sequence[int]]] | None = None,
     positions: Mapping[str, int | Sequence[int]] | None = None,
     templates: Sequence[str] | None = None,
+    reference: Mapping[str, Sequence[Sequence[int]]] | Sequence[Sequence[int]] | None = None,
     bos: bool,
     name: str = "task",
     population: Population,
@@ -105,19 +138,27 @@ def from_ids(
         positions: position name -> its index in the ids, counted from 0, for all prompts or for each. END is always
             there: the last token.
         templates: the stratum of each prompt; by default each prompt of a fixed population is its own.
+        reference: the token ids of the prompts over which mean ablation goes, as in ``from_strings``.
         bos: whether the tokenizer's BOS is put before each prompt.
         name: for records.
         population: ``fixed`` where the verdict is about these prompts only, ``sampled`` where they stand for more of
             their kind: then ``templates`` has at least 2 different ones.
+
+    Returns:
+        The data set; its prompts are in the order of ``clean``.
 
     Raises:
         NotApplicable: the ids belong to another vocabulary: this tokenizer does not have them, or decodes them to
             another text.
         UsageError: lists of different length, another population, a sample of fewer than 2 templates, a corruption
             called ``clean``, an empty prompt, a token that stands for what the tokenizer does not know, a position
-            outside its prompt, an answer equal to the distractor, runs that do not align.
+            outside its prompt, an answer equal to the distractor, runs that do not align, a reference that lacks a
+            template or has it in another token length.
     """
     _check_kinds(tokenizer, name, corrupted, positions)
+    kinds = kinds_of("Mapping[str, Sequence[Sequence[int]]] | Sequence[Sequence[int]] | None", {})
+    check("reference", reference, kinds)
+    _check_reference(reference, list)
     corrupted = corrupted or {}
     _check_population(population, templates)
     columns = {key: [at] * _count(clean) if isinstance(at, int) else at for key, at in (positions or {}).items()}
@@ -142,6 +183,15 @@ def from_ids(
             for refuse in (check_ids, check_known):
                 refuse(tokenizer, ids, f"prompt {row} of corruption {shown(key)}")
 
+    stand_ins = reference_prompts([(_template(templates, row), ids) for row, ids in enumerate(clean)], reference, len)
+    for template, ids in stand_ins:
+        for refuse in (check_ids, check_known):
+            refuse(tokenizer, ids, f"a reference prompt of the template {shown(template)}")
+    described = [
+        (Prompt(decode(tokenizer, ids), "", "", template=template), ids, answers[0], distractors[0])
+        for template, ids in stand_ins
+    ]
+    averaged = prompts_of_ids(tokenizer, described, [{}] * len(described), bos=bos) if described else None
     answer_texts, distractor_texts = ([decode(tokenizer, [token]) for token in ids] for ids in (answers, distractors))
 
     def prompts_of(run: Sequence[Sequence[int]], texts: Sequence[str], rows: Sequence[int]) -> PromptSet:
@@ -162,7 +212,7 @@ def from_ids(
             name=name,
             clean=clean_run,
             corrupted=runs,
-            reference=None,
+            reference=averaged,
             population=population,
             seed=None,
             remarks=_remarks(clean_run.prompts, templates),
@@ -212,6 +262,14 @@ def _check_lists(n: int, *columns: tuple[str, Any], entry: type) -> None:
             raise UsageError(f"{what} has the entry {shown(wrong[0])}; pass {kind} (of an array, its .tolist())")
 
 
+def _check_reference(reference: Any, entry: type) -> None:
+    """Each list of reference prompts has entries of this type."""
+    by_name = reference if isinstance(reference, Mapping) else {} if reference is None else {"": reference}
+    for template, column in by_name.items():
+        if count := _count(column):
+            _check_lists(count, (f"reference[{shown(template)}]" if template else "reference", column), entry=entry)
+
+
 def _optional(what: str, column: Any) -> list[tuple[str, Any]]:
     return [] if column is None else [(what, column)]
 
@@ -246,6 +304,7 @@ def _end_of(word: str, text: str, position: str, row: int) -> int:
         part = ", but as a part of another word" if word.strip() in text else ""
         raise UsageError(
             f"position {position}: {shown(word)} is not in the prompt {shown(text)}{part}; pass a whole word of it"
+            f"{nearest(word.strip(), re.findall(_WORD, text))}"
         )
     return ends[-1]
 

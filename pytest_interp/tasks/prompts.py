@@ -92,6 +92,17 @@ class PromptSet:
     def __len__(self) -> int:
         return len(self.prompts)
 
+    def __repr__(self) -> str:
+        return f"<PromptSet of {self.summary}: {shown(self.prompts[0].text)} ...>"
+
+    @property
+    def summary(self) -> str:
+        """How many prompts of how many tokens: ``96 prompts of 15 to 19 tokens (BOS)``; BOS is counted."""
+        lengths = [group.tokens.shape[1] for group in self.groups]
+        span = str(min(lengths)) if len(set(lengths)) == 1 else f"{min(lengths)} to {max(lengths)}"
+        count = f"{len(self)} prompt{'s' if len(self) != 1 else ''}"
+        return f"{count} of {span} tokens ({'BOS' if self.bos else 'no BOS'})"
+
     @cached_property
     def inputs(self) -> str:
         """The hash of what a model reads: the tokens, row by row as they are grouped; not answers, nor positions."""
@@ -238,15 +249,25 @@ def single_token(tokenizer: Any, word: str) -> int:
     """The id of a word that must be one known token.
 
     Raises:
-        UsageError: it is several tokens, or the tokenizer does not know it.
+        UsageError: the word is several tokens, or the tokenizer does not know it; the same word with or without a space
+            before it is proposed where that is one token.
     """
     ids = encode(tokenizer, word)
     if len(ids) != 1:
         pieces = tokenizer.convert_ids_to_tokens(ids)
-        raise UsageError(f"{shown(word)} is {len(ids)} tokens here ({pieces}); use a word of one token")
+        raise UsageError(
+            f"{shown(word)} is {len(ids)} tokens here ({pieces}); use a word of one token{_hint(tokenizer, word)}"
+        )
     if ids[0] == unknown_token(tokenizer):
         raise UsageError(f"{shown(word)} is not in the tokenizer's vocabulary; use a word that is")
     return ids[0]
+
+
+def _hint(tokenizer: Any, word: str) -> str:
+    """The spelling of a word, by the spaces around it, that is one token: ``; did you mean ' Berlin'?``."""
+    spellings = [f" {word.strip()}", word.strip()]
+    proposed = [text for text in spellings if text.strip() and text != word and is_single_token(tokenizer, text)]
+    return f"; did you mean {shown(proposed[0])}?" if proposed else ""
 
 
 def single_tokens(tokenizer: Any, words: Sequence[str]) -> tuple[str, ...]:

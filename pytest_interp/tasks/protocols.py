@@ -10,6 +10,7 @@ import hashlib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pytest_interp.errors import NotApplicable
@@ -82,11 +83,15 @@ def names_permuted(data: DataSet) -> DataSet:
     prompts = data.clean.prompts
     own = [{prompt.answer, prompt.distractor} for prompt in prompts]
     n = len(prompts)
-    source = [next((j % n for j in range(i + 1, i + n) if not own[i] & own[j % n]), None) for i in range(n)]
-    kept = [j for j in source if j is not None]
-    if len(kept) < n:
+    # The labels of prompt i come from the first prompt after it, in a circle, that shares no word with it.
+    sources = [
+        next((other for other in chain(range(row + 1, n), range(row)) if not own[row] & own[other]), None)
+        for row in range(n)
+    ]
+    source = [other for other in sources if other is not None]
+    if len(source) < n:
         raise NotApplicable(f"prompts of {data.name} share their answers: there are no others to score them with")
-    return _relabelled(data, names_permuted, kept, swap=False)
+    return _relabelled(data, names_permuted, source, swap=False)
 
 
 def answer_and_distractor_exchanged(data: DataSet) -> DataSet:

@@ -15,16 +15,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from pytest_interp.common.arguments import checked
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.prompts import Prompt, encode, is_single_token
-from pytest_interp.tasks.slots import fill, half_of, known
+from pytest_interp.tasks.slots import Half, fill, half_of, known
 from pytest_interp.text import shown
-
-Half: TypeAlias = Literal["find", "confirm", "all"]
 
 _KINDS: dict[str, tuple[str, ...]] = {
     "digits": tuple("123456789"),

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 from pytest_interp.common.arguments import checked
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measurement import Measurement, mean, quote
+from pytest_interp.text import line
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.caveats import caveats_of, require_meaning
 from pytest_interp.verdict.evidence import Control, Member, Specificity
@@ -60,6 +61,16 @@ class Verdict:
     members: tuple[Member, ...] = ()
     specific: Specificity | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """One line: the outcome, the measurement, its interval, and the bound."""
+        measurement, ends = self.measurement, self.interval
+        between = f" [{quote(ends.low)}, {quote(ends.high)}]" if ends else ""
+        caveats = f"; caveats: {len(self.caveats)}" if self.caveats else ""
+        value = f"{measurement.quantity} = {quote(measurement.value)}{between} {measurement.unit}"
+        return (
+            f"<Verdict {self.outcome}: {line(value)}, bound: {self.bound.text}, n = {len(measurement.values)}{caveats}>"
+        )
 
     @property
     def margin(self) -> float:

@@ -198,12 +198,12 @@ def test_sentences(on, ask, sentence):
 @pytest.mark.parametrize(
     ("heads", "sentence"),
     [
-        (("a", "b"), "'a' is not a head; write LAYER.HEAD"),
-        ("9", "'9' is not a head; write LAYER.HEAD"),
+        (("a", "b"), "'a' is not a head; write '9.9', 'L9H9' or"),
+        ("9", "'9' is not a head; write '9.9', 'L9H9' or"),
         ("9.9.9", "'9.9.9' is not a head"),
         ("-1.0", "'-1.0' is not a head"),
         ("\u0663.\u0663", "is not a head; write"),
-        (9.9, "9.9 is not a head; pass Head"),
+        (9.9, "9.9 is not a head; write '9.9'"),
         ([], "an empty set of heads"),
         (["3.0", "3.0"], "3.0 is named twice"),
         ("99.0", "planted-ioi has no head 99.0: its layers are 0 to 4"),

@@ -7,6 +7,7 @@ from pytest_interp.measure import logit_diff
 from pytest_interp.tasks import doubled_of, repeated
 from pytest_interp.tasks.prompts import encode, single_token
 from pytest_interp.tasks.protocols import WRONG, in_another_order
+from pytest_interp.tasks.vocabulary import decode
 
 TEXTS = ("When Mary and John arrived at the market", "When John and Mary arrived at the party farm")
 OTHER = ("When Mary and Paul arrived at the market", "When Paul and Mary arrived at the party farm")
@@ -232,3 +233,97 @@ def test_the_fixture_of_listed_prompts(claims_project):
     result = claims_project.runpytest()
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines_random(["*bos is 'yes'; pass True*", "*the word '' is empty*"])
+
+
+# ---- reference prompts of one's own
+
+MARKET, FARM = "When {A} and {B} arrived at the market", "Yesterday {A} and {B} drove to the farm,"
+NAMES = (("Tom", "Amy"), ("Dan", "Sid"), ("Martin", "Amy"))
+
+
+def with_reference(tokenizer, reference, **more):
+    clean = [template.format(A="Mary", B="John") for template in (MARKET, FARM)]
+    task = {"answers": [" so", " to"], "distractors": [" to", " so"], "templates": ["market", "farm"]} | more
+    return from_strings(tokenizer, clean=clean, reference=reference, bos=True, population="fixed", **task)
+
+
+def filled(template):
+    return [template.format(A=first, B=second) for first, second in NAMES]
+
+
+def test_reference_prompts_by_template_or_as_one_list(tokenizer):
+    by_name = with_reference(tokenizer, {"farm": filled(FARM), "market": filled(MARKET)})
+    one_list = with_reference(tokenizer, [*filled(FARM), *filled(MARKET), "When Mary"])
+    assert [prompt.template for prompt in by_name.reference.prompts] == ["market"] * 3 + ["farm"] * 3
+    assert [prompt.text for prompt in by_name.reference.prompts] == [*filled(MARKET), *filled(FARM)]
+    assert by_name.digest == one_list.digest != with_reference(tokenizer, None).digest
+    part = by_name.rebuild([1])
+    assert part.reference.digest == by_name.reference.digest
+
+
+def test_mean_ablation_and_faithfulness_on_a_task_of_ones_own(planted_ioi):
+    """The same numbers as on the IOI set that the lists were taken from."""
+    from pytest_interp import Experiment
+    from pytest_interp.measure import ablation_effect, faithfulness
+
+    checkpoint, data = planted_ioi.checkpoint, planted_ioi.data
+    prompts = data.clean.prompts
+    templates = {prompt.template for prompt in prompts}
+    reference = {name: [p.text for p in data.reference.prompts if p.template == name] for name in templates}
+    listed = from_strings(
+        checkpoint.tokenizer,
+        clean=[prompt.text for prompt in prompts],
+        answers=[prompt.answer for prompt in prompts],
+        distractors=[prompt.distractor for prompt in prompts],
+        templates=[prompt.template for prompt in prompts],
+        reference=reference,
+        bos=checkpoint.bos,
+        population="sampled",
+    )
+    ids = from_ids(
+        checkpoint.tokenizer,
+        clean=[encode(checkpoint.tokenizer, prompt.text) for prompt in prompts],
+        texts=[decode(checkpoint.tokenizer, encode(checkpoint.tokenizer, prompt.text)) for prompt in prompts],
+        answers=[single_token(checkpoint.tokenizer, prompt.answer) for prompt in prompts],
+        distractors=[single_token(checkpoint.tokenizer, prompt.distractor) for prompt in prompts],
+        templates=[prompt.template for prompt in prompts],
+        reference={key: [encode(checkpoint.tokenizer, text) for text in texts] for key, texts in reference.items()},
+        bos=checkpoint.bos,
+        population="sampled",
+    )
+    for task in (listed, ids):
+        own = Experiment(checkpoint, task)
+        assert ablation_effect(own, "4.0").values == pytest.approx(ablation_effect(planted_ioi, "4.0").values, abs=1e-5)
+        circuit = ["2.0", "3.0", "4.0"]
+        assert faithfulness(own, circuit).value == pytest.approx(faithfulness(planted_ioi, circuit).value, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("reference", "more", "message"),
+    [
+        ({"market": filled(MARKET)}, {}, "reference has no prompt of 9 tokens for the template 'farm'"),
+        ({"market": [], "farm": filled(FARM)}, {}, "no prompt of 8 tokens for the template 'market'"),
+        (filled(MARKET), {}, "reference has no prompt of 9 tokens for the template 'farm'; mean ablation needs some"),
+        ([], {}, "reference has no prompt of 8 tokens"),
+        ({"markt": []}, {}, "reference has the template 'markt', which no prompt has; nearest: market"),
+        ({"market": filled(FARM), "farm": filled(FARM)}, {}, r"reference\['market'\]: .* has 9 tokens, the prompts of"),
+        ({"market": [5], "farm": []}, {}, r"reference\['market'\] has the entry 5; pass strings"),
+        ({"market": 5}, {}, r"reference\['market'\] is 5; pass a list of strings"),
+        (5, {}, "reference is 5; pass a dictionary whose keys are strings or a list of strings"),
+        (filled(FARM), {"templates": ["one", "one"]}, "'one' has prompts of 8 and of 9 tokens, and a mean over"),
+    ],
+)
+def test_bad_references_get_a_sentence(tokenizer, reference, more, message):
+    with pytest.raises(UsageError, match=message):
+        with_reference(tokenizer, reference, **more)
+
+
+def test_a_word_of_several_tokens_gets_the_spelling_that_is_one(gpt2_tokenizer):
+    with pytest.raises(
+        UsageError, match=r"'Berlin' is 2 tokens here .*use a word of one token; did you mean ' Berlin'\?"
+    ):
+        single_token(gpt2_tokenizer, "Berlin")
+    with pytest.raises(UsageError, match=r"use a word of one token; did you mean ' Mary'\?"):
+        single_token(gpt2_tokenizer, " Mary ")
+    with pytest.raises(UsageError, match=r"use a word of one token$"):
+        single_token(gpt2_tokenizer, " Mary Ann")

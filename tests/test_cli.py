@@ -1,0 +1,90 @@
+"""The command: what it prints, what it runs, and its exit statuses."""
+
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from models import ROOT
+
+from pytest_interp import cli
+
+ON_PLANTED = ["check", "planted-ioi", "-p", "no:cacheprovider"]
+SECONDS = ("-k", "prefers_the_indirect_object", "--interp-prompts", "24", "-p", "no:cacheprovider")
+
+
+@pytest.fixture
+def command(tmp_path):
+    """``command(*arguments)``: the command in a process of its own, in an empty folder."""
+
+    def run(*arguments):
+        line = [sys.executable, "-m", "pytest_interp.cli", *arguments]
+        return subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    return run
+
+
+def test_check_runs_the_claims_on_a_model(command):
+    done = command("check", "planted-ioi", *SECONDS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "planted-ioi: 1 supported" in done.stdout
+    assert "warning" not in done.stdout
+
+
+def test_check_fails_where_no_claim_ran(command):
+    done = command("check", "planted-ioi", "-k", "no_claim_has_this_name")
+    assert done.returncode == 1
+    assert "no claim ran on planted-ioi" in done.stderr
+
+
+def test_usage_errors_have_a_status_of_their_own(command):
+    done = command("check", "plantd-ioi", *SECONDS)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "planted-ioi" in done.stdout + done.stderr
+    assert command().returncode == command("chek").returncode == command("check").returncode == 2
+
+
+@pytest.mark.parametrize("outcome", ["refuted", "skipped"])
+def test_a_failure_and_a_run_of_skips_alone(outcome, tmp_path):
+    """The claims of another folder stand in for the project's."""
+    body = "assert False" if outcome == "refuted" else "pytest.skip('not here')"
+    (tmp_path / "test_it.py").write_text(f"import pytest\ndef test_it():\n    {body}\n")
+    code = (
+        f"from pytest_interp import cli; cli.own_claims = lambda: [{str(tmp_path)!r}]; print(cli.main({ON_PLANTED!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "1"
+    assert ("no claim ran" in done.stderr) == (outcome == "skipped")
+
+
+def test_a_listing_of_claims_succeeds(command):
+    assert command("check", "planted-ioi", "--collect-only", "-q", *SECONDS).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["", *cli.COMMANDS])
+def test_help_has_an_example_and_the_exit_statuses(name, capsys):
+    assert cli.main([*filter(None, [name]), "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "example:\n  pytest-interp " in text
+    assert all(f"\n  {status}  " in text for status in (0, 1, 2))
+    if not name:
+        assert all(command in text for command in cli.COMMANDS)
+
+
+def test_version(capsys):
+    from pytest_interp import __version__
+
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"pytest-interp {__version__}\n"
+
+
+def test_it_is_installed_under_its_name():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"pytest-interp": "pytest_interp.cli:main"}
+
+
+def test_in_a_wheel_the_claims_are_a_package(tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "cli.py"))
+    assert cli.own_claims() == [str(tmp_path.parent / "claims")]
+    (tmp_path / "claims").mkdir()
+    assert cli.own_claims() == ["--pyargs", "pytest_interp.claims"]
