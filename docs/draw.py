@@ -348,7 +348,7 @@ def notebooks() -> str:
         from_strings(
             c.tokenizer, clean=[pair.format("Mike")], answers=[" Emma"], distractors=[" Mike"],
             corrupted={"giver": [pair.format("Emma")]},
-            positions={"S1": ["When Mike"], "S2": [", Mike"], "IO": ["Emma"]}, bos=False, name="mike-emma",
+            positions={"S1": ["When Mike"], "S2": ["cafe, Mike"], "IO": ["Emma"]}, bos=False, name="mike-emma",
             population="fixed",
         ),
     )  # fmt: skip

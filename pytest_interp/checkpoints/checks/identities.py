@@ -30,8 +30,10 @@ SUMS: Mapping[Kind, str] = {
     "heads": "heads and output bias do not add up to what attention writes",
     "logits": "the residual stream, divided by the final norm's scale and unembedded, does not give its logits",
 }
-_ALLOWED = {"float64": 1e-6, "float32": 1e-4, "tf32": 0.01, "bfloat16": 0.05, "float16": 0.01}
-"""How far a sum may be off, relative to the largest thing that is added: some tens of roundings of each precision."""
+_ALLOWED = {"float64": 1e-5, "float32": 1e-4, "tf32": 0.01, "bfloat16": 0.05, "float16": 0.01}
+"""How far a sum may be off, relative to the largest thing that is added: some tens of roundings of each precision.
+
+In float64 too parts of the bridge (its softmax, for one) compute in float32: SmolLM2 is off by 1.1e-6 of it."""
 _TOKENS = (2, 6)
 
 
