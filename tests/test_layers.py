@@ -13,11 +13,11 @@ ROOT = Path(pytest_interp.__file__).parent
 LEVELS = [
     {"text", "errors", "tolerance", "heads", "measurement", "table", "circuit", "common"},
     {"cache", "tasks"},
-    {"checkpoints"},
+    {"checkpoints", "ledger"},
     {"engine"},
     {"measure"},
     {"verdict"},
-    {"assertions", "circuit_file", "strategies", "figures", "snapshots", "rerun", "ledger"},
+    {"assertions", "circuit_file", "strategies", "figures", "snapshots", "rerun"},
     {"report"},
     {"plugin"},
 ]

@@ -260,14 +260,16 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for said in ledger.said:
         terminalreporter.write_line(f"interp: {said}")
     reports = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "when")]
-    reports = [report for report in reports if report.outcome != "rerun"]  # what counts is what a rerun came to
+    # What counts is what a rerun came to.
+    carrying = [carried(report) for report in reports if report.outcome != "rerun"]
+    outcomes = [outcome for outcome in carrying if outcome is not None]
     unchecked = plan_of(config).unchecked
-    if not unchecked and not any(map(carried, reports)):
+    if not unchecked and not outcomes:
         return
     from pytest_interp.plugin.fixtures import cache_of
     from pytest_interp.report.terminal import run_again, summarise
 
-    lines = summarise(reports, verbose=terminalreporter.verbosity > 0, unchecked=unchecked)
+    lines = summarise(outcomes, verbose=terminalreporter.verbosity > 0, unchecked=unchecked)
     if lines:
         terminalreporter.section("findings")
         if getattr(config.option, "numprocesses", None):
@@ -277,7 +279,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(row.text, **row.markup)
         if cache := cache_of(config):
             terminalreporter.write_line(f"interp: {cache.said}")
-    for title, texts in run_again(reports, verbose=terminalreporter.verbosity > 0).items():
+    for title, texts in run_again(outcomes, verbose=terminalreporter.verbosity > 0).items():
         if texts:
             terminalreporter.section(title)
             for text in texts:

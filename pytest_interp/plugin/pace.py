@@ -28,7 +28,7 @@ class Stopwatch:
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Adds up set-up, call and teardown of claims that were called."""
-        if not carried(report):
+        if carried(report) is None:
             return
         self._seconds[report.nodeid] = self._seconds.get(report.nodeid, 0.0) + report.duration
         if report.when == "call":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any
 from unittest import SkipTest
 
 import pytest
@@ -18,10 +18,10 @@ from pytest_interp.circuit import Circuit
 from pytest_interp.engine import Experiment
 from pytest_interp.errors import ClaimFailed, NotApplicable
 from pytest_interp.heads import Head
+from pytest_interp.ledger.outcome import Seen
+from pytest_interp.ledger.record import Record
 from pytest_interp.tasks.protocols import Protocol
 from pytest_interp.verdict import recording
-
-Seen: TypeAlias = Literal["killed", "inconclusive", "not applicable", "error", "survived"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Trial:
     """
 
     seen: Seen
-    records: list[recording.Record]
+    records: list[Record]
     reason: str = ""
 
 
@@ -103,7 +103,7 @@ class Body:
                 seen, reason = "inconclusive", str(error)
             except (Exception, pytest.fail.Exception) as error:
                 seen, reason = "error", f"{type(error).__name__}: {error}"
-        outcomes = {record["outcome"] for record in records}
+        outcomes = {record.outcome for record in records}
         if "refuted" in outcomes:
             return Trial("killed", records)
         if seen == "survived" and not records:
