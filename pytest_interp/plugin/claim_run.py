@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_interp.common.compat import argument_names
 from pytest_interp.ledger.outcome import ClaimOutcome
 from pytest_interp.plugin.model_guard import assign, checkpoints_of, restore, undone_later
 
@@ -176,7 +177,7 @@ class ClaimRun:
     def _body(self) -> Body:
         from pytest_interp.rerun.trial import Body
 
-        return Body(self.item.obj, {name: self.item.funcargs[name] for name in self.item._fixtureinfo.argnames})
+        return Body(self.item.obj, {name: self.item.funcargs[name] for name in argument_names(self.item)})
 
 
 def _comparison(item: pytest.Function) -> Comparison | None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from pytest_interp.common.compat import syrupy_session
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -105,7 +107,7 @@ def _named(item: pytest.Item) -> bool:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Tells syrupy that the snapshots of claims that do not run are not unused."""
-    syrupy: Any = getattr(session.config, "_syrupy", None)
+    syrupy = syrupy_session(session.config)
     if syrupy is None or _gone not in session.config.stash:
         return
     gone = session.config.stash[_gone]

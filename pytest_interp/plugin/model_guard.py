@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 
+from pytest_interp.common.compat import argument_names, fixture_definitions
 from pytest_interp.plugin.deselection import target_name
 
 
 def undone_later(item: pytest.Function) -> bool:
     """Whether what a claim changes may be put back only after its body, by a fixture of the function's scope."""
-    if "monkeypatch" in item.fixturenames or "request" in item._fixtureinfo.argnames:
+    if "monkeypatch" in item.fixturenames or "request" in argument_names(item):
         return True
     ours = ("_pytest.", "pytest_interp.", "syrupy")
     return any(
         definition.scope == "function"
         and ("xunit" in definition.argname or not str(definition.func.__module__).startswith(ours))
-        for definitions in item._fixtureinfo.name2fixturedefs.values()
+        for definitions in fixture_definitions(item).values()
         for definition in definitions
     )
 

@@ -12,6 +12,7 @@ import pytest
 from pytest_interp.checkpoints.spec import CheckpointSpec, known_specs, resolve
 from pytest_interp.circuit import Circuit
 from pytest_interp.circuit_file import load_circuit
+from pytest_interp.common.compat import fixture_definitions
 from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError, nearest
 from pytest_interp.heads import Head
 from pytest_interp.ledger.outcome import NOT_APPLICABLE, NOT_CHECKED, NOT_QUICK, NOT_SELECTED
@@ -231,7 +232,7 @@ def _asks(metafunc: pytest.Metafunc, name: str) -> bool:
         names = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
         if name in (names.replace(" ", "").split(",") if isinstance(names, str) else names):
             return False
-    definitions = metafunc.definition._fixtureinfo.name2fixturedefs.get(name, ())
+    definitions = fixture_definitions(metafunc.definition).get(name, ())
     return bool(definitions) and definitions[-1].func.__module__ == "pytest_interp.plugin.fixtures"
 
 

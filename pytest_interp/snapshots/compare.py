@@ -10,6 +10,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.location import PyTestLocation
 
+from pytest_interp.common.compat import syrupy_session
 from pytest_interp.errors import ClaimFailed
 from pytest_interp.ledger.outcome import OtherPrompts, SnapshotStatus
 from pytest_interp.ledger.record import Record
@@ -34,7 +35,7 @@ class Comparison:
         self.update = bool(item.config.option.update_snapshots)
         self.location = PyTestLocation(item)
         self.assertion = SnapshotAssertion(
-            session=item.config._syrupy,  # type: ignore[attr-defined]
+            session=syrupy_session(item.config),
             extension_class=AcceptingExtension if self.update else MeasurementSnapshotExtension,
             test_location=self.location,
             update_snapshots=self.update,
