@@ -117,7 +117,7 @@ def test_not_applicable(checkpoint):
 def output(claims_project):
     claims_project.makepyfile(test_it=CLAIM.format(nasty=NASTY[:-1]))
     # The names of tests are pytest's to write; only what this plugin says of them is looked at.
-    result = claims_project.runpytest("-v", "--color=no", "--interp-records", "records.json", "--snapshot-update")
+    result = claims_project.runpytest("-v", "--color=no", "--interp-ledger", "records.json", "--snapshot-update")
     result.assert_outcomes(failed=4, passed=2, skipped=1)
     return result.outlines
 

@@ -32,10 +32,10 @@ def check_path(path: Path) -> None:
     """
     if path in STREAMS:
         return
-    check_writable(path, "--interp-records")
+    check_writable(path, "--interp-ledger")
     if path.is_file() and path.stat().st_size and _complete(path) is None:
         raise UsageError(
-            f"--interp-records is {path}, a file that is no records and would be replaced; pass another, or delete it"
+            f"--interp-ledger is {path}, a file that is no ledger and would be replaced; pass another, or delete it"
         )
 
 

@@ -78,31 +78,31 @@ def _prepare_files(config: pytest.Config, options: Options) -> None:
     from pytest_interp.plugin.ledger_writer import Ledger
 
     folder, worker = config.invocation_params.dir, hasattr(config, "workerinput")
-    records = folder / options.interp_records if options.interp_records and not worker else None
+    records = folder / options.ledger if options.ledger and not worker else None
     config.pluginmanager.register(Ledger(records), "pytest_interp_ledger")
     try:
         if records:
             from pytest_interp.ledger.json_file import check_path
 
             check_path(records)
-        if options.interp_cache and not worker:
+        if options.cache and not worker:
             from pytest_interp.common.files import check_cache
 
             with suppress(OSError):  # said at the end: the run goes on without
-                check_cache(folder / options.interp_cache)
+                check_cache(folder / options.cache)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
 
 
 def _say_which(config: pytest.Config, options: Options) -> None:
     """Installed claims that were named take the place of paths."""
-    if not options.interp_claims:
+    if not options.claims:
         return
     from pytest_interp.errors import UsageError
     from pytest_interp.plugin.suites import chosen
 
     try:
-        paths = [str(path) for path in chosen(options.interp_claims)]
+        paths = [str(path) for path in chosen(options.claims)]
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     if config.args_source is pytest.Config.ArgsSource.ARGS:
@@ -225,10 +225,10 @@ def _conditions(config: pytest.Config) -> list[str]:
     options = options_of(config)
 
     versions = ", ".join(f"{name} {version(name)}" for name in ("transformer-lens", "transformers", "torch"))
-    precision = f"{options.interp_dtype} on {options.interp_device}"
+    precision = f"{options.dtype} on {options.device}"
     if not config.option.collectonly:  # what only lists needs no torch
         precision = computed_with(options)
-    choices = f"{precision}, seed {options.interp_seed}, {options.interp_prompts} prompts"
+    choices = f"{precision}, seed {options.seed}, {options.prompts} prompts"
     return [f"interp: {choices}", f"interp: {versions}"]
 
 

@@ -135,17 +135,17 @@ class ClaimRun:
         from pytest_interp.plugin.fixtures import options_of
 
         options = options_of(self.item.config)
-        if not (options.interp_falsify or options.interp_falsify_all or options.interp_noise):
+        if not (options.falsify or options.noise):
             return ""
         from pytest_interp.ledger.outcome import Falsified
         from pytest_interp.rerun import falsify, noise
 
         records, body, survived = self.outcome.records, self._body(), ""
-        if options.interp_noise:
+        if options.noise:
             amend(self.item, noise=noise.movements(body, records, self.checkpoint))
-        if options.interp_falsify or options.interp_falsify_all:
+        if options.falsify:
             mutants = falsify.falsify(
-                body, records, self.checkpoint, everything=options.interp_falsify_all, seed=options.interp_seed
+                body, records, self.checkpoint, everything=options.falsify == "all", seed=options.seed
             )
             survived = falsify.verdict_of(mutants, names_heads=bool(falsify.heads_of(records)))
             amend(self.item, falsified=Falsified(tuple(mutants), falsify.died(mutants), survived))
@@ -219,6 +219,6 @@ def _described(item: pytest.Item, records: Sequence[Record]) -> tuple[tuple[Reco
     recorded = RecordedClaim(
         item.nodeid, cite_of(item), statement, claim.source, claim.role, claim.cls, tuple(claim.row)
     )
-    seed = options_of(item.config).interp_seed
+    seed = options_of(item.config).seed
     described = tuple(replace(record, claim=recorded, seed=seed) for record in records)
     return described, describe(statement, claim.source, described)

@@ -39,7 +39,7 @@ def options_of(config: pytest.Config) -> Options:
 
 def cache_of(config: pytest.Config) -> Cache | None:
     """The measurements on disk, opened once for a session; None where nobody asked for them."""
-    folder = options_of(config).interp_cache
+    folder = options_of(config).cache
     if folder is None:
         return None
     if _cache not in config.stash:
@@ -87,10 +87,10 @@ def _load(config: pytest.Config, target: Target) -> Checkpoint:
             # Asked once: a hub that is out of reach takes half a minute to say so, a large model as long to load.
             loaded[name] = error
         else:
-            if options.interp_memory:
-                model.budget = bytes_of(options.interp_memory)
+            if options.memory:
+                model.budget = bytes_of(options.memory)
             loaded[name] = model
-    if isinstance(why := loaded[name], Unavailable) and not options_of(config).interp_strict:
+    if isinstance(why := loaded[name], Unavailable) and not options_of(config).strict:
         pytest.skip(f"{NOT_CHECKED}{name}: {why}")
     if isinstance(why, InterpError):
         raise type(why)(str(why))  # another one each time: a traceback that grows would hold frames
@@ -118,7 +118,7 @@ def _opened(config: pytest.Config, spec: CheckpointSpec, options: Options) -> Ch
     from pytest_interp.checkpoints.checks.preflight import preflight
 
     choose_products(config, options)
-    model = Checkpoint(spec, device=options.interp_device, dtype=options.interp_dtype)
+    model = Checkpoint(spec, device=options.device, dtype=options.dtype)
     preflight(model)
     model.cache = cache_of(config)
     return model
@@ -129,8 +129,8 @@ def _bos(options: Options, target: Target) -> bool | None:
 
     None for that of the checkpoint's own tokenizer.
     """
-    if options.interp_bos is not None:
-        return options.interp_bos == "yes"
+    if options.bos is not None:
+        return options.bos == "yes"
     if target.circuit is not None and target.circuit.bos is not None:
         return target.circuit.bos
     return target.spec.bos
@@ -190,10 +190,10 @@ def ioi_with(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Callable
 
     def build(*, half: Half = "confirm", bos: bool | None = None) -> Experiment:
         # The two halves share no template, no name and no seed.
-        seed = 2 * options.interp_seed + (half == "confirm")
+        seed = 2 * options.seed + (half == "confirm")
         bos = checkpoint.bos if bos is None else bos
-        data = ioi_data(checkpoint.tokenizer, half=half, n=options.interp_prompts, seed=seed, bos=bos)
-        return Experiment(checkpoint, data, seed=options.interp_seed)
+        data = ioi_data(checkpoint.tokenizer, half=half, n=options.prompts, seed=seed, bos=bos)
+        return Experiment(checkpoint, data, seed=options.seed)
 
     return build
 
@@ -279,4 +279,4 @@ def top_heads(ioi_find: Experiment) -> tuple[Head, ...]:
 @pytest.fixture(scope="session")
 def interp_seed(request: pytest.FixtureRequest) -> int:
     """The seed of --interp-seed, for a claim's own draws (``random.Random(interp_seed)``, never the global one)."""
-    return options_of(request.config).interp_seed
+    return options_of(request.config).seed

@@ -106,8 +106,7 @@ def _workers(config: pytest.Config) -> int:
 def _conditions(config: pytest.Config) -> str:
     """What changes how long a claim takes, as part of a file's name."""
     options = options_of(config)
-    again = ("falsify", "falsify_all", "noise")
-    parts = [options.interp_device, options.interp_dtype, f"{options.interp_prompts}-prompts"]
-    parts += [name for name in again if getattr(options, f"interp_{name}")]
-    parts += ["cache"] * bool(options.interp_cache) + [f"{_workers(config)}-at-once"]
+    parts = [options.device, options.dtype, f"{options.prompts}-prompts"]
+    parts += [f"falsify-{options.falsify}"] * bool(options.falsify) + ["noise"] * options.noise
+    parts += ["cache"] * bool(options.cache) + [f"{_workers(config)}-at-once"]
     return "-".join(parts).replace("/", "_").replace(":", "_")

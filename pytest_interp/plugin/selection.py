@@ -114,9 +114,9 @@ class Selection:
         brought = [spec for specs in config.hook.pytest_interp_checkpoints(config=config) for spec in _listed(specs)]
         self.brought = tuple(spec.name for spec in brought)
         self.known = known_specs(brought)
-        if options.interp_revision and not options.interp_model:
+        if options.revision and not options.model:
             raise UsageError("--interp-revision needs --interp-model: name the model of the hub it is a revision of")
-        self.requested = [resolve(text, self.known, options.interp_revision) for text in options.interp_model]
+        self.requested = [resolve(text, self.known, options.revision) for text in options.model]
         names = [spec.name for spec in self.requested]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UsageError(f"two checkpoints are named {twice[0]!r}; rename a directory or leave one out")
@@ -158,7 +158,7 @@ class Selection:
         if name not in specs:
             raise UsageError(f"{circuits[name].path}: checkpoint {name!r} is not registered{nearest(name, specs)}")
         spec = specs[name]
-        wanted = self.options.interp_circuit or spec.circuit
+        wanted = self.options.circuit or spec.circuit
         if wanted and wanted not in circuits:
             raise UsageError(
                 f"there is no circuit file for {wanted!r}; there are {', '.join(circuits) or 'none'}"
@@ -171,7 +171,7 @@ class Selection:
                 return Target(spec, circuit)
             return Target(spec, circuit, skip=NOT_SELECTED)
         missing = spec.missing()
-        skip = f"{NOT_CHECKED}{name}: {missing}" if missing and not self.options.interp_strict else None
+        skip = f"{NOT_CHECKED}{name}: {missing}" if missing and not self.options.strict else None
         return Target(spec, circuit, skip=skip, missing=missing)
 
     def _folders(self, path: Path) -> tuple[Path, ...]:
@@ -214,7 +214,7 @@ def parametrize(metafunc: pytest.Metafunc, claim: Claim, selection: Selection) -
     for target in selection.named(path, claim.checkpoints) if claim.checkpoints else selection.targets(path):
         rows += _rows(
             target, claim, by_head=by_head, by_role=by_role, needs_role=by_head or by_role or unknown,
-            file=path.name, function=metafunc.function.__name__, quick_only=selection.options.interp_quick,
+            file=path.name, function=metafunc.function.__name__, quick_only=selection.options.quick,
         )  # fmt: skip
     if not rows:
         why = "name one with --interp-model, or write a circuit file circuits/NAME.toml beside or above the claim"

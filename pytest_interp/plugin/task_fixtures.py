@@ -27,9 +27,9 @@ def task(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Callable[...
     options = options_of(request.config)
 
     def build(draw: Callable[..., Any], *, half: Half = "confirm") -> Experiment:
-        seed = 2 * options.interp_seed + (half == "confirm")
-        data = draw(checkpoint.tokenizer, half=half, n=options.interp_prompts, seed=seed, bos=checkpoint.bos)
-        return Experiment(checkpoint, data, seed=options.interp_seed)
+        seed = 2 * options.seed + (half == "confirm")
+        data = draw(checkpoint.tokenizer, half=half, n=options.prompts, seed=seed, bos=checkpoint.bos)
+        return Experiment(checkpoint, data, seed=options.seed)
 
     return build
 
@@ -144,7 +144,7 @@ def doubled(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Experimen
 def _random_tokens(request: pytest.FixtureRequest, checkpoint: Checkpoint, draw: Callable[..., Any]) -> Experiment:
     from pytest_interp.engine import Experiment
 
-    seed = options_of(request.config).interp_seed
+    seed = options_of(request.config).seed
     length = min(50, (checkpoint.shape.n_ctx - 1) // 2)
     data = draw(checkpoint.tokenizer, length=length, n=16, seed=2 * seed + 1, bos=checkpoint.bos)
     return Experiment(checkpoint, data, seed=seed)
