@@ -146,7 +146,7 @@ def test_only_the_checkpoint_touches_the_bridge():
     ["__init__", "errors", "heads"]
     + [
         f"plugin/{name}"
-        for name in ("__init__", "deselection", "fixtures", "hookspecs", "options", "runtest", "selection")
+        for name in ("__init__", "deselection", "fixtures", "hookspecs", "options", "runtest", "selection", "session")
     ],
 )
 def test_what_every_project_imports_is_pytest_and_the_standard_library(name):

@@ -7,8 +7,6 @@ import pytest
 from pytest_interp.errors import UsageError
 from pytest_interp.plugin.options import Options
 
-_multiplied = pytest.StashKey[bool]()
-
 
 def computed_with(options: Options) -> str:
     """The precision and the device that claims are judged with: ``float32 on cpu``."""
@@ -30,9 +28,6 @@ def choose_products(config: pytest.Config, options: Options) -> None:
 
     from pytest_interp.checkpoints.device import device_of, has_tf32, use_tf32
 
-    if _multiplied in config.stash:
-        return
-    config.stash[_multiplied] = True
     matmul, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
 
     def restore() -> None:

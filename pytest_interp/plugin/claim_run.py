@@ -132,9 +132,9 @@ class ClaimRun:
 
     def toothless(self) -> str:
         """Runs a supported claim again where that was asked for: on mutants, for its noise. Says why it fails there."""
-        from pytest_interp.plugin.fixtures import options_of
+        from pytest_interp.plugin.session import session_of
 
-        options = options_of(self.item.config)
+        options = session_of(self.item.config).options
         if not (options.falsify or options.noise):
             return ""
         from pytest_interp.ledger.outcome import Falsified
@@ -209,8 +209,8 @@ def _ending(error: BaseException) -> str:
 def _described(item: pytest.Item, records: Sequence[Record]) -> tuple[tuple[Record, ...], str]:
     """The records with what was claimed, by whom and with which seed; and the section of the report that says it."""
     from pytest_interp.ledger.record import RecordedClaim
-    from pytest_interp.plugin.fixtures import options_of
     from pytest_interp.plugin.selection import cite_of, claim_of, statement_of
+    from pytest_interp.plugin.session import session_of
     from pytest_interp.report.terminal import describe
 
     claim = claim_of(item)
@@ -219,6 +219,6 @@ def _described(item: pytest.Item, records: Sequence[Record]) -> tuple[tuple[Reco
     recorded = RecordedClaim(
         item.nodeid, cite_of(item), statement, claim.source, claim.role, claim.cls, tuple(claim.row)
     )
-    seed = options_of(item.config).seed
+    seed = session_of(item.config).options.seed
     described = tuple(replace(record, claim=recorded, seed=seed) for record in records)
     return described, describe(statement, claim.source, described)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pytest_interp.ledger.outcome import carried
-from pytest_interp.plugin.deselection import Plan, plan_of
-from pytest_interp.plugin.fixtures import options_of
+from pytest_interp.plugin.deselection import plan_of
+from pytest_interp.plugin.session import Plan, session_of
 
 KEY = "interp/seconds"
 GUESS: Mapping[str, float] = {"planted-ioi": 0.36, "smollm2-135m-instruct": 3.9}
@@ -105,7 +105,7 @@ def _workers(config: pytest.Config) -> int:
 
 def _conditions(config: pytest.Config) -> str:
     """What changes how long a claim takes, as part of a file's name."""
-    options = options_of(config)
+    options = session_of(config).options
     parts = [options.device, options.dtype, f"{options.prompts}-prompts"]
     parts += [f"falsify-{options.falsify}"] * bool(options.falsify) + ["noise"] * options.noise
     parts += ["cache"] * bool(options.cache) + [f"{_workers(config)}-at-once"]
