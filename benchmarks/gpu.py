@@ -94,7 +94,7 @@ def commands(device: str, folder: Path) -> dict[str, list[str]]:
     """What is run, by the name of its line."""
     python = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     claims = {
-        model: [*python, "claims", "--interp-model", model, "--interp-device", device, "--interp-records",
+        model: [*python, "claims", "--interp-model", model, "--interp-device", device, "--interp-ledger",
                 str(folder / f"{model}.json")]
         for model in MODELS
     }  # fmt: skip

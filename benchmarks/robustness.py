@@ -50,7 +50,7 @@ FILES = {
     "pytest.ini": "[pytest]\naddopts = -q -p no:cacheprovider --interp-prompts 24\n",
 }
 SNAPSHOTS = Path("__snapshots__/test_it.json")
-RUN = ("--snapshot-update", "--interp-records", "records.json", "--interp-cache", "kept")
+RUN = ("--snapshot-update", "--interp-ledger", "records.json", "--interp-cache", "kept")
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -318,7 +318,7 @@ def _read(kind: str, path: Path) -> None:
 
 OPTIONS = (
     "--interp-model", "--interp-revision", "--interp-circuit", "--interp-device", "--interp-dtype", "--interp-seed",
-    "--interp-prompts", "--interp-bos", "--interp-claims", "--interp-memory", "--interp-cache", "--interp-records",
+    "--interp-prompts", "--interp-bos", "--interp-claims", "--interp-memory", "--interp-cache", "--interp-ledger",
 )  # fmt: skip
 VALUES = (
     "", " ", "0", "-1", "1e9", "1000000000", "9" * 5000, "x" * 5000, "nan", "None", "True", "/", ".", "..", "/dev/null",

@@ -13,11 +13,11 @@ ROOT = Path(pytest_interp.__file__).parent
 LEVELS = [
     {"text", "errors", "tolerance", "heads", "measurement", "table", "circuit", "common"},
     {"cache", "tasks"},
-    {"checkpoints"},
+    {"checkpoints", "ledger"},
     {"engine"},
     {"measure"},
     {"verdict"},
-    {"assertions", "circuit_file", "strategies", "figures", "snapshots", "rerun", "ledger"},
+    {"assertions", "circuit_file", "strategies", "figures", "snapshots", "rerun"},
     {"report"},
     {"plugin"},
     {"cli"},
@@ -93,6 +93,49 @@ def test_modules_are_small(path):
     assert len(path.read_text().splitlines()) <= 350
 
 
+def private_names_of_others(paths):
+    """Private names, read or imported or looked up by a text, that no file of the package defines: place and name."""
+
+    def private(name):
+        return name.startswith("_") and not name.endswith("__")
+
+    nodes = [(path, node) for path in paths for node in ast.walk(ast.parse(path.read_text()))]
+    own = {node.name for _, node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    own |= {node.id for _, node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    own |= {
+        node.attr
+        for _, node in nodes
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"
+    }
+    for path, node in nodes:
+        if isinstance(node, ast.Attribute):
+            names = [node.attr]
+        elif isinstance(node, ast.ImportFrom) and not str(node.module).startswith("pytest_interp"):
+            names = [*str(node.module).split("."), *(alias.name for alias in node.names)]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "setattr"):
+            names = [node.args[1].value] if isinstance(node.args[1], ast.Constant) else []
+        else:
+            continue
+        yield from ((path, name) for name in names if private(name) and name not in own)
+
+
+# Public in spite of their names: those of named tuples, and the one way to the frames of other threads.
+NOT_PRIVATE = {"_replace", "_fields", "_current_frames"}
+# PyTorch has no public list of a module's hooks, and no grad mode that a block does not end.
+OF_TORCH = {"_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_set_grad_enabled", "_C"}
+
+
+def test_private_names_of_other_libraries_stand_in_one_file(tmp_path):
+    foreign = {(module_of(path), name) for path, name in private_names_of_others(FILES) if name not in NOT_PRIVATE}
+    elsewhere = {(module, name) for module, name in foreign if module != "pytest_interp.common.compat"}
+    assert {name for _, name in foreign - elsewhere} >= {"_pytest", "_syrupy", "_fixtureinfo"}
+    assert {name for module, name in elsewhere if not module.startswith("pytest_interp.checkpoints.")} == set()
+    assert {name for _, name in elsewhere} <= OF_TORCH
+    bad = tmp_path / "bad.py"
+    bad.write_text("from _pytest import python\nitem._request\ngetattr(item, '_obj')\n")
+    assert [name for _, name in private_names_of_others([bad])] == ["_pytest", "_request", "_obj"]
+
+
 def test_only_the_checkpoint_touches_the_bridge():
     for path in FILES:
         if part_of(path) != "checkpoints":
@@ -104,7 +147,7 @@ def test_only_the_checkpoint_touches_the_bridge():
     ["__init__", "cli", "errors", "heads"]
     + [
         f"plugin/{name}"
-        for name in ("__init__", "deselection", "fixtures", "hookspecs", "options", "runtest", "selection")
+        for name in ("__init__", "deselection", "fixtures", "hookspecs", "options", "runtest", "selection", "session")
     ],
 )
 def test_what_every_project_imports_is_pytest_and_the_standard_library(name):

@@ -4,9 +4,11 @@ import json
 import re
 
 import pytest
+from records import record
 
 from pytest_interp.errors import InterpError, UsageError, nearest
 from pytest_interp.heads import as_head
+from pytest_interp.ledger.outcome import ClaimId, ClaimOutcome, Movement
 from pytest_interp.report.noise import noise
 from pytest_interp.report.terminal import describe
 from pytest_interp.text import columns, cut, line, shown, wrapped
@@ -115,7 +117,7 @@ def test_not_applicable(checkpoint):
 def output(claims_project):
     claims_project.makepyfile(test_it=CLAIM.format(nasty=NASTY[:-1]))
     # The names of tests are pytest's to write; only what this plugin says of them is looked at.
-    result = claims_project.runpytest("-v", "--color=no", "--interp-records", "records.json", "--snapshot-update")
+    result = claims_project.runpytest("-v", "--color=no", "--interp-ledger", "records.json", "--snapshot-update")
     result.assert_outcomes(failed=4, passed=2, skipped=1)
     return result.outlines
 
@@ -160,11 +162,12 @@ def test_a_claim_with_control_characters_and_a_hundred_thousand_characters(outpu
 
 
 def test_the_section_of_a_claim_and_the_table_of_noise():
-    record = {"quantity": NASTY, "about": {"prompt": "語" * 90, "long": "x" * 100_000}}
-    section = describe(NASTY + "d" * 100_000, "a source\n" + NASTY, [record])
-    moved = {"condition": NASTY + "c" * 90, "by": 0.1, "unit": NASTY, "margin": 0.1, "quantity": "q" * 100_000,
-             "floor": True, "tolerance": 0.01, "outcome": "refuted"}  # fmt: skip
-    outcome = {"checkpoint": NASTY + "p" * 200, "claim": {"name": f"test_it[{'語' * 100}]"}, "noise": [moved]}
+    nasty = record(quantity=NASTY, about={"prompt": "語" * 90, "long": "x" * 100_000})
+    section = describe(NASTY + "d" * 100_000, "a source\n" + NASTY, [nasty])
+    moved = Movement(
+        NASTY + "c" * 90, "q" * 100_000, NASTY, by=0.1, margin=0.1, tolerance=0.01, outcome="refuted", floor=True
+    )
+    outcome = ClaimOutcome(ClaimId("id", f"test_it[{'語' * 100}]"), NASTY + "p" * 200, noise=(moved,))
     for text in (*section.splitlines(), *noise([outcome], verbose=True)):
         assert not RAW.search(text)
         assert columns(text) <= 80

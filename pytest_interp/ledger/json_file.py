@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from pytest_interp.cache import provenance
 from pytest_interp.common.builtin_types import plain, strict_json
 from pytest_interp.common.files import check_writable, write_whole
 from pytest_interp.errors import UsageError
+from pytest_interp.ledger.outcome import ClaimOutcome
 
 FORMAT = 2
 STREAMS = frozenset(map(Path, ("/dev/stdout", "/dev/stderr")))
@@ -32,10 +32,10 @@ def check_path(path: Path) -> None:
     """
     if path in STREAMS:
         return
-    check_writable(path, "--interp-records")
+    check_writable(path, "--interp-ledger")
     if path.is_file() and path.stat().st_size and _complete(path) is None:
         raise UsageError(
-            f"--interp-records is {path}, a file that is no records and would be replaced; pass another, or delete it"
+            f"--interp-ledger is {path}, a file that is no ledger and would be replaced; pass another, or delete it"
         )
 
 
@@ -50,7 +50,7 @@ def _complete(path: Path) -> bool | None:
     return content.get("complete") is not False
 
 
-def text_of(claims: Iterable[Mapping[str, Any]], *, ended: int, collected: int) -> str:
+def text_of(claims: Iterable[ClaimOutcome], *, ended: int, collected: int) -> str:
     """The content of a file of records.
 
     Args:
@@ -64,7 +64,7 @@ def text_of(claims: Iterable[Mapping[str, Any]], *, ended: int, collected: int) 
         "ended": ended,
         "collected": collected,
         "versions": versions(),
-        "claims": list(claims),
+        "claims": [claim.to_json() for claim in claims],
     }
     return strict_json(plain(content)) + "\n"
 

@@ -14,12 +14,10 @@ import pytest
 
 from pytest_interp.ledger.outcome import carried
 from pytest_interp.plugin.deselection import obstacle, plan_of, target_name
+from pytest_interp.plugin.session import session_of
 
 if TYPE_CHECKING:
     from pytest_interp.plugin.options import Options
-    from pytest_interp.plugin.selection import Selection
-
-_selection = pytest.StashKey["Selection"]()
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -62,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(collection_errors.Refusals(), "pytest_interp_refused")
     config.pluginmanager.register(deselection, "pytest_interp_deselection")
-    options = fixtures.options_of(config)
+    options = session_of(config).options
     _say_which(config, options)
     _prepare_files(config, options)
     updating = getattr(config.option, "update_snapshots", False)
@@ -78,31 +76,31 @@ def _prepare_files(config: pytest.Config, options: Options) -> None:
     from pytest_interp.plugin.ledger_writer import Ledger
 
     folder, worker = config.invocation_params.dir, hasattr(config, "workerinput")
-    records = folder / options.interp_records if options.interp_records and not worker else None
+    records = folder / options.ledger if options.ledger and not worker else None
     config.pluginmanager.register(Ledger(records), "pytest_interp_ledger")
     try:
         if records:
             from pytest_interp.ledger.json_file import check_path
 
             check_path(records)
-        if options.interp_cache and not worker:
+        if options.cache and not worker:
             from pytest_interp.common.files import check_cache
 
             with suppress(OSError):  # said at the end: the run goes on without
-                check_cache(folder / options.interp_cache)
+                check_cache(folder / options.cache)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
 
 
 def _say_which(config: pytest.Config, options: Options) -> None:
     """Installed claims that were named take the place of paths."""
-    if not options.interp_claims:
+    if not options.claims:
         return
     from pytest_interp.errors import UsageError
     from pytest_interp.plugin.suites import chosen
 
     try:
-        paths = [str(path) for path in chosen(options.interp_claims)]
+        paths = [str(path) for path in chosen(options.claims)]
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     if config.args_source is pytest.Config.ArgsSource.ARGS:
@@ -122,15 +120,6 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return False if inside.is_relative_to(collection_path) else None
 
 
-def _selection_of(config: pytest.Config) -> Selection:
-    from pytest_interp.plugin.fixtures import options_of
-    from pytest_interp.plugin.selection import Selection
-
-    if _selection not in config.stash:
-        config.stash[_selection] = Selection(config, options_of(config))
-    return config.stash[_selection]
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Gives each claim its checkpoints and heads."""
     if metafunc.definition.get_closest_marker("claim") is None:
@@ -142,7 +131,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     try:
         claim = claim_of(metafunc.definition)
         if claim is not None and "checkpoint" in metafunc.fixturenames:
-            parametrize(metafunc, claim, _selection_of(metafunc.config))
+            parametrize(metafunc, claim, session_of(metafunc.config).selection)
     except UsageError as error:
         raise refuse(metafunc.config, error) from None
 
@@ -220,15 +209,14 @@ def _conditions(config: pytest.Config) -> list[str]:
     from importlib.metadata import version
 
     from pytest_interp.plugin.arithmetic import computed_with
-    from pytest_interp.plugin.fixtures import options_of
 
-    options = options_of(config)
+    options = session_of(config).options
 
     versions = ", ".join(f"{name} {version(name)}" for name in ("transformer-lens", "transformers", "torch"))
-    precision = f"{options.interp_dtype} on {options.interp_device}"
+    precision = f"{options.dtype} on {options.device}"
     if not config.option.collectonly:  # what only lists needs no torch
         precision = computed_with(options)
-    choices = f"{precision}, seed {options.interp_seed}, {options.interp_prompts} prompts"
+    choices = f"{precision}, seed {options.seed}, {options.prompts} prompts"
     return [f"interp: {choices}", f"interp: {versions}"]
 
 
@@ -237,18 +225,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Tells the controller of pytest-xdist what a worker read from the cache, and what it measured."""
     config: Any = session.config
     if hasattr(config, "workeroutput"):
-        from pytest_interp.plugin.fixtures import cache_of
-
-        cache = cache_of(config)
+        cache = session_of(config).cache
         config.workeroutput["interp_cache"] = [cache.read, cache.measured, cache.off] if cache else None
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Adds up what the workers of pytest-xdist say of the cache."""
-    from pytest_interp.plugin.fixtures import cache_of
-
-    cache, counts = cache_of(node.config), getattr(node, "workeroutput", {}).get("interp_cache")
+    cache, counts = session_of(node.config).cache, getattr(node, "workeroutput", {}).get("interp_cache")
     if cache and counts:
         cache.read, cache.measured = cache.read + counts[0], cache.measured + counts[1]
         cache.off = cache.off or counts[2]
@@ -260,14 +244,15 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for said in ledger.said:
         terminalreporter.write_line(f"interp: {said}")
     reports = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "when")]
-    reports = [report for report in reports if report.outcome != "rerun"]  # what counts is what a rerun came to
+    # What counts is what a rerun came to.
+    carrying = [carried(report) for report in reports if report.outcome != "rerun"]
+    outcomes = [outcome for outcome in carrying if outcome is not None]
     unchecked = plan_of(config).unchecked
-    if not unchecked and not any(map(carried, reports)):
+    if not unchecked and not outcomes:
         return
-    from pytest_interp.plugin.fixtures import cache_of
     from pytest_interp.report.terminal import run_again, summarise
 
-    lines = summarise(reports, verbose=terminalreporter.verbosity > 0, unchecked=unchecked)
+    lines = summarise(outcomes, verbose=terminalreporter.verbosity > 0, unchecked=unchecked)
     if lines:
         terminalreporter.section("findings")
         if getattr(config.option, "numprocesses", None):
@@ -275,9 +260,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
                 terminalreporter.write_line(line)
         for row in lines:
             terminalreporter.write_line(row.text, **row.markup)
-        if cache := cache_of(config):
+        if cache := session_of(config).cache:
             terminalreporter.write_line(f"interp: {cache.said}")
-    for title, texts in run_again(reports, verbose=terminalreporter.verbosity > 0).items():
+    for title, texts in run_again(outcomes, verbose=terminalreporter.verbosity > 0).items():
         if texts:
             terminalreporter.section(title)
             for text in texts:

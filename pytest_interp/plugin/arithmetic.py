@@ -7,21 +7,19 @@ import pytest
 from pytest_interp.errors import UsageError
 from pytest_interp.plugin.options import Options
 
-_multiplied = pytest.StashKey[bool]()
-
 
 def computed_with(options: Options) -> str:
     """The precision and the device that claims are judged with: ``float32 on cpu``."""
     from pytest_interp.checkpoints.device import described, device_of, has_tf32
 
     try:
-        device = device_of(options.interp_device)
+        device = device_of(options.device)
     except UsageError:  # said where a model is loaded
-        return f"{options.interp_dtype} on {options.interp_device}"
+        return f"{options.dtype} on {options.device}"
     tf32, missing = "", ""
-    if options.interp_tf32 and options.interp_dtype == "float32":
+    if options.tf32 and options.dtype == "float32":
         tf32, missing = (" with products in TF32", "") if has_tf32(device) else ("", " (which has no TF32)")
-    return f"{options.interp_dtype}{tf32} on {described(device)}{missing}"
+    return f"{options.dtype}{tf32} on {described(device)}{missing}"
 
 
 def choose_products(config: pytest.Config, options: Options) -> None:
@@ -30,9 +28,6 @@ def choose_products(config: pytest.Config, options: Options) -> None:
 
     from pytest_interp.checkpoints.device import device_of, has_tf32, use_tf32
 
-    if _multiplied in config.stash:
-        return
-    config.stash[_multiplied] = True
     matmul, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
 
     def restore() -> None:
@@ -40,4 +35,4 @@ def choose_products(config: pytest.Config, options: Options) -> None:
         torch.backends.cudnn.allow_tf32 = convolutions
 
     config.add_cleanup(restore)
-    use_tf32(options.interp_tf32 and has_tf32(device_of(options.interp_device)))
+    use_tf32(options.tf32 and has_tf32(device_of(options.device)))

@@ -16,9 +16,9 @@ import pytest
 from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.common.arguments import checked
 from pytest_interp.errors import UsageError
+from pytest_interp.ledger.outcome import NO_FAILURE, Finding, carried
+from pytest_interp.ledger.record import Record
 from pytest_interp.plugin.suites import OWN, chosen
-from pytest_interp.report.terminal import WELL, outcome_of
-from pytest_interp.verdict.recording import Record
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Checked:
         statement: what it claims.
         outcome: supported, refuted, inconclusive, not applicable, error ...
         reason: why it was not applicable or went wrong.
-        records: of its verdicts, in builtin types: value, interval, bound, controls and all they rest on.
+        records: of its verdicts: value, interval, bound, controls and all they rest on.
     """
 
     claim: str
     statement: str
-    outcome: str
+    outcome: Finding
     reason: str
     records: tuple[Record, ...]
 
@@ -132,10 +132,13 @@ class _Listener:
             self.complaint = str(report.longrepr)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        for found in outcome_of(report):
-            before = self.by_claim.get(report.nodeid)
-            spoilt = report.when == "teardown" and before is not None and before.outcome not in WELL
-            if found.outcome not in ("not checked", "skipped") and not spoilt:
-                self.by_claim[report.nodeid] = Checked(
-                    found.cite, found.statement, found.outcome, found.reason, found.records
-                )
+        came = carried(report)
+        rerun = str(report.outcome) == "rerun"  # pytest-rerunfailures: another call follows
+        if came is None or came.finding in (None, "not checked") or rerun:
+            return
+        before = self.by_claim.get(report.nodeid)
+        if came.when == "teardown" and before is not None and before.outcome not in NO_FAILURE:
+            return
+        self.by_claim[report.nodeid] = Checked(
+            str(came.claim.cite), str(came.claim.statement), came.finding, came.explanation, came.records
+        )

@@ -6,12 +6,12 @@ from collections.abc import Generator
 
 import pytest
 
-_refused = pytest.StashKey[str]()
+from pytest_interp.plugin.session import session_of
 
 
 def refuse(config: pytest.Config, error: Exception) -> pytest.UsageError:
     """The error to raise within a collector, remembered so that it ends the run and not only the collector."""
-    config.stash[_refused] = str(error)
+    session_of(config).refusal = str(error)
     return pytest.UsageError(str(error))
 
 
@@ -21,9 +21,10 @@ def pytest_make_collect_report(
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Marks the report of a collector in which input was refused; reports travel from workers, exceptions do not."""
     report = yield
-    if _refused in collector.config.stash:
-        report.interp_refused = collector.config.stash[_refused]  # type: ignore[attr-defined]
-        del collector.config.stash[_refused]
+    session = session_of(collector.config)
+    if session.refusal:
+        report.interp_refused = session.refusal  # type: ignore[attr-defined]
+        session.refusal = ""
     return report
 
 

@@ -5,31 +5,15 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run does with the claims that were collected, in builtin types.
-
-    Attributes:
-        claims: the checkpoint of each claim that runs, by node id.
-        unchecked: checkpoint and reason of each claim that was deselected because its weights are not here.
-        deselected: how many claims were deselected, by why.
-    """
-
-    claims: Mapping[str, str]
-    unchecked: Sequence[Sequence[str]] = ()
-    deselected: Mapping[str, int] | None = None
-
-
-_plan = pytest.StashKey[Plan]()
-_gone = pytest.StashKey[list[pytest.Item]]()
+from pytest_interp.common.compat import syrupy_session
+from pytest_interp.plugin.session import Plan, session_of
 
 
 def target_name(item: pytest.Item) -> str:
@@ -41,7 +25,7 @@ def target_name(item: pytest.Item) -> str:
 
 def plan_of(config: pytest.Config) -> Plan:
     """The plan of the run; without claims before collection has ended, or where there are none."""
-    return config.stash.get(_plan, Plan({}))
+    return session_of(config).plan or Plan({})
 
 
 def obstacle(item: pytest.Item) -> str:
@@ -65,8 +49,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         absent = set(gone)
         items[:] = [item for item in items if item not in absent]
         config.hook.pytest_deselected(items=gone)
-    config.stash[_gone] = gone
-    config.stash[_plan] = _planned(items, gone)
+    session = session_of(config)
+    session.deselected, session.plan = gone, _planned(items, gone)
     _publish(config)
     return result
 
@@ -105,10 +89,10 @@ def _named(item: pytest.Item) -> bool:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Tells syrupy that the snapshots of claims that do not run are not unused."""
-    syrupy: Any = getattr(session.config, "_syrupy", None)
-    if syrupy is None or _gone not in session.config.stash:
+    syrupy = syrupy_session(session.config)
+    gone = session_of(session.config).deselected
+    if syrupy is None or gone is None:
         return
-    gone = session.config.stash[_gone]
     syrupy.select_items(gone)
     for item in session.items if session.config.option.collectonly else gone:
         syrupy.ran_item(item.nodeid, "skipped")
@@ -139,7 +123,7 @@ def _publish(config: pytest.Config) -> None:
         return
     from pytest_interp.common.files import write_whole
 
-    plan = asdict(config.stash[_plan])
+    plan = asdict(plan_of(config))
     config.workeroutput["interp_plan"] = plan  # type: ignore[attr-defined]
     if worker["workerid"] == "gw0":  # all collect the same
         write_whole(_meeting_place(worker["testrunuid"]), json.dumps(plan))
@@ -153,8 +137,9 @@ def _meeting_place(run: str) -> Path:
 def pytest_xdist_node_collection_finished(node: Any) -> None:
     """Takes over the plan of the first worker; one on another machine says it at the end."""
     path = _meeting_place(node.workerinput["testrunuid"])
-    if _plan not in node.config.stash and path.is_file():
-        node.config.stash[_plan] = Plan(**json.loads(path.read_text(encoding="utf-8")))
+    session = session_of(node.config)
+    if session.plan is None and path.is_file():
+        session.plan = Plan(**json.loads(path.read_text(encoding="utf-8")))
         path.unlink()
 
 
@@ -162,5 +147,6 @@ def pytest_xdist_node_collection_finished(node: Any) -> None:
 def pytest_testnodedown(node: Any) -> None:
     """Takes over the plan of a worker on another machine."""
     plan = getattr(node, "workeroutput", {}).get("interp_plan")
-    if plan and _plan not in node.config.stash:
-        node.config.stash[_plan] = Plan(**plan)
+    session = session_of(node.config)
+    if plan and session.plan is None:
+        session.plan = Plan(**plan)

@@ -2,51 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_interp.common.progress import activity
-from pytest_interp.errors import InterpError, Unavailable, UsageError
-from pytest_interp.plugin.arithmetic import choose_products
-from pytest_interp.plugin.options import Options, read_options
+from pytest_interp.errors import UsageError
+from pytest_interp.plugin.session import session_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pytest_interp.cache.store import Cache
     from pytest_interp.checkpoints.checkpoint import Checkpoint
-    from pytest_interp.checkpoints.spec import CheckpointSpec
     from pytest_interp.circuit import Circuit
     from pytest_interp.engine import Experiment
     from pytest_interp.heads import Head
-    from pytest_interp.plugin.selection import Target
     from pytest_interp.tasks.slots import Half
-
-_loaded = pytest.StashKey[dict[str, Any]]()
-_options = pytest.StashKey[Options]()
-_cache = pytest.StashKey["Cache"]()
-
-
-def options_of(config: pytest.Config) -> Options:
-    """The options, read once for a session."""
-    if _options not in config.stash:
-        config.stash[_options] = read_options(config)
-    return config.stash[_options]
-
-
-def cache_of(config: pytest.Config) -> Cache | None:
-    """The measurements on disk, opened once for a session; None where nobody asked for them."""
-    folder = options_of(config).interp_cache
-    if folder is None:
-        return None
-    if _cache not in config.stash:
-        from pytest_interp.cache.store import Cache
-
-        config.stash[_cache] = Cache.at(config.invocation_params.dir / folder)
-    return config.stash[_cache]
 
 
 @pytest.fixture(scope="session")
@@ -61,88 +32,7 @@ def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
     target = getattr(request, "param", None)
     if not isinstance(target, Target):
         raise UsageError("the fixture `checkpoint` is for claims: mark the test with @pytest.mark.claim(source=...)")
-    return _load(request.config, target)
-
-
-def _load(config: pytest.Config, target: Target) -> Checkpoint:
-    from pytest_interp.checkpoints.checkpoint import Checkpoint
-    from pytest_interp.checkpoints.memo import bytes_of
-    from pytest_interp.ledger.outcome import NOT_CHECKED
-
-    loaded = config.stash.setdefault(_loaded, {})
-    name = target.spec.name
-    if name not in loaded and target.missing:
-        raise Unavailable(f"{name}: {target.missing}")  # with --interp-strict; else the claim is skipped
-    if name not in loaded:
-        # One large model at a time; the planted ones are small.
-        for other in [other for other, model in loaded.items() if isinstance(model, Checkpoint)]:
-            if loaded[other].spec.kind != "planted":
-                del loaded[other]
-        options = options_of(config)
-        _share_threads()
-        try:
-            with activity(f"loading {name}"):
-                model = _opened(config, target.spec, options)
-        except (UsageError, Unavailable) as error:
-            # Asked once: a hub that is out of reach takes half a minute to say so, a large model as long to load.
-            loaded[name] = error
-        else:
-            if options.interp_memory:
-                model.budget = bytes_of(options.interp_memory)
-            loaded[name] = model
-    if isinstance(why := loaded[name], Unavailable) and not options_of(config).interp_strict:
-        pytest.skip(f"{NOT_CHECKED}{name}: {why}")
-    if isinstance(why, InterpError):
-        raise type(why)(str(why))  # another one each time: a traceback that grows would hold frames
-    checkpoint: Checkpoint = loaded[name]
-    claim_on(config, checkpoint, target)
-    for head in sorted(target.circuit.listed) if target.circuit else ():
-        checkpoint.check_head(head)
-    return checkpoint
-
-
-def claim_on(config: pytest.Config, checkpoint: Checkpoint, target: Target) -> None:
-    """Sets which circuit is asserted on a checkpoint, and its BOS choice."""
-    checkpoint.claimed(target.circuit, bos=_bos(options_of(config), target))
-
-
-def loaded_checkpoint(config: pytest.Config, name: str) -> Checkpoint | None:
-    """The checkpoint of that name, where a claim has had it loaded."""
-    model = config.stash.get(_loaded, {}).get(name)
-    return None if isinstance(model, InterpError) else model
-
-
-def _opened(config: pytest.Config, spec: CheckpointSpec, options: Options) -> Checkpoint:
-    """The model, loaded and preflighted."""
-    from pytest_interp.checkpoints.checkpoint import Checkpoint
-    from pytest_interp.checkpoints.checks.preflight import preflight
-
-    choose_products(config, options)
-    model = Checkpoint(spec, device=options.interp_device, dtype=options.interp_dtype)
-    preflight(model)
-    model.cache = cache_of(config)
-    return model
-
-
-def _bos(options: Options, target: Target) -> bool | None:
-    """Heads are claimed with the BOS choice that they were found with, unless the user says otherwise.
-
-    None for that of the checkpoint's own tokenizer.
-    """
-    if options.interp_bos is not None:
-        return options.interp_bos == "yes"
-    if target.circuit is not None and target.circuit.bos is not None:
-        return target.circuit.bos
-    return target.spec.bos
-
-
-def _share_threads() -> None:
-    """Under pytest-xdist every worker has a model: the cores are shared out among them."""
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    if workers > 1:
-        import torch
-
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    return session_of(request.config).load(target)
 
 
 @pytest.fixture(scope="session")
@@ -186,14 +76,14 @@ def ioi_with(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Callable
     from pytest_interp.engine import Experiment
     from pytest_interp.tasks import ioi as ioi_data
 
-    options = options_of(request.config)
+    options = session_of(request.config).options
 
     def build(*, half: Half = "confirm", bos: bool | None = None) -> Experiment:
         # The two halves share no template, no name and no seed.
-        seed = 2 * options.interp_seed + (half == "confirm")
+        seed = 2 * options.seed + (half == "confirm")
         bos = checkpoint.bos if bos is None else bos
-        data = ioi_data(checkpoint.tokenizer, half=half, n=options.interp_prompts, seed=seed, bos=bos)
-        return Experiment(checkpoint, data, seed=options.interp_seed)
+        data = ioi_data(checkpoint.tokenizer, half=half, n=options.prompts, seed=seed, bos=bos)
+        return Experiment(checkpoint, data, seed=options.seed)
 
     return build
 
@@ -279,4 +169,4 @@ def top_heads(ioi_find: Experiment) -> tuple[Head, ...]:
 @pytest.fixture(scope="session")
 def interp_seed(request: pytest.FixtureRequest) -> int:
     """The seed of --interp-seed, for a claim's own draws (``random.Random(interp_seed)``, never the global one)."""
-    return options_of(request.config).interp_seed
+    return session_of(request.config).options.seed

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pytest_interp.common.builtin_types import plain
-from pytest_interp.ledger.outcome import PROPERTY, carried
+from pytest_interp.ledger.outcome import PROPERTY, ClaimId, ClaimOutcome, carried
+from pytest_interp.plugin.claim_run import OUTCOME
 
 
 class Ledger:
@@ -25,7 +25,7 @@ class Ledger:
         self.said: list[str] = []
         self.own: list[str] = []
         self.collected: set[str] = set()
-        self.claims: dict[str, dict[str, Any]] = {}
+        self.claims: dict[str, ClaimOutcome] = {}
         self.open: set[str] = set()
         self.places: dict[str, tuple[str, int]] = {}
 
@@ -35,14 +35,13 @@ class Ledger:
         self.collected.update(self.own)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Puts what a report says of a claim into builtin types, since it may travel; the first tells of all claims."""
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Lets a report carry its claim's outcome, in builtin types as it may travel; the first tells of all claims."""
         report = yield
-        if not carried(report):
+        outcome = item.stash.get(OUTCOME, None)
+        if outcome is None:
             return report
-        report.user_properties = [
-            (name, plain(value) if name == PROPERTY else value) for name, value in report.user_properties
-        ]
+        report.user_properties.append((PROPERTY, plain(outcome.reported(report).to_json())))
         report.sections = [(plain(title), plain(text)) for title, text in report.sections]
         if report.failed and (text := report.longreprtext) != plain(text):
             report.longrepr = plain(text)
@@ -53,8 +52,8 @@ class Ledger:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Notes what a report adds to what came of its claim."""
         self.collected.update(getattr(report, "interp_claims", ()))
-        outcomes = carried(report)
-        if not outcomes and report.nodeid not in self.collected:
+        outcome = carried(report)
+        if outcome is None and report.nodeid not in self.collected:
             return
         self.places.setdefault(report.nodeid, (report.location[0], report.location[1] or 0))
         if report.when == "setup":
@@ -63,12 +62,12 @@ class Ledger:
         elif report.when == "teardown":
             self.open.discard(report.nodeid)
         before = self.claims.get(report.nodeid)
-        came = _came(report)
+        if outcome is None:  # the worker crashed
+            outcome = ClaimOutcome(ClaimId(report.nodeid)).reported(report)
         # A teardown that goes wrong spoils what was well; what had failed stays as it was.
-        spoilt = came["outcome"] == "error" and before is not None and before["outcome"] != "failed"
+        spoilt = outcome.outcome == "error" and before is not None and before.outcome != "failed"
         if before is None or spoilt or report.when == "call":
-            outcome = outcomes[-1] if outcomes else {"claim": {"id": report.nodeid}, "records": []}
-            self.claims[report.nodeid] = {**outcome, **came}
+            self.claims[report.nodeid] = outcome
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -80,8 +79,8 @@ class Ledger:
 
         lost = [*say_unwritten(), *self._write(session)]
         self.said += lost
-        prompts = [other for claim in self.claims.values() for other in claim.get("prompts", ())]
-        if (lost or not all(other["chosen"] for other in prompts)) and session.exitstatus == pytest.ExitCode.OK:
+        prompts = [other for claim in self.claims.values() for other in claim.prompts or ()]
+        if (lost or not all(other.chosen for other in prompts)) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _write(self, session: pytest.Session) -> list[str]:
@@ -95,7 +94,7 @@ class Ledger:
         told = [
             claim
             for name, claim in sorted(self.claims.items(), key=lambda pair: (self.places[pair[0]], pair[0]))
-            if name not in self.open or claim["outcome"] == "error"
+            if name not in self.open or claim.outcome == "error"
         ]
         text = text_of(told, ended=ended, collected=total)
         if self.path in STREAMS:
@@ -109,21 +108,3 @@ class Ledger:
         if written != self.path.resolve():
             self.said.append(f"{self.path} has the records of a whole run, and is left as it is")
         return []
-
-
-def _came(report: pytest.TestReport) -> dict[str, Any]:
-    """What a report says came of a claim, in pytest's words and in those of the closing table, and why."""
-    from pytest_interp.report.terminal import outcome_of
-
-    if hasattr(report, "wasxfail"):
-        outcome, reason = ("xfailed" if report.skipped else "xpassed"), report.wasxfail
-    elif report.skipped:
-        outcome, reason = "skipped", report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    elif report.failed:
-        crash = getattr(report.longrepr, "reprcrash", None)
-        outcome = "failed" if report.when == "call" else "error"
-        reason = crash.message if crash is not None else str(report.longrepr)
-    else:
-        outcome, reason = "passed", ""
-    row = next(iter(outcome_of(report)), None)
-    return {"outcome": outcome, "finding": row.outcome if row else None, "when": report.when, "reason": reason}

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from pytest_interp.common import progress
+from pytest_interp.common.compat import terminal_column, terminal_file
 from pytest_interp.plugin.deselection import plan_of
 from pytest_interp.plugin.pace import forecast
 from pytest_interp.report.layout import WIDTH, short
@@ -102,7 +103,7 @@ class Live:
             reporter.write_line(forecast(self.config))  # others read it after collection
         try:
             # The terminal's own file is captured while a test runs; a duplicate of it is not.
-            self._screen = os.dup(reporter._tw._file.fileno())
+            self._screen = os.dup(terminal_file(reporter).fileno())
         except (AttributeError, OSError, ValueError):
             self._stop.set()
             return
@@ -136,7 +137,7 @@ class Live:
                 self._draw()
         elif silence >= QUIET or (silence >= SOON and activity not in ("", self._said)):
             self._said = activity
-            inside = self._reporter._tw.width_of_current_line and not self._interrupted
+            inside = terminal_column(self._reporter) and not self._interrupted
             self._write(("\n" if inside else "") + self._text() + "\n")
             self._interrupted, self._wrote = True, monotonic()
 
@@ -179,7 +180,7 @@ class Live:
                 self._reporter.currentfspath = None  # pytest-xdist's lines are whole
                 return ""
             begun = ""
-        return str(begun.ljust(self._reporter._tw.width_of_current_line))
+        return str(begun.ljust(terminal_column(self._reporter)))
 
     def _write(self, text: str) -> None:
         if self._screen is not None:

@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 
+from pytest_interp.common.compat import argument_names, fixture_definitions
 from pytest_interp.plugin.deselection import target_name
 
 
 def undone_later(item: pytest.Function) -> bool:
     """Whether what a claim changes may be put back only after its body, by a fixture of the function's scope."""
-    if "monkeypatch" in item.fixturenames or "request" in item._fixtureinfo.argnames:
+    if "monkeypatch" in item.fixturenames or "request" in argument_names(item):
         return True
     ours = ("_pytest.", "pytest_interp.", "syrupy")
     return any(
         definition.scope == "function"
         and ("xunit" in definition.argname or not str(definition.func.__module__).startswith(ours))
-        for definitions in item._fixtureinfo.name2fixturedefs.values()
+        for definitions in fixture_definitions(item).values()
         for definition in definitions
     )
 
@@ -30,11 +31,11 @@ def checkpoints_of(item: pytest.Function) -> list[Any]:
 
 def assign(item: pytest.Function, checkpoint: Any) -> None:
     """Sets the circuit and BOS choice of the claim's checkpoint, whatever another claim has set."""
-    from pytest_interp.plugin.fixtures import claim_on
+    from pytest_interp.plugin.session import session_of
 
     target = getattr(getattr(item, "callspec", None), "params", {}).get("checkpoint")
     if checkpoint is not None and target is not None:
-        claim_on(item.config, checkpoint, target)
+        session_of(item.config).assign(checkpoint, target)
 
 
 def check_untouched(item: pytest.Item) -> None:
@@ -42,9 +43,9 @@ def check_untouched(item: pytest.Item) -> None:
     if not isinstance(item, pytest.Function) or not undone_later(item):
         return
     from pytest_interp.errors import UsageError
-    from pytest_interp.plugin.fixtures import loaded_checkpoint
+    from pytest_interp.plugin.session import session_of
 
-    checkpoint = loaded_checkpoint(item.config, target_name(item))
+    checkpoint = session_of(item.config).loaded(target_name(item))
     if checkpoint is not None and (left := restore(checkpoint, by="something before it")):
         raise UsageError(f"{item.name} was not run: {left}. Run it again, and let tests undo what they change")
 

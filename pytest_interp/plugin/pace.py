@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pytest_interp.ledger.outcome import carried
-from pytest_interp.plugin.deselection import Plan, plan_of
-from pytest_interp.plugin.fixtures import options_of
+from pytest_interp.plugin.deselection import plan_of
+from pytest_interp.plugin.session import Plan, session_of
 
 KEY = "interp/seconds"
 GUESS: Mapping[str, float] = {"planted-ioi": 0.36, "smollm2-135m-instruct": 3.9}
@@ -28,7 +28,7 @@ class Stopwatch:
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Adds up set-up, call and teardown of claims that were called."""
-        if not carried(report):
+        if carried(report) is None:
             return
         self._seconds[report.nodeid] = self._seconds.get(report.nodeid, 0.0) + report.duration
         if report.when == "call":
@@ -105,9 +105,8 @@ def _workers(config: pytest.Config) -> int:
 
 def _conditions(config: pytest.Config) -> str:
     """What changes how long a claim takes, as part of a file's name."""
-    options = options_of(config)
-    again = ("falsify", "falsify_all", "noise")
-    parts = [options.interp_device, options.interp_dtype, f"{options.interp_prompts}-prompts"]
-    parts += [name for name in again if getattr(options, f"interp_{name}")]
-    parts += ["cache"] * bool(options.interp_cache) + [f"{_workers(config)}-at-once"]
+    options = session_of(config).options
+    parts = [options.device, options.dtype, f"{options.prompts}-prompts"]
+    parts += [f"falsify-{options.falsify}"] * bool(options.falsify) + ["noise"] * options.noise
+    parts += ["cache"] * bool(options.cache) + [f"{_workers(config)}-at-once"]
     return "-".join(parts).replace("/", "_").replace(":", "_")

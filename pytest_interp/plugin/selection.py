@@ -12,6 +12,7 @@ import pytest
 from pytest_interp.checkpoints.spec import CheckpointSpec, known_specs, resolve
 from pytest_interp.circuit import Circuit
 from pytest_interp.circuit_file import load_circuit
+from pytest_interp.common.compat import fixture_definitions
 from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError, nearest
 from pytest_interp.heads import Head
 from pytest_interp.ledger.outcome import NOT_APPLICABLE, NOT_CHECKED, NOT_QUICK, NOT_SELECTED
@@ -113,9 +114,9 @@ class Selection:
         brought = [spec for specs in config.hook.pytest_interp_checkpoints(config=config) for spec in _listed(specs)]
         self.brought = tuple(spec.name for spec in brought)
         self.known = known_specs(brought)
-        if options.interp_revision and not options.interp_model:
+        if options.revision and not options.model:
             raise UsageError("--interp-revision needs --interp-model: name the model of the hub it is a revision of")
-        self.requested = [resolve(text, self.known, options.interp_revision) for text in options.interp_model]
+        self.requested = [resolve(text, self.known, options.revision) for text in options.model]
         names = [spec.name for spec in self.requested]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UsageError(f"two checkpoints are named {twice[0]!r}; rename a directory or leave one out")
@@ -157,7 +158,7 @@ class Selection:
         if name not in specs:
             raise UsageError(f"{circuits[name].path}: checkpoint {name!r} is not registered{nearest(name, specs)}")
         spec = specs[name]
-        wanted = self.options.interp_circuit or spec.circuit
+        wanted = self.options.circuit or spec.circuit
         if wanted and wanted not in circuits:
             raise UsageError(
                 f"there is no circuit file for {wanted!r}; there are {', '.join(circuits) or 'none'}"
@@ -170,7 +171,7 @@ class Selection:
                 return Target(spec, circuit)
             return Target(spec, circuit, skip=NOT_SELECTED)
         missing = spec.missing()
-        skip = f"{NOT_CHECKED}{name}: {missing}" if missing and not self.options.interp_strict else None
+        skip = f"{NOT_CHECKED}{name}: {missing}" if missing and not self.options.strict else None
         return Target(spec, circuit, skip=skip, missing=missing)
 
     def _folders(self, path: Path) -> tuple[Path, ...]:
@@ -213,7 +214,7 @@ def parametrize(metafunc: pytest.Metafunc, claim: Claim, selection: Selection) -
     for target in selection.named(path, claim.checkpoints) if claim.checkpoints else selection.targets(path):
         rows += _rows(
             target, claim, by_head=by_head, by_role=by_role, needs_role=by_head or by_role or unknown,
-            file=path.name, function=metafunc.function.__name__, quick_only=selection.options.interp_quick,
+            file=path.name, function=metafunc.function.__name__, quick_only=selection.options.quick,
         )  # fmt: skip
     if not rows:
         why = "name one with --interp-model, or write a circuit file circuits/NAME.toml beside or above the claim"
@@ -231,7 +232,7 @@ def _asks(metafunc: pytest.Metafunc, name: str) -> bool:
         names = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
         if name in (names.replace(" ", "").split(",") if isinstance(names, str) else names):
             return False
-    definitions = metafunc.definition._fixtureinfo.name2fixturedefs.get(name, ())
+    definitions = fixture_definitions(metafunc.definition).get(name, ())
     return bool(definitions) and definitions[-1].func.__module__ == "pytest_interp.plugin.fixtures"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_interp.plugin.fixtures import options_of
+from pytest_interp.plugin.session import session_of
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
@@ -24,12 +24,12 @@ def task(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Callable[...
     """
     from pytest_interp.engine import Experiment
 
-    options = options_of(request.config)
+    options = session_of(request.config).options
 
     def build(draw: Callable[..., Any], *, half: Half = "confirm") -> Experiment:
-        seed = 2 * options.interp_seed + (half == "confirm")
-        data = draw(checkpoint.tokenizer, half=half, n=options.interp_prompts, seed=seed, bos=checkpoint.bos)
-        return Experiment(checkpoint, data, seed=options.interp_seed)
+        seed = 2 * options.seed + (half == "confirm")
+        data = draw(checkpoint.tokenizer, half=half, n=options.prompts, seed=seed, bos=checkpoint.bos)
+        return Experiment(checkpoint, data, seed=options.seed)
 
     return build
 
@@ -144,7 +144,7 @@ def doubled(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Experimen
 def _random_tokens(request: pytest.FixtureRequest, checkpoint: Checkpoint, draw: Callable[..., Any]) -> Experiment:
     from pytest_interp.engine import Experiment
 
-    seed = options_of(request.config).interp_seed
+    seed = session_of(request.config).options.seed
     length = min(50, (checkpoint.shape.n_ctx - 1) // 2)
     data = draw(checkpoint.tokenizer, length=length, n=16, seed=2 * seed + 1, bos=checkpoint.bos)
     return Experiment(checkpoint, data, seed=seed)

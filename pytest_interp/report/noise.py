@@ -2,64 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
+from pytest_interp.ledger.outcome import ClaimOutcome, Movement
 from pytest_interp.report.layout import WIDTH, headed, short
 from pytest_interp.text import cut, line, wrapped
 
 _UNITS = ("logits", "probability", "share", "recovered", "nats")
+_Claim: TypeAlias = tuple[str, Sequence[Movement]]
+"""A claim's short name, and how far its numbers moved."""
 
 
-def noise(outcomes: Iterable[Mapping[str, Any]], *, verbose: bool = False) -> list[str]:
+def noise(outcomes: Iterable[ClaimOutcome], *, verbose: bool = False) -> list[str]:
     """Lines of at most 79 columns; none where nothing was measured again. ``verbose``: every number's movements too."""
-    tried = [outcome for outcome in outcomes if outcome.get("noise")]
+    by_checkpoint: dict[str, list[_Claim]] = {}
+    for outcome in outcomes:
+        if outcome.noise:
+            claim = short(str(outcome.claim.name), str(outcome.checkpoint)), outcome.noise
+            by_checkpoint.setdefault(str(outcome.checkpoint), []).append(claim)
     lines: list[str] = []
-    for checkpoint in dict.fromkeys(str(outcome["checkpoint"]) for outcome in tried):
-        mine = [outcome for outcome in tried if outcome["checkpoint"] == checkpoint]
-        lines += [*_table(checkpoint, mine), *(_each(mine) if verbose else ())]
+    for checkpoint, claims in by_checkpoint.items():
+        lines += [*_table(checkpoint, claims), *(_numbers(claims) if verbose else ())]
     return lines
 
 
-def _each(outcomes: Sequence[Mapping[str, Any]]) -> list[str]:
+def _numbers(claims: Sequence[_Claim]) -> list[str]:
     """Each claim's numbers: how far inside the bound, and how far each condition moved them."""
     lines: list[str] = []
-    for outcome in outcomes:
-        names = list(dict.fromkeys(one["condition"] for one in outcome["noise"]))
-        by_condition = [[one for one in outcome["noise"] if one["condition"] == name] for name in names]
+    for name, movements in claims:
+        conditions = dict.fromkeys(movement.condition for movement in movements)
+        by_condition = [[item for item in movements if item.condition == condition] for condition in conditions]
         for verdicts in zip(*by_condition, strict=False):
             first = verdicts[0]
-            lines += wrapped(_name(outcome), WIDTH, "  ", "    ")
-            moved = [
-                f"{one['condition']} {'.' if one['by'] is None else format(one['by'], '+.1e')}" for one in verdicts
-            ]
-            text = f"{first['quantity']}, margin {first['margin']:.1e} {first['unit']}: {', '.join(moved)}"
+            lines += wrapped(name, WIDTH, "  ", "    ")
+            moved = [f"{item.condition} {'.' if item.by is None else format(item.by, '+.1e')}" for item in verdicts]
+            text = f"{first.quantity}, margin {first.margin:.1e} {first.unit}: {', '.join(moved)}"
             lines += wrapped(text, WIDTH, "    ", "      ", hyphens=False)
     return lines
 
 
-def _table(checkpoint: str, outcomes: Sequence[Mapping[str, Any]]) -> list[str]:
-    moved = [{**one, "claim": _name(outcome)} for outcome in outcomes for one in outcome["noise"]]
-    seen = {one["unit"] for one in moved}
+def _table(checkpoint: str, claims: Sequence[_Claim]) -> list[str]:
+    moved = [(name, movement) for name, movements in claims for movement in movements]
+    seen = {movement.unit for _, movement in moved}
     units = [*(unit for unit in _UNITS if unit in seen), *sorted(seen - set(_UNITS))][:5]
-    lines = headed(checkpoint, f"{len(outcomes)} claims; the furthest that any number moved")
+    lines = headed(checkpoint, f"{len(claims)} claims; the furthest that any number moved")
     lines.append(f"  {'':<16}" + "".join(f"{cut(line(unit), 11):>12}" for unit in units))
-    for condition in dict.fromkeys(one["condition"] for one in moved):
-        mine = [one for one in moved if one["condition"] == condition and one["by"] is not None]
-        row = [max((abs(one["by"]) for one in mine if one["unit"] == unit), default=None) for unit in units]
+    for condition in dict.fromkeys(movement.condition for _, movement in moved):
+        steps = [(m.unit, abs(m.by)) for _, m in moved if m.condition == condition and m.by is not None]
+        row = [max((step for its_unit, step in steps if its_unit == unit), default=None) for unit in units]
         lines.append(
             f"  {cut(line(condition), 16):<16}" + "".join(f"{'.' if v is None else format(v, '.1e'):>12}" for v in row)
         )
-    floor = [one for one in moved if one["floor"] and one["by"] is not None]
-    hanging = [one for one in floor if abs(one["by"]) >= one["margin"]]
-    beyond = [one for one in floor if abs(one["by"]) > one["tolerance"]]
-    lines += _listed("margin within the floor", [f"{one['claim']} ({one['margin']:.1e})" for one in hanging])
-    lines += _listed("moved beyond their snapshot's tolerance", [one["claim"] for one in beyond])
-    for condition in dict.fromkeys(one["condition"] for one in moved if not one["floor"]):
+    floor = [(name, m, abs(m.by)) for name, m in moved if m.floor and m.by is not None]
+    hanging = [f"{name} ({m.margin:.1e})" for name, m, step in floor if step >= m.margin]
+    lines += _listed("margin within the floor", hanging)
+    lines += _listed("moved beyond their snapshot's tolerance", [name for name, m, step in floor if step > m.tolerance])
+    for condition in dict.fromkeys(movement.condition for _, movement in moved if not movement.floor):
         other = [
-            f"{one['claim']} ({one['outcome']})"
-            for one in moved
-            if one["condition"] == condition and one["outcome"] not in ("supported", "survived")
+            f"{name} ({m.outcome})"
+            for name, m in moved
+            if m.condition == condition and m.outcome not in ("supported", "survived")
         ]
         lines += _listed(f"not supported with {condition}", other)
     return lines
@@ -70,7 +73,3 @@ def _listed(what: str, claims: Sequence[str]) -> list[str]:
     for one in dict.fromkeys(claims):
         lines += wrapped(one, WIDTH, "    ", "      ", hyphens=False)
     return lines
-
-
-def _name(outcome: Mapping[str, Any]) -> str:
-    return short(outcome["claim"]["name"], outcome["checkpoint"])

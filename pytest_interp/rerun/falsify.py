@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pytest_interp.checkpoints.damage import Damage, damaged
 from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head
+from pytest_interp.ledger.outcome import Mutant
+from pytest_interp.ledger.record import Record
 from pytest_interp.rerun.mutants import MEANING, ON_HEADS, WITHOUT_HEADS, Expected, kind_of
-from pytest_interp.rerun.trial import Body, Seen, Trial
+from pytest_interp.rerun.trial import Body, Trial
 from pytest_interp.tasks.protocols import WRONG, Protocol, runs_exchanged
-from pytest_interp.verdict.recording import Record
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
@@ -29,29 +29,10 @@ _TRIES = 4
 _AS_TRUE = "it is not refuted of the heads that could take their place either"
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """One damage or wrong protocol, what was expected of the claim there, and what was seen.
-
-    Attributes:
-        name: of ``mutants.MUTANTS``.
-        expected: ``die`` or ``live``.
-        seen: what the claim said; ``equivalent`` where it is as true of every head that could take the place.
-        reason: why it says so, where that is not a verdict.
-        on_heads: whether it damages the heads that the claim names.
-    """
-
-    name: str
-    expected: Expected
-    seen: Seen | Literal["equivalent"]
-    reason: str = ""
-    on_heads: bool = False
-
-
 def heads_of(records: Sequence[Record]) -> tuple[Head, ...]:
     """The heads that a claim names; none where it says that some head does it, whichever it is."""
-    keys, named_by = ("heads", "without", "knocked_out"), [r for r in records if "claim" not in r["about"]]
-    named = {text for record in named_by for key in keys for text in record["about"].get(key, [])}
+    keys, named_by = ("heads", "without", "knocked_out"), [r for r in records if "claim" not in r.about]
+    named = {text for record in named_by for key in keys for text in record.about.get(key, [])}
     return tuple(sorted(Head.parse(text) for text in named if not text.startswith("kv")))
 
 
@@ -134,7 +115,7 @@ class _Lab:
         return Mutant(name, expected, trial.seen, trial.reason, on_heads)
 
     def _protocol(self, name: str) -> Protocol:
-        used = {record["about"]["corruption"] for record in self.records if "corruption" in record["about"]}
+        used = {record.about["corruption"] for record in self.records if "corruption" in record.about}
         if name == "runs exchanged" and used:
             if len(used) > 1:
                 raise NotApplicable("it uses several corruptions")

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from pytest_interp.ledger.record import Record
 from pytest_interp.tasks.protocols import WRONG
-from pytest_interp.verdict.recording import Record
 
 Expected: TypeAlias = Literal["die", "live"]
 
@@ -90,12 +90,12 @@ def kind_of(records: Sequence[Record]) -> Kind:
 
 
 def _kind(record: Record) -> Kind:
-    about, quantity = record["about"], record["quantity"].removesuffix("_gap")
+    about, quantity = record.about, record.quantity.removesuffix("_gap")
     kind = KINDS.get(about.get("claim") or quantity) or (OTHER_OF_HEADS if about.get("heads") else OTHER)
     if quantity == "logit_diff" and about.get("knocked_out"):
         kind = WITHOUT
     # A share of an effect, and a divergence, are the same whatever the sign of what is scored.
-    if record["unit"] in _RATIOS or str(record["about"].get("metric", "")).startswith("kl"):
+    if record.unit in _RATIOS or str(record.about.get("metric", "")).startswith("kl"):
         signs = ("answer exchanged", "runs exchanged")
         live = ("answer exchanged",) if "answer exchanged" in kind.die else ()
         return Kind(tuple(name for name in kind.die if name not in signs), (*kind.live, *live))

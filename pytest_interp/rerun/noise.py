@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_interp.errors import NotApplicable
+from pytest_interp.ledger.outcome import Movement
+from pytest_interp.ledger.record import Record
 from pytest_interp.rerun.trial import Body
 from pytest_interp.tasks.protocols import Protocol, drawn_with, in_another_order, in_batches
-from pytest_interp.verdict.recording import Record, worst_of
+from pytest_interp.verdict.recording import worst_of
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
@@ -55,34 +57,9 @@ DRAWS = (
 CONDITIONS = (*FLOOR, *DRAWS)
 
 
-@dataclass(frozen=True)
-class Moved:
-    """One verdict of a claim under one condition.
-
-    Attributes:
-        condition: of :data:`CONDITIONS`.
-        quantity: what was measured.
-        unit: of the numbers.
-        by: how far the value moved; None where the condition does not apply.
-        margin: how far the interval (or value) lies inside the bound without the condition.
-        tolerance: how far the snapshot lets it move.
-        outcome: the verdict under the condition, or why there is none.
-        floor: whether this is float noise.
-    """
-
-    condition: str
-    quantity: str
-    unit: str
-    by: float | None
-    margin: float
-    tolerance: float
-    outcome: str
-    floor: bool
-
-
-def moves(body: Body, records: Sequence[Record], checkpoint: Checkpoint) -> list[Moved]:
+def movements(body: Body, records: Sequence[Record], checkpoint: Checkpoint) -> tuple[Movement, ...]:
     """How far each number of a claim moves under each condition."""
-    found: list[Moved] = []
+    moved: list[Movement] = []
     for condition in CONDITIONS:
         if condition.protocol is not None and not body.has_prompts:
             continue
@@ -93,20 +70,20 @@ def moves(body: Body, records: Sequence[Record], checkpoint: Checkpoint) -> list
         with condition.around(), checkpoint.scratch():
             trial = changed.run(until_refuted=False)
         # Of a claim under @given the worst example of each quantity is kept, here as there.
-        again = trial.records if len(trial.records) == len(records) else worst_of(trial.records)
-        found_again: Sequence[Record | None] = again if len(again) == len(records) else [None] * len(records)
-        for old, new in zip(records, found_again, strict=True):
-            found.append(
-                Moved(
+        repeated = trial.records if len(trial.records) == len(records) else worst_of(trial.records)
+        matching: Sequence[Record | None] = repeated if len(repeated) == len(records) else [None] * len(records)
+        for before, after in zip(records, matching, strict=True):
+            moved.append(
+                Movement(
                     condition.name,
-                    old["quantity"],
-                    old["unit"],
-                    None if new is None else new["value"] - old["value"],
-                    old["margin"],
-                    old["tolerance"],
-                    trial.seen if new is None else new["outcome"],
+                    before.quantity,
+                    before.unit,
+                    None if after is None else after.value - before.value,
+                    before.margin,
+                    before.tolerance,
+                    trial.seen if after is None else after.outcome,
                     # A draw that follows the rows is another draw in another order or batch.
-                    condition in FLOOR and old["about"].get("ablation") not in ("resample", "permute"),
+                    condition in FLOOR and before.about.get("ablation") not in ("resample", "permute"),
                 )
             )
-    return found
+    return tuple(moved)

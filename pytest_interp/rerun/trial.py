@@ -6,22 +6,22 @@ changed ones. Nothing fails and nothing is compared with a snapshot: what is ret
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any
 from unittest import SkipTest
 
 import pytest
 
 from pytest_interp.circuit import Circuit
+from pytest_interp.common.compat import without_database_and_shrinking
 from pytest_interp.engine import Experiment
 from pytest_interp.errors import ClaimFailed, NotApplicable
 from pytest_interp.heads import Head
+from pytest_interp.ledger.outcome import Seen
+from pytest_interp.ledger.record import Record
 from pytest_interp.tasks.protocols import Protocol
 from pytest_interp.verdict import recording
-
-Seen: TypeAlias = Literal["killed", "inconclusive", "not applicable", "error", "survived"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Trial:
     """
 
     seen: Seen
-    records: list[recording.Record]
+    records: list[Record]
     reason: str = ""
 
 
@@ -94,7 +94,7 @@ class Body:
         reason = ""
         seen: Seen = "survived"
         sink = recording.collecting() if controls else recording.trial(until_refuted=until_refuted)
-        with _plainly(self.function), sink as records:
+        with without_database_and_shrinking(self.function), sink as records:
             try:
                 self.function(**self.arguments)
             except (NotApplicable, pytest.skip.Exception, SkipTest) as error:
@@ -103,30 +103,12 @@ class Body:
                 seen, reason = "inconclusive", str(error)
             except (Exception, pytest.fail.Exception) as error:
                 seen, reason = "error", f"{type(error).__name__}: {error}"
-        outcomes = {record["outcome"] for record in records}
+        outcomes = {record.outcome for record in records}
         if "refuted" in outcomes:
             return Trial("killed", records)
         if seen == "survived" and not records:
             return Trial("error", records, "the claim asserted nothing")
         return Trial("inconclusive" if seen == "survived" and outcomes != {"supported"} else seen, records, reason)
-
-
-@contextmanager
-def _plainly(function: Callable[..., Any]) -> Iterator[None]:
-    """A claim under ``@given`` without database and shrinking; any other as it is."""
-    inner: Any = getattr(function, "__func__", function)
-    chosen = getattr(inner, "_hypothesis_internal_use_settings", None)
-    if chosen is None:
-        yield
-        return
-    from hypothesis import Phase, settings
-
-    phases = [phase for phase in (Phase.explicit, Phase.generate) if phase in chosen.phases]
-    inner._hypothesis_internal_use_settings = settings(chosen, database=None, phases=phases)
-    try:
-        yield
-    finally:
-        inner._hypothesis_internal_use_settings = chosen
 
 
 def _builds(value: Any) -> bool:

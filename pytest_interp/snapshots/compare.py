@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.location import PyTestLocation
 
+from pytest_interp.common.compat import syrupy_session
 from pytest_interp.errors import ClaimFailed
+from pytest_interp.ledger.outcome import OtherPrompts, SnapshotStatus
+from pytest_interp.ledger.record import Record
 from pytest_interp.snapshots.extension import (
     AcceptingExtension,
     MeasurementSnapshotExtension,
-    OtherPrompts,
     differences,
     entry_of,
     other_prompts,
 )
 from pytest_interp.snapshots.snapshot_file import read_file
-from pytest_interp.verdict.recording import Record
-
-Status: TypeAlias = Literal["matched", "updated", "new number", "other prompts"]
 
 
 class Comparison:
@@ -35,7 +35,7 @@ class Comparison:
         self.update = bool(item.config.option.update_snapshots)
         self.location = PyTestLocation(item)
         self.assertion = SnapshotAssertion(
-            session=item.config._syrupy,  # type: ignore[attr-defined]
+            session=syrupy_session(item.config),
             extension_class=AcceptingExtension if self.update else MeasurementSnapshotExtension,
             test_location=self.location,
             update_snapshots=self.update,
@@ -52,7 +52,7 @@ class Comparison:
         if self.stored is not None:
             _ = self.assertion == self.stored
 
-    def compare(self, records: list[Record], fingerprint: str, *, known: bool) -> Status:
+    def compare(self, records: Sequence[Record], fingerprint: str, *, known: bool) -> SnapshotStatus:
         """Compares, or accepts with --snapshot-update.
 
         Args:

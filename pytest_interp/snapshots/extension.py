@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from syrupy.extensions.base import AbstractSyrupyExtension
 from pytest_interp.cache import provenance
 from pytest_interp.common.builtin_types import plain
 from pytest_interp.errors import UsageError
+from pytest_interp.ledger.outcome import OtherPrompts
+from pytest_interp.ledger.record import Record
 from pytest_interp.measurement import quote
 from pytest_interp.snapshots.snapshot_file import change_file, read_file
 from pytest_interp.tolerance import FLOAT_NOISE
-from pytest_interp.verdict.recording import Record
 
 DECISIONS = ("found", "confirmed")
 CHOICES = ("data_seed", "bos", "n")
@@ -33,7 +34,7 @@ WIDEST = max(FLOAT_NOISE.values()) / FLOAT_NOISE["float32"]
 EXACT = ("quantity", "outcome", "n", "bound", "heads", "decisions", "data_hash")
 
 
-def entry_of(records: list[Record], fingerprint: str, *, drawn: bool) -> dict[str, Any]:
+def entry_of(records: Sequence[Record], fingerprint: str, *, drawn: bool) -> dict[str, Any]:
     """What is kept of a claim's records.
 
     Args:
@@ -41,44 +42,28 @@ def entry_of(records: list[Record], fingerprint: str, *, drawn: bool) -> dict[st
         fingerprint: of the checkpoint.
         drawn: the prompts were drawn by Hypothesis, so that only decisions are kept.
     """
-    kept = []
+    rows = []
     for record in records:
-        row = {"quantity": record["quantity"], "outcome": record["outcome"], "bound": record["bound"]}
-        row["heads"] = record["about"].get("heads", [])
-        decided = {key: record["details"][key] for key in DECISIONS if key in record["details"]}
+        row: dict[str, Any] = {"quantity": record.quantity, "outcome": record.outcome, "bound": record.bound}
+        row["heads"] = record.about.get("heads", [])
+        decided = {key: record.details[key] for key in DECISIONS if key in record.details}
         if decided:
             row["decisions"] = decided
         if not drawn:
-            row |= {"n": record["n"], "value": record["value"], "tolerance": record["tolerance"]}
-            row |= {key: record["about"].get(key) for key in ("data_hash", "data_seed", "bos")}
-        kept.append(row)
-    return {"fingerprint": fingerprint, "taken_with": taken_with(records), "records": plain(kept)}
+            row |= {"n": record.n, "value": record.value, "tolerance": record.tolerance}
+            row |= {key: record.about.get(key) for key in ("data_hash", "data_seed", "bos")}
+        rows.append(row)
+    return {"fingerprint": fingerprint, "taken_with": taken_with(records), "records": plain(rows)}
 
 
-def taken_with(records: list[Record]) -> str:
+def taken_with(records: Sequence[Record]) -> str:
     """Device, dtype and versions that numbers were measured with: ``device cpu, dtype float32, torch 2.13.0``."""
-    about = records[0]["about"] if records else {}
+    about = records[0].about if records else {}
     place = {key: about[key] for key in ("device", "dtype") if key in about}
     return ", ".join(f"{name} {value}" for name, value in {**place, **provenance.versions()}.items())
 
 
-@dataclass(frozen=True)
-class OtherPrompts:
-    """A data set that is another one than when a claim's snapshot was taken.
-
-    Attributes:
-        data: its name.
-        differs: what is known to differ, each with what it was and what it is.
-        chosen: whether its seed, its BOS choice or its number of prompts is another one. Where they are the same, the
-            task, its words or a library has changed, and nobody asked for it.
-    """
-
-    data: str
-    differs: tuple[str, ...]
-    chosen: bool
-
-
-def other_prompts(records: list[Record], entry: dict[str, Any], stored: dict[str, Any]) -> tuple[OtherPrompts, ...]:
+def other_prompts(records: Sequence[Record], entry: dict[str, Any], stored: dict[str, Any]) -> tuple[OtherPrompts, ...]:
     """The data sets of a claim that are others than in its snapshot, so that its numbers cannot be compared.
 
     Args:
@@ -105,7 +90,7 @@ def other_prompts(records: list[Record], entry: dict[str, Any], stored: dict[str
             differs = [f"{key} was {old[key]}, is {now[key]}" for key in CHOICES if now[key] != old[key]]
         else:
             differs = [f"data_hash was {hashes[0]}, is {hashes[1]}", *versions]
-        others.append(OtherPrompts(str(record["about"].get("data")), tuple(differs), chosen))
+        others.append(OtherPrompts(str(record.about.get("data")), tuple(differs), chosen))
     return tuple(dict.fromkeys(others))
 
 

@@ -1,4 +1,4 @@
-"""What was claimed and what was seen: one record for each verdict, in builtin types.
+"""What was claimed and what was seen: one record for each verdict.
 
 An assertion writes to the innermost open sink of its process, whichever thread it runs in; the plugin opens one around
 each claim. A child process appends to the sink's file, which is read as the sink closes. Outside of a claim there is
@@ -11,20 +11,19 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field, replace
 from weakref import WeakSet
 
 from pytest_interp.errors import UsageError
+from pytest_interp.ledger.record import Record, RecordedMember
+from pytest_interp.measurement import Measurement
 from pytest_interp.verdict.evidence import Member
 from pytest_interp.verdict.failure_message import controls_shown, specific_shown
 from pytest_interp.verdict.intervals import ends_of
 from pytest_interp.verdict.judge import Verdict
 from pytest_interp.verdict.other_threads import RecordFile, in_pool, of_parent, wait_for_threads
-
-Record: TypeAlias = dict[str, Any]
 
 
 class Refuted(BaseException):
@@ -84,8 +83,8 @@ def _open(sink: _Sink) -> Iterator[list[Record]]:
             _sinks.remove(sink)
             _left.update(frozenset(threading.enumerate()) - sink.earlier)
             # Which of them came first is chance.
-            elsewhere = sorted((*sink.others, *file.read()), key=lambda record: json.dumps(record, default=str))
-            sink.records.extend(elsewhere)
+            elsewhere = (*sink.others, *map(Record.from_json, file.read()))
+            sink.records.extend(sorted(elsewhere, key=lambda record: json.dumps(record.to_json(), default=str)))
 
 
 def _innermost() -> _Sink | None:
@@ -114,72 +113,79 @@ def write(record: Record) -> None:
         raise _too_late(record, f"the thread {thread.name}")
     if sink is None:
         file = of_parent()
-        if file is not None and not file.append(record):
+        if file is not None and not file.append(record.to_json()):
             raise _too_late(record, f"the process {os.getpid()}")
         return
     own = threading.get_ident() == sink.thread
     (sink.records if own else sink.others).append(record)
     # Another thread goes on: nobody waits there for what ends a trial.
-    if own and sink.until_refuted and record["outcome"] == "refuted":
+    if own and sink.until_refuted and record.outcome == "refuted":
         raise Refuted
 
 
 def _too_late(record: Record, place: str) -> UsageError:
     return UsageError(
-        f"the verdict on {record['subject']} is {record['outcome']}, but {place} was started by a claim that has "
+        f"the verdict on {record.subject} is {record.outcome}, but {place} was started by a claim that has "
         "ended: wait for it there (join), or start it in a fixture"
     )
 
 
 def record_of(verdict: Verdict, subject: str) -> Record:
-    """A verdict in builtin types: what goes to reports and, in part, to snapshots."""
+    """A verdict as plain data: what goes to reports and, in part, to snapshots."""
     measurement, interval = verdict.measurement, verdict.interval
-    return {
-        "subject": subject,
-        "quantity": measurement.quantity,
-        "outcome": verdict.outcome,
-        "value": measurement.value,
-        "unit": measurement.unit,
-        "tolerance": measurement.tolerance,
-        "population": measurement.population,
-        "n": len(measurement.values),
-        "bound": verdict.bound.text,
-        "slack": verdict.bound.slack(measurement.value),
-        "margin": verdict.margin,
-        "interval": None if interval is None else [interval.low, interval.high],
-        "method": "value" if interval is None else f"{interval.level:.6g} {interval.method}",
-        "templates": None if interval is None else interval.clusters,
-        "controls": [[control.label, control.value] for control in verdict.controls],
-        "controls_shown": controls_shown(verdict),
-        "same": [control.label for control in verdict.controls if control.same],
-        "members": [_member(member) for member in verdict.members],
-        "specific": None if verdict.specific is None else specific_shown(verdict),
-        "version": measurement.version,
-        "notes": list(verdict.notes),
-        "caveats": list(verdict.caveats),
-        "details": dict(verdict.details),
-        "about": dict(measurement.about),
-    }
+    return Record(
+        subject=subject,
+        quantity=measurement.quantity,
+        outcome=verdict.outcome,
+        value=measurement.value,
+        unit=measurement.unit,
+        tolerance=measurement.tolerance,
+        population=measurement.population,
+        n=len(measurement.values),
+        bound=verdict.bound.text,
+        slack=verdict.bound.slack(measurement.value),
+        margin=verdict.margin,
+        interval=None if interval is None else (interval.low, interval.high),
+        method="value" if interval is None else f"{interval.level:.6g} {interval.method}",
+        templates=None if interval is None else interval.clusters,
+        controls=tuple((control.label, control.value) for control in verdict.controls),
+        controls_shown=tuple(controls_shown(verdict)),
+        same=tuple(control.label for control in verdict.controls if control.same),
+        members=tuple(map(_member, verdict.members)),
+        specific=None if verdict.specific is None else specific_shown(verdict),
+        version=measurement.version,
+        notes=tuple(verdict.notes),
+        caveats=tuple(verdict.caveats),
+        details=dict(verdict.details),
+        about=dict(measurement.about),
+    )
 
 
-def _member(member: Member) -> Record:
-    effects = {"alone": member.alone, "marginal": member.marginal}
-    values = {name: None if effect is None else effect.value for name, effect in effects.items()}
-    ends = {
-        f"{name}_interval": None if effect is None or effect.population == "fixed" else list(ends_of(effect))
-        for name, effect in effects.items()
-    }
-    return {"member": member.label, "contribution": member.contribution, **values, **ends}
+def _member(member: Member) -> RecordedMember:
+    return RecordedMember(
+        member.label,
+        member.contribution,
+        None if member.alone is None else member.alone.value,
+        member.marginal.value,
+        _ends(member.alone),
+        _ends(member.marginal),
+    )
 
 
-def worst_of(records: list[Record]) -> list[Record]:
+def _ends(effect: Measurement | None) -> tuple[float, float] | None:
+    if effect is None or effect.population == "fixed":
+        return None
+    low, high = ends_of(effect)
+    return low, high
+
+
+def worst_of(records: Sequence[Record]) -> tuple[Record, ...]:
     """Of the many records of a claim under ``@given``, for each quantity the one that came nearest to failing."""
-    worst: dict[str, Record] = {}
     rank = {"refuted": 0, "inconclusive": 1, "supported": 2}
+    by_quantity: dict[str, list[Record]] = {}
     for record in records:
-        key = record["quantity"]
-        kept = worst.get(key)
-        if kept is None or (rank[record["outcome"]], record["slack"]) < (rank[kept["outcome"]], kept["slack"]):
-            worst[key] = record
-    counts = {key: sum(record["quantity"] == key for record in records) for key in worst}
-    return [{**record, "examples": counts[key]} for key, record in worst.items()]
+        by_quantity.setdefault(record.quantity, []).append(record)
+    return tuple(
+        replace(min(same, key=lambda record: (rank[record.outcome], record.slack)), examples=len(same))
+        for same in by_quantity.values()
+    )

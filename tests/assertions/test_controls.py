@@ -162,13 +162,13 @@ def test_what_is_true_of_most_heads_is_called_unspecific(ioi):
         verdict = assert_direct_logit_attribution(ioi, "3.0", at_least=-1)
     assert verdict.specific.unspecific
     assert "unspecific: also true of 18 of 19 other heads" in verdict.caveats
-    assert records[0]["specific"] == "also true of 18 of 19 other heads"
+    assert records[0].specific == "also true of 18 of 19 other heads"
 
 
 def test_in_a_trial_nothing_but_the_claim_is_measured(ioi):
     with recording.trial(until_refuted=False) as records:
         verdict = assert_direct_logit_attribution(ioi, "3.0", at_least=99)
-    assert records[0]["outcome"] == verdict.outcome == "refuted"
+    assert records[0].outcome == verdict.outcome == "refuted"
     assert verdict.controls == ()
     assert verdict.specific is None
 

@@ -65,8 +65,9 @@ from pytest_interp.checkpoints.planted.build import Plan, build_planted
 from pytest_interp.checkpoints.planted.family import MOVERS, TRUTH
 from pytest_interp.checkpoints.planted.rules import RULES, Match, Rule, Write, with_rule, without
 from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError
+from pytest_interp.ledger.outcome import ClaimId, ClaimOutcome
 from pytest_interp.measure import direct_logit_attribution, head_attributions, patch_sweep
-from pytest_interp.report.terminal import Row, _detail
+from pytest_interp.report.terminal import summarise
 from pytest_interp.tasks import DataSet, doubled, from_strings, ioi, single_token_names
 from pytest_interp.tasks.protocols import names_permuted
 from pytest_interp.verdict import recording
@@ -725,9 +726,9 @@ def result_of(stage: Stage, ask: Callable[[Stage], Any]) -> Result:
         except ClaimFailed:
             pass
     record = records[-1]
-    said = " | ".join([*record["notes"], *record["caveats"]])
-    shown = {key: value for key, value in record.items() if key not in ("notes", "caveats")}
-    return Result(record["outcome"], said, str({**shown, "value": f"{record['value']:.3f}"}))
+    said = " | ".join([*record.notes, *record.caveats])
+    shown = {key: value for key, value in record.to_json().items() if key not in ("notes", "caveats")}
+    return Result(record.outcome, said, str({**shown, "value": f"{record.value:.3f}"}))
 
 
 def name_of(case: Case) -> str:
@@ -798,9 +799,9 @@ def test_notes_of_a_supported_claim_reach_the_terminal(stage: Stage) -> None:
     """Listed prompts, few templates, one answer: what is said must be printed, at least where it is asked for (-v)."""
     with recording.collecting() as records:
         assert_logit_diff(_repeated(stage, [0], 3), at_least=3)
-    row = Row("planted-noisy", "claim", "supported", tuple(records), None)
-    printed = " ".join(" ".join(line.text for line in _detail(row)).split())
-    assert all(note in printed for note in records[0]["notes"])
+    outcome = ClaimOutcome(ClaimId("claim", "claim"), "planted-noisy", tuple(records), when="call")
+    printed = " ".join(" ".join(line.text for line in summarise([outcome], verbose=True)).split())
+    assert all(note in printed for note in records[0].notes)
 
 
 # ---- true claims
@@ -871,7 +872,7 @@ def test_no_true_claim_is_refuted(settings: dict[str, Setting], model: str, clai
     with recording.trial(until_refuted=False) as records:  # what decides, without controls
         claim(settings[model])
     assert records
-    assert all(record["outcome"] in ("supported", "inconclusive") for record in records), records
+    assert all(record.outcome in ("supported", "inconclusive") for record in records), records
 
 
 # ---- the page

@@ -131,8 +131,8 @@ def test_a_bound_on_members_decides_in_a_trial_too(ioi):
     with recording.trial(until_refuted=False) as records:
         assert_head_patch_effect(ioi, MOVERS, at="END", at_least=0.5, members_at_least=0.4)
         assert_head_patch_effect(ioi, MOVERS, at="END", at_least=0.5)
-    assert [record["outcome"] for record in records] == ["refuted", "supported"]
-    assert [len(record["members"]) for record in records] == [3, 0]
+    assert [record.outcome for record in records] == ["refuted", "supported"]
+    assert [len(record.members) for record in records] == [3, 0]
 
 
 @pytest.mark.parametrize(
@@ -158,8 +158,8 @@ def test_a_control_that_meets_the_bound_is_said(ioi):
     with recording.collecting() as records:
         verdict = assert_direct_logit_attribution(ioi, "3.0", controls={"other_layers": 6}, at_least=-1)
     assert any(caveat.startswith("controls do the same: ") for caveat in verdict.caveats)
-    assert records[0]["same"] == [control.label for control in verdict.controls if control.same]
-    assert records[0]["caveats"] == list(verdict.caveats)
+    assert records[0].same == tuple(control.label for control in verdict.controls if control.same)
+    assert records[0].caveats == tuple(verdict.caveats)
 
 
 def test_a_control_that_is_not_told_apart_is_said():

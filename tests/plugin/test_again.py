@@ -95,14 +95,14 @@ def test_under_it(ioi, knocked_out):
 
 
 def test_the_whole_matrix_is_an_option(project):
-    result = run(project, "--interp-falsify-all", "-v", "-k", "test_task")
+    result = run(project, "--interp-falsify=all", "-v", "-k", "test_task")
     result.stdout.fnmatch_lines(["*died on 4 of 4", "*1 claims on 5 mutants, 0 without teeth"])
 
 
 def test_mutants_touch_no_snapshot_and_no_record(project):
     run(project, "--snapshot-update")
     stored = (project.path / "__snapshots__" / "test_it.json").read_text()
-    result = run(project, "--interp-falsify", "--interp-records", "out/run.json")
+    result = run(project, "--interp-falsify", "--interp-ledger", "out/run.json")
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(["4 snapshots passed.", "planted-ioi: 4 supported"])
     assert (project.path / "__snapshots__" / "test_it.json").read_text() == stored
@@ -159,7 +159,7 @@ def test_noise_lists_what_moved_and_what_hangs_on_it(project):
 
 
 def test_a_record_carries_all_that_a_number_rests_on(project):
-    run(project, "--interp-records", "run.json", "-k", "test_task or 3.0")
+    run(project, "--interp-ledger", "run.json", "-k", "test_task or 3.0")
     saved = json.loads((project.path / "run.json").read_text())
     assert {"transformer-lens", "transformers", "torch", "pytest", "python"} <= set(saved["versions"])
     (record,) = saved["claims"][0]["records"]

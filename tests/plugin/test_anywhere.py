@@ -97,7 +97,7 @@ def test_a_model_in_memory_is_judged_and_left_as_it_is(tokenizer):
     assert isinstance(one, Checked)
     assert one.outcome == "refuted"
     assert one.statement.startswith("At END the IO name's logit is above")
-    assert one.records[0]["quantity"] == "logit_diff"
+    assert one.records[0].quantity == "logit_diff"
     assert model.training
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

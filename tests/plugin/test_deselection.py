@@ -135,7 +135,7 @@ def test_a_skip_of_the_claim_s_own_is_shown_as_ever(project):
 
 
 def test_workers_deselect_alike_and_the_controller_lists(project):
-    result = project.runpytest_subprocess("-n", "2", "--interp-records", "records.json")
+    result = project.runpytest_subprocess("-n", "2", "--interp-ledger", "records.json")
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(["2 workers ?4 items?", "interp: 4 claims, about *", *LISTED])
     assert sum(line.startswith("interp: 4 claims") for line in result.outlines) == 1
@@ -143,7 +143,7 @@ def test_workers_deselect_alike_and_the_controller_lists(project):
 
 
 def test_records_are_those_of_claims_that_ran(project):
-    project.runpytest("--interp-records", "records.json")
+    project.runpytest("--interp-ledger", "records.json")
     claims = json.loads((project.path / "records.json").read_text())["claims"]
     assert [claim["checkpoint"] for claim in claims] == ["planted-ioi"] * 4
 

@@ -61,7 +61,7 @@ def test_a_device_is_written_to_and_stays(tmp_path):
     device = Path(os.ttyname(slave))
     try:
         (tmp_path / "link").symlink_to(device)
-        check_writable(tmp_path / "link", "--interp-records")
+        check_writable(tmp_path / "link", "--interp-ledger")
         write_whole(tmp_path / "link", "whole")
         assert os.read(master, 100) == b"whole"
         assert device.is_char_device()
@@ -76,12 +76,12 @@ def test_records_go_through_links_and_into_the_output(project):
     target.parent.mkdir()
     (project.path / "link.json").symlink_to(target)
     for path in ("link.json", "made/up/run.json"):
-        result = project.runpytest("--interp-records", path)
+        result = project.runpytest("--interp-ledger", path)
         assert result.ret == 0
     assert (project.path / "link.json").is_symlink()
     assert '"complete": true' in target.read_text()
     assert (project.path / "made" / "up" / "run.json").is_file()
-    result = project.runpytest_subprocess("--interp-records", "/dev/stdout")
+    result = project.runpytest_subprocess("--interp-ledger", "/dev/stdout")
     assert result.ret == 0
     result.stdout.fnmatch_lines(['*"complete": true,*'])
 
@@ -95,11 +95,11 @@ def test_records_that_cannot_be_written_are_refused_before_the_work(project):
         ("pipe", "which is no ordinary file"),
         ("file/run.json", "which cannot be written"),
         ("/proc/none/run.json", "which cannot be written"),
-        ("file", "a file that is no records and would be replaced"),
+        ("file", "a file that is no ledger and would be replaced"),
     ):
-        result = project.runpytest("--interp-records", path)
+        result = project.runpytest("--interp-ledger", path)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
-        result.stderr.fnmatch_lines([f"ERROR: --interp-records is *, *{reason.removeprefix('which ')}*"])
+        result.stderr.fnmatch_lines([f"ERROR: --interp-ledger is *, *{reason.removeprefix('which ')}*"])
         assert "collected" not in result.stdout.str()
     assert (project.path / "file").read_text() == "mine"
 
@@ -151,13 +151,13 @@ def test_a_lock_that_another_process_has_gets_a_sentence(tmp_path, monkeypatch):
 
 
 def test_a_path_that_can_be_written_is_left_as_it_is(tmp_path):
-    check_writable(tmp_path / "new" / "run.json", "--interp-records")
+    check_writable(tmp_path / "new" / "run.json", "--interp-ledger")
     assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_a_tilde_is_a_home_in_either_form(project, monkeypatch):
     monkeypatch.setenv("HOME", str(project.path / "home"))
-    result = project.runpytest("--interp-records=~/run.json", "--interp-cache=~/cache")
+    result = project.runpytest("--interp-ledger=~/run.json", "--interp-cache=~/cache")
     assert result.ret == 0
     assert {path.name for path in (project.path / "home").iterdir()} == {"run.json", "cache"}
     assert not (project.path / "~").exists()
@@ -167,10 +167,10 @@ def test_a_tilde_is_a_home_in_either_form(project, monkeypatch):
 
 
 @pytest.mark.parametrize("form", ["{0} {1}", "{0}={1}", "test_it.py {0} {1}"])
-@pytest.mark.parametrize("option", ["--interp-cache", "--interp-records", "--interp-model"])
+@pytest.mark.parametrize("option", ["--interp-cache", "--interp-ledger", "--interp-model"])
 def test_paths_of_options_do_not_move_the_rootdir(project, tmp_path_factory, tokenizer, option, form):
     place = tmp_path_factory.mktemp("elsewhere")
-    if option == "--interp-records":
+    if option == "--interp-ledger":
         place = place / "run.json"
         place.write_text("")
     project.makeconftest("def pytest_addoption(parser): parser.addoption('--mine')")

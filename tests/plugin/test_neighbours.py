@@ -78,7 +78,7 @@ def saved(project):
 
 def run(project, *arguments):
     return project.runpytest(
-        "--interp-prompts", "24", "--interp-records", "run.json", "-p", "no:cacheprovider", *arguments
+        "--interp-prompts", "24", "--interp-ledger", "run.json", "-p", "no:cacheprovider", *arguments
     )
 
 

@@ -32,7 +32,7 @@ def run(project, dtype, body, *arguments):
 @pytest.mark.parametrize(("dtype", "between"), [("bfloat16", 8.5), ("float16", 8.82)])
 def test_a_claim_that_turns_only_because_of_precision_says_so(claims_project, dtype, between):
     body = CLAIMS.format(between=between)
-    result = run(claims_project, dtype, body, "--interp-records", "records.json")
+    result = run(claims_project, dtype, body, "--interp-ledger", "records.json")
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines(
         [

@@ -73,7 +73,7 @@ def by_name(saved):
 
 
 def run(project, *arguments):
-    return project.runpytest("--interp-records", "run.json", "-p", "no:cacheprovider", *arguments)
+    return project.runpytest("--interp-ledger", "run.json", "-p", "no:cacheprovider", *arguments)
 
 
 @pytest.mark.parametrize("workers", [(), ("-n2",)])
@@ -138,7 +138,7 @@ def test_after_an_interrupt_records_are_there(claims_project, heeded_interrupts)
         + "\ndef test_waits(checkpoint):\n    open('waits', 'w').close()\n    import time; time.sleep(60)\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-k", "test_passes or waits", "--interp-records", "run.json"],
+        [sys.executable, "-m", "pytest", "-k", "test_passes or waits", "--interp-ledger", "run.json"],
         cwd=claims_project.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     until = time.monotonic() + 120
@@ -155,7 +155,7 @@ def test_after_an_interrupt_records_are_there(claims_project, heeded_interrupts)
 def test_a_worker_that_crashes_is_told(claims_project):
     pytest.importorskip("xdist")
     claims_project.makepyfile(test_it=CLAIMS + "\ndef test_crashes(checkpoint): os._exit(1)\n")
-    claims_project.runpytest_subprocess("--interp-records", "run.json", "-n1", "-k", "passes or crashes or xpasses")
+    claims_project.runpytest_subprocess("--interp-ledger", "run.json", "-n1", "-k", "passes or crashes or xpasses")
     saved = read(claims_project)
     assert (saved["complete"], saved["ended"], saved["collected"]) == (False, 2, 3)
     came = by_name(saved)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from pytest_interp.plugin.options import read_options
+
 CLAIM = """
 import pytest
 from pytest_interp import assert_copy_score, assert_head_patch_effect, assert_logit_diff
@@ -395,6 +397,32 @@ def test_ini_twins(claims_project):
     result.stdout.fnmatch_lines(["interp: float32 on cpu, seed 3, 24 prompts"])
     over = claims_project.runpytest("-k", "task", "--interp-prompts", "48")
     over.stdout.fnmatch_lines(["interp: float32 on cpu, seed 3, 48 prompts"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ini", "value"),
+    [
+        ([], "", None),
+        (["--interp-falsify"], "", "first"),
+        (["--interp-falsify=first"], "all", "first"),
+        (["--interp-falsify=all"], "", "all"),
+        ([], "all", "all"),
+    ],
+)
+def test_a_path_after_the_flag_to_falsify_stays_a_path(pytester, arguments, ini, value):
+    pytester.makeini(f"[pytest]\ninterp_falsify = {ini}\n")
+    path = str(pytester.makepyfile(test_it="def test_it(): pass"))
+    config = pytester.parseconfig(*arguments, path)
+    assert read_options(config).falsify == value
+    assert config.args == [path]
+
+
+def test_what_is_no_value_of_falsify_is_refused(pytester):
+    pytester.makepyfile(test_it="def test_it(): pass")
+    for arguments in (["--interp-falsify=some"], ["-o", "interp_falsify=some"]):
+        result = pytester.runpytest(*arguments)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*--interp-falsify*some*"])
 
 
 def test_strict_makes_missing_weights_an_error(claims_project, monkeypatch):

@@ -105,7 +105,7 @@ def test_right_figures_are_supported(rehearsal, values):
 
 
 def test_wrong_protocols_refute_the_mean(rehearsal, values):
-    result = rehearsal(fmean(values), fmean(values[:25]), values[:5], "--interp-falsify-all", "-k", "hundred")
+    result = rehearsal(fmean(values), fmean(values[:25]), values[:5], "--interp-falsify=all", "-k", "hundred")
     result.assert_outcomes(passed=1)
     killed = [r"  answer exchanged +1 ", r"  names permuted +1 ", r"  END one earlier +1 "]
     result.stdout.re_match_lines_random(killed)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import CLAIMS, experiment_on
+from records import record
 
 from pytest_interp import (
     Checkpoint,
@@ -23,9 +24,10 @@ from pytest_interp import (
 )
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.errors import UsageError
+from pytest_interp.ledger.outcome import Mutant
 from pytest_interp.measure import head_norms
 from pytest_interp.rerun import falsify
-from pytest_interp.rerun.falsify import Mutant, died, heads_of, verdict_of
+from pytest_interp.rerun.falsify import died, heads_of, verdict_of
 from pytest_interp.rerun.mutants import KINDS, MEANING, MUTANTS, kind_of
 from pytest_interp.rerun.trial import Body
 from pytest_interp.strategies import PROFILE, name_pairs
@@ -294,7 +296,7 @@ def test_the_table_of_kinds_speaks_of_known_mutants():
 
 
 def test_a_claim_of_two_quantities_lives_only_where_both_must():
-    records = [{"quantity": name, "unit": "logits", "about": {}} for name in ("logit_diff", "attention")]
+    records = [record(quantity=name) for name in ("logit_diff", "attention")]
     kind = kind_of(records)
     assert "exchanged" in kind.die
     assert kind.live == ()

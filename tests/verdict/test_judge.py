@@ -311,7 +311,7 @@ def test_a_cell_tied_for_the_place_after_the_last_is_rarely_among_the_top():
         table = Table({Head(0, i): cell(0.0 if i < 6 else -3.0) for i in range(12)}, ("layer", "head"))
         with recording.trial(until_refuted=False) as records:
             assert_top(table, "0.0", among=5)
-        supported += records[0]["outcome"] == "supported"
+        supported += records[0].outcome == "supported"
     assert supported <= 200 * 0.04 + 3 * (200 * 0.04 * 0.96) ** 0.5
 
 
