@@ -133,7 +133,7 @@ def stock_paths(experiment: Experiment, count: int) -> tuple[Values, int]:
         effects = [path_patch_effect(experiment, head, receivers, into="q") for head in some]
     finally:
         Checkpoint.prepare = driven  # type: ignore[method-assign]
-    assert {one.about["passes_from"] for one in effects} == {"whole"}
+    assert {one.context.extra["passes_from"] for one in effects} == {"whole"}
     return {head: torch.tensor(one.values) + clean for head, one in zip(some, effects, strict=True)}, len(heads)
 
 

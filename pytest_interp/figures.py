@@ -209,7 +209,7 @@ def _about(table: Table[Any]) -> str:
 
 
 def _described(one: Measurement) -> str:
-    where = ", ".join(str(one.about[key]) for key in ("checkpoint", "data") if key in one.about)
+    where = one.context.place
     return f"{_words(one.quantity)}: {where}, {len(one.values)} prompts"
 
 

@@ -5,19 +5,18 @@ Plain values, standard library only: a measurement knows nothing of bounds, inte
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import fsum, isfinite
-from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from pytest_interp.common.arguments import check_fields
+from pytest_interp.common.context import NO_CONTEXT, Context
 from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.text import shown
 from pytest_interp.tolerance import FLOAT_NOISE
 
 Population: TypeAlias = Literal["fixed", "sampled"]
-Json: TypeAlias = str | int | float | bool | Sequence["Json"] | Mapping[str, "Json"] | None
 
 QUANTITIES = (
     "logit_diff", "accuracy", "logit_lens", "flips", "log_prob", "probability", "logit", "rank", "top_k", "loss", "kl",
@@ -80,7 +79,7 @@ class Measurement:
         population: ``fixed`` (these prompts, or a property of the weights) or ``sampled``.
         scale: where the quantity is a ratio of means, its denominators; else empty.
         tolerance: how far float noise alone may move ``value``; for a share, how much of it noise could flip.
-        about: checkpoint, heads, sites, direction, corruption, data set ... (builtin types only).
+        context: what it was measured on.
         names: the names in each prompt, a factor that crosses templates; empty where there are none.
         version: of the quantity's definition; another one gives other numbers.
     """
@@ -93,13 +92,12 @@ class Measurement:
     population: Population
     scale: tuple[float, ...] = ()
     tolerance: float = FLOAT_NOISE["float32"]
-    about: Mapping[str, Json] = field(default_factory=dict)
+    context: Context = NO_CONTEXT
     names: tuple[tuple[str, ...], ...] = ()
     version: int = 1
 
     def __post_init__(self) -> None:
         check_fields(self)
-        object.__setattr__(self, "about", MappingProxyType(dict(self.about)))
         check_population(self.population)
         n = len(self.values)
         if n == 0:
@@ -141,7 +139,7 @@ class Measurement:
     @property
     def no_effect(self) -> float:
         """The value of an intervention that does nothing: 1 of what is still recovered when noise is put in, else 0."""
-        return 1.0 if self.unit == "recovered" and self.about.get("direction") == "noise" else 0.0
+        return 1.0 if self.unit == "recovered" and self.context.direction == "noise" else 0.0
 
     @property
     def linear_values(self) -> tuple[float, ...]:
@@ -193,7 +191,7 @@ def paired_difference(first: Measurement, second: Measurement) -> Measurement | 
         unit="gap" if first.unit == "share" else first.unit,
         values=tuple(a - b for a, b in zip(first.linear_values, second.linear_values, strict=True)),
         scale=(),
-        about={key: value for key, value in first.about.items() if key != "left_out"},
+        context=replace(first.context, left_out=0),
         tolerance=0.0 if first.unit == "share" else first.tolerance + second.tolerance,
     )
 

@@ -180,7 +180,7 @@ def assert_flips(
 
 def _corruption_caveat(experiment: Experiment, corruption: str, effect: Measurement, bound: Bound) -> tuple[str, ...]:
     """The caveat where a corruption as a whole changes no more than a claim of no effect allows."""
-    if in_trial() or not str(effect.about.get("metric")).startswith("logit_diff") or not bound.accepts(0):
+    if in_trial() or not (effect.context.metric or "").startswith("logit_diff") or not bound.accepts(0):
         return ()
     change = float((experiment.logit_diffs() - experiment.logit_diffs(corruption)).mean())
     if not (bound.accepts(change) and bound.accepts(-change)):

@@ -108,7 +108,7 @@ def assert_some_head(
     kind = "negative name mover" if negative else "name mover"
     subject = f"some head is a {kind} ({shown}: {at} to {reads}) on {where(experiment)}"
     measurement = verdicts[shown].measurement
-    measurement = replace(measurement, about={**measurement.about, "claim": "some_head"})
+    measurement = replace(measurement, context=replace(measurement.context, claim="some_head"))
     verdict = replace(verdicts[shown], measurement=measurement, outcome=outcome, details=details)
     attribution, whole = direct_logit_attribution(experiment, shown).value, logit_diff(experiment).value
     size = f"{shown} writes {quote(attribution)} logits of the logit difference of {quote(whole)}"

@@ -248,5 +248,4 @@ def check_swept(table: Any) -> None:
 
 def where_measured(table: Table[Any]) -> str:
     """The checkpoint and the data set of a table."""
-    about = next(iter(table.values())).about
-    return ", ".join(str(about[key]) for key in ("checkpoint", "data") if key in about)
+    return next(iter(table.values())).context.place

@@ -14,7 +14,7 @@ from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_head
 from pytest_interp.measure.per_prompt import per_prompt
 from pytest_interp.measure.readout import Readout, readout_hooks
-from pytest_interp.measurement import Json, Measurement
+from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table, heads_table
 from pytest_interp.tasks.positions import END
 from pytest_interp.tolerance import PROBABILITY_NOISE
@@ -82,14 +82,16 @@ def attention(
         for other in more_than:
             value = value - from_here[rows, experiment.position(group, other)]
         values.append(value)
-    about: dict[str, Json] = {"heads": [str(head)], "at": at, "to": to, "more_than": list(more_than), "run": run}
+    context = experiment.context(
+        heads=(head,), intervention=None, metric=None, run=run, at=at, to=to, more_than=list(more_than)
+    )
     return per_prompt(
         experiment,
         "value_weighted_attention" if weighted else "attention",
         experiment.in_order(values),
+        context.noting(value_bias=value_bias) if weighted else context,
         unit="probability",
         tolerance=PROBABILITY_NOISE[experiment.checkpoint.precision],
-        about=about | {"value_bias": value_bias} if weighted else about,
     )
 
 
@@ -173,8 +175,10 @@ def attention_write_correlation(
         experiment,
         "attention_write_correlation",
         pearson(read, written).mean(0),
+        experiment.context(
+            heads=(as_head(head),), intervention=None, metric=None, run=run, to=list(to), value_bias=value_bias
+        ),
         unit="correlation",
-        about={"heads": [str(as_head(head))], "to": list(to), "run": run, "value_bias": value_bias},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -12,7 +13,7 @@ from pytest_interp.common.arguments import checked
 from pytest_interp.heads import Head, HeadLike, as_heads
 from pytest_interp.measure.per_prompt import per_prompt
 from pytest_interp.measure.readout import Readout, readout_hooks
-from pytest_interp.measurement import Json, Measurement
+from pytest_interp.measurement import Measurement
 from pytest_interp.table import Row, Table, heads_table
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ def direct_logit_attribution(
     """
     checked = [experiment.checkpoint.check_head(head) for head in as_heads(heads)]
     values = attributions(experiment, checked, run=run, value_bias=value_bias).sum(1)
-    about: dict[str, Json] = {"heads": [str(head) for head in checked], "run": run, "value_bias": value_bias}
-    return per_prompt(experiment, "direct_logit_attribution", values, about=about)
+    context = experiment.context(heads=checked, intervention=None, metric=None, run=run, value_bias=value_bias)
+    return per_prompt(experiment, "direct_logit_attribution", values, context)
 
 
 @checked
@@ -66,12 +67,10 @@ def head_attributions(experiment: Experiment, *, run: str = "clean", value_bias:
     """The direct logit attribution of every head, layer by head; arguments as for :func:`direct_logit_attribution`."""
     heads = experiment.checkpoint.shape.heads
     values = attributions(experiment, heads, run=run, value_bias=value_bias)
-    about: dict[str, Json] = {"run": run, "value_bias": value_bias}
+    context = experiment.context(heads=(), intervention=None, metric=None, run=run, value_bias=value_bias)
     return heads_table(
         {
-            head: per_prompt(
-                experiment, "direct_logit_attribution", values[:, i], about={"heads": [str(head)], **about}
-            )
+            head: per_prompt(experiment, "direct_logit_attribution", values[:, i], replace(context, heads=(head,)))
             for i, head in enumerate(heads)
         }
     )
@@ -128,7 +127,9 @@ def source_attributions(
                 experiment,
                 "source_attribution",
                 experiment.in_order(one),
-                about={"heads": [str(head)], "source": source, "of": of, "run": run, "value_bias": value_bias},
+                experiment.context(
+                    heads=(head,), intervention=None, metric=None, run=run, source=source, of=of, value_bias=value_bias
+                ),
             )
             for head, one in values.items()
         }
@@ -175,7 +176,7 @@ def component_attributions(experiment: Experiment, *, run: str = "clean") -> Tab
                 experiment.in_order(
                     [(x[:, -1].float() * d).sum(-1) for x, d in zip(activations[hook], directions, strict=True)]
                 ),
-                about={"component": f"{key[0]} {key[1]}", "run": run},
+                experiment.context(heads=None, intervention=None, metric=None, run=run, component=f"{key[0]} {key[1]}"),
             )
             for key, hook in hooks.items()
         },

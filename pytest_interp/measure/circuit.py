@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from pytest_interp.cache.store import cached
 from pytest_interp.circuit import Circuit
 from pytest_interp.common.arguments import check, checked, kinds_of
+from pytest_interp.common.context import Ablated
 from pytest_interp.engine.contrast import changed_prompts, nothing_ablated
 from pytest_interp.engine.passes import patched
 from pytest_interp.engine.patch import Node, Patch, ablated
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_head, as_heads, names_of, optional_heads
 from pytest_interp.measure.per_prompt import on_prompts, per_prompt, ratio_noise
-from pytest_interp.measurement import Json, Measurement
+from pytest_interp.measurement import Measurement
 from pytest_interp.tasks.positions import At
 
 if TYPE_CHECKING:
@@ -52,13 +53,13 @@ def faithfulness(experiment: Experiment, circuit: CircuitLike, *, metric: Metric
     """
     kept = nodes_of(experiment, circuit)
     alone = _alone(experiment, kept)
-    about: dict[str, Json] = {"heads": [str(head) for head in kept], "at": _places(kept), "ablation": "mean"}
+    context = experiment.context(heads=tuple(kept), intervention=Ablated("mean", None), metric=None, at=_places(kept))
     prompts = _ablated_prompts(experiment, *_outside(experiment, kept), "every head outside of the circuit")
     if metric == "logit_diff":
-        return on_prompts(per_prompt(experiment, "faithfulness", alone, about=about), prompts)
+        return on_prompts(per_prompt(experiment, "faithfulness", alone, context), prompts)
     whole = experiment.logit_diffs()
     noise = ratio_noise(experiment, whole)
-    share = per_prompt(experiment, "faithfulness", alone, unit="of model", scale=whole, tolerance=noise, about=about)
+    share = per_prompt(experiment, "faithfulness", alone, context, unit="of model", scale=whole, tolerance=noise)
     return on_prompts(share, prompts)
 
 
@@ -78,9 +79,8 @@ def kept_effect(experiment: Experiment, circuit: CircuitLike, heads: Iterable[He
     places = nodes_of(experiment, circuit)
     chosen = _subset(places, heads, "the kept set")
     values = _alone(experiment, {head: places[head] for head in chosen}) - _alone(experiment, {})
-    return per_prompt(
-        experiment, "kept_effect", values, about={"heads": [str(head) for head in chosen], "ablation": "mean"}
-    )
+    context = experiment.context(heads=chosen, intervention=Ablated("mean", None), metric=None)
+    return per_prompt(experiment, "kept_effect", values, context)
 
 
 @checked
@@ -108,8 +108,8 @@ def completeness(experiment: Experiment, circuit: CircuitLike, without: Iterable
     _ablated_prompts(experiment, *_outside(experiment, rest), "every head outside of the circuit")
     whole = _ablate(experiment, [Node("z", head.layer, head.head) for head in lost])
     values = _alone(experiment, rest) - whole
-    about: dict[str, Json] = {"heads": [str(h) for h in kept], "without": [str(h) for h in lost], "ablation": "mean"}
-    return per_prompt(experiment, "completeness", values, about=about)
+    context = experiment.context(heads=tuple(kept), intervention=Ablated("mean", lost), metric=None)
+    return per_prompt(experiment, "completeness", values, context)
 
 
 @checked
@@ -146,18 +146,15 @@ def minimality(
         raise UsageError(f"K ({names_of(lost)}) contains {tested}, the head that is tested; take it out of K")
     smaller = {one: at for one, at in kept.items() if one not in lost}
     values = _alone(experiment, smaller) - _alone(experiment, {o: at for o, at in smaller.items() if o != tested})
-    about: dict[str, Json] = {
-        "heads": [str(tested)],
-        "circuit": [str(one) for one in kept],
-        "without": [str(one) for one in lost],
-        "ablation": "mean",
-    }
+    context = experiment.context(
+        heads=(tested,), intervention=Ablated("mean", lost), metric=None, circuit=[str(one) for one in kept]
+    )
     prompts = _ablated_prompts(experiment, [Node("z", tested.layer, tested.head, kept[tested])], [], str(tested))
     if metric == "logit_diff":
-        return on_prompts(per_prompt(experiment, "minimality", values, about=about), prompts)
+        return on_prompts(per_prompt(experiment, "minimality", values, context), prompts)
     whole = experiment.logit_diffs()
     noise = ratio_noise(experiment, whole)
-    share = per_prompt(experiment, "minimality", values, unit="of model", scale=whole, tolerance=noise, about=about)
+    share = per_prompt(experiment, "minimality", values, context, unit="of model", scale=whole, tolerance=noise)
     return on_prompts(share, prompts)
 
 

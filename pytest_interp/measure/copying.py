@@ -9,7 +9,8 @@ import torch
 
 from pytest_interp.cache.store import cached
 from pytest_interp.common.arguments import checked, require_some
-from pytest_interp.engine.experiment import describe
+from pytest_interp.common.context import Context, Json
+from pytest_interp.engine.experiment import identity_of
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_head
 from pytest_interp.measure.per_prompt import per_prompt
@@ -155,9 +156,11 @@ def prompt_copy_score(
         experiment,
         "prompt_copy_score" if sign == 1 else "negative_prompt_copy_score",
         experiment.in_order(shares),
+        experiment.context(
+            heads=(head,), intervention=None, metric=None, run=run, k=k, positions=list(positions), ln1=ln1
+        ),
         unit="share",
         tolerance=max(doubtful) + 1e-9,
-        about={"heads": [str(head)], "k": k, "positions": list(positions), "ln1": ln1, "run": run},
     )
 
 
@@ -199,7 +202,7 @@ def ov_eigenvalue_score(
         clusters=(str(head),),
         population="fixed",
         tolerance=1e-4,
-        about={**describe(checkpoint), "heads": [str(head)], "through": through, "each": "head"},
+        context=_of_weights(checkpoint, head, "head", through=through),
     )
 
 
@@ -251,8 +254,15 @@ def _copy_score(
         clusters=tuple(names),
         population="fixed",
         tolerance=close + 1e-9,
-        about={**describe(checkpoint), "heads": [str(head)], "k": k, "n": len(names), "through": "mlp0",
-               "each": "name"},
+        context=_of_weights(checkpoint, head, "name", k=k, n=len(names), through="mlp0"),
+    )
+
+
+def _of_weights(checkpoint: Checkpoint, head: Head, each: str, **extra: Json) -> Context:
+    """The context of what the weights of a head say."""
+    return Context(
+        checkpoint=identity_of(checkpoint), data=None, heads=(head,), intervention=None, metric=None, each=each,
+        extra=extra,
     )  # fmt: skip
 
 

@@ -58,9 +58,9 @@ def detector_score(experiment: Experiment, head: HeadLike, kind: Detector) -> Me
         experiment,
         f"{kind}_score",
         experiment.in_order(values),
+        experiment.context(heads=(checked,), intervention=None, metric=None, detector=kind),
         unit="probability",
         tolerance=PROBABILITY_NOISE[experiment.checkpoint.precision],
-        about={"heads": [str(checked)], "detector": kind},
     )
 
 

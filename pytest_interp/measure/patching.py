@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 from pytest_interp.cache.store import cached
 from pytest_interp.common.arguments import checked
+from pytest_interp.common.context import Exchanged
 from pytest_interp.engine.contrast import changed_prompts, no_change, place_of, require_contrast
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric, as_metric
 from pytest_interp.engine.passes import patched
 from pytest_interp.engine.patch import HEAD_SITES, LAYER_SITES, Node, Patch, from_run
 from pytest_interp.errors import UsageError, nearest
-from pytest_interp.heads import Head, HeadLike, KVHead, as_heads
+from pytest_interp.heads import Head, HeadLike, KVHead, as_heads, names_of
 from pytest_interp.measure.per_prompt import defined, effect_or_reason, per_prompt, ratio_noise
-from pytest_interp.measurement import Json, Measurement
+from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table, heads_table
 from pytest_interp.tasks.positions import At, text_of
 from pytest_interp.text import shown
@@ -188,9 +191,9 @@ def flips(experiment: Experiment, corruption: str) -> Measurement:
         experiment,
         "flips",
         flipped.float(),
+        experiment.context(heads=None, intervention=Exchanged(corruption, None), metric=None),
         unit="share",
         tolerance=float(close) + 1e-9,
-        about={"corruption": corruption},
     )
 
 
@@ -215,31 +218,45 @@ def _check(site: str, known: Sequence[str], what: str) -> None:
 
 
 class _Cell(NamedTuple):
-    """What is exchanged together, and what a record says of it."""
+    """What is exchanged together: an activation of heads, or of a layer.
+
+    Attributes:
+        nodes: the places.
+        activation: the site.
+        heads: whose it is; None for a layer.
+        at: the positions.
+        layer: whose it is; None for heads.
+        kv_heads: for each exchanged key-value head that is shared the query heads that read it.
+    """
 
     nodes: tuple[Node, ...]
-    about: dict[str, Json]
+    activation: str
+    heads: tuple[Head | KVHead, ...] | None
+    at: At
+    layer: int | None = None
+    kv_heads: Mapping[KVHead, tuple[Head, ...]] = MappingProxyType({})
 
 
 def _of_heads(experiment: Experiment, heads: HeadLike | KVHead | Iterable[HeadLike], activation: str, at: At) -> _Cell:
     _check(activation, HEAD_SITES, "activation")
     checkpoint = experiment.checkpoint
-    about: dict[str, Json] = {"activation": activation}
+    named: tuple[Head | KVHead, ...]
     if isinstance(heads, KVHead):
         groups = [check_kv_head(checkpoint, heads)]
         if activation not in ("k", "v"):
             raise UsageError(f"{heads} is a key-value head; it has k and v, no {activation}: pass a query head")
-        about["heads"] = [str(heads)]
+        named = (heads,)
     else:
         checked = [checkpoint.check_head(head) for head in as_heads(heads)]
         groups = sorted({checkpoint.kv_head(head) for head in checked})
-        about["heads"] = [str(head) for head in checked]
-    about["at"] = text_of(at)
-    if activation not in ("k", "v"):
-        return _Cell(tuple(Node(activation, head.layer, head.head, at) for head in checked), about)
-    if checkpoint.shape.n_kv_heads < checkpoint.shape.n_heads:
-        about["kv_heads"] = {str(kv): [str(h) for h in checkpoint.sharers(kv)] for kv in groups}
-    return _Cell(tuple(Node(activation, kv.layer, kv.head, at) for kv in groups), about)
+        named = tuple(checked)
+        if activation not in ("k", "v"):
+            nodes = tuple(Node(activation, head.layer, head.head, at) for head in checked)
+            return _Cell(nodes, activation, named, at)
+    shared = checkpoint.shape.n_kv_heads < checkpoint.shape.n_heads
+    readers = {kv: tuple(checkpoint.sharers(kv)) for kv in groups} if shared else {}
+    nodes = tuple(Node(activation, kv.layer, kv.head, at) for kv in groups)
+    return _Cell(nodes, activation, named, at, kv_heads=readers)
 
 
 def _of_layer(experiment: Experiment, site: str, layer: int, at: At) -> _Cell:
@@ -247,7 +264,7 @@ def _of_layer(experiment: Experiment, site: str, layer: int, at: At) -> _Cell:
     last = experiment.checkpoint.shape.n_layers - 1
     if not 0 <= layer <= last:
         raise UsageError(f"{experiment.checkpoint.name} has no layer {layer}: pass 0 to {last}")
-    return _Cell((Node(site, layer, None, at),), {"activation": site, "layer": layer, "at": text_of(at)})
+    return _Cell((Node(site, layer, None, at),), site, None, at, layer)
 
 
 def _effects(
@@ -271,8 +288,6 @@ def _effects(
     prompts = changed_prompts(experiment, patches, target, score.at)
     jobs = [[patch] for patch, rows in zip(patches, prompts, strict=True) if rows]
     passes = patched(experiment, jobs, metric=score, run=target)
-    about = {"direction": direction, "corruption": corruption, "passes_from": passes.way,
-             "metric": "recovered" if metric == "recovered" else score.text}  # fmt: skip
     scale: Tensor | None = None
     unit, noise, values = score.unit, score.noise(experiment.checkpoint.precision), passes.values
     if metric == "recovered":
@@ -286,14 +301,23 @@ def _effects(
         if not rows:
             effects.append(no_change(experiment, _named(cell), cell.nodes, corruption, score.at))
             continue
-        effect = per_prompt(experiment, quantity, next(measured), unit=unit, scale=scale, tolerance=noise,
-                            about={**cell.about, **about})  # fmt: skip
+        context = experiment.context(
+            heads=cell.heads,
+            intervention=Exchanged(corruption, direction),
+            metric="recovered" if metric == "recovered" else score.text,
+            at=text_of(cell.at),
+            activation=cell.activation,
+            passes_from=passes.way,
+        )
+        if cell.layer is not None:
+            context = context.noting(layer=cell.layer)
+        context = replace(context, kv_heads=cell.kv_heads)
+        effect = per_prompt(experiment, quantity, next(measured), context, unit=unit, scale=scale, tolerance=noise)
         effects.append(effect_or_reason(effect, rows))
     return effects
 
 
 def _named(cell: _Cell) -> str:
     """A cell for a reader: ``z of 0.0 at S1+1``, ``resid_pre of layer 1 at IO``."""
-    heads = cell.about.get("heads")
-    owner = ", ".join(map(str, heads)) if isinstance(heads, list) else f"layer {cell.about['layer']}"
-    return f"{cell.about['activation']} of {owner} {place_of(cell.nodes)}"
+    owner = f"layer {cell.layer}" if cell.heads is None else names_of(cell.heads)
+    return f"{cell.activation} of {owner} {place_of(cell.nodes)}"

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from pytest_interp.cache.store import cached
 from pytest_interp.common.arguments import checked
+from pytest_interp.common.context import Exchanged
 from pytest_interp.engine.contrast import changed_prompts, no_change, place_of, require_contrast
 from pytest_interp.engine.passes import Passes, patched
 from pytest_interp.engine.patch import Node, Patch, from_run, recorded
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.measure.per_prompt import defined, effect_or_reason, per_prompt, ratio_noise
-from pytest_interp.measurement import Json, Measurement
+from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table, heads_table
 from pytest_interp.tasks.positions import END, At, text_of
 from pytest_interp.text import shown
@@ -126,16 +127,6 @@ def _effects(
     else:
         passes = patched(experiment, jobs, alone=END)
     clean = experiment.logit_diffs()
-    about: dict[str, Json] = {
-        "receivers": [str(head) for head in received] or "logits",
-        "into": into or "logits",
-        "at": text_of(at),
-        "direction": "noise",
-        "corruption": corruption,
-        "mlps": mlps,
-        "metric": metric,
-        "passes_from": passes.way,
-    }
     of_clean: dict[str, Any] = {"unit": "of clean", "scale": clean, "tolerance": ratio_noise(experiment, clean)}
     effects: list[Measurement | str] = []
     measured = iter(passes.values)
@@ -144,9 +135,18 @@ def _effects(
             what = f"what {names_of(heads)} sends {place_of(crossing.nodes)}"
             effects.append(no_change(experiment, what, crossing.nodes, corruption))
             continue
-        named = {"heads": [str(head) for head in heads], **about}
+        context = experiment.context(
+            heads=heads,
+            intervention=Exchanged(corruption, "noise"),
+            metric=metric,
+            at=text_of(at),
+            receivers=[str(head) for head in received] or "logits",
+            into=into or "logits",
+            mlps=mlps,
+            passes_from=passes.way,
+        )
         ratio = of_clean if metric == "of_clean" else {}
-        effect = per_prompt(experiment, "path_patch_effect", next(measured) - clean, about=named, **ratio)
+        effect = per_prompt(experiment, "path_patch_effect", next(measured) - clean, context, **ratio)
         effects.append(effect_or_reason(effect, rows))
     return effects
 

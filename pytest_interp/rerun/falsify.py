@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pytest_interp.checkpoints.damage import Damage, damaged
 from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head
-from pytest_interp.rerun.mutants import MEANING, ON_HEADS, WITHOUT_HEADS, Expected, kind_of
+from pytest_interp.rerun.mutants import MEANING, ON_HEADS, WITHOUT_HEADS, Expected, contexts_of, kind_of
 from pytest_interp.rerun.trial import Body, Seen, Trial
 from pytest_interp.tasks.protocols import WRONG, Protocol, runs_exchanged
 from pytest_interp.verdict.recording import Record
@@ -50,9 +50,9 @@ class Mutant:
 
 def heads_of(records: Sequence[Record]) -> tuple[Head, ...]:
     """The heads that a claim names; none where it says that some head does it, whichever it is."""
-    keys, named_by = ("heads", "without", "knocked_out"), [r for r in records if "claim" not in r["about"]]
-    named = {text for record in named_by for key in keys for text in record["about"].get(key, [])}
-    return tuple(sorted(Head.parse(text) for text in named if not text.startswith("kv")))
+    contexts = [context for context in contexts_of(records) if not context.claim]
+    named = {head for context in contexts for head in (*(context.heads or ()), *context.knocked_out)}
+    return tuple(sorted(head for head in named if isinstance(head, Head)))
 
 
 def falsify(
@@ -134,7 +134,7 @@ class _Lab:
         return Mutant(name, expected, trial.seen, trial.reason, on_heads)
 
     def _protocol(self, name: str) -> Protocol:
-        used = {record["about"]["corruption"] for record in self.records if "corruption" in record["about"]}
+        used = {context.corruption for context in contexts_of(self.records)} - {None}
         if name == "runs exchanged" and used:
             if len(used) > 1:
                 raise NotApplicable("it uses several corruptions")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from pytest_interp.common.context import Context
 from pytest_interp.tasks.protocols import WRONG
 from pytest_interp.verdict.recording import Record
 
@@ -81,6 +82,11 @@ WITHOUT = Kind(("exchanged", *_READOUT.die))
 _RATIOS = ("recovered", "of clean", "of model")
 
 
+def contexts_of(records: Sequence[Record]) -> list[Context]:
+    """What each verdict of a claim was measured on."""
+    return [Context.from_json(record["about"]) for record in records]
+
+
 def kind_of(records: Sequence[Record]) -> Kind:
     """The mutants for a claim: it may die by any of its quantities, and must live only where all of them must."""
     kinds = [_kind(record) for record in records]
@@ -90,12 +96,12 @@ def kind_of(records: Sequence[Record]) -> Kind:
 
 
 def _kind(record: Record) -> Kind:
-    about, quantity = record["about"], record["quantity"].removesuffix("_gap")
-    kind = KINDS.get(about.get("claim") or quantity) or (OTHER_OF_HEADS if about.get("heads") else OTHER)
-    if quantity == "logit_diff" and about.get("knocked_out"):
+    context, quantity = Context.from_json(record["about"]), record["quantity"].removesuffix("_gap")
+    kind = KINDS.get(context.claim or quantity) or (OTHER_OF_HEADS if context.heads else OTHER)
+    if quantity == "logit_diff" and context.knocked_out:
         kind = WITHOUT
     # A share of an effect, and a divergence, are the same whatever the sign of what is scored.
-    if record["unit"] in _RATIOS or str(record["about"].get("metric", "")).startswith("kl"):
+    if record["unit"] in _RATIOS or (context.metric or "").startswith("kl"):
         signs = ("answer exchanged", "runs exchanged")
         live = ("answer exchanged",) if "answer exchanged" in kind.die else ()
         return Kind(tuple(name for name in kind.die if name not in signs), (*kind.live, *live))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from math import inf, isfinite
 
 from pytest_interp.errors import UsageError
+from pytest_interp.heads import names_of
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.verdict.bound import Bound
 
@@ -37,7 +38,7 @@ def require_meaning(measurement: Measurement, bound: Bound) -> None:
     low, high = RANGES.get(measurement.quantity, (-inf, inf))
     if measurement.unit == "share":
         low, high = 0, 1
-    if measurement.about.get("more_than"):  # a difference of attentions
+    if measurement.context.extra.get("more_than"):  # a difference of attentions
         return
     if isfinite(low) and bound.low <= low and bound.high >= high and not bound.strict:
         raise UsageError(
@@ -48,7 +49,7 @@ def require_meaning(measurement: Measurement, bound: Bound) -> None:
 def caveats_of(measurement: Measurement, bound: Bound) -> list[str]:
     """Why a supported verdict may say less than it seems to, as far as its own values tell."""
     caveats = []
-    what, n = measurement.about.get("each", "prompt"), len(measurement.values)
+    what, n = measurement.context.each, len(measurement.values)
     if (different := len(set(measurement.labels))) < n:
         caveats.append(f"{n} {what}s, of which {different} different: the others are repeated")
     values = measurement.linear_values
@@ -60,21 +61,18 @@ def caveats_of(measurement: Measurement, bound: Bound) -> list[str]:
         caveats.append(
             "the patch gives the other run back on every prompt: by construction, where all that differs is put in"
         )
-    shared = measurement.about.get("kv_heads")
-    if isinstance(shared, Mapping):
-        groups = {kv: heads for kv, heads in shared.items() if isinstance(heads, list | tuple) and len(heads) > 1}
-        caveats += [f"keys and values are shared: {kv} is read by {', '.join(map(str, heads))}"
-                    for kv, heads in groups.items()]  # fmt: skip
+    shared = {kv: heads for kv, heads in measurement.context.kv_heads.items() if len(heads) > 1}
+    caveats += [f"keys and values are shared: {kv} is read by {names_of(heads)}" for kv, heads in shared.items()]
     return caveats
 
 
 def notes_of(measurement: Measurement, bound: Bound) -> list[str]:
     """What a supported verdict on this quantity cannot say by itself."""
-    quantity, about = measurement.quantity, measurement.about
+    quantity, context = measurement.quantity, measurement.context
     notes = [LEAVES_OPEN[quantity]] if quantity in LEAVES_OPEN else []
-    if quantity in ("completeness", "minimality") and not about.get("without"):
+    if quantity in ("completeness", "minimality") and not context.knocked_out:
         notes.append("K is empty: what the rest of the circuit stands in for does not show")
-    metric = str(about.get("metric", ""))
+    metric = context.metric or ""
     if quantity in HIDDEN and isfinite(bound.low) and isfinite(bound.high) and bound.accepts(measurement.no_effect):
         notes.append("no effect of its own: others may stand in for it; knock them out too")
         if metric.startswith(SATURATED):

@@ -158,7 +158,7 @@ def record_of(verdict: Verdict, subject: str) -> Record:
         "notes": list(verdict.notes),
         "caveats": list(verdict.caveats),
         "details": dict(verdict.details),
-        "about": dict(measurement.about),
+        "about": measurement.context.to_json(),
     }
 
 

@@ -309,7 +309,7 @@ def test_the_header_says_tf32(claims_project, card, monkeypatch, matmul):
 
 
 def test_records_say_what_was_computed_with(planted):
-    about = logit_diff(experiment_on(planted, 6)).about
+    about = logit_diff(experiment_on(planted, 6)).context.to_json()
     assert about["device"] == str(planted.device)
     assert "precision" not in about
 

@@ -368,8 +368,8 @@ def test_tables_and_what_was_measured_cannot_be_changed(planted):
     table = head_attributions(experiment_on(planted, n=8))
     with pytest.raises(TypeError):
         table.cells[Head(0, 0)] = table.cells[Head(3, 0)]
-    with pytest.raises(TypeError):
-        table["3.0"].about["heads"] = []
+    with pytest.raises(AttributeError):
+        table["3.0"].context.heads = ()
 
 
 def test_functions_of_base_classes_and_of_helpers_are_looked_at(llama, monkeypatch):

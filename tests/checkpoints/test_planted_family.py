@@ -120,7 +120,7 @@ def test_key_value_heads_are_shared():
     experiment = experiment_on(checkpoint)
     # 3.0's values are 3.1's too: exchanged for one, they are exchanged for both, and not for 3.2.
     one = head_patch_effect(experiment, "3.0", activation="k", metric="logit_diff")
-    assert one.about["kv_heads"] == {"kv 3.0": ["3.0", "3.1"]}
+    assert one.context.to_json()["kv_heads"] == {"kv 3.0": ["3.0", "3.1"]}
     group = head_patch_effect(experiment, KVHead(3, 0), activation="k", metric="logit_diff")
     assert one.values == group.values
 

@@ -367,7 +367,7 @@ def test_other_ablations_are_the_same_either_way(biased, ablation):
     experiment, _ = biased
     one, other = (ablation_effect(experiment, OUT, ablation=ablation, value_bias=how) for how in ("kept", "removed"))
     assert one.values == other.values
-    assert (one.about["value_bias"], other.about["value_bias"]) == ("kept", "removed")
+    assert tuple(part.context.extra["value_bias"] for part in (one, other)) == ("kept", "removed")
     if ablation == "mean":
         one, other = (backup_effect(experiment, OUT, "2.1", value_bias=how) for how in ("kept", "removed"))
         assert one.after_live[Head(2, 1)].values == other.after_live[Head(2, 1)].values

@@ -129,7 +129,7 @@ def test_prompts_on_which_both_runs_are_equal_are_left_out_and_counted(gpt2_like
     experiment = type(experiment_on(gpt2_like, 4))(gpt2_like, data)
     effect = patch_effect(experiment, "resid_pre", 1, metric="logit_diff", corruption="first")
     assert len(effect.values) == 1
-    assert effect.about["left_out"] == 1
+    assert effect.context.left_out == 1
     assert effect.labels == ("Then Tom and Dan went to the park . Dan gave a bag to -> Tom",)
     verdict = assert_measurement(effect, at_least=-99)
     assert "1 of 2 prompts left out: the intervention can change nothing there" in verdict.notes

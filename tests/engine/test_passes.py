@@ -391,7 +391,7 @@ def test_nothing_stays_after_an_error(gpt2_like):
 def test_records_say_where_passes_started(planted_ioi, gpt2_like):
     for experiment, way in ((planted_ioi, "layer"), (experiment_on(gpt2_like), "position")):
         cells = patch_sweep(experiment, "z", at="END", layers=[1])
-        assert {cell.about["passes_from"] for cell in cells.values()} == {way}
+        assert {cell.context.extra["passes_from"] for cell in cells.values()} == {way}
 
 
 def test_a_patch_before_the_runs_differ_does_nothing(gpt2_like):

@@ -71,7 +71,7 @@ def test_bad_patches_get_a_sentence(planted_ioi, change, message):
 def test_grouped_key_value_heads_are_patched_once_and_named(llama_like):
     experiment = experiment_on(llama_like, n=6)
     one = head_patch_effect(experiment, "1.4", activation="v", metric="logit_diff")
-    assert one.about["kv_heads"] == {"kv 1.1": ["1.3", "1.4", "1.5"]}
+    assert one.context.to_json()["kv_heads"] == {"kv 1.1": ["1.3", "1.4", "1.5"]}
     same = head_patch_effect(experiment, ("1.3", "1.5"), activation="v", metric="logit_diff")
     assert same.values == pytest.approx(one.values, abs=1e-6)
     other = head_patch_effect(experiment, "1.0", activation="v", metric="logit_diff")
@@ -154,7 +154,7 @@ def test_positions_by_index_and_several(planted_ioi):
     assert named == index
     both = patch_effect(planted_ioi, "resid_pre", 2, at=("S2", "END"))
     assert both.value == near(1)
-    assert both.about["at"] == ["S2", "END"]
+    assert both.context.at == ["S2", "END"]
 
 
 @pytest.mark.parametrize(
