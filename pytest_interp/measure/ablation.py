@@ -69,7 +69,7 @@ def ablation_effect(
 
 @checked
 @cached
-def ablation_sweep(
+def ablation_effect_sweep(
     experiment: Experiment,
     *,
     ablation: Ablation = "mean",

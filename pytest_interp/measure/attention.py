@@ -34,21 +34,21 @@ def attention(
     *,
     at: str,
     to: str,
-    more_than: Sequence[str] = (),
+    minus: Sequence[str] = (),
     weighted: bool = False,
     run: str = "clean",
     value_bias: ValueBias = "removed",
 ) -> Measurement:
     """The attention probability from one named position to another, minus that to others.
 
-    ``pattern[at, to] - sum(pattern[at, other] for other in more_than)``, after the causal mask and softmax.
+    ``pattern[at, to] - sum(pattern[at, other] for other in minus)``, after the causal mask and softmax.
 
     Args:
         experiment: checkpoint and data set.
         head: a query head.
         at: the position that attends (destination).
         to: the position attended to (source).
-        more_than: positions whose attention is taken off.
+        minus: positions whose attention is taken off.
         weighted: by the norm of what is moved, ``pattern * |v W_O|``, relative to the row's sum: a head that rests
             on BOS moves little from there.
         run: ``clean`` or a corruption.
@@ -79,11 +79,11 @@ def attention(
             moved = from_here * norms[index]
             from_here = moved / moved.sum(-1, keepdim=True).clamp(min=1e-30)
         value = from_here[rows, experiment.position(group, to)]
-        for other in more_than:
+        for other in minus:
             value = value - from_here[rows, experiment.position(group, other)]
         values.append(value)
     context = experiment.context(
-        heads=(head,), intervention=None, metric=None, run=run, at=at, to=to, more_than=list(more_than)
+        heads=(head,), intervention=None, metric=None, run=run, at=at, to=to, minus=list(minus)
     )
     return per_prompt(
         experiment,
@@ -191,12 +191,12 @@ def pearson(one: Tensor, other: Tensor) -> Tensor:
 
 @checked
 @cached
-def head_attentions(
+def attention_sweep(
     experiment: Experiment,
     *,
     at: str,
     to: str,
-    more_than: Sequence[str] = (),
+    minus: Sequence[str] = (),
     weighted: bool = False,
     run: str = "clean",
     value_bias: ValueBias = "removed",
@@ -208,7 +208,7 @@ def head_attentions(
     return heads_table(
         {
             head: attention(
-                experiment, head, at=at, to=to, more_than=more_than, weighted=weighted, run=run, value_bias=value_bias
+                experiment, head, at=at, to=to, minus=minus, weighted=weighted, run=run, value_bias=value_bias
             )
             for head in checkpoint.shape.heads
         }

@@ -63,7 +63,9 @@ def direct_logit_attribution(
 
 @checked
 @cached
-def head_attributions(experiment: Experiment, *, run: str = "clean", value_bias: ValueBias = "removed") -> Table[Head]:
+def direct_logit_attribution_sweep(
+    experiment: Experiment, *, run: str = "clean", value_bias: ValueBias = "removed"
+) -> Table[Head]:
     """The direct logit attribution of every head, layer by head; arguments as for :func:`direct_logit_attribution`."""
     heads = experiment.checkpoint.shape.heads
     values = attributions(experiment, heads, run=run, value_bias=value_bias)
@@ -78,7 +80,7 @@ def head_attributions(experiment: Experiment, *, run: str = "clean", value_bias:
 
 @checked
 @cached
-def source_attributions(
+def source_attribution_sweep(
     experiment: Experiment,
     source: str,
     *,
@@ -138,7 +140,7 @@ def source_attributions(
 
 @checked
 @cached
-def component_attributions(experiment: Experiment, *, run: str = "clean") -> Table[tuple[Row, int | str]]:
+def component_attribution_sweep(experiment: Experiment, *, run: str = "clean") -> Table[tuple[Row, int | str]]:
     """The direct logit attribution of every component: embeddings, and attention and MLP of each layer.
 
     ``x . (W_U[answer] - W_U[distractor]) / scale`` for ``x`` what the component adds to the residual stream at END,

@@ -69,9 +69,9 @@ class BackupEffect:
 @cached
 def backup_effect(
     experiment: Experiment,
-    knocked_out: HeadLike | Iterable[HeadLike],
-    backups: HeadLike | Iterable[HeadLike],
+    heads: HeadLike | Iterable[HeadLike],
     *,
+    knocked_out: HeadLike | Iterable[HeadLike],
     ablation: Ablation = "mean",
     value_bias: ValueBias = "kept",
 ) -> BackupEffect:
@@ -79,8 +79,8 @@ def backup_effect(
 
     Args:
         experiment: checkpoint and data set.
+        heads: the heads that are watched; part of their rise is the final norm's rescaling, so both are returned.
         knocked_out: the heads whose z at END is replaced.
-        backups: the heads that are watched; part of their rise is the final norm's rescaling, so both are given.
         ablation: ``mean``: by the mean over the data set's reference prompts of the same template (for IOI: three
             different names, at least 16 prompts); ``zero``: by zero.
         value_bias: what ``zero`` leaves in the run, as for :func:`~pytest_interp.measure.ablation_effect`. The
@@ -95,7 +95,7 @@ def backup_effect(
     """
     checkpoint = experiment.checkpoint
     out = [checkpoint.check_head(head) for head in as_heads(knocked_out)]
-    watched = [checkpoint.check_head(head) for head in as_heads(backups)]
+    watched = [checkpoint.check_head(head) for head in as_heads(heads)]
     if both := sorted(set(out) & set(watched)):
         raise UsageError(f"{names_of(both)} would be knocked out and watched at once; name it in one set")
     if max(head.layer for head in watched) <= min(head.layer for head in out):
@@ -129,7 +129,7 @@ def backup_effect(
 
 @checked
 @cached
-def attributions_without(
+def knocked_out_attribution_sweep(
     experiment: Experiment,
     knocked_out: HeadLike | Iterable[HeadLike],
     *,

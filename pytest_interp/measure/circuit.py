@@ -85,7 +85,9 @@ def kept_effect(experiment: Experiment, circuit: CircuitLike, heads: Iterable[He
 
 @checked
 @cached
-def completeness(experiment: Experiment, circuit: CircuitLike, without: Iterable[HeadLike]) -> Measurement:
+def completeness(
+    experiment: Experiment, circuit: CircuitLike, *, knocked_out: HeadLike | Iterable[HeadLike] = ()
+) -> Measurement:
     """How differently circuit and model react to the loss of the heads K: ``F(C without K) - F(M without K)``, logits.
 
     Near 0 for every K where nothing is missing from the circuit: what it lacks would show when K no longer hides it.
@@ -94,7 +96,7 @@ def completeness(experiment: Experiment, circuit: CircuitLike, without: Iterable
     Args:
         experiment: checkpoint and data set with a reference.
         circuit: the circuit.
-        without: K, a set of its heads; empty compares the whole circuit with the whole model.
+        knocked_out: K, a set of its heads; empty compares the whole circuit with the whole model.
 
     Raises:
         UsageError: a head of K that the circuit does not have.
@@ -103,7 +105,7 @@ def completeness(experiment: Experiment, circuit: CircuitLike, without: Iterable
     Wang et al. 2022, section 4.1.
     """
     kept = nodes_of(experiment, circuit)
-    lost = _subset(kept, without, "K")
+    lost = _subset(kept, knocked_out, "K")
     rest = {head: at for head, at in kept.items() if head not in lost}
     _ablated_prompts(experiment, *_outside(experiment, rest), "every head outside of the circuit")
     whole = _ablate(experiment, [Node("z", head.layer, head.head) for head in lost])
@@ -116,10 +118,10 @@ def completeness(experiment: Experiment, circuit: CircuitLike, without: Iterable
 @cached
 def minimality(
     experiment: Experiment,
-    circuit: CircuitLike,
     head: HeadLike,
-    without: Iterable[HeadLike] = (),
+    circuit: CircuitLike,
     *,
+    knocked_out: HeadLike | Iterable[HeadLike] = (),
     metric: Metric = "logit_diff",
 ) -> Measurement:
     """What a head adds to a circuit from which K is taken: ``F(C without K) - F(C without K and head)``.
@@ -128,9 +130,9 @@ def minimality(
 
     Args:
         experiment: checkpoint and data set with a reference.
-        circuit: the circuit.
         head: the head v that is tested.
-        without: K, a set of other heads of the circuit, such as those that stand in for v.
+        circuit: the circuit.
+        knocked_out: K, a set of other heads of the circuit, such as those that stand in for v.
         metric: ``logit_diff`` or ``of_model``: as a share of F(M).
 
     Raises:
@@ -141,7 +143,7 @@ def minimality(
     """
     kept = nodes_of(experiment, circuit)
     (tested,) = _subset(kept, [as_head(head)], "the test")
-    lost = _subset(kept, without, "K")
+    lost = _subset(kept, knocked_out, "K")
     if tested in lost:
         raise UsageError(f"K ({names_of(lost)}) contains {tested}, the head that is tested; take it out of K")
     smaller = {one: at for one, at in kept.items() if one not in lost}
@@ -226,7 +228,7 @@ def _ablate(experiment: Experiment, nodes: list[Node], spared: list[Node] | None
     return found
 
 
-def _subset(kept: Mapping[Head, At], heads: Iterable[HeadLike], what: str) -> tuple[Head, ...]:
+def _subset(kept: Mapping[Head, At], heads: HeadLike | Iterable[HeadLike], what: str) -> tuple[Head, ...]:
     named = optional_heads(heads)
     if strange := [head for head in named if head not in kept]:
         raise UsageError(f"{what} has {names_of(strange)}, not in the circuit; it has {names_of(list(kept))}")

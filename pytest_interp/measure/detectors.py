@@ -66,7 +66,7 @@ def detector_score(experiment: Experiment, head: HeadLike, kind: Detector) -> Me
 
 @checked
 @cached
-def detector_scores(experiment: Experiment, kind: Detector) -> Table[Head]:
+def detector_score_sweep(experiment: Experiment, kind: Detector) -> Table[Head]:
     """The score of every head, layer by head, from one pass."""
     shape = experiment.checkpoint.shape
     hooks = [experiment.checkpoint.hook("pattern", layer) for layer in range(shape.n_layers)]

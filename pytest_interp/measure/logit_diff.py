@@ -27,7 +27,7 @@ def logit_diff(
     experiment: Experiment,
     *,
     run: str = "clean",
-    without: HeadLike | Iterable[HeadLike] = (),
+    knocked_out: HeadLike | Iterable[HeadLike] = (),
     ablation: Ablation = "mean",
     value_bias: ValueBias = "kept",
 ) -> Measurement:
@@ -36,7 +36,7 @@ def logit_diff(
     Args:
         experiment: checkpoint and data set.
         run: ``clean`` or a corruption; always scored with the clean run's answers.
-        without: heads that are knocked out at END in the clean run; none by default.
+        knocked_out: heads that are knocked out at END in the clean run; none by default.
         ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
         value_bias: what ``zero`` leaves: ``kept``: what the heads' value biases write stays in the run; ``removed``:
             that goes too, so that z is zero in the raw model. For ``mean`` and ``resample`` both are equal.
@@ -50,7 +50,7 @@ def logit_diff(
 
     Wang et al. 2022, section 2.
     """
-    if lost := optional_heads(without):
+    if lost := optional_heads(knocked_out):
         if run != "clean":
             raise UsageError(f"heads are knocked out in the clean run only; run is {shown(run)}")
         heads = [experiment.checkpoint.check_head(head) for head in lost]

@@ -26,7 +26,7 @@ SITES = ("resid_pre", "resid_mid", "resid_post")
 
 @checked
 @cached
-def logit_lens(
+def logit_lens_sweep(
     experiment: Experiment,
     *,
     sites: tuple[str, ...] = ("resid_pre", "resid_mid"),

@@ -39,10 +39,10 @@ def head_patch_effect(
     experiment: Experiment,
     heads: HeadLike | KVHead | Iterable[HeadLike],
     *,
-    activation: Activation = "z",
+    site: Activation = "z",
     at: At = None,
     direction: Direction = "denoise",
-    corruption: str = "s2-exchanged",
+    corruption: str | None = None,
     metric: Metric | str = "recovered",
 ) -> Measurement:
     """The effect of exchanging an activation of heads between the clean and the corrupted run.
@@ -56,10 +56,10 @@ def head_patch_effect(
         experiment: checkpoint and data set.
         heads: one head or several. Where query heads share key-value heads, ``k`` and ``v`` of the shared head
             are exchanged, for all that read it; a ``KVHead`` names it directly.
-        activation: ``z`` (before the output weights), ``q``, ``k``, ``v`` (before rotation) or ``pattern``.
+        site: ``z`` (before the output weights), ``q``, ``k``, ``v`` (before rotation) or ``pattern``.
         at: a named position (for ``pattern``: the destination), an index, several; None for all positions.
         direction: ``denoise`` puts clean into corrupted, ``noise`` the reverse.
-        corruption: the corrupted run.
+        corruption: the corrupted run; by default the data set's only one, and ``s2-exchanged`` where it has several.
         metric: ``recovered``, ``logit_diff``, ``log_prob``, ``kl`` ... or a :class:`Metric`.
 
     Returns:
@@ -67,12 +67,12 @@ def head_patch_effect(
         Prompts on which both runs are equal at every exchanged place are left out and counted (``left_out``).
 
     Raises:
-        UsageError: an unknown head, activation, position or corruption; runs that do not differ.
+        UsageError: an unknown head, site, position or corruption; runs that do not differ.
         NotApplicable: the architecture has no such site; both runs are equal there on all prompts.
 
     Wang et al. 2022, section 3; Zhang and Nanda 2023 on direction and corruption.
     """
-    cell = _of_heads(experiment, heads, activation, at)
+    cell = _of_heads(experiment, heads, site, at)
     (effect,) = _effects(experiment, "head_patch_effect", [cell], direction, corruption, metric)
     return defined(effect)
 
@@ -86,7 +86,7 @@ def patch_effect(
     *,
     at: At = None,
     direction: Direction = "denoise",
-    corruption: str = "s2-exchanged",
+    corruption: str | None = None,
     metric: Metric | str = "recovered",
 ) -> Measurement:
     """The effect of exchanging a layer's residual stream or output between the clean and the corrupted run.
@@ -99,7 +99,7 @@ def patch_effect(
         layer: from 0.
         at: a named position, an index, several; None for all positions.
         direction: ``denoise`` puts clean into corrupted, ``noise`` the reverse.
-        corruption: the corrupted run.
+        corruption: the corrupted run; by default the data set's only one, and ``s2-exchanged`` where it has several.
         metric: ``recovered``, ``logit_diff``, ``log_prob``, ``kl`` ... or a :class:`Metric`.
 
     Raises:
@@ -115,7 +115,7 @@ def patch_effect(
 
 @checked
 @cached
-def patch_sweep(
+def patch_effect_sweep(
     experiment: Experiment,
     site: Activation | Stream,
     *,
@@ -123,7 +123,7 @@ def patch_sweep(
     at: At = None,
     layers: Collection[int] | None = None,
     direction: Direction = "denoise",
-    corruption: str = "s2-exchanged",
+    corruption: str | None = None,
     metric: Metric | str = "recovered",
 ) -> Table[Any]:
     """The patching effect of every cell: layer by position, layer by head, or head by position.
@@ -137,7 +137,7 @@ def patch_sweep(
         at: for heads without ``positions``: where.
         layers: which; all by default.
         direction: ``denoise`` or ``noise``.
-        corruption: the corrupted run.
+        corruption: the corrupted run; by default the data set's only one, and ``s2-exchanged`` where it has several.
         metric: as for :func:`head_patch_effect`.
 
     Returns:
@@ -172,7 +172,7 @@ def named_positions(experiment: Experiment) -> Sequence[str | int]:
 
 @checked
 @cached
-def flips(experiment: Experiment, corruption: str) -> Measurement:
+def flips(experiment: Experiment, corruption: str | None = None) -> Measurement:
     """The share of prompts whose answer a corruption flips: clean prefers the answer, corrupted the distractor.
 
     Patching from a corruption that leaves the answer as it is measures nothing.
@@ -183,6 +183,7 @@ def flips(experiment: Experiment, corruption: str) -> Measurement:
     Raises:
         UsageError: no such corruption, or one that changes no prompt.
     """
+    corruption = corruption_of(experiment, corruption)
     require_contrast(experiment, corruption)
     clean, corrupted = experiment.logit_diffs("clean"), experiment.logit_diffs(corruption)
     flipped = (clean > 0) & (corrupted < 0)
@@ -195,6 +196,20 @@ def flips(experiment: Experiment, corruption: str) -> Measurement:
         unit="share",
         tolerance=float(close) + 1e-9,
     )
+
+
+def corruption_of(experiment: Experiment, corruption: str | None, usual: str = "s2-exchanged") -> str:
+    """The corrupted run that is meant: the one that is named, else the data set's only one, else the usual one.
+
+    Args:
+        experiment: checkpoint and data set.
+        corruption: the name; None where none was passed.
+        usual: the corruption of the published experiment, where the data set has several.
+    """
+    if corruption is not None:
+        return corruption
+    names = list(experiment.data.corrupted)
+    return names[0] if len(names) == 1 else usual
 
 
 def check_kv_head(checkpoint: Checkpoint, kv: KVHead) -> KVHead:
@@ -222,7 +237,7 @@ class _Cell(NamedTuple):
 
     Attributes:
         nodes: the places.
-        activation: the site.
+        site: the activation.
         heads: whose it is; None for a layer.
         at: the positions.
         layer: whose it is; None for heads.
@@ -230,33 +245,33 @@ class _Cell(NamedTuple):
     """
 
     nodes: tuple[Node, ...]
-    activation: str
+    site: str
     heads: tuple[Head | KVHead, ...] | None
     at: At
     layer: int | None = None
     kv_heads: Mapping[KVHead, tuple[Head, ...]] = MappingProxyType({})
 
 
-def _of_heads(experiment: Experiment, heads: HeadLike | KVHead | Iterable[HeadLike], activation: str, at: At) -> _Cell:
-    _check(activation, HEAD_SITES, "activation")
+def _of_heads(experiment: Experiment, heads: HeadLike | KVHead | Iterable[HeadLike], site: str, at: At) -> _Cell:
+    _check(site, HEAD_SITES, "site")
     checkpoint = experiment.checkpoint
     named: tuple[Head | KVHead, ...]
     if isinstance(heads, KVHead):
         groups = [check_kv_head(checkpoint, heads)]
-        if activation not in ("k", "v"):
-            raise UsageError(f"{heads} is a key-value head; it has k and v, no {activation}: pass a query head")
+        if site not in ("k", "v"):
+            raise UsageError(f"{heads} is a key-value head; it has k and v, no {site}: pass a query head")
         named = (heads,)
     else:
         checked = [checkpoint.check_head(head) for head in as_heads(heads)]
         groups = sorted({checkpoint.kv_head(head) for head in checked})
         named = tuple(checked)
-        if activation not in ("k", "v"):
-            nodes = tuple(Node(activation, head.layer, head.head, at) for head in checked)
-            return _Cell(nodes, activation, named, at)
+        if site not in ("k", "v"):
+            nodes = tuple(Node(site, head.layer, head.head, at) for head in checked)
+            return _Cell(nodes, site, named, at)
     shared = checkpoint.shape.n_kv_heads < checkpoint.shape.n_heads
     readers = {kv: tuple(checkpoint.sharers(kv)) for kv in groups} if shared else {}
-    nodes = tuple(Node(activation, kv.layer, kv.head, at) for kv in groups)
-    return _Cell(nodes, activation, named, at, kv_heads=readers)
+    nodes = tuple(Node(site, kv.layer, kv.head, at) for kv in groups)
+    return _Cell(nodes, site, named, at, kv_heads=readers)
 
 
 def _of_layer(experiment: Experiment, site: str, layer: int, at: At) -> _Cell:
@@ -272,7 +287,7 @@ def _effects(
     quantity: str,
     cells: Sequence[_Cell],
     direction: Direction,
-    corruption: str,
+    corruption: str | None,
     metric: Metric | str,
 ) -> list[Measurement | str]:
     """The effect of exchanging each cell on its own, or why it is undefined."""
@@ -280,6 +295,7 @@ def _effects(
         raise UsageError(
             f"direction is {shown(direction)}; allowed: 'denoise' (clean into corrupted), 'noise' (the reverse)"
         )
+    corruption = corruption_of(experiment, corruption)
     require_contrast(experiment, corruption)
     origin, target = ("clean", corruption) if direction == "denoise" else (corruption, "clean")
     score = LOGIT_DIFF if metric == "recovered" else as_metric(metric)
@@ -306,7 +322,7 @@ def _effects(
             intervention=Exchanged(corruption, direction),
             metric="recovered" if metric == "recovered" else score.text,
             at=text_of(cell.at),
-            activation=cell.activation,
+            site=cell.site,
             passes_from=passes.way,
         )
         if cell.layer is not None:
@@ -320,4 +336,4 @@ def _effects(
 def _named(cell: _Cell) -> str:
     """A cell for a reader: ``z of 0.0 at S1+1``, ``resid_pre of layer 1 at IO``."""
     owner = f"layer {cell.layer}" if cell.heads is None else names_of(cell.heads)
-    return f"{cell.activation} of {owner} {place_of(cell.nodes)}"
+    return f"{cell.site} of {owner} {place_of(cell.nodes)}"

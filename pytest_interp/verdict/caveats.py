@@ -17,7 +17,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
 
 LEAVES_OPEN: Mapping[str, str] = {
     "faithfulness": "heads outside that cancel each other do not show: take parts away too (assert_completeness)",
-    "self_repair": "a negative head that falls silent counts as repair: compare attributions_without",
+    "self_repair": "a negative head that falls silent counts as repair: compare knocked_out_attribution_sweep",
     "ov_eigenvalue_score": "the score does not tell copying from suppression: see the negative copy score",
     "direct_logit_attribution": "what a head writes does not say what it reads, nor whether it copies",
 }
@@ -38,7 +38,7 @@ def require_meaning(measurement: Measurement, bound: Bound) -> None:
     low, high = RANGES.get(measurement.quantity, (-inf, inf))
     if measurement.unit == "share":
         low, high = 0, 1
-    if measurement.context.extra.get("more_than"):  # a difference of attentions
+    if measurement.context.extra.get("minus"):  # a difference of attentions
         return
     if isfinite(low) and bound.low <= low and bound.high >= high and not bound.strict:
         raise UsageError(

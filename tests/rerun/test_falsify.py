@@ -84,7 +84,7 @@ def test_a_head_claim_dies_on_damage_to_its_head(ioi):
 
 def test_attention_lives_whatever_the_head_writes(ioi):
     def claim(ioi, head):
-        assert_attention(ioi, head, at="END", to="IO", more_than=("S1", "S2"))
+        assert_attention(ioi, head, at="END", to="IO", minus=("S1", "S2"))
 
     mutants, complaint = on_mutants(claim, {"ioi": ioi, "head": Head(3, 0)}, ioi.checkpoint)
     assert not complaint
@@ -122,7 +122,7 @@ def test_they_are_exchanged_until_one_of_which_it_is_false(ioi):
     """For 3.1 the first that is drawn is another mover, of which the claim is as true."""
 
     def claim(ioi):
-        assert_attention(ioi, "3.1", at="END", to="IO", more_than=("S1", "S2"))
+        assert_attention(ioi, "3.1", at="END", to="IO", minus=("S1", "S2"))
 
     mutants, complaint = on_mutants(claim, {"ioi": ioi}, ioi.checkpoint)
     assert not complaint
@@ -150,7 +150,7 @@ def test_heads_of_a_quantity_without_a_table_and_heads_left_out(ioi):
     assert mutants["exchanged", "die"].seen == "killed"
 
     def without(ioi):
-        assert_logit_diff(ioi, without="4.0", ablation="zero", at_least=12)
+        assert_logit_diff(ioi, knocked_out="4.0", ablation="zero", at_least=12)
 
     mutants, complaint = on_mutants(without, {"ioi": ioi}, ioi.checkpoint)
     assert not complaint
@@ -175,7 +175,7 @@ def test_a_circuit_and_backups(ioi):
     assert mutants["exchanged", "die"].seen == "killed"
 
     def backups(ioi, circuit, heads):
-        assert_backup_heads(ioi, circuit.role("name_mover").heads, heads, at_least=1)
+        assert_backup_heads(ioi, heads, knocked_out=circuit.role("name_mover").heads, at_least=1)
 
     arguments = {"ioi": ioi, "circuit": ioi.circuit, "heads": (Head(4, 1),)}
     mutants, complaint = on_mutants(backups, arguments, ioi.checkpoint)
@@ -185,7 +185,7 @@ def test_a_circuit_and_backups(ioi):
 
 def test_some_head_names_none(ioi, find):
     def claim(ioi, find, names):
-        assert_some_head(ioi, found_on=find, reads="IO", more_than=("S1", "S2"), names=names)
+        assert_some_head(ioi, found_on=find, to="IO", minus=("S1", "S2"), names=names)
 
     names = single_token_names(ioi.checkpoint.tokenizer, "confirm")
     mutants, complaint = on_mutants(claim, {"ioi": ioi, "find": find, "names": names}, ioi.checkpoint)
