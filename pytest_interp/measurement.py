@@ -12,21 +12,12 @@ from typing import Literal, TypeAlias
 
 from pytest_interp.common.arguments import check_fields
 from pytest_interp.common.context import NO_CONTEXT, Context
+from pytest_interp.common.quantities import QUANTITIES
 from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.text import shown
 from pytest_interp.tolerance import FLOAT_NOISE
 
 Population: TypeAlias = Literal["fixed", "sampled"]
-
-QUANTITIES = (
-    "logit_diff", "accuracy", "logit_lens", "flips", "log_prob", "probability", "logit", "rank", "top_k", "loss", "kl",
-    "direct_logit_attribution", "head_patch_effect", "patch_effect", "path_patch_effect", "ablation_effect",
-    "attention", "value_weighted_attention", "attention_write_correlation",
-    "copy_score", "negative_copy_score", "prompt_copy_score", "negative_prompt_copy_score", "ov_eigenvalue_score",
-    "previous_token_score", "duplicate_token_score", "induction_score",
-    "backup_rise", "self_repair", "some_head", "faithfulness", "completeness", "minimality",
-)  # fmt: skip
-"""What the tool measures, by the names under which circuit files bound it."""
 
 
 def check_quantity(quantity: object, own: Sequence[str] = ()) -> None:

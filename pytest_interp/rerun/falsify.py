@@ -1,7 +1,7 @@
 """Would a claim have failed if it were false? It is run again on damaged weights and by wrong protocols.
 
 A *kill* is a verdict that is refuted; inconclusive, not applicable and error are no kill and are counted apart. What a
-claim measures decides (``mutants.KINDS``) on which mutants it must die (one of them has to kill it) and on which
+claim measures decides (``common/quantities.py``) on which mutants it must die (one of them has to kill it) and on which
 it must live (none of them may). A claim that names heads must die on a damage to those heads; a model with weights
 drawn anew counts for claims without heads only.
 """

@@ -22,11 +22,12 @@ from pytest_interp import (
     load_circuit,
 )
 from pytest_interp.checkpoints import known_specs
+from pytest_interp.common.quantities import QUANTITIES
 from pytest_interp.errors import UsageError
 from pytest_interp.measure import head_norms
 from pytest_interp.rerun import falsify
 from pytest_interp.rerun.falsify import Mutant, died, heads_of, verdict_of
-from pytest_interp.rerun.mutants import KINDS, MEANING, MUTANTS, kind_of
+from pytest_interp.rerun.mutants import MEANING, MUTANTS, kind_of
 from pytest_interp.rerun.trial import Body
 from pytest_interp.strategies import PROFILE, name_pairs
 from pytest_interp.tasks import ioi_grid, single_token_names
@@ -287,7 +288,7 @@ def test_an_error_is_no_kill(ioi):
 
 
 def test_the_table_of_kinds_speaks_of_known_mutants():
-    for kind in KINDS.values():
+    for kind in (quantity.mutants for quantity in QUANTITIES.values()):
         assert set(kind.die) | set(kind.live) <= set(MUTANTS)
         assert not set(kind.die) & set(kind.live)
     assert set(MEANING) == set(MUTANTS)
