@@ -55,8 +55,8 @@ Ask: TypeAlias = Callable[[Setting, str], Verdict]
 CLAIMS: Mapping[str, Ask] = {
     "copies": lambda s, h: assert_copy_score(s.checkpoint, h, names=s.names, at_least=0.8),
     "suppresses": lambda s, h: assert_copy_score(s.checkpoint, h, names=s.names, negative=True, at_least=0.8),
-    "reads IO": lambda s, h: assert_attention(s.prompts, h, at="END", to="IO", more_than=("S1", "S2"), at_least=0.1),
-    "reads S2": lambda s, h: assert_attention(s.prompts, h, at="END", to="S2", more_than=("IO", "S1"), at_least=0.1),
+    "reads IO": lambda s, h: assert_attention(s.prompts, h, at="END", to="IO", minus=("S1", "S2"), at_least=0.1),
+    "reads S2": lambda s, h: assert_attention(s.prompts, h, at="END", to="S2", minus=("IO", "S1"), at_least=0.1),
     "writes the answer": lambda s, h: assert_direct_logit_attribution(s.prompts, h, at_least=0.5),
     "writes against it": lambda s, h: assert_direct_logit_attribution(s.prompts, h, at_most=-0.5),
     "looks one back": lambda s, h: assert_detector_score(s.repeated, h, "previous_token", at_least=0.5),
@@ -67,7 +67,7 @@ CLAIMS: Mapping[str, Ask] = {
     "acts on the movers' queries": lambda s, h: assert_path_patch_effect(
         s.prompts, h, MOVERS, into="q", metric="of_clean", at_most=-0.05
     ),
-    "stands in for the movers": lambda s, h: assert_backup_heads(s.prompts, MOVERS, h, at_least=1),
+    "stands in for the movers": lambda s, h: assert_backup_heads(s.prompts, h, knocked_out=MOVERS, at_least=1),
 }
 
 TRUE: Mapping[str, frozenset[str]] = {

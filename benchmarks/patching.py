@@ -24,7 +24,7 @@ from whole_passes import whole
 
 from pytest_interp import Checkpoint, CheckpointSpec, Experiment, Head
 from pytest_interp.checkpoints import known_specs
-from pytest_interp.measure import patch_sweep, path_patch_effect, path_patch_sweep
+from pytest_interp.measure import patch_effect_sweep, path_patch_effect, path_patch_effect_sweep
 from pytest_interp.tasks import ioi
 
 SMOLLM2, GPT2 = "smollm2-135m-instruct", "gpt2-shape"
@@ -133,7 +133,7 @@ def stock_paths(experiment: Experiment, count: int) -> tuple[Values, int]:
         effects = [path_patch_effect(experiment, head, receivers, into="q") for head in some]
     finally:
         Checkpoint.prepare = driven  # type: ignore[method-assign]
-    assert {one.about["passes_from"] for one in effects} == {"whole"}
+    assert {one.context.extra["passes_from"] for one in effects} == {"whole"}
     return {head: torch.tensor(one.values) + clean for head, one in zip(some, effects, strict=True)}, len(heads)
 
 
@@ -217,18 +217,18 @@ def works() -> list[Work]:
     for model, everywhere, end in ((GPT2, 7.0, 20.0), (SMOLLM2, 6.0, 17.0)):
         exchanged, abc = "s2-exchanged", "abc"
         made += [
-            Work("z, all positions", model, lambda e: patch_sweep(e, "z", metric="logit_diff"),
+            Work("z, all positions", model, lambda e: patch_effect_sweep(e, "z", metric="logit_diff"),
                  partial(stock, site="z", corruption=exchanged), everywhere, bound=bound_heads),
-            Work("z, END only", model, lambda e: patch_sweep(e, "z", at="END", metric="logit_diff"),
+            Work("z, END only", model, lambda e: patch_effect_sweep(e, "z", at="END", metric="logit_diff"),
                  partial(stock, site="z", setter=at_end, corruption=exchanged), end, bound=bound_end),
             Work("z, all positions, from ABC", model,
-                 lambda e: patch_sweep(e, "z", corruption="abc", metric="logit_diff"),
+                 lambda e: patch_effect_sweep(e, "z", corruption="abc", metric="logit_diff"),
                  partial(stock, site="z", corruption=abc), 3.5, corruption=abc, bound=bound_heads),
             Work("resid_pre by layer and position", model,
-                 lambda e: patch_sweep(e, "resid_pre", metric="logit_diff"),
+                 lambda e: patch_effect_sweep(e, "resid_pre", metric="logit_diff"),
                  partial(stock, site="resid_pre", corruption=exchanged), 5.0, bound=bound_stream, lengths=1),
             Work("paths into the movers' queries", model,
-                 lambda e: path_patch_sweep(e, MOVERS[e.checkpoint.name], into="q"), stock_paths, 10.0,
+                 lambda e: path_patch_effect_sweep(e, MOVERS[e.checkpoint.name], into="q"), stock_paths, 10.0,
                  corruption="clean"),
         ]  # fmt: skip
     return made
@@ -281,7 +281,9 @@ def growth(chosen: list[str]) -> list[dict[str, Any]]:
             for size in sizes:
                 experiment = experiment_of(size)
                 timed(experiment, lambda e: e.logit_diffs())
-                seconds.append(timed(experiment, lambda e, at=at: patch_sweep(e, "z", at=at, metric="logit_diff"))[1])
+                seconds.append(
+                    timed(experiment, lambda e, at=at: patch_effect_sweep(e, "z", at=at, metric="logit_diff"))[1]
+                )
             power = float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
             found.append({"grows with": name, "at": at or "all", "sizes": sizes, "seconds": seconds, "power": power})
             print(found[-1], flush=True)

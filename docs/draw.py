@@ -90,7 +90,7 @@ def next_token() -> str:
 @section
 def logit_lens() -> str:
     e = prompts(96)
-    live, frozen = (measure.logit_lens(e, norm=norm, sites=("resid_post",)) for norm in ("live", "frozen"))
+    live, frozen = (measure.logit_lens_sweep(e, norm=norm, sites=("resid_post",)) for norm in ("live", "frozen"))
     both = Table(
         {(cell[0], norm): one for norm, table in (("live", live), ("frozen", frozen)) for cell, one in table.items()},
         ("layer", "norm"),
@@ -105,7 +105,7 @@ def logit_lens() -> str:
 @section
 def attribution() -> str:
     e = prompts(96)
-    components, heads = measure.component_attributions(e), measure.head_attributions(e)
+    components, heads = measure.component_attribution_sweep(e), measure.direct_logit_attribution_sweep(e)
     return (
         save(figures.draw(components), "components")
         + save(figures.draw(heads), "head-attributions")
@@ -120,13 +120,13 @@ def attribution() -> str:
 def patching() -> str:
     e, out = prompts(), ""
     for site in ("resid_pre", "attn_out", "mlp_out"):
-        table = measure.patch_sweep(e, site)
+        table = measure.patch_effect_sweep(e, site)
         out += save(figures.draw(table), f"patching-{site.replace('_', '-')}") + "\n" + top(table) + "\n"
-    heads = measure.patch_sweep(e, "z", at="END")
+    heads = measure.patch_effect_sweep(e, "z", at="END")
     out += save(figures.draw(heads), "patching-heads") + "\n" + top(heads, 8) + "\n"
     some = range(15, 28)
     for site in ("q", "k", "v", "pattern"):
-        table = measure.patch_sweep(e, site, layers=some)
+        table = measure.patch_effect_sweep(e, site, layers=some)
         out += f"\n`{site}` of layers 15 to 27, all positions:\n\n" + top(table, 4)
     return out
 
@@ -141,7 +141,7 @@ def screen() -> str:
         start = time.perf_counter()
         estimates = measure.attribution_screen(prompts(), site)
         took = time.perf_counter() - start
-        exact = measure.patch_sweep(prompts(), site, metric="logit_diff")
+        exact = measure.patch_effect_sweep(prompts(), site, metric="logit_diff")
         cells = list(exact)
         r = spearmanr([exact[cell].value for cell in cells], [estimates[cell] for cell in cells]).statistic
         largest = [cell for cell, _ in exact.top(10, most="absolute")]
@@ -157,8 +157,8 @@ def screen() -> str:
 @section
 def path_patching() -> str:
     e = prompts()
-    logits = measure.path_patch_sweep(e, "logits", layers=range(18, 30))
-    queries = measure.path_patch_sweep(e, MOVERS, into="q", layers=range(14, 23), metric="of_clean")
+    logits = measure.path_patch_effect_sweep(e, "logits", layers=range(18, 30))
+    queries = measure.path_patch_effect_sweep(e, MOVERS, into="q", layers=range(14, 23), metric="of_clean")
     frozen = {
         cell: measure.path_patch_effect(e, str(cell), MOVERS, into="q", mlps="freeze", metric="of_clean")
         for cell, _ in queries.top(4, most="absolute")
@@ -184,7 +184,7 @@ def ablation() -> str:
         for heads in (MOVERS, ["23.3"], ["24.4"])
         for how, where in (("mean", "END"), ("zero", "END"), ("resample", "END"), ("permute", None))
     ]  # fmt: skip
-    sweep = measure.ablation_sweep(prompts(), layers=range(20, 30))
+    sweep = measure.ablation_effect_sweep(prompts(), layers=range(20, 30))
     return (
         markdown(["heads", "ablation", "at", "logit difference (logits)", "KL (nats)"], rows)
         + "\n"
@@ -201,8 +201,11 @@ def copying() -> str:
     for head in (*MOVERS, "23.7", "23.3", "24.4", "29.1"):
         rows.append(
             [head]
-            + [quote(measure.copy_score(checkpoint(), head, names=names, sign=sign).value) for sign in (1, -1)]
-            + [quote(measure.prompt_copy_score(e, head, sign=sign).value) for sign in (1, -1)]
+            + [
+                quote(measure.copy_score(checkpoint(), head, names=names, negative=sign == -1).value)
+                for sign in (1, -1)
+            ]
+            + [quote(measure.prompt_copy_score(e, head, negative=n).value) for n in (False, True)]
             + [quote(measure.ov_eigenvalue_score(checkpoint(), head, through=t).value) for t in ("residual", "tokens")]
         )
     return markdown(
@@ -241,7 +244,7 @@ def backup() -> str:
     later = [Head(layer, head) for layer in range(24, 30) for head in range(9)]
     out, rows = "", []
     for how in ("mean", "zero"):
-        effect = measure.backup_effect(e, MOVERS, later, ablation=how)
+        effect = measure.backup_effect(e, later, knocked_out=MOVERS, ablation=how)
         rows.append(
             [
                 how,
@@ -263,7 +266,7 @@ def detectors() -> str:
     e = Experiment(checkpoint(), doubled(checkpoint().tokenizer, length=50, n=8, seed=0, bos=False))
     out = ""
     for kind in ("previous_token", "duplicate_token", "induction"):
-        table = measure.detector_scores(e, kind)
+        table = measure.detector_score_sweep(e, kind)
         picture = save(figures.draw(table), kind.replace("_", "-"))
         out += f"\n{picture}\n" + markdown(
             ["head", f"{kind} score"], [[str(c), quote(m.value)] for c, m in table.top(5)]
@@ -283,9 +286,9 @@ def circuit() -> str:
             value(measure.faithfulness(e, dict.fromkeys(c.heads), metric="logit_diff")),
         ]
     )
-    rows.append(["F(C without name movers) - F(M without)", value(measure.completeness(e, c, MOVERS))])
+    rows.append(["F(C without name movers) - F(M without)", value(measure.completeness(e, c, knocked_out=MOVERS))])
     for head in sorted(c.heads):
-        rows.append([f"{head} adds to the circuit", value(measure.minimality(e, c, str(head)))])
+        rows.append([f"{head} adds to the circuit", value(measure.minimality(e, str(head), c))])
     return markdown(["quantity", "value"], rows)
 
 
@@ -354,11 +357,11 @@ def notebooks() -> str:
     )  # fmt: skip
     row("A logit(Emma) - logit(Mike), and of the other run", "logit_diff",
         f"{quote(measure.logit_diff(one).value)}; {quote(measure.logit_diff(one, run='giver').value)}")  # fmt: skip
-    permuted = measure.ablation_sweep(one, ablation="permute", at=None)
+    permuted = measure.ablation_effect_sweep(one, ablation="permute", at=None)
     ((worst, effect),) = permuted.top(1, most="absolute")
     row(
         "A1 every head's z permuted: largest change",
-        'ablation_sweep(ablation="permute", at=None)',
+        'ablation_effect_sweep(ablation="permute", at=None)',
         f"{worst} {quote(effect.value)}",
     )
     spread = [v for v in permuted.matrix()[23] if v is not None]
@@ -382,8 +385,8 @@ def notebooks() -> str:
     row("A3 most different at the two mentions", "occurrence_difference", f"{head} {quote(difference.value)}")
     ((layer, ratio),) = measure.selectivity(one).top(1)
     row("A3 most selective layer, ratio", "selectivity", f"layer {layer[0]}, {quote(ratio.value)}")
-    ((head, patched),) = measure.patch_sweep(one, "z", corruption="giver", metric="logit_diff").top(1)
-    row("A4 patching each head: largest effect", 'patch_sweep("z")', f"{head} {quote(patched.value)} logits")
+    ((head, patched),) = measure.patch_effect_sweep(one, "z", corruption="giver", metric="logit_diff").top(1)
+    row("A4 patching each head: largest effect", 'patch_effect_sweep("z")', f"{head} {quote(patched.value)} logits")
 
     # B: what the other pages show, on 96 prompts
     e = prompts(96)
@@ -399,19 +402,19 @@ def notebooks() -> str:
     )
     row(
         "B logit lens after layer 23",
-        "logit_lens",
-        value(measure.logit_lens(e, sites=("resid_post",))[23, "resid_post"]),
+        "logit_lens_sweep",
+        value(measure.logit_lens_sweep(e, sites=("resid_post",))[23, "resid_post"]),
     )
     row(
         "B attention of layer 23, MLP of 29",
-        "component_attributions",
-        "; ".join(value(measure.component_attributions(e)[key]) for key in ((23, "attn_out"), (29, "mlp_out"))),
+        "component_attribution_sweep",
+        "; ".join(value(measure.component_attribution_sweep(e)[key]) for key in ((23, "attn_out"), (29, "mlp_out"))),
     )
-    heads = measure.head_attributions(e)
+    heads = measure.direct_logit_attribution_sweep(e)
     for sign in ("positive", "negative"):
         row(
             f"B heads, most {sign}",
-            "head_attributions",
+            "direct_logit_attribution_sweep",
             ", ".join(f"{h} {quote(m.value)}" for h, m in heads.top(3, most=sign)),
         )
     row(
@@ -441,8 +444,8 @@ def notebooks() -> str:
     for site in ("z", "q", "k", "v", "pattern"):
         row(
             f"B {site} of 23.3, all positions",
-            f'head_patch_effect(activation="{site}")',
-            value(measure.head_patch_effect(few, "23.3", activation=site)),
+            f'head_patch_effect(site="{site}")',
+            value(measure.head_patch_effect(few, "23.3", site=site)),
         )
     row("B z of 23.3 at END", 'head_patch_effect(at="END")', value(measure.head_patch_effect(few, "23.3", at="END")))
     row(
@@ -454,8 +457,8 @@ def notebooks() -> str:
     for kind in ("previous_token", "duplicate_token", "induction"):
         row(
             f"B {kind} score, highest",
-            "detector_scores",
-            ", ".join(f"{h} {quote(m.value)}" for h, m in measure.detector_scores(random_tokens, kind).top(3)),
+            "detector_score_sweep",
+            ", ".join(f"{h} {quote(m.value)}" for h, m in measure.detector_score_sweep(random_tokens, kind).top(3)),
         )
     text = random_tokens.data.clean.prompts[0].text
     scores = c.detected(text, "induction_head")
@@ -465,7 +468,7 @@ def notebooks() -> str:
         "Checkpoint.detected",
         f"{best // 9}.{best % 9} {quote(float(scores.max()))}",
     )
-    repair = measure.backup_effect(e, MOVERS, ["27.1", "29.2"], ablation="zero")
+    repair = measure.backup_effect(e, ["27.1", "29.2"], knocked_out=MOVERS, ablation="zero")
     row(
         "B movers zeroed: before, after, naive",
         "backup_effect",
@@ -473,7 +476,7 @@ def notebooks() -> str:
     )
     row("B copy score of 23.0: names, prompts; of 24.4, negative", "copy_score, prompt_copy_score", "; ".join([
         quote(measure.copy_score(c, "23.0", names=names).value), quote(measure.prompt_copy_score(e, "23.0").value),
-        quote(measure.copy_score(c, "24.4", names=names, sign=-1).value)]))  # fmt: skip
+        quote(measure.copy_score(c, "24.4", names=names, negative=True).value)]))  # fmt: skip
     row(
         "B path 23.3 to the logits",
         'path_patch_effect(..., "logits")',
@@ -487,12 +490,16 @@ def notebooks() -> str:
         )
     assert c.circuit is not None
     row("B faithfulness of the known roles", "faithfulness", value(measure.faithfulness(few, c.circuit)))
-    row("B completeness without the movers", "completeness", value(measure.completeness(few, c.circuit, MOVERS)))
+    row(
+        "B completeness without the movers",
+        "completeness",
+        value(measure.completeness(few, c.circuit, knocked_out=MOVERS)),
+    )
     row(
         "B minimality of 23.3; of 23.0 without 23.1, 23.2",
         "minimality",
         "; ".join(
-            value(measure.minimality(few, c.circuit, head, lost))
+            value(measure.minimality(few, head, c.circuit, knocked_out=lost))
             for head, lost in (("23.3", []), ("23.0", ["23.1", "23.2"]))
         ),
     )
@@ -566,8 +573,8 @@ def notebooks() -> str:
         )
     row(
         "D sequences: top heads",
-        "head_attributions",
-        ", ".join(f"{h} {quote(m.value)}" for h, m in measure.head_attributions(d).top(3)),
+        "direct_logit_attribution_sweep",
+        ", ".join(f"{h} {quote(m.value)}" for h, m in measure.direct_logit_attribution_sweep(d).top(3)),
     )
 
     # E: patching in fifty lines
@@ -590,14 +597,14 @@ def notebooks() -> str:
         f"{quote(measure.next_token(alex, 'rank').value)}; {quote(measure.next_token(alex, 'probability').value)}",
     )
     for corruption in alex.data.corrupted:
-        table = measure.patch_sweep(
+        table = measure.patch_effect_sweep(
             alex, "resid_pre", corruption=corruption, metric="logit_diff", layers=range(0, 30, 3)
         )
         save(figures.draw(table, f"patching resid_pre from {corruption}"), f"alex-hart-{corruption}")
         ((cell, found),) = table.top(1, most="absolute")
         row(
             f"E resid_pre from {corruption}: largest",
-            'patch_sweep("resid_pre")',
+            'patch_effect_sweep("resid_pre")',
             f"layer {cell[0]}, token {cell[1]}: {quote(found.value)} logits",
         )
     pictures = "".join(f"![{k}](pictures/alex-hart-{k}.png)\n" for k in alex.data.corrupted)

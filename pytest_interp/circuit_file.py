@@ -14,9 +14,9 @@ from typing import Any
 
 from pytest_interp.circuit import RANDOM_TOKENS, Circuit, ExpectedFailure, Role
 from pytest_interp.common.arguments import checked
+from pytest_interp.common.quantities import QUANTITIES
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.heads import Head, as_head
-from pytest_interp.measurement import QUANTITIES
 from pytest_interp.text import line, shown
 from pytest_interp.verdict.bound import Bound
 

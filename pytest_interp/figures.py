@@ -297,8 +297,7 @@ def _about(table: Table[Any]) -> str:
 
 
 def _described(measurement: Measurement) -> str:
-    subject = ", ".join(str(measurement.about[key]) for key in ("checkpoint", "data") if key in measurement.about)
-    return f"{_words(measurement.quantity)}: {subject}, {len(measurement.values)} prompts"
+    return f"{_words(measurement.quantity)}: {measurement.context.place}, {len(measurement.values)} prompts"
 
 
 def _words(quantity: str) -> str:

@@ -63,6 +63,16 @@ class KVHead:
     def __str__(self) -> str:
         return f"kv {self.layer}.{self.head}"
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The key-value head that ``"kv 9.3"`` names.
+
+        Raises:
+            UsageError: the text is not kv LAYER.HEAD.
+        """
+        head = Head.parse(text.removeprefix("kv "))
+        return cls(head.layer, head.head)
+
 
 def _check_place(head: Head | KVHead) -> None:
     """Refuses a layer or head that is not a whole number from 0; True and False are not numbers here."""

@@ -5,29 +5,19 @@ Plain values, standard library only: a measurement knows nothing of bounds, inte
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import fsum, isfinite
-from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from pytest_interp.common.arguments import check_fields
+from pytest_interp.common.context import NO_CONTEXT, Context
+from pytest_interp.common.quantities import QUANTITIES
 from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.text import line, shown
 from pytest_interp.tolerance import FLOAT_NOISE
 
 Population: TypeAlias = Literal["fixed", "sampled"]
-Json: TypeAlias = str | int | float | bool | Sequence["Json"] | Mapping[str, "Json"] | None
-
-QUANTITIES = (
-    "logit_diff", "accuracy", "logit_lens", "flips", "log_prob", "probability", "logit", "rank", "top_k", "loss", "kl",
-    "direct_logit_attribution", "head_patch_effect", "patch_effect", "path_patch_effect", "ablation_effect",
-    "attention", "value_weighted_attention", "attention_write_correlation",
-    "copy_score", "negative_copy_score", "prompt_copy_score", "negative_prompt_copy_score", "ov_eigenvalue_score",
-    "previous_token_score", "duplicate_token_score", "induction_score",
-    "backup_rise", "self_repair", "some_head", "faithfulness", "completeness", "minimality",
-)  # fmt: skip
-"""What the tool measures, by the names under which circuit files bound it."""
 
 
 def check_quantity(quantity: object, own: Sequence[str] = ()) -> None:
@@ -46,10 +36,6 @@ def check_quantity(quantity: object, own: Sequence[str] = ()) -> None:
             f"{shown(quantity)} is no quantity, so that no circuit file can bound it{nearest(quantity, known)}; one of "
             "your own is declared at the top of the file: quantities = [...]"
         )
-
-
-_PLACES = (("checkpoint", ";"), ("data", " on"))
-"""What a line about a measurement says of where it was made, and the word before it."""
 
 
 def check_population(population: object) -> None:
@@ -84,7 +70,7 @@ class Measurement:
         population: ``fixed`` (these prompts, or a property of the weights) or ``sampled``.
         scale: where the quantity is a ratio of means, its denominators; else empty.
         tolerance: how far float noise alone may move ``value``; for a share, how much of it noise could flip.
-        about: checkpoint, heads, sites, direction, corruption, data set ... (builtin types only).
+        context: what it was measured on.
         names: the names in each prompt, a factor that crosses templates; empty where there are none.
         version: of the quantity's definition; another one gives other numbers.
     """
@@ -97,13 +83,12 @@ class Measurement:
     population: Population
     scale: tuple[float, ...] = ()
     tolerance: float = FLOAT_NOISE["float32"]
-    about: Mapping[str, Json] = field(default_factory=dict)
+    context: Context = NO_CONTEXT
     names: tuple[tuple[str, ...], ...] = ()
     version: int = 1
 
     def __post_init__(self) -> None:
         check_fields(self)
-        object.__setattr__(self, "about", MappingProxyType(dict(self.about)))
         check_population(self.population)
         n = len(self.values)
         if n == 0:
@@ -129,10 +114,10 @@ class Measurement:
 
     def __repr__(self) -> str:
         """One line: what was measured, its value and unit, how many prompts, and their spread."""
-        heads = self.about.get("heads")
-        of = f" of {', '.join(map(str, heads))}" if isinstance(heads, list | tuple) and heads else ""
-        data = "".join(f"{word} {self.about[key]}" for key, word in _PLACES if key in self.about)
-        what, count = str(self.about.get("each", "prompt")), len(self.values)
+        checkpoint, prompts, heads = self.context.checkpoint, self.context.data, self.context.heads
+        of = f" of {', '.join(map(str, heads))}" if heads else ""
+        data = f"{f'; {checkpoint.name}' if checkpoint else ''}{f' on {prompts.name}' if prompts else ''}"
+        what, count = self.context.each, len(self.values)
         try:
             value = quote(self.value)
         except NotApplicable:
@@ -160,7 +145,7 @@ class Measurement:
     @property
     def no_effect(self) -> float:
         """The value of an intervention that does nothing: 1 of what is still recovered when noise is put in, else 0."""
-        return 1.0 if self.unit == "recovered" and self.about.get("direction") == "noise" else 0.0
+        return 1.0 if self.unit == "recovered" and self.context.direction == "noise" else 0.0
 
     @property
     def linear_values(self) -> tuple[float, ...]:
@@ -212,7 +197,7 @@ def paired_difference(first: Measurement, second: Measurement) -> Measurement | 
         unit="gap" if first.unit == "share" else first.unit,
         values=tuple(a - b for a, b in zip(first.linear_values, second.linear_values, strict=True)),
         scale=(),
-        about={key: value for key, value in first.about.items() if key != "left_out"},
+        context=replace(first.context, left_out=0),
         tolerance=0.0 if first.unit == "share" else first.tolerance + second.tolerance,
     )
 

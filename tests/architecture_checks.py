@@ -98,23 +98,23 @@ def patches(pair: Pair) -> Cell:
     return _compared(torch.stack(values), torch.stack(expected))
 
 
-def head_attributions(pair: Pair) -> Cell:
+def direct_logit_attribution_sweep(pair: Pair) -> Cell:
     """The direct logit attribution of every head, its value bias kept, as in the raw model."""
-    table = measure.head_attributions(pair.experiment, value_bias="kept")
+    table = measure.direct_logit_attribution_sweep(pair.experiment, value_bias="kept")
     heads = pair.checkpoint.shape.heads
     return _compared(_columns(table, heads), torch.stack([_attribution(pair, h.layer, h.head) for h in heads], 1))
 
 
 def attention_attributions(pair: Pair) -> Cell:
     """The direct logit attribution of the attention of every layer."""
-    table = measure.component_attributions(pair.experiment)
+    table = measure.component_attribution_sweep(pair.experiment)
     keys = [(layer, "attn_out") for layer in range(LAYERS)]
     return _compared(
         _columns(table, keys), torch.stack([_attribution(pair, layer, None) for layer in range(LAYERS)], 1)
     )
 
 
-def copy_scores(pair: Pair) -> Cell:
+def copy_score_sweep(pair: Pair) -> Cell:
     """The share of names that each head ranks in the upper half of the vocabulary for themselves."""
     names = sorted({prompt.answer.strip() for prompt in pair.experiment.data.clean.prompts})
     k = pair.checkpoint.shape.d_vocab // 2
@@ -125,7 +125,7 @@ def copy_scores(pair: Pair) -> Cell:
         logits = pair.raw.written_logits(head.layer, head.head, pair.raw.values(head.layer, stream))
         ranks = (logits >= logits.gather(1, tokens[:, None])).sum(1)
         shares.append(float((ranks <= k).float().mean()))
-    table = measure.copy_scores(pair.checkpoint, names=names, k=k)
+    table = measure.copy_score_sweep(pair.checkpoint, names=names, k=k)
     return _compared(torch.tensor([table[head].value for head in pair.checkpoint.shape.heads]), torch.tensor(shares))
 
 
@@ -153,9 +153,9 @@ def eigenvalue_scores(pair: Pair) -> Cell:
 FAMILIES: Mapping[str, Callable[[Pair], Cell]] = {
     "logit difference": logit_diffs,
     "patches": patches,
-    "heads": head_attributions,
+    "heads": direct_logit_attribution_sweep,
     "attention": attention_attributions,
-    "copy scores": copy_scores,
+    "copy scores": copy_score_sweep,
     "eigenvalues": eigenvalue_scores,
 }
 

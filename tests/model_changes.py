@@ -8,7 +8,7 @@ from models import experiment_on
 
 from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head
-from pytest_interp.measure import attention, copy_score, head_attributions, head_patch_effect, logit_diff
+from pytest_interp.measure import attention, copy_score, direct_logit_attribution_sweep, head_patch_effect, logit_diff
 
 
 class Unsuitable(Exception):
@@ -134,7 +134,7 @@ def numbers(checkpoint):
     measures = [
         lambda: logit_diff(experiment).values,
         lambda: attention(experiment, head, at="END", to="IO").values,
-        lambda: tuple(cell.value for cell in head_attributions(experiment).cells.values()),
+        lambda: tuple(cell.value for cell in direct_logit_attribution_sweep(experiment).cells.values()),
         lambda: copy_score(checkpoint, head, names=["Mary", "John", "Paul"]).labels,
         lambda: head_patch_effect(experiment, [head], at="END").values,
     ]

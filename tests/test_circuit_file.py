@@ -92,14 +92,6 @@ def test_a_misspelt_quantity_is_named_where_its_bound_is_asked_for(tmp_path, qua
     assert role.bound("attention", None) == {}
 
 
-def test_what_a_file_may_bound_is_what_is_measured():
-    from pytest_interp.measurement import QUANTITIES
-    from pytest_interp.rerun.mutants import KINDS
-
-    assert len(QUANTITIES) == len(set(QUANTITIES))
-    assert set(QUANTITIES) == set(KINDS)
-
-
 def test_a_head_is_the_same_however_it_is_written(tmp_path):
     circuit = load(
         tmp_path, GOOD.replace('"9.6" = {', '"09.6" = {').replace('heads = ["9.6", "5.5"]', 'heads = ["09.6"]')

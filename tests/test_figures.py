@@ -12,8 +12,8 @@ pytest.importorskip("matplotlib")
 from pytest_interp.figures import draw
 
 RESULTS = {
-    "a sweep over heads": measure.head_attributions,
-    "a sweep over a few positions": lambda on: measure.patch_sweep(on, "resid_pre", positions=["S2", "END"]),
+    "a sweep over heads": measure.direct_logit_attribution_sweep,
+    "a sweep over a few positions": lambda on: measure.patch_effect_sweep(on, "resid_pre", positions=["S2", "END"]),
     "a screen of heads": measure.attribution_screen,
     "a screen of layers and positions": lambda on: measure.attribution_screen(on, "z", positions=["S2", "END"]),
     "a measurement": measure.logit_diff,

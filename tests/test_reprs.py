@@ -5,12 +5,19 @@ import re
 import pytest
 
 from pytest_interp import Bound, Experiment, Head, judge
-from pytest_interp.measure import direct_logit_attribution, head_attributions, logit_diff
+from pytest_interp.common.context import CheckpointIdentity, Context, DataIdentity
+from pytest_interp.measure import direct_logit_attribution, direct_logit_attribution_sweep, logit_diff
 from pytest_interp.measurement import Measurement
 from pytest_interp.table import heads_table
 from pytest_interp.tasks import from_strings
 
 NUMBER = r"-?\d+\.\d{3}"
+
+
+CONTEXT = Context(
+    checkpoint=CheckpointIdentity("gpt2", "0" * 12, "float32", "cpu"), data=DataIdentity("ioi/find", "0" * 12, False, 1, 0),
+    heads=(Head(9, 9), Head(9, 6)), intervention=None, metric=None, each="name",
+)  # fmt: skip
 
 
 def measured(*values, scale=(), **more):
@@ -26,7 +33,7 @@ def measured(*values, scale=(), **more):
         (measured(1.0, 3.0, scale=(2.0, 6.0)), "<Measurement effect = 0.500 logits, 2 prompts, fixed>"),
         (measured(1.0, 3.0, scale=(1.0, -1.0)), "<Measurement effect = undefined logits, 2 prompts, fixed>"),
         (
-            measured(1.0, about={"heads": ["9.9", "9.6"], "each": "name", "checkpoint": "gpt2", "data": "ioi/find"}),
+            measured(1.0, context=CONTEXT),
             "<Measurement effect of 9.9, 9.6 = 1.000 logits, 1 name, fixed; gpt2 on ioi/find>",
         ),
     ],
@@ -86,6 +93,13 @@ def test_what_is_measured_on_a_model(planted_ioi: Experiment):
     assert re.match(
         rf"<Verdict supported: logit_diff = {NUMBER} {interval} logits, bound: at least 1, n = {n}", repr(verdict)
     )
-    for value in (planted_ioi, planted_ioi.data, planted_ioi.data.clean, one, verdict, head_attributions(planted_ioi)):
+    for value in (
+        planted_ioi,
+        planted_ioi.data,
+        planted_ioi.data.clean,
+        one,
+        verdict,
+        direct_logit_attribution_sweep(planted_ioi),
+    ):
         assert len(repr(value)) < 340
         assert "\n" not in repr(value)

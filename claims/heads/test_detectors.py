@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_interp import assert_detector_score, assert_logit_diff, assert_patch_effect, assert_top
-from pytest_interp.measure import detector_scores
+from pytest_interp.measure import detector_score_sweep
 
 
 @pytest.mark.claim(source="Elhage et al. 2021; Olsson et al. 2022", role="random_tokens.induction")
@@ -27,7 +27,7 @@ def test_duplicate_token_heads_look_at_the_same_token(doubled, head):
 @pytest.mark.claim(source="Olsson et al. 2022", role="random_tokens.induction")
 def test_the_first_of_them_is_the_strongest(doubled, heads):
     """No head of the model has a higher induction score than the first that the circuit lists."""
-    assert_top(detector_scores(doubled, "induction"), heads[0])
+    assert_top(detector_score_sweep(doubled, "induction"), heads[0])
 
 
 @pytest.mark.claim(source="Olsson et al. 2022")

@@ -10,7 +10,9 @@ pytestmark = pytest.mark.claim(source="Wang et al. 2022, section 3.4", role="bac
 def test_backups_rise_together(ioi, circuit, heads, bound):
     """With the name movers mean-ablated at END, the backups write more of the answer: each, and together."""
     movers = circuit.role("name_mover").heads
-    assert_backup_heads(ioi, movers, heads, ablation="mean", **bound("backup_rise", at_least=0.05), members_at_least=0)
+    assert_backup_heads(
+        ioi, heads, knocked_out=movers, ablation="mean", **bound("backup_rise", at_least=0.05), members_at_least=0
+    )
 
 
 def test_the_rest_makes_up_for_the_strongest_writers(ioi, top_heads):

@@ -14,7 +14,7 @@ def test_the_circuit_is_faithful(ioi):
 @pytest.mark.claim(source="Wang et al. 2022, section 4.1", role="name_mover")
 def test_the_circuit_is_complete_for_the_movers(ioi, heads):
     """Without the name movers circuit and model lose about as much."""
-    assert_completeness(ioi, without=heads, between=(-1, 1))
+    assert_completeness(ioi, knocked_out=heads, between=(-1, 1))
 
 
 @pytest.mark.claim(source="Wang et al. 2022, section 3.1", role="name_mover")

@@ -34,7 +34,7 @@ def test_writes_what_it_attends_to(ioi, head):
 def test_reads_the_answer(ioi, head):
     """At END a name mover attends to IO more than to S1 and S2 together."""
     controls = {"same_layer": 5, "other_layers": 10}
-    assert_attention(ioi, head, at="END", to="IO", more_than=("S1", "S2"), controls=controls)
+    assert_attention(ioi, head, at="END", to="IO", minus=("S1", "S2"), controls=controls)
 
 
 def test_writes_the_answer(ioi, head, bound):
@@ -48,7 +48,7 @@ def test_writes_the_answer(ioi, head, bound):
 def test_together_they_move_the_answer(ioi, heads, bound):
     """Patching z of the name movers at END from clean into corrupted recovers logit difference: each, and all."""
     assert_head_patch_effect(
-        ioi, heads, activation="z", at="END", direction="denoise", **bound("head_patch_effect", at_least=0.1),
+        ioi, heads, site="z", at="END", direction="denoise", **bound("head_patch_effect", at_least=0.1),
         members_at_least=0, controls_at_most=0.1,
     )  # fmt: skip
 
@@ -56,11 +56,11 @@ def test_together_they_move_the_answer(ioi, heads, bound):
 def test_together_they_are_needed_for_it(ioi, heads):
     """Patching z of the name movers at END from corrupted into clean costs logit difference: each, and all at once."""
     assert_head_patch_effect(
-        ioi, heads, activation="z", at="END", direction="noise", metric="logit_diff", at_most=-0.5,
+        ioi, heads, site="z", at="END", direction="noise", metric="logit_diff", at_most=-0.5,
         members_at_most=0, controls_at_least=-0.5,
     )  # fmt: skip
 
 
 def test_some_head_is_a_name_mover(ioi, ioi_find, names):
     """Whichever it is: some head copies names, attends at END to IO over S1 and S2, and raises the answer."""
-    assert_some_head(ioi, found_on=ioi_find, reads="IO", more_than=("S1", "S2"), names=names, copy_at_least=0.8)
+    assert_some_head(ioi, found_on=ioi_find, to="IO", minus=("S1", "S2"), names=names, copy_at_least=0.8)

@@ -22,7 +22,7 @@ def test_suppresses_the_name_it_reads(checkpoint, head, names):
 def test_reads_the_answer(ioi, head):
     """At END a negative name mover attends to IO more than to S1 and S2 together."""
     controls = {"same_layer": 5, "other_layers": 10}
-    assert_attention(ioi, head, at="END", to="IO", more_than=("S1", "S2"), controls=controls)
+    assert_attention(ioi, head, at="END", to="IO", minus=("S1", "S2"), controls=controls)
 
 
 def test_writes_against_the_answer(ioi, head, bound):
@@ -36,13 +36,11 @@ def test_writes_against_the_answer(ioi, head, bound):
 def test_lowers_the_answer(ioi, heads):
     """Patching z of the negative name movers at END from clean into corrupted lowers the recovered share: each, all."""
     assert_head_patch_effect(
-        ioi, heads, activation="z", at="END", direction="denoise", at_most=-0.05, members_at_most=0,
+        ioi, heads, site="z", at="END", direction="denoise", at_most=-0.05, members_at_most=0,
         controls_at_least=-0.05,
     )  # fmt: skip
 
 
 def test_some_head_is_a_negative_name_mover(ioi, ioi_find, names):
     """Whichever it is: some head suppresses names, attends at END to IO over S1 and S2, and lowers the answer."""
-    assert_some_head(
-        ioi, found_on=ioi_find, reads="IO", more_than=("S1", "S2"), names=names, negative=True, copy_at_least=0.8
-    )
+    assert_some_head(ioi, found_on=ioi_find, to="IO", minus=("S1", "S2"), names=names, negative=True, copy_at_least=0.8)

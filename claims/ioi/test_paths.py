@@ -8,7 +8,7 @@ from pytest_interp import assert_component_attribution, assert_path_patch_effect
 @pytest.mark.claim(source="Wang et al. 2022, section 3.1", role="name_mover")
 def test_the_layer_of_the_movers_writes_the_answer(ioi, heads):
     """The attention of the first name mover's layer writes the answer."""
-    assert_component_attribution(ioi, heads[0].layer, "attn_out", at_least=1)
+    assert_component_attribution(ioi, "attn_out", heads[0].layer, at_least=1)
 
 
 @pytest.mark.claim(source="Wang et al. 2022, section 3.1 and figure 3b", role="name_mover")

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.claim(source="Merullo et al. 2024, section 3", role="su
 
 def test_reads_the_second_subject(ioi, head):
     """At END a subject suppressor attends to S2 more than to IO."""
-    assert_attention(ioi, head, at="END", to="S2", more_than=("IO",), at_least=0.2)
+    assert_attention(ioi, head, at="END", to="S2", minus=("IO",), at_least=0.2)
 
 
 def test_suppresses_the_name_it_reads(checkpoint, head, names):

@@ -124,7 +124,7 @@ def scale_ratios() -> Callable[[Any, str, str], list[float]]:
     def of(experiment: Any, knocked_out: str, watched: str) -> list[float]:
         from pytest_interp.heads import as_head
 
-        effect, head = backup_effect(experiment, knocked_out, watched, ablation="zero"), as_head(watched)
+        effect, head = backup_effect(experiment, watched, knocked_out=knocked_out, ablation="zero"), as_head(watched)
         pairs = zip(effect.after_live[head].values, effect.after[head].values, strict=True)
         return [live / frozen for live, frozen in pairs]
 

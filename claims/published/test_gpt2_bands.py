@@ -14,7 +14,7 @@ from pytest_interp import (
     assert_logit_diff,
     assert_next_token,
 )
-from pytest_interp.measure import attributions_without
+from pytest_interp.measure import knocked_out_attribution_sweep
 
 WANG = "Wang et al. 2022 (arXiv 2211.00593)"
 PTS = "redwoodresearch/Easy-Transformer at ea15315, the authors' own .pt files"
@@ -158,7 +158,7 @@ def test_without_the_strongest_name_mover(ioi_with):
     one = ioi_with(half="confirm", bos=False)
     assert_direct_logit_attribution(one, "9.9", between=(1.0, 3.4))
     assert_ablation_effect(one, "9.9", between=(-0.8, 0.4))
-    assert_logit_diff(one, without="9.9", between=(2.0, 4.0))
+    assert_logit_diff(one, knocked_out="9.9", between=(2.0, 4.0))
 
 
 @pytest.mark.claim(source=f"{WANG}, section 3.4: -5 %; Murano et al.: 3.484 to 3.520", row=("S-K5", "S-K6"))
@@ -167,7 +167,7 @@ def test_without_all_three_name_movers(ioi_with):
     one, three = ioi_with(half="confirm", bos=True), ["9.9", "9.6", "10.0"]
     assert_direct_logit_attribution(one, three, at_least=2)
     assert_ablation_effect(one, three, between=(-0.9, 0.6))
-    assert_logit_diff(one, without=three, at_least=2)
+    assert_logit_diff(one, knocked_out=three, at_least=2)
 
 
 @pytest.mark.claim(source=f"{WANG}, section 3.4 and appendix F", row="S-K5")
@@ -175,7 +175,7 @@ def test_a_negative_name_mover_turns_round(ioi_with):
     """Without the three name movers 10.7, which wrote against the answer, writes for it."""
     one = ioi_with(half="confirm", bos=True)
     assert_direct_logit_attribution(one, "10.7", at_most=-0.5)
-    assert_cell(attributions_without(one, ["9.9", "9.6", "10.0"]), "10.7", at_least=0)
+    assert_cell(knocked_out_attribution_sweep(one, ["9.9", "9.6", "10.0"]), "10.7", at_least=0)
 
 
 FAITHFUL = f"{WANG}, section 4: all but 0.46; {PTS}: 2.8381 of 3.3024; {ARENA}: 2.8226 of 3.1490 and 3.1122 of 2.8052"

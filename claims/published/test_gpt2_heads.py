@@ -14,7 +14,7 @@ from pytest_interp import (
     assert_prompt_copy_score,
     assert_top,
 )
-from pytest_interp.measure import source_attributions
+from pytest_interp.measure import source_attribution_sweep
 
 WANG = "Wang et al. 2022 (arXiv 2211.00593)"
 MUR = "Murano et al., a study of the same heads on prompts of its own"
@@ -88,7 +88,7 @@ def test_subject_suppressors_attend_to_the_second_subject(ioi_with, which):
 def test_a_negative_name_mover_attends_to_the_answer(ioi_with):
     """Without BOS 10.7 attends from END to IO by .5953 more than to S1."""
     one = ioi_with(half="confirm", bos=False)
-    assert_attention(one, "10.7", at="END", to="IO", more_than=("S1",), between=(0.45, 0.75))
+    assert_attention(one, "10.7", at="END", to="IO", minus=("S1",), between=(0.45, 0.75))
 
 
 @pytest.mark.claim(source=MAIN, row="S-C14", cls="A")
@@ -120,7 +120,7 @@ def test_what_heads_write_on_sampled_prompts(ioi_with, which, low, high):
 @pytest.mark.claim(source=f"{SERI}, scores_dict.pkl: IOI direct effect of gpt2-small", row="S-D5", cls="B")
 def test_who_writes_the_answer_from_where_it_stands(ioi_with):
     """What 9.9, 9.6 and 10.0 write into the answer's own logit from IO is the most of all heads; 9.9 writes 3.11."""
-    table = source_attributions(ioi_with(half="confirm", bos=True), "IO")
+    table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
     assert_top(table, "9.9")
     assert_top(table, ["9.9", "9.6", "10.0"], among=5)
     assert_cell(table, "9.9", between=(2.0, 4.5))
@@ -129,7 +129,7 @@ def test_who_writes_the_answer_from_where_it_stands(ioi_with):
 @pytest.mark.claim(source=f"{SERI}, scores_dict.pkl: IOI direct effect of gpt2-small", row="S-D5", cls="B")
 def test_who_writes_against_it(ioi_with):
     """10.7 (-2.38) and 11.10 (-1.63) write most against it, and by far."""
-    table = source_attributions(ioi_with(half="confirm", bos=True), "IO")
+    table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
     assert_top(table, ["10.7", "11.10"], most="negative")
     assert_cell(table, "10.7", between=(-3.6, -1.3))
     assert_cell(table, "11.10", between=(-2.6, -0.8))

@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_interp import Metric, assert_accuracy, assert_cell, assert_logit_diff, assert_next_token, assert_top
-from pytest_interp.measure import source_attributions
+from pytest_interp.measure import source_attribution_sweep
 
 RON = "ronakrm/ioi-enumerate, plot_results.ipynb, cells 45 and 46, and ronakrm.github.io/ioi-tails"
 SCORES = "callummcdougall/SERI-MATS-2023-Streamlit-pages at c2a732c, scores_dict.pkl: gpt2-large"
@@ -95,7 +95,7 @@ def test_after_the_bag(prompts, text, token, probability):
 @pytest.mark.claim(source=f"{SCORES}, IOI direct effect", row="L-7", cls="B")
 def test_who_writes_the_answer_from_where_it_stands(ioi_with):
     """29.0 (.81), 30.14 (.47) and 23.13 (.45) write most into the answer's own logit from IO: among the first eight."""
-    table = source_attributions(ioi_with(half="confirm", bos=True), "IO")
+    table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
     assert_top(table, ["29.0", "30.14", "23.13"], among=8)
     assert_cell(table, "29.0", between=(0.4, 1.4))
 
@@ -103,7 +103,7 @@ def test_who_writes_the_answer_from_where_it_stands(ioi_with):
 @pytest.mark.claim(source=f"{SCORES}, IOI direct effect", row="L-7", cls="B")
 def test_who_writes_against_it(ioi_with):
     """32.0 (-1.07) writes most against it, and 34.14 and 30.0 (-.37, -.36) are among the first six."""
-    table = source_attributions(ioi_with(half="confirm", bos=True), "IO")
+    table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
     assert_top(table, "32.0", most="negative")
     assert_top(table, ["34.14", "30.0"], among=6, most="negative")
     assert_cell(table, "32.0", between=(-1.8, -0.5))
@@ -112,7 +112,7 @@ def test_who_writes_against_it(ioi_with):
 @pytest.mark.claim(source=f"{SCORES}, induction direct effect", row="L-8", cls="C")
 def test_the_same_heads_write_against_repeated_tokens(induced):
     """On repeated random tokens 32.0, 34.14, 27.11 and 26.0 write most against what comes next, 21.8 most of it."""
-    table = source_attributions(induced, "NEXT")
+    table = source_attribution_sweep(induced, "NEXT")
     assert_top(table, ["32.0", "34.14", "27.11", "26.0"], among=7, most="negative")
     assert_top(table, "21.8", among=5)
     assert_cell(table, "32.0", between=(-0.9, -0.25))

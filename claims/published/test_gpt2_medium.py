@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_interp import Metric, assert_accuracy, assert_cell, assert_logit_diff, assert_next_token, assert_top
-from pytest_interp.measure import source_attributions
+from pytest_interp.measure import source_attribution_sweep
 
 RON = "ronakrm/ioi-enumerate, plot_results.ipynb, cells 35 and 36, and ronakrm.github.io/ioi-tails"
 SCORES = "callummcdougall/SERI-MATS-2023-Streamlit-pages at c2a732c, scores_dict.pkl: gpt2-medium"
@@ -62,7 +62,7 @@ def test_prompts_that_fail(prompts, text, answer, subject, value):
 @pytest.mark.claim(source=f"{SCORES}, IOI direct effect", row="M-3", cls="B")
 def test_who_writes_the_answer_from_where_it_stands(ioi_with):
     """20.6 (1.03), 20.0 (.74) and 15.14 (.67) write most into the answer's own logit from IO: among the first eight."""
-    table = source_attributions(ioi_with(half="confirm", bos=True), "IO")
+    table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
     assert_top(table, ["20.6", "20.0", "15.14"], among=8)
     assert_cell(table, "20.6", between=(0.5, 1.8))
 
@@ -70,7 +70,7 @@ def test_who_writes_the_answer_from_where_it_stands(ioi_with):
 @pytest.mark.claim(source=f"{SCORES}, IOI direct effect", row="M-3", cls="B")
 def test_who_writes_against_it(ioi_with):
     """22.14 (-1.23) and 23.3 (-.77) write most against it."""
-    table = source_attributions(ioi_with(half="confirm", bos=True), "IO")
+    table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
     assert_top(table, ["22.14", "23.3"], most="negative")
     assert_cell(table, "22.14", between=(-2.1, -0.6))
 
@@ -78,7 +78,7 @@ def test_who_writes_against_it(ioi_with):
 @pytest.mark.claim(source=f"{SCORES}, induction direct effect", row="M-4", cls="C")
 def test_the_same_heads_write_against_repeated_tokens(induced):
     """On repeated random tokens 22.14, 23.3 and 17.12 write most against what comes next, 13.14 most of it."""
-    table = source_attributions(induced, "NEXT")
+    table = source_attribution_sweep(induced, "NEXT")
     assert_top(table, ["22.14", "23.3", "17.12"], among=5, most="negative")
     assert_top(table, "13.14", among=5)
     assert_cell(table, "22.14", between=(-1.4, -0.4))
@@ -90,7 +90,7 @@ def test_movers_named_by_another_study(ioi_with):
 
     Twice as many places are claimed on prompts of our own.
     """
-    table = source_attributions(ioi_with(half="confirm", bos=True), "IO")
+    table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
     assert_top(table, ["15.14", "16.15", "17.4", "18.5", "19.15"], among=22)
     assert_top(table, "19.1", among=10, most="negative")
 

@@ -124,7 +124,7 @@ def test_the_next_number_against_the_last(four):
 )
 def test_late_mlps_write_the_next_number(four, layer, component, value):
     """The last three MLPs write the next number; attention writes little of it."""
-    assert_component_attribution(four, layer, component, near=(value, 0.01))
+    assert_component_attribution(four, component, layer, near=(value, 0.01))
 
 
 @pytest.mark.claim(source=WLG, row="S-N7")
@@ -153,7 +153,7 @@ def test_one_head_moves_the_next_number(four):
 @pytest.mark.claim(source=WLG, row="S-N7", cls="C")
 def test_without_that_head_little_is_lost(four):
     """Zeroing 9.1 takes about an eighth: 6.727 to 5.963. At which positions is not said, so at END a band."""
-    assert_logit_diff(four, without="9.1", ablation="zero", between=(5.1, 6.7))
+    assert_logit_diff(four, knocked_out="9.1", ablation="zero", between=(5.1, 6.7))
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,12 @@ from pytest_interp import (
     assert_matrix,
     assert_measurement,
 )
-from pytest_interp.measure import attributions_without, component_attributions, head_attributions, logit_lens
+from pytest_interp.measure import (
+    component_attribution_sweep,
+    direct_logit_attribution_sweep,
+    knocked_out_attribution_sweep,
+    logit_lens_sweep,
+)
 
 EAD = "TransformerLens demos/Exploratory_Analysis_Demo.ipynb at 52c42edd"
 APD = "TransformerLens demos/Activation_Patching_in_TL_Demo.ipynb at 4cd36aae"
@@ -66,7 +71,7 @@ def test_the_lens_at_a_layer(p8, layer, site, value):
 @pytest.mark.claim(source=f"{EAD}, cell 41", row="S-D1")
 def test_the_lens_at_every_layer(p8, figure):
     """The accumulated residual stream at END reads as printed before and in the middle of every layer."""
-    assert_matrix(logit_lens(p8, norm="frozen"), figure("ead_logit_lens_accumulated"), within=0.01)
+    assert_matrix(logit_lens_sweep(p8, norm="frozen"), figure("ead_logit_lens_accumulated"), within=0.01)
 
 
 @pytest.mark.claim(source=f"{EAD}, cell 44", row="S-D2")
@@ -85,13 +90,13 @@ def test_the_lens_at_every_layer(p8, figure):
 )
 def test_attribution_of_a_layer(p8, layer, component, value):
     """Attention of layer 9 writes the answer, that of 10 and 11 against it, and late MLPs a little for it."""
-    assert_component_attribution(p8, layer, component, near=(value, 0.01))
+    assert_component_attribution(p8, component, layer, near=(value, 0.01))
 
 
 @pytest.mark.claim(source=f"{EAD}, cell 44", row="S-D2")
 def test_attribution_of_every_component(p8, figure):
     """Embeddings, attention and MLP of each layer write what is printed, most of them nearly nothing."""
-    assert_matrix(component_attributions(p8), figure("ead_layer_dla"), within=0.01)
+    assert_matrix(component_attribution_sweep(p8), figure("ead_layer_dla"), within=0.01)
 
 
 @pytest.mark.claim(source=f"{EAD}, cell 47", row="S-D3")
@@ -119,13 +124,13 @@ def test_attribution_of_heads(p8, which, value):
 @pytest.mark.claim(source=f"{EAD}, cell 47", row="S-D3")
 def test_attribution_of_every_head(p8, figure):
     """All 144 heads write what is printed, those outside the circuit less than 0.1."""
-    assert_matrix(head_attributions(p8), figure("ead_head_dla"), within=0.01)
+    assert_matrix(direct_logit_attribution_sweep(p8), figure("ead_head_dla"), within=0.01)
 
 
 @pytest.mark.claim(source=f"{EAD}, cell 105", row="S-K1")
 def test_zero_ablating_the_strongest_name_mover(p8):
     """Zeroing z of 9.9 at END leaves 2.92 of the logit difference, though it writes 2.99 of it."""
-    assert_logit_diff(p8, without="9.9", ablation="zero", near=(2.92, 0.01))
+    assert_logit_diff(p8, knocked_out="9.9", ablation="zero", near=(2.92, 0.01))
 
 
 @pytest.mark.claim(source=f"{EAD}, cell 107", row="S-K2")
@@ -134,7 +139,9 @@ def test_what_heads_write_without_it(p8, figure):
 
     The scale is the ablated run's own.
     """
-    assert_matrix(attributions_without(p8, "9.9", ablation="zero"), figure("ead_post_ablation_head_dla"), within=0.01)
+    assert_matrix(
+        knocked_out_attribution_sweep(p8, "9.9", ablation="zero"), figure("ead_post_ablation_head_dla"), within=0.01
+    )
 
 
 @pytest.mark.claim(source=f"{EAD}, cell 109", row="S-K3")

@@ -6,7 +6,7 @@ P8 is the eight prompts of TransformerLens's demos with BOS, 15 tokens: S2 at po
 import pytest
 
 from pytest_interp import assert_head_patch_effect, assert_logit_diff, assert_matrix, assert_patch_effect
-from pytest_interp.measure import patch_sweep
+from pytest_interp.measure import patch_effect_sweep
 
 APD = "TransformerLens demos/Activation_Patching_in_TL_Demo.ipynb at 4cd36aae"
 ATP = "TransformerLens demos/Attribution_Patching_Demo.ipynb (copy in SERI-MATS-2023-Streamlit-pages at c2a732c)"
@@ -18,19 +18,19 @@ pytestmark = pytest.mark.claim(source=APD, checkpoints="gpt2", cls="A")
 @pytest.mark.claim(source=f"{APD}, cell 22", row=("S-A1", "S-A2"))
 def test_the_residual_stream_by_layer_and_position(p8, figure):
     """The answer's information sits at S2 up to layer 8 and at END from layer 9 on, and nowhere else."""
-    assert_matrix(patch_sweep(p8, "resid_pre"), figure("apd_resid_pre"), within=0.002)
+    assert_matrix(patch_effect_sweep(p8, "resid_pre"), figure("apd_resid_pre"), within=0.002)
 
 
 @pytest.mark.claim(source=f"{APD}, cell 28", row="S-A3")
 def test_attention_output_by_layer_and_position(p8, figure):
     """Attention of layers 3 and 5 matters at S2, that of 7 to 9 at END, and that of 10 and 11 at END against it."""
-    assert_matrix(patch_sweep(p8, "attn_out"), figure("apd_block_attn_out"), within=0.002)
+    assert_matrix(patch_effect_sweep(p8, "attn_out"), figure("apd_block_attn_out"), within=0.002)
 
 
 @pytest.mark.claim(source=f"{APD}, cell 28", row="S-A4")
 def test_mlp_output_by_layer_and_position(p8, figure):
     """Of all MLPs the first matters, at S2, and none at END."""
-    assert_matrix(patch_sweep(p8, "mlp_out"), figure("apd_block_mlp_out"), within=0.002)
+    assert_matrix(patch_effect_sweep(p8, "mlp_out"), figure("apd_block_mlp_out"), within=0.002)
 
 
 STREAMS = [
@@ -66,7 +66,7 @@ SWEEPS = [
 @pytest.mark.parametrize(("activation", "name"), SWEEPS, ids=[activation for activation, _ in SWEEPS])
 def test_every_head_at_all_positions(p8, figure, activation, name):
     """Output, queries, keys, values and patterns of each head, exchanged at all positions, recover what is printed."""
-    assert_matrix(patch_sweep(p8, activation), figure(name), within=0.002)
+    assert_matrix(patch_effect_sweep(p8, activation), figure(name), within=0.002)
 
 
 BY_POSITION = [
@@ -87,7 +87,7 @@ BY_POSITION = [
 )
 def test_every_head_by_position(p8, figure, activation, name):
     """The same at one position at a time: most of it is at S2 and END. A pattern's position is that which attends."""
-    assert_matrix(patch_sweep(p8, activation, positions=range(15)), figure(name), within=0.002)
+    assert_matrix(patch_effect_sweep(p8, activation, positions=range(15)), figure(name), within=0.002)
 
 
 ALL_POSITIONS = [
@@ -113,7 +113,7 @@ ALL_POSITIONS = [
 @pytest.mark.parametrize(("which", "activation", "value"), ALL_POSITIONS)
 def test_one_head_at_all_positions(p8, which, activation, value):
     """Subject suppressors act through their values, induction heads and name movers through queries and patterns."""
-    assert_head_patch_effect(p8, which, activation=activation, near=(value, 0.002))
+    assert_head_patch_effect(p8, which, site=activation, near=(value, 0.002))
 
 
 @pytest.mark.claim(source=f"{APD}, cell 26", row="S-A6")
@@ -134,7 +134,7 @@ def test_one_head_at_all_positions(p8, which, activation, value):
 )
 def test_one_head_at_one_position(p8, which, at, value):
     """Each head of the circuit recovers what is printed at its own position."""
-    assert_head_patch_effect(p8, which, activation="z", at=at, near=(value, 0.002))
+    assert_head_patch_effect(p8, which, site="z", at=at, near=(value, 0.002))
 
 
 @pytest.fixture(scope="session")
@@ -159,4 +159,6 @@ def test_the_milk_prompt(milk):
 @pytest.mark.claim(source=f"{MAIN}, cell 36", row="S-A11")
 def test_the_residual_stream_of_the_milk_prompt(milk, figure):
     """On one prompt too the information moves from S2 to END between layers 7 and 9."""
-    assert_matrix(patch_sweep(milk, "resid_pre", positions=range(17)), figure("md_resid_pre_17tok"), within=0.002)
+    assert_matrix(
+        patch_effect_sweep(milk, "resid_pre", positions=range(17)), figure("md_resid_pre_17tok"), within=0.002
+    )

@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_interp import assert_cell, assert_detector_score, assert_matrix, assert_top
-from pytest_interp.measure import detector_scores, source_attributions
+from pytest_interp.measure import detector_score_sweep, source_attribution_sweep
 
 EAD = "TransformerLens demos/Exploratory_Analysis_Demo.ipynb at 52c42edd, cell 100"
 MAIN = "TransformerLens demos/Main_Demo.ipynb at 2223baa0, cell 43"
@@ -32,7 +32,7 @@ def test_every_head(demo_tokens, figure, kind, name):
 
     The demo's diagonals have up to one more entry than ours, which moves a mean of a hundred by up to 0.01.
     """
-    assert_matrix(detector_scores(demo_tokens, kind), figure(name), within=0.01)
+    assert_matrix(detector_score_sweep(demo_tokens, kind), figure(name), within=0.01)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_first_among_previous_token_heads(demo_tokens):
 
     The paper has these two first; on the demo's tokens 3.7 and 6.8 lie between them.
     """
-    table = detector_scores(demo_tokens, "previous_token")
+    table = detector_score_sweep(demo_tokens, "previous_token")
     assert_top(table, "4.11")
     assert_top(table, "2.2", among=5)
 
@@ -90,13 +90,13 @@ def test_first_among_previous_token_heads(demo_tokens):
 )
 def test_first_among_other_heads(demo_tokens, kind, heads, among):
     """5.5 and 6.9 are among the first five induction heads, 3.0 and 0.1 among the first three duplicate-token heads."""
-    assert_top(detector_scores(demo_tokens, kind), heads, among=among)
+    assert_top(detector_score_sweep(demo_tokens, kind), heads, among=among)
 
 
 @pytest.mark.claim(source=SERI, row="S-D6", cls="C")
 def test_who_writes_against_what_induction_finds(induced):
     """On repeated random tokens too, 10.7 and then 11.10 write most against the token that comes next."""
-    table = source_attributions(induced, "NEXT")
+    table = source_attribution_sweep(induced, "NEXT")
     assert_top(table, ["10.7", "11.10"], most="negative")
     assert_cell(table, "10.7", between=(-1.8, -0.8))
 
@@ -104,4 +104,4 @@ def test_who_writes_against_what_induction_finds(induced):
 @pytest.mark.claim(source=SERI, row="S-D6", cls="C")
 def test_who_writes_what_induction_finds(induced):
     """Name movers 9.6, 9.9, 10.0 and induction heads 7.2 and 7.10 write most of it: among the first eight."""
-    assert_top(source_attributions(induced, "NEXT"), ["9.6", "7.2", "9.9", "10.0", "7.10"], among=8)
+    assert_top(source_attribution_sweep(induced, "NEXT"), ["9.6", "7.2", "9.9", "10.0", "7.10"], among=8)

@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_interp import Metric, assert_cell, assert_logit_diff, assert_matrix, assert_next_token, assert_top
-from pytest_interp.measure import patch_sweep, source_attributions
+from pytest_interp.measure import patch_effect_sweep, source_attribution_sweep
 
 FACTS = "TransformerLens demos/Attribution_Patching_Demo.ipynb (copy in SERI-MATS-2023-Streamlit-pages at c2a732c)"
 SCORES = "callummcdougall/SERI-MATS-2023-Streamlit-pages at c2a732c, scores_dict.pkl: gpt2-xl"
@@ -44,14 +44,14 @@ def test_the_city_is_likely(tower, run, token, probability):
 @pytest.mark.claim(source=f"{FACTS}, cell 61", row="X-5")
 def test_where_the_fact_is(tower, figure):
     """The residual stream carries the city at the subject's last tokens first, and at END from about layer 34 on."""
-    table = patch_sweep(tower, "resid_pre", positions=range(12), corruption="landmark")
+    table = patch_effect_sweep(tower, "resid_pre", positions=range(12), corruption="landmark")
     assert_matrix(table, figure("xl_factual_resid_pre"), within=0.002)
 
 
 @pytest.mark.claim(source=f"{SCORES}, IOI direct effect", row="X-1", cls="B")
 def test_who_writes_the_answer_from_where_it_stands(ioi_with):
     """35.17 (.30), 40.4 (.28) and 31.3 (.26) write most into the answer's own logit from IO: among the first ten."""
-    table = source_attributions(ioi_with(half="confirm", bos=True), "IO")
+    table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
     assert_top(table, ["35.17", "40.4", "31.3"], among=10)
     assert_cell(table, "35.17", between=(0.12, 0.6))
 
@@ -59,7 +59,7 @@ def test_who_writes_the_answer_from_where_it_stands(ioi_with):
 @pytest.mark.claim(source=f"{SCORES}, IOI direct effect", row="X-1", cls="B")
 def test_who_writes_against_it(ioi_with):
     """39.9 (-.37), 42.22 (-.26) and 32.13 (-.22) write most against it: among the first eight."""
-    table = source_attributions(ioi_with(half="confirm", bos=True), "IO")
+    table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
     assert_top(table, ["39.9", "42.22", "32.13"], among=8, most="negative")
     assert_cell(table, "39.9", between=(-0.7, -0.15))
 
@@ -67,7 +67,7 @@ def test_who_writes_against_it(ioi_with):
 @pytest.mark.claim(source=f"{SCORES}, induction direct effect", row="X-2", cls="C")
 def test_who_writes_against_repeated_tokens(induced):
     """On repeated random tokens 26.14, 39.12, 38.24 and 39.9 write most against what comes next, 22.20 most of it."""
-    table = source_attributions(induced, "NEXT")
+    table = source_attribution_sweep(induced, "NEXT")
     assert_top(table, ["26.14", "39.12", "38.24", "39.9"], among=8, most="negative")
     assert_top(table, "22.20", among=6)
     assert_cell(table, "26.14", between=(-0.5, -0.12))

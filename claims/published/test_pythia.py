@@ -13,7 +13,12 @@ from pytest_interp import (
     assert_next_token,
     assert_top,
 )
-from pytest_interp.measure import component_attributions, head_attributions, logit_lens, source_attributions
+from pytest_interp.measure import (
+    component_attribution_sweep,
+    direct_logit_attribution_sweep,
+    logit_lens_sweep,
+    source_attribution_sweep,
+)
 
 REPO = "callummcdougall/SERI-MATS-2023-Streamlit-pages at c2a732c"
 NOTEBOOK = f"{REPO}, archive/callums_notebooks_old/pythia_ioi.ipynb"
@@ -60,7 +65,9 @@ def test_after_a_bottle_of_milk(prompts, token, probability):
 @pytest.mark.claim(source=f"{NOTEBOOK}, cell 6", row="O-16")
 def test_the_lens_at_every_layer(p8, figure):
     """With the finished run's scale, the answer appears with layer 11 and grows until layer 19."""
-    assert_matrix(logit_lens(p8, sites=("resid_pre",), norm="frozen"), figure("pythia410m_logit_lens"), within=0.01)
+    assert_matrix(
+        logit_lens_sweep(p8, sites=("resid_pre",), norm="frozen"), figure("pythia410m_logit_lens"), within=0.01
+    )
 
 
 @pytest.mark.claim(source=f"{NOTEBOOK}, cell 7", row="O-17")
@@ -77,13 +84,13 @@ def test_the_lens_at_every_layer(p8, figure):
 )
 def test_attribution_of_a_layer(p8, layer, component, value):
     """Attention of layers 11 and 18 writes most of the answer; that of 19 writes against it."""
-    assert_component_attribution(p8, layer, component, near=(value, 0.01))
+    assert_component_attribution(p8, component, layer, near=(value, 0.01))
 
 
 @pytest.mark.claim(source=f"{NOTEBOOK}, cell 7", row="O-17")
 def test_attribution_of_every_component(p8, figure):
     """Embedding, attention and MLP of each layer write what is printed."""
-    assert_matrix(component_attributions(p8), figure("pythia410m_layer_dla"), within=0.01)
+    assert_matrix(component_attribution_sweep(p8), figure("pythia410m_layer_dla"), within=0.01)
 
 
 @pytest.mark.claim(source=f"{NOTEBOOK}, cell 10", row="O-18")
@@ -99,13 +106,13 @@ def test_attribution_of_heads(p8, which, value):
 @pytest.mark.claim(source=f"{NOTEBOOK}, cell 10", row="O-18")
 def test_attribution_of_every_head(p8, figure):
     """All 384 heads write what is printed."""
-    assert_matrix(head_attributions(p8), figure("pythia410m_head_dla"), within=0.01)
+    assert_matrix(direct_logit_attribution_sweep(p8), figure("pythia410m_head_dla"), within=0.01)
 
 
 @pytest.mark.claim(source=f"{REPO}, scores_dict.pkl: IOI direct effect of pythia-410m", row="O-11", cls="B")
 def test_who_writes_the_answer_from_where_it_stands(ioi_with):
     """18.8 (.98) and 17.6 (.91) write most into the answer's own logit from IO: among the first six."""
-    table = source_attributions(ioi_with(half="confirm", bos=True), "IO")
+    table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
     assert_top(table, ["18.8", "17.6"], among=6)
     assert_cell(table, "18.8", between=(0.5, 1.7))
 
@@ -113,7 +120,7 @@ def test_who_writes_the_answer_from_where_it_stands(ioi_with):
 @pytest.mark.claim(source=f"{REPO}, scores_dict.pkl: IOI direct effect of pythia-410m", row="O-11", cls="B")
 def test_one_head_writes_against_it(ioi_with):
     """19.15 (-1.48) writes most against it."""
-    table = source_attributions(ioi_with(half="confirm", bos=True), "IO")
+    table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
     assert_top(table, "19.15", most="negative")
     assert_cell(table, "19.15", between=(-2.5, -0.7))
 
@@ -125,4 +132,4 @@ def test_it_attends_to_the_answer(ioi_with):
     That this stops when name movers are path-patched is not measured here.
     """
     one = ioi_with(half="confirm", bos=True)
-    assert_attention(one, "19.15", at="END", to="IO", more_than=("S1",), between=(0.4, 0.85))
+    assert_attention(one, "19.15", at="END", to="IO", minus=("S1",), between=(0.4, 0.85))

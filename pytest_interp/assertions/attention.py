@@ -37,7 +37,7 @@ def assert_attention(
     *,
     at: str,
     to: str,
-    more_than: Sequence[str] = (),
+    minus: Sequence[str] = (),
     weighted: bool = False,
     run: str = "clean",
     value_bias: ValueBias = "removed",
@@ -51,7 +51,7 @@ def assert_attention(
         head: a query head.
         at: the position that attends.
         to: the position attended to.
-        more_than: positions whose attention is taken off; without a bound the rest must be more than 0.
+        minus: positions whose attention is taken off; without a bound the rest must be more than 0.
         weighted: by the norm of what is moved from each position.
         run: ``clean`` or a corruption.
         value_bias: for ``weighted``: whether values are without their bias (``removed``) or with it (``kept``).
@@ -59,19 +59,17 @@ def assert_attention(
         **bound: a probability, or a difference of probabilities.
     """
     __tracebackhide__ = True
-    from pytest_interp.measure import attention, head_attentions
+    from pytest_interp.measure import attention, attention_sweep
 
-    demands = Demands.of(bound, POSITIVE if more_than else None)
+    demands = Demands.of(bound, POSITIVE if minus else None)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return attention(
-            on, some[0], at=at, to=to, more_than=more_than, weighted=weighted, run=run, value_bias=value_bias
-        )
+        return attention(on, some[0], at=at, to=to, minus=minus, weighted=weighted, run=run, value_bias=value_bias)
 
     def everywhere(on: Experiment) -> Table[Head]:
-        return head_attentions(on, at=at, to=to, more_than=more_than, weighted=weighted, run=run, value_bias=value_bias)
+        return attention_sweep(on, at=at, to=to, minus=minus, weighted=weighted, run=run, value_bias=value_bias)
 
-    less = f" minus {', '.join(more_than)}" if more_than else ""
+    less = f" minus {', '.join(minus)}" if minus else ""
     kind = "value-weighted attention" if weighted else "attention"
     subject = (
         f"{kind} of {as_head(head)} from {at} to {to}{less}{bias_text(value_bias, 'removed')} on {where(experiment)}"

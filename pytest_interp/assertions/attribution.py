@@ -56,7 +56,7 @@ def assert_direct_logit_attribution(
         **bound: in logits; ``members_at_least=`` and ``members_at_most=`` bound each of several heads.
     """
     __tracebackhide__ = True
-    from pytest_interp.measure import direct_logit_attribution, head_attributions
+    from pytest_interp.measure import direct_logit_attribution, direct_logit_attribution_sweep
 
     demands = Demands.of(bound, of_set=True)
     named = named_heads(heads, demands)
@@ -65,7 +65,7 @@ def assert_direct_logit_attribution(
         return direct_logit_attribution(on, some, run=run, value_bias=value_bias)
 
     def everywhere(on: Experiment) -> Table[Head]:
-        return head_attributions(on, run=run, value_bias=value_bias)
+        return direct_logit_attribution_sweep(on, run=run, value_bias=value_bias)
 
     subject = f"direct logit attribution of {names_of(named)}{bias_text(value_bias, 'removed')} on {where(experiment)}"
     caveats = capability_caveat(experiment)
@@ -77,8 +77,8 @@ def assert_direct_logit_attribution(
 @in_one_state
 def assert_component_attribution(
     experiment: Experiment,
+    site: Literal["attn_out", "mlp_out", "embed", "pos_embed"],
     layer: int | Literal["start"],
-    component: Literal["attn_out", "mlp_out", "embed", "pos_embed"],
     *,
     run: str = "clean",
     controls: Controls = 0,
@@ -90,19 +90,19 @@ def assert_component_attribution(
 
     Args:
         experiment: checkpoint and data set.
+        site: ``attn_out``, ``mlp_out``; ``embed``, ``pos_embed`` at the start.
         layer: from 0, or ``start`` for the embeddings.
-        component: ``attn_out``, ``mlp_out``; ``embed``, ``pos_embed`` at the start.
         run: ``clean`` or a corruption.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in logits.
     """
     __tracebackhide__ = True
-    from pytest_interp.measure import component_attributions
+    from pytest_interp.measure import component_attribution_sweep
 
     demands = Demands.of(bound)
 
     def sweep(on: Experiment) -> Table[Any]:
-        return component_attributions(on, run=run)
+        return component_attribution_sweep(on, run=run)
 
-    subject = f"direct logit attribution of {component} of layer {layer} on {where(experiment)}"
-    return layer_claim(experiment, sweep, (layer, component), demands, subject, controls)
+    subject = f"direct logit attribution of {site} of layer {layer} on {where(experiment)}"
+    return layer_claim(experiment, sweep, (layer, site), demands, subject, controls)

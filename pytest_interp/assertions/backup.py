@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 @in_one_state
 def assert_backup_heads(
     experiment: Experiment,
-    knocked_out: HeadLike | Iterable[HeadLike],
-    backups: HeadLike | Iterable[HeadLike],
+    heads: HeadLike | Iterable[HeadLike],
     *,
+    knocked_out: HeadLike | Iterable[HeadLike],
     ablation: Ablation = "mean",
     value_bias: ValueBias = "kept",
     controls: Controls = CONTROLS,
@@ -58,8 +58,8 @@ def assert_backup_heads(
 
     Args:
         experiment: checkpoint and data set.
+        heads: the heads that should rise.
         knocked_out: the heads whose z at END is replaced.
-        backups: the heads that should rise.
         ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
         value_bias: what ``zero`` leaves: with ``kept`` the heads' value biases stay, with ``removed`` they go too.
         controls: how many random heads of the same layers to watch beside them, or how many of each kind.
@@ -74,8 +74,8 @@ def assert_backup_heads(
 
     demands = Demands.of(bound, of_set=True)
     require_capability(experiment)
-    out, watched = as_heads(knocked_out), named_heads(backups, demands)
-    effect = backup_effect(experiment, out, watched, ablation=ablation, value_bias=value_bias)
+    out, watched = as_heads(knocked_out), named_heads(heads, demands)
+    effect = backup_effect(experiment, watched, knocked_out=out, ablation=ablation, value_bias=value_bias)
     frozen, live = (judge(effect.rise(watched, norm), demands.bound) for norm in _NORMS)
     # Of a claim that nothing rises a head that is released is no counterexample.
     released = [
@@ -105,11 +105,11 @@ def assert_backup_heads(
     how = f"{ablation}{bias_text(value_bias, 'kept')}"
     subject = f"rise of {names_of(watched)} without {names_of(out)} ({how}) on {where(experiment)}"
 
-    def measure(on: Experiment, heads: tuple[Head, ...]) -> Measurement:
-        return backup_effect(on, out, heads, ablation=ablation, value_bias=value_bias).rise(heads, norm)
+    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
+        return backup_effect(on, some, knocked_out=out, ablation=ablation, value_bias=value_bias).rise(some, norm)
 
-    def without(heads: tuple[Head, ...]) -> Measurement:
-        effect_without = backup_effect(experiment, heads, watched, ablation=ablation, value_bias=value_bias)
+    def without(some: tuple[Head, ...]) -> Measurement:
+        effect_without = backup_effect(experiment, watched, knocked_out=some, ablation=ablation, value_bias=value_bias)
         return effect_without.rise(watched)
 
     sets = (HeadSet(watched, effect.rise), HeadSet(out, without, "knocked-out"))

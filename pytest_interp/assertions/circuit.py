@@ -108,7 +108,7 @@ def assert_completeness(
     experiment: Experiment,
     circuit: CircuitLike | None = None,
     *,
-    without: HeadLike | Iterable[HeadLike] = (),
+    knocked_out: HeadLike | Iterable[HeadLike] = (),
     controls: Controls = 0,
     **bound: Unpack[BoundArgs],
 ) -> Verdict:
@@ -117,7 +117,7 @@ def assert_completeness(
     Args:
         experiment: checkpoint and data set.
         circuit: a circuit, heads with positions, or heads; by default the checkpoint's circuit.
-        without: K; empty compares the whole circuit with the whole model.
+        knocked_out: K; empty compares the whole circuit with the whole model.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in logits; around 0 for a complete circuit.
     """
@@ -126,7 +126,7 @@ def assert_completeness(
 
     demands = Demands.of(bound)
     require_capability(experiment)
-    lost = optional_heads(without)
+    lost = optional_heads(knocked_out)
     less = f" without {names_of(lost)}" if lost else ""
     subject = f"circuit minus model{less} on {where(experiment)}"
     chosen = _circuit(experiment, circuit)
@@ -135,7 +135,11 @@ def assert_completeness(
         return ablation_effect(experiment, heads, at=None)
 
     question = Question(
-        experiment, lambda on, _: completeness(on, chosen, lost), demands, subject, sets=(HeadSet(lost, cost, "K"),)
+        experiment,
+        lambda on, _: completeness(on, chosen, knocked_out=lost),
+        demands,
+        subject,
+        sets=(HeadSet(lost, cost, "K"),),
     )
     return answer(question, controls)
 
@@ -147,7 +151,7 @@ def assert_minimality(
     head: HeadLike,
     circuit: CircuitLike | None = None,
     *,
-    without: HeadLike | Iterable[HeadLike] = (),
+    knocked_out: HeadLike | Iterable[HeadLike] = (),
     metric: Literal["logit_diff", "of_model"] = "logit_diff",
     controls: Controls = 0,
     **bound: Unpack[BoundArgs],
@@ -158,7 +162,7 @@ def assert_minimality(
         experiment: checkpoint and data set.
         head: the head that is tested.
         circuit: a circuit, heads with positions, or heads; by default the checkpoint's circuit.
-        without: K, other heads of the circuit, such as those that stand in for it.
+        knocked_out: K, other heads of the circuit, such as those that stand in for it.
         metric: ``logit_diff`` or ``of_model``.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in the unit of the metric.
@@ -168,11 +172,11 @@ def assert_minimality(
 
     demands = Demands.of(bound)
     require_capability(experiment)
-    lost = optional_heads(without)
+    lost = optional_heads(knocked_out)
     chosen = _circuit(experiment, circuit)
 
     def measure(on: Experiment, _: tuple[Head, ...]) -> Measurement:
-        return minimality(on, chosen, head, lost, metric=metric)
+        return minimality(on, head, chosen, knocked_out=lost, metric=metric)
 
     less = f" without {names_of(lost)}" if lost else ""
     subject = f"what {names_of(as_heads(head))} adds to the circuit{less} on {where(experiment)}"

@@ -46,18 +46,17 @@ def assert_copy_score(
         **bound: a share in [0, 1].
     """
     __tracebackhide__ = True
-    from pytest_interp.measure import copy_score, copy_scores
+    from pytest_interp.measure import copy_score, copy_score_sweep
 
     demands = Demands.of(bound)
     if twice := sorted({name for name in names if list(names).count(name) > 1}):
         raise UsageError(f"{shown(twice[0])} is named twice among {len(names)} names; name each once")
-    sign: Literal[1, -1] = -1 if negative else 1
 
     def measure(on: Checkpoint, some: tuple[Head, ...]) -> Measurement:
-        return copy_score(on, some[0], names=names, k=k, sign=sign)
+        return copy_score(on, some[0], names=names, k=k, negative=negative)
 
     def everywhere(on: Checkpoint) -> Table[Head]:
-        return copy_scores(on, names=names, k=k, sign=sign, reach=max(0.0, demands.bound.low))
+        return copy_score_sweep(on, names=names, k=k, negative=negative, reach=max(0.0, demands.bound.low))
 
     subject = f"{'negative ' if negative else ''}copy score of {as_head(head)} (top {k}) on {checkpoint.name}"
     shape = checkpoint.shape
@@ -72,7 +71,7 @@ def assert_prompt_copy_score(
     experiment: Experiment,
     head: HeadLike,
     *,
-    positions: Sequence[str] = ("IO", "S1", "S2"),
+    at: Sequence[str] = ("IO", "S1", "S2"),
     k: int = 5,
     negative: bool = False,
     ln1: bool = False,
@@ -84,7 +83,7 @@ def assert_prompt_copy_score(
     Args:
         experiment: checkpoint and data set.
         head: a query head after the first layer.
-        positions: where the names stand.
+        at: the positions of the names.
         k: how many of the top logits count.
         negative: of the OV circuit with its sign turned.
         ln1: whether the head's input norm is applied; published counts leave it out.
@@ -97,7 +96,7 @@ def assert_prompt_copy_score(
     demands = Demands.of(bound)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return prompt_copy_score(on, some[0], positions=positions, k=k, sign=-1 if negative else 1, ln1=ln1)
+        return prompt_copy_score(on, some[0], at=at, k=k, negative=negative, ln1=ln1)
 
     kind = f"{'negative ' if negative else ''}copy score over prompts"
     subject = f"{kind} of {as_head(head)} (top {k}) on {where(experiment)}"

@@ -42,7 +42,7 @@ def assert_detector_score(
         **bound: a probability in [0, 1].
     """
     __tracebackhide__ = True
-    from pytest_interp.measure import detector_score, detector_scores
+    from pytest_interp.measure import detector_score, detector_score_sweep
 
     demands = Demands.of(bound)
 
@@ -50,7 +50,7 @@ def assert_detector_score(
         return detector_score(on, some[0], kind)
 
     def everywhere(on: Experiment) -> Table[Head]:
-        return detector_scores(on, kind)
+        return detector_score_sweep(on, kind)
 
     subject = f"{kind.replace('_', '-')} score of {as_head(head)} on {where(experiment)}"
     lengths = {group.tokens.shape[1] for group in experiment.data.clean.groups}

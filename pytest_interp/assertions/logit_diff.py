@@ -36,7 +36,7 @@ def assert_logit_diff(
     experiment: Experiment,
     *,
     run: str = "clean",
-    without: HeadLike | Iterable[HeadLike] = (),
+    knocked_out: HeadLike | Iterable[HeadLike] = (),
     ablation: Ablation = "mean",
     value_bias: ValueBias = "kept",
     controls: Controls = 0,
@@ -49,7 +49,7 @@ def assert_logit_diff(
     Args:
         experiment: checkpoint and data set; ``ioi.where(order="ABBA")`` for one order of names.
         run: ``clean`` or a corruption.
-        without: heads that are knocked out at END; none by default.
+        knocked_out: heads that are knocked out at END; none by default.
         ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
         value_bias: what ``zero`` leaves: with ``kept`` the heads' value biases stay, with ``removed`` they go too.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
@@ -60,18 +60,18 @@ def assert_logit_diff(
     from pytest_interp.measure import ablation_effect, logit_diff
 
     demands = Demands.of(bound, of_set=True)
-    without = named_heads(without, demands) if optional_heads(without) else ()
+    lost = named_heads(knocked_out, demands) if optional_heads(knocked_out) else ()
 
     def measure(on: Experiment, _: tuple[Head, ...]) -> Measurement:
-        return logit_diff(on, run=run, without=without, ablation=ablation, value_bias=value_bias)
+        return logit_diff(on, run=run, knocked_out=lost, ablation=ablation, value_bias=value_bias)
 
-    less = f" without {names_of(without)} ({ablation}{bias_text(value_bias, 'kept')})" if without else ""
+    less = f" without {names_of(lost)} ({ablation}{bias_text(value_bias, 'kept')})" if lost else ""
     subject = f"logit difference{less} on {where(experiment)}"
 
     def change(heads: tuple[Head, ...]) -> Measurement:
         return ablation_effect(experiment, heads, ablation=ablation, value_bias=value_bias)
 
-    question = Question(experiment, measure, demands, subject, sets=(HeadSet(without, change, "knocked-out"),))
+    question = Question(experiment, measure, demands, subject, sets=(HeadSet(lost, change, "knocked-out"),))
     return answer(question, controls)
 
 

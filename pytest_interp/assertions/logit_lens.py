@@ -49,12 +49,12 @@ def assert_logit_lens(
         **bound: in the metric's unit.
     """
     __tracebackhide__ = True
-    from pytest_interp.measure import logit_lens
+    from pytest_interp.measure import logit_lens_sweep
 
     demands = Demands.of(bound)
 
     def sweep(on: Experiment) -> Table[Any]:
-        return logit_lens(on, sites=(site,), metric=metric, norm=norm, run=run)
+        return logit_lens_sweep(on, sites=(site,), metric=metric, norm=norm, run=run)
 
     subject = f"logit lens at {site} of layer {layer} ({norm} norm) on {where(experiment)}"
     return layer_claim(experiment, sweep, (layer, site), demands, subject, controls)

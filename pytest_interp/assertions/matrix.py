@@ -87,7 +87,7 @@ def _minus(cell: Measurement, number: float) -> Measurement:
         quantity=f"{cell.quantity}_difference",
         unit="gap" if cell.unit == "share" else cell.unit,
         values=tuple(value - offset for value, offset in zip(cell.values, offsets, strict=True)),
-        about={**cell.about, "heads": []},
+        context=replace(cell.context, heads=()),
     )
 
 

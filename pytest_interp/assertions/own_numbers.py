@@ -14,6 +14,7 @@ from pytest_interp.assertions.question import (
 )
 from pytest_interp.assertions.question import control as control_of
 from pytest_interp.common.arguments import checked
+from pytest_interp.common.context import NO_CONTEXT
 from pytest_interp.errors import UsageError
 from pytest_interp.measurement import Measurement, Population
 from pytest_interp.text import shown
@@ -57,7 +58,7 @@ def assert_measurement(
     __tracebackhide__ = True
     demands = Demands.of(bound)
     if isinstance(values, Measurement):
-        on = ", ".join(str(values.about[key]) for key in ("checkpoint", "data") if key in values.about)
+        on = values.context.place
         return _own(values, control, demands, f"{values.quantity} on {on}" if on else values.quantity)
     if not unit.strip() or not name.strip():
         raise UsageError(
@@ -73,7 +74,7 @@ def assert_measurement(
         clusters=tuple(clusters) if clusters is not None else tuple(rows),
         population=population,
         tolerance=tolerance,
-        about={"n": len(numbers)},
+        context=NO_CONTEXT.noting(n=len(numbers)),
     )
     return _own(measurement, control, demands, name)
 

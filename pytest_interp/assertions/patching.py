@@ -45,10 +45,10 @@ def assert_head_patch_effect(
     experiment: Experiment,
     heads: HeadLike | Iterable[HeadLike],
     *,
-    activation: Activation = "z",
-    at: str | None = None,
+    site: Activation = "z",
+    at: At = None,
     direction: Direction = "denoise",
-    corruption: str = "s2-exchanged",
+    corruption: str | None = None,
     metric: Metric | str = "recovered",
     controls: Controls = CONTROLS,
     **bound: Unpack[SetBoundArgs],
@@ -60,10 +60,10 @@ def assert_head_patch_effect(
     Args:
         experiment: checkpoint and data set.
         heads: one head or several; several are exchanged at once.
-        activation: ``z``, ``q``, ``k``, ``v`` or ``pattern``.
-        at: a named position, or None for all.
+        site: ``z``, ``q``, ``k``, ``v`` or ``pattern``.
+        at: a named position, an index, several, or None for all.
         direction: ``denoise`` (clean into corrupted) or ``noise``.
-        corruption: the corrupted run.
+        corruption: the corrupted run; by default the data set's only one, and ``s2-exchanged`` where it has several.
         metric: ``recovered`` (0 corrupted, 1 clean) or ``logit_diff`` (patched minus unpatched, in logits).
         controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: in the unit of the metric; ``members_at_least=`` and ``members_at_most=`` bound each of several heads.
@@ -73,19 +73,19 @@ def assert_head_patch_effect(
     """
     __tracebackhide__ = True
     from pytest_interp.measure import head_patch_effect
+    from pytest_interp.measure.patching import corruption_of
 
     demands = Demands.of(bound, of_set=True)
+    corrupted = corruption_of(experiment, corruption)
     require_capability(experiment)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return head_patch_effect(
-            on, some, activation=activation, at=at, direction=direction, corruption=corruption, metric=metric
-        )
+        return head_patch_effect(on, some, site=site, at=at, direction=direction, corruption=corrupted, metric=metric)
 
     named = named_heads(heads, demands)
-    way = f"{direction} {activation} at {at or 'all positions'}, {corruption}"
+    way = f"{direction} {site} at {position_text(at)}, {corrupted}"
     subject = f"patch effect of {names_of(named)} ({way}) on {where(experiment)}"
-    shared = activation in ("k", "v")
+    shared = site in ("k", "v")
     # Of a divergence from the clean run that of doing nothing is not known when clean is put into corrupted.
     unknown = direction == "denoise" and str(metric).startswith("kl")
     sets = () if unknown else (HeadSet(named, partial(measure, experiment)),)
@@ -101,7 +101,7 @@ def assert_patch_effect(
     *,
     at: At = None,
     direction: Direction = "denoise",
-    corruption: str = "s2-exchanged",
+    corruption: str | None = None,
     metric: Metric | str = "recovered",
     controls: Controls = 0,
     **bound: Unpack[BoundArgs],
@@ -116,7 +116,7 @@ def assert_patch_effect(
         layer: from 0.
         at: a named position, an index, several, or None for all.
         direction: ``denoise`` (clean into corrupted) or ``noise``.
-        corruption: the corrupted run.
+        corruption: the corrupted run; by default the data set's only one, and ``s2-exchanged`` where it has several.
         metric: ``recovered`` (0 corrupted, 1 clean), ``logit_diff``, ``log_prob``, ``kl`` ... or a ``Metric``.
         controls: further ones, by kind: ``{"other_names": 1, "random_model": 1}``.
         **bound: in the unit of the metric.
@@ -126,12 +126,14 @@ def assert_patch_effect(
     """
     __tracebackhide__ = True
     from pytest_interp.measure import patch_effect
+    from pytest_interp.measure.patching import corruption_of
 
     demands = Demands.of(bound)
+    corrupted = corruption_of(experiment, corruption)
     require_capability(experiment)
 
     def measure(on: Experiment, place: At) -> Measurement:
-        return patch_effect(on, site, layer, at=place, direction=direction, corruption=corruption, metric=metric)
+        return patch_effect(on, site, layer, at=place, direction=direction, corruption=corrupted, metric=metric)
 
     verdict = judge(measure(experiment, at), demands.bound)
     beside = isinstance(at, str) and not in_trial()
@@ -140,10 +142,8 @@ def assert_patch_effect(
         control(name, partial(measure, experiment, name), "position", verdict.measurement, demands.bound)
         for name in others
     )
-    subject = (
-        f"patch effect of {site} {layer} ({direction} at {position_text(at)}, {corruption}) on {where(experiment)}"
-    )
-    caveats = _corruption_caveat(experiment, corruption, verdict.measurement, demands.bound)
+    subject = f"patch effect of {site} {layer} ({direction} at {position_text(at)}, {corrupted}) on {where(experiment)}"
+    caveats = _corruption_caveat(experiment, corrupted, verdict.measurement, demands.bound)
     question = Question(experiment, lambda on, _: measure(on, at), demands, subject, caveats=caveats)
     return conclude(with_evidence(replace(verdict, controls=checks), question, controls), subject)
 
@@ -151,7 +151,7 @@ def assert_patch_effect(
 @checked
 @in_one_state
 def assert_flips(
-    experiment: Experiment, corruption: str, *, controls: Controls = 0, **bound: Unpack[BoundArgs]
+    experiment: Experiment, corruption: str | None = None, *, controls: Controls = 0, **bound: Unpack[BoundArgs]
 ) -> Verdict:
     """Asserts the share of prompts whose answer a corruption flips; the data set's other corruptions are shown too.
 
@@ -159,28 +159,30 @@ def assert_flips(
 
     Args:
         experiment: checkpoint and data set.
-        corruption: the corrupted run.
+        corruption: the corrupted run; by default the data set's only one, and ``s2-exchanged`` where it has several.
         controls: further ones, by kind: ``{"other_names": 1, "random_model": 1}``.
         **bound: a share in [0, 1].
     """
     __tracebackhide__ = True
     from pytest_interp.measure import flips
+    from pytest_interp.measure.patching import corruption_of
 
     demands = Demands.of(bound)
-    verdict = judge(flips(experiment, corruption), demands.bound)
-    others = [name for name in experiment.data.corrupted if name != corruption and not in_trial()]
+    corrupted = corruption_of(experiment, corruption)
+    verdict = judge(flips(experiment, corrupted), demands.bound)
+    others = [name for name in experiment.data.corrupted if name != corrupted and not in_trial()]
     checks = tuple(
         control(name, partial(flips, experiment, name), "corruption", verdict.measurement, demands.bound)
         for name in others
     )
-    subject = f"{corruption} flips the answer on {where(experiment)}"
-    question = Question(experiment, lambda on, _: flips(on, corruption), demands, subject)
+    subject = f"{corrupted} flips the answer on {where(experiment)}"
+    question = Question(experiment, lambda on, _: flips(on, corrupted), demands, subject)
     return conclude(with_evidence(replace(verdict, controls=checks), question, controls), subject)
 
 
 def _corruption_caveat(experiment: Experiment, corruption: str, effect: Measurement, bound: Bound) -> tuple[str, ...]:
     """The caveat where a corruption as a whole changes no more than a claim of no effect allows."""
-    if in_trial() or not str(effect.about.get("metric")).startswith("logit_diff") or not bound.accepts(0):
+    if in_trial() or not (effect.context.metric or "").startswith("logit_diff") or not bound.accepts(0):
         return ()
     change = float((experiment.logit_diffs() - experiment.logit_diffs(corruption)).mean())
     if not (bound.accepts(change) and bound.accepts(-change)):

@@ -40,7 +40,7 @@ def assert_path_patch_effect(
     *,
     into: Into | None = None,
     at: At = "END",
-    corruption: str = "abc",
+    corruption: str | None = None,
     mlps: MLPs = "recompute",
     metric: Literal["logit_diff", "of_clean"] = "logit_diff",
     controls: Controls = CONTROLS,
@@ -56,7 +56,8 @@ def assert_path_patch_effect(
         receivers: heads after them, or ``"logits"``.
         into: the receivers' ``q``, ``k`` or ``v``; None for the logits.
         at: the positions of the receivers' input; None for all.
-        corruption: where the senders' output comes from.
+        corruption: the run that the senders' output comes from; by default the data set's only corruption, and ``abc``
+            where it has several.
         mlps: ``recompute`` (as in the IOI paper) or ``freeze`` (the residual stream alone carries).
         metric: ``logit_diff`` (patched minus clean) or ``of_clean`` (as a share of the clean logit difference).
         controls: how many random senders of the same layers to measure beside it, or how many of each kind.
@@ -69,26 +70,28 @@ def assert_path_patch_effect(
     """
     __tracebackhide__ = True
     from pytest_interp.measure import path_patch_effect
+    from pytest_interp.measure.patching import corruption_of
     from pytest_interp.measure.path_patching import is_logits
 
     demands = Demands.of(bound, of_set=True)
+    corrupted = corruption_of(experiment, corruption, "abc")
     require_capability(experiment)
     named = named_heads(senders, demands)
     # Receivers are no controls of their senders, though they may share a layer with some.
     target: tuple[Head, ...] | Literal["logits"] = "logits" if is_logits(receivers) else as_heads(receivers)
 
     def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return path_patch_effect(on, some, target, into=into, at=at, corruption=corruption, mlps=mlps, metric=metric)
+        return path_patch_effect(on, some, target, into=into, at=at, corruption=corrupted, mlps=mlps, metric=metric)
 
     def into_receivers(some: tuple[Head, ...]) -> Measurement:
         return path_patch_effect(
-            experiment, named, some, into=into, at=at, corruption=corruption, mlps=mlps, metric=metric
+            experiment, named, some, into=into, at=at, corruption=corrupted, mlps=mlps, metric=metric
         )
 
     senders_and_receivers = [HeadSet(named, partial(measure, experiment))]
     if target != "logits":
         senders_and_receivers.append(HeadSet(target, into_receivers, "receiver"))
     end = "the logits" if target == "logits" else f"{into} of {names_of(target)} at {position_text(at)}"
-    subject = f"path from {names_of(named)} to {end} ({corruption}, MLPs {mlps}) on {where(experiment)}"
+    subject = f"path from {names_of(named)} to {end} ({corrupted}, MLPs {mlps}) on {where(experiment)}"
     question = Question(experiment, measure, demands, subject, named, sets=tuple(senders_and_receivers))
     return answer(question, controls)

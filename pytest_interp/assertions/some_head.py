@@ -32,8 +32,8 @@ def assert_some_head(
     experiment: Experiment,
     *,
     found_on: Experiment,
-    reads: str,
-    more_than: Sequence[str],
+    to: str,
+    minus: Sequence[str],
     at: str = "END",
     names: Sequence[str],
     k: int = 5,
@@ -42,7 +42,7 @@ def assert_some_head(
 ) -> Verdict:
     """Asserts that some head of the model is a (negative) name mover, whichever it is.
 
-    Such a head attends from ``at`` to ``reads`` more than to ``more_than`` together, has a (negative) copy score
+    Such a head attends from ``at`` to ``to`` more than to ``minus`` together, has a (negative) copy score
     of at least ``copy_at_least``, and raises (lowers) the answer directly. Candidates are the heads for which this
     is so on ``found_on``, by point value; each is confirmed on ``experiment``, with intervals corrected for the
     number of candidates (Holm's first step, Bonferroni), since the best of several is looked for.
@@ -50,8 +50,8 @@ def assert_some_head(
     Args:
         experiment: what candidates are confirmed on.
         found_on: what they are looked for on; other prompts, such as the fixture ``ioi_find``.
-        reads: the position that such a head reads.
-        more_than: positions that it reads less.
+        to: the position that such a head reads.
+        minus: positions that it reads less.
         at: the position where it acts.
         names: for the copy score.
         k: for the copy score.
@@ -64,9 +64,9 @@ def assert_some_head(
     __tracebackhide__ = True
     from pytest_interp.measure import (
         attention,
+        attention_sweep,
         direct_logit_attribution,
-        head_attentions,
-        head_attributions,
+        direct_logit_attribution_sweep,
         logit_diff,
     )
 
@@ -80,8 +80,8 @@ def assert_some_head(
             "on others, e.g. ioi_find"
         )
     side = Bound.positive(-1 if negative else 1)
-    written = head_attributions(found_on)
-    read = head_attentions(found_on, at=at, to=reads, more_than=more_than)
+    written = direct_logit_attribution_sweep(found_on)
+    read = attention_sweep(found_on, at=at, to=to, minus=minus)
     scores = {
         head: score
         for head in written
@@ -94,7 +94,7 @@ def assert_some_head(
     level = 1 - 0.05 / max(1, len(scores))
     verdicts = {}
     for head in scores or (best,):
-        reading = judge(attention(experiment, head, at=at, to=reads, more_than=more_than), POSITIVE, level=level)
+        reading = judge(attention(experiment, head, at=at, to=to, minus=minus), POSITIVE, level=level)
         effect = judge(direct_logit_attribution(experiment, head), side, level=level)
         verdicts[head] = reading if RANK[reading.outcome] <= RANK[effect.outcome] else effect
     shown = max(verdicts, key=lambda head: (RANK[verdicts[head].outcome], side.slack(written[head].value)))
@@ -106,9 +106,9 @@ def assert_some_head(
         "specific": f"true of {len(confirmed)} of {len(written)} heads; level corrected for {len(scores)} found",
     }
     kind = "negative name mover" if negative else "name mover"
-    subject = f"some head is a {kind} ({shown}: {at} to {reads}) on {where(experiment)}"
+    subject = f"some head is a {kind} ({shown}: {at} to {to}) on {where(experiment)}"
     measurement = verdicts[shown].measurement
-    measurement = replace(measurement, about={**measurement.about, "claim": "some_head"})
+    measurement = replace(measurement, context=replace(measurement.context, claim="some_head"))
     verdict = replace(verdicts[shown], measurement=measurement, outcome=outcome, details=details)
     attribution, whole = direct_logit_attribution(experiment, shown).value, logit_diff(experiment).value
     size = f"{shown} writes {quote(attribution)} logits of the logit difference of {quote(whole)}"
@@ -122,6 +122,6 @@ def _copies(checkpoint: Checkpoint, head: Head, names: Sequence[str], k: int, ne
     from pytest_interp.measure import copy_score
 
     try:
-        return copy_score(checkpoint, head, names=names, k=k, sign=-1 if negative else 1).value
+        return copy_score(checkpoint, head, names=names, k=k, negative=negative).value
     except NotApplicable:
         return 0.0

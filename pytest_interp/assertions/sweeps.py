@@ -24,7 +24,7 @@ def assert_cell(table: Table[Any], cell: Any, **bound: Unpack[PlainBoundArgs]) -
     """Asserts one cell of a sweep, and shows of how many other cells the same is true.
 
     Args:
-        table: what a sweep such as ``patch_sweep`` or ``head_attributions`` returned.
+        table: what a sweep such as ``patch_effect_sweep`` or ``direct_logit_attribution_sweep`` returned.
         cell: a head (``"9.9"``) or a pair such as ``(9, "S2")``.
         **bound: in the table's unit.
     """
@@ -248,5 +248,4 @@ def check_swept(table: Any) -> None:
 
 def where_measured(table: Table[Any]) -> str:
     """The checkpoint and the data set of a table."""
-    about = next(iter(table.values())).about
-    return ", ".join(str(about[key]) for key in ("checkpoint", "data") if key in about)
+    return next(iter(table.values())).context.place

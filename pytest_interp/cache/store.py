@@ -12,13 +12,14 @@ import inspect
 import json
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from pytest_interp.cache import provenance
 from pytest_interp.common.arguments import subject_of
+from pytest_interp.common.context import Ablated, CheckpointIdentity, Context, DataIdentity, Exchanged
 from pytest_interp.common.files import digest, make_cache, write_whole
 from pytest_interp.heads import Head, KVHead
 from pytest_interp.measurement import Measurement
@@ -27,8 +28,11 @@ from pytest_interp.table import Table
 P = ParamSpec("P")
 R = TypeVar("R")
 
-FORMAT = 4
-_RESULTS: dict[str, type] = {one.__name__: one for one in (Measurement, Table, Head, KVHead)}
+FORMAT = 5
+_RESULTS: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (Measurement, Table, Head, KVHead, Context, CheckpointIdentity, DataIdentity, Ablated, Exchanged)
+}
 _COLLECTIONS: dict[str, Callable[[list[Any]], Any]] = {"tuple": tuple, "set": frozenset}
 _LONG = 8
 """Tuples longer than this (labels, templates, names of all prompts) are written once for all cells; numbers as bits."""
@@ -108,8 +112,8 @@ class Cache:
 def cached(measure: Callable[P, R]) -> Callable[P, R]:
     """A measurement of one state of the model, that looks on disk first where its checkpoint has a cache.
 
-    Its first argument is an experiment or a checkpoint. What was read says so in ``about``. Arguments that have no text
-    of their own (a tensor, a generator) make it measure.
+    Its first argument is an experiment or a checkpoint. What was read says so in its context. Arguments that have no
+    text of their own (a tensor, a generator) make it measure.
     """
     signature = inspect.signature(measure)
 
@@ -158,7 +162,7 @@ def _key(measure: Callable[..., Any], first: Any, state: str, arguments: Mapping
         "state": state,
         "damage": checkpoint.damage,
         "bos": checkpoint.bos,
-        "data": None if first is checkpoint else first.about(seed=first.seed, population=first.data.population),
+        "data": None if first is checkpoint else [first.data_identity.to_json(), first.seed, first.data.population],
         "ids": None if first is checkpoint else first.data.clean.identity,
         "arguments": _Writer().text(arguments),
     }
@@ -230,7 +234,7 @@ class _Reader:
             return _COLLECTIONS[kind](items) if kind in _COLLECTIONS else _RESULTS[kind](*items)
         of = {name: self.value(item) for name, item in inside.items()}
         if kind == Measurement.__name__:
-            of["about"] = {**of["about"], "cached": True}
+            of["context"] = replace(of["context"], cached=True)
         return _RESULTS[kind](**of)
 
 

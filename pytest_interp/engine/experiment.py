@@ -15,9 +15,10 @@ import torch
 
 from pytest_interp.checkpoints.access import handed_out, in_one_state
 from pytest_interp.common.arguments import check, check_fields, kinds_of
+from pytest_interp.common.context import Ablated, CheckpointIdentity, Context, DataIdentity, Exchanged, Json
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
 from pytest_interp.errors import NotApplicable, UsageError, nearest
-from pytest_interp.measurement import Json
+from pytest_interp.heads import Head, KVHead
 from pytest_interp.text import shown
 from pytest_interp.tolerance import FLOAT_NOISE
 
@@ -75,11 +76,33 @@ class Experiment:
         """The same on the prompts that carry these tags, such as ``order="ABBA"``."""
         return replace(self, data=self.data.where(**tags))
 
-    def about(self, **more: Json) -> dict[str, Json]:
-        """What any measurement of this experiment was measured on, in builtin types."""
-        return {**describe(self.checkpoint), "data": self.data.name, "data_hash": self.data.digest,
-                "bos": self.data.clean.bos, "n": len(self.data.clean), "data_seed": self.data.seed,
-                **({"remarks": list(self.data.remarks)} if self.data.remarks else {}), **more}  # fmt: skip
+    @property
+    def data_identity(self) -> DataIdentity:
+        """Which prompts these are."""
+        data = self.data
+        return DataIdentity(data.name, data.digest, data.clean.bos, len(data.clean), data.seed, tuple(data.remarks))
+
+    def context(
+        self,
+        *,
+        heads: Sequence[Head | KVHead] | None,
+        intervention: Ablated | Exchanged | None,
+        metric: str | None,
+        run: str | None = None,
+        at: Json = None,
+        **extra: Json,
+    ) -> Context:
+        """The context of a measurement of this experiment; arguments as the fields of :class:`Context`."""
+        return Context(
+            checkpoint=identity_of(self.checkpoint),
+            data=self.data_identity,
+            heads=None if heads is None else tuple(heads),
+            intervention=intervention,
+            metric=metric,
+            run=run,
+            at=at,
+            extra=extra,
+        )
 
     def position(self, group: Group, name: str) -> Int[Tensor, " row"]:
         """The index of a named position in each row of a group.
@@ -289,12 +312,12 @@ def check_tokens(checkpoint: Checkpoint, what: str, count: int) -> None:
         )
 
 
-def describe(checkpoint: Checkpoint) -> dict[str, Json]:
-    """Which checkpoint, in builtin types."""
-    return {
-        "checkpoint": checkpoint.name,
-        "fingerprint": checkpoint.fingerprint,
-        "dtype": checkpoint.dtype,
-        **({"precision": "tf32"} if checkpoint.precision == "tf32" else {}),
-        "device": str(checkpoint.device),
-    }
+def identity_of(checkpoint: Checkpoint) -> CheckpointIdentity:
+    """Which checkpoint it is, for the context of a measurement."""
+    return CheckpointIdentity(
+        checkpoint.name,
+        checkpoint.fingerprint,
+        checkpoint.dtype,
+        str(checkpoint.device),
+        "tf32" if checkpoint.precision == "tf32" else "",
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_interp.cache.store import cached
 from pytest_interp.common.arguments import checked
+from pytest_interp.common.context import Ablated
 from pytest_interp.engine.contrast import changed_prompts, nothing_ablated, place_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric, as_metric
 from pytest_interp.engine.passes import patched
@@ -14,7 +15,7 @@ from pytest_interp.engine.patch import Ablation, Node, Patch, ablated
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.measure.per_prompt import defined, effect_or_reason, per_prompt
-from pytest_interp.measurement import Json, Measurement
+from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table, heads_table
 from pytest_interp.tasks.positions import END, At, text_of
 
@@ -68,7 +69,7 @@ def ablation_effect(
 
 @checked
 @cached
-def ablation_sweep(
+def ablation_effect_sweep(
     experiment: Experiment,
     *,
     ablation: Ablation = "mean",
@@ -109,8 +110,6 @@ def _effects(
     jobs = [[patch] for patch, rows in zip(patches, prompts, strict=True) if rows]
     passes = patched(experiment, jobs, metric=score, run=run)
     values = passes.values if score.score == "kl" else passes.values - experiment.scores(score, run)
-    about: dict[str, Json] = {"ablation": ablation, "value_bias": value_bias, "at": text_of(at), "metric": score.text,
-                              "run": run, "seed": experiment.seed, "passes_from": passes.way}  # fmt: skip
     effects: list[Measurement | str] = []
     measured = iter(values)
     for heads, nodes, rows in zip(several, sets, prompts, strict=True):
@@ -118,9 +117,21 @@ def _effects(
             effects.append(nothing_ablated(experiment, f"z of {names_of(heads)} {place_of(nodes)}", ablation))
             continue
         effect = per_prompt(
-            experiment, "ablation_effect", next(measured), unit=score.unit,
+            experiment,
+            "ablation_effect",
+            next(measured),
+            experiment.context(
+                heads=heads,
+                intervention=Ablated(ablation, None),
+                metric=score.text,
+                run=run,
+                at=text_of(at),
+                value_bias=value_bias,
+                seed=experiment.seed,
+                passes_from=passes.way,
+            ),
+            unit=score.unit,
             tolerance=score.noise(experiment.checkpoint.precision),
-            about={"heads": [str(head) for head in heads], **about},
-        )  # fmt: skip
+        )
         effects.append(effect_or_reason(effect, rows))
     return effects

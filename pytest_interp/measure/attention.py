@@ -14,7 +14,7 @@ from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_head
 from pytest_interp.measure.per_prompt import per_prompt
 from pytest_interp.measure.readout import Readout, readout_hooks
-from pytest_interp.measurement import Json, Measurement
+from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table, heads_table
 from pytest_interp.tasks.positions import END
 from pytest_interp.tolerance import PROBABILITY_NOISE
@@ -34,21 +34,21 @@ def attention(
     *,
     at: str,
     to: str,
-    more_than: Sequence[str] = (),
+    minus: Sequence[str] = (),
     weighted: bool = False,
     run: str = "clean",
     value_bias: ValueBias = "removed",
 ) -> Measurement:
     """The attention probability from one named position to another, minus that to others.
 
-    ``pattern[at, to] - sum(pattern[at, other] for other in more_than)``, after the causal mask and softmax.
+    ``pattern[at, to] - sum(pattern[at, other] for other in minus)``, after the causal mask and softmax.
 
     Args:
         experiment: checkpoint and data set.
         head: a query head.
         at: the position that attends (destination).
         to: the position attended to (source).
-        more_than: positions whose attention is taken off.
+        minus: positions whose attention is taken off.
         weighted: by the norm of what is moved, ``pattern * |v W_O|``, relative to the row's sum: a head that rests
             on BOS moves little from there.
         run: ``clean`` or a corruption.
@@ -79,17 +79,19 @@ def attention(
             moved = from_here * norms[index]
             from_here = moved / moved.sum(-1, keepdim=True).clamp(min=1e-30)
         value = from_here[rows, experiment.position(group, to)]
-        for other in more_than:
+        for other in minus:
             value = value - from_here[rows, experiment.position(group, other)]
         values.append(value)
-    about: dict[str, Json] = {"heads": [str(head)], "at": at, "to": to, "more_than": list(more_than), "run": run}
+    context = experiment.context(
+        heads=(head,), intervention=None, metric=None, run=run, at=at, to=to, minus=list(minus)
+    )
     return per_prompt(
         experiment,
         "value_weighted_attention" if weighted else "attention",
         experiment.in_order(values),
+        context.noting(value_bias=value_bias) if weighted else context,
         unit="probability",
         tolerance=PROBABILITY_NOISE[experiment.checkpoint.precision],
-        about=about | {"value_bias": value_bias} if weighted else about,
     )
 
 
@@ -173,8 +175,10 @@ def attention_write_correlation(
         experiment,
         "attention_write_correlation",
         pearson(read, written).mean(0),
+        experiment.context(
+            heads=(as_head(head),), intervention=None, metric=None, run=run, to=list(to), value_bias=value_bias
+        ),
         unit="correlation",
-        about={"heads": [str(as_head(head))], "to": list(to), "run": run, "value_bias": value_bias},
     )
 
 
@@ -187,12 +191,12 @@ def pearson(one: Tensor, other: Tensor) -> Tensor:
 
 @checked
 @cached
-def head_attentions(
+def attention_sweep(
     experiment: Experiment,
     *,
     at: str,
     to: str,
-    more_than: Sequence[str] = (),
+    minus: Sequence[str] = (),
     weighted: bool = False,
     run: str = "clean",
     value_bias: ValueBias = "removed",
@@ -204,7 +208,7 @@ def head_attentions(
     return heads_table(
         {
             head: attention(
-                experiment, head, at=at, to=to, more_than=more_than, weighted=weighted, run=run, value_bias=value_bias
+                experiment, head, at=at, to=to, minus=minus, weighted=weighted, run=run, value_bias=value_bias
             )
             for head in checkpoint.shape.heads
         }

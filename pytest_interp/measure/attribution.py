@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -12,7 +13,7 @@ from pytest_interp.common.arguments import checked
 from pytest_interp.heads import Head, HeadLike, as_heads
 from pytest_interp.measure.per_prompt import per_prompt
 from pytest_interp.measure.readout import Readout, readout_hooks
-from pytest_interp.measurement import Json, Measurement
+from pytest_interp.measurement import Measurement
 from pytest_interp.table import Row, Table, heads_table
 
 if TYPE_CHECKING:
@@ -56,22 +57,22 @@ def direct_logit_attribution(
     """
     checked = [experiment.checkpoint.check_head(head) for head in as_heads(heads)]
     values = attributions(experiment, checked, run=run, value_bias=value_bias).sum(1)
-    about: dict[str, Json] = {"heads": [str(head) for head in checked], "run": run, "value_bias": value_bias}
-    return per_prompt(experiment, "direct_logit_attribution", values, about=about)
+    context = experiment.context(heads=checked, intervention=None, metric=None, run=run, value_bias=value_bias)
+    return per_prompt(experiment, "direct_logit_attribution", values, context)
 
 
 @checked
 @cached
-def head_attributions(experiment: Experiment, *, run: str = "clean", value_bias: ValueBias = "removed") -> Table[Head]:
+def direct_logit_attribution_sweep(
+    experiment: Experiment, *, run: str = "clean", value_bias: ValueBias = "removed"
+) -> Table[Head]:
     """The direct logit attribution of every head, layer by head; arguments as for :func:`direct_logit_attribution`."""
     heads = experiment.checkpoint.shape.heads
     values = attributions(experiment, heads, run=run, value_bias=value_bias)
-    about: dict[str, Json] = {"run": run, "value_bias": value_bias}
+    context = experiment.context(heads=(), intervention=None, metric=None, run=run, value_bias=value_bias)
     return heads_table(
         {
-            head: per_prompt(
-                experiment, "direct_logit_attribution", values[:, i], about={"heads": [str(head)], **about}
-            )
+            head: per_prompt(experiment, "direct_logit_attribution", values[:, i], replace(context, heads=(head,)))
             for i, head in enumerate(heads)
         }
     )
@@ -79,7 +80,7 @@ def head_attributions(experiment: Experiment, *, run: str = "clean", value_bias:
 
 @checked
 @cached
-def source_attributions(
+def source_attribution_sweep(
     experiment: Experiment,
     source: str,
     *,
@@ -128,7 +129,9 @@ def source_attributions(
                 experiment,
                 "source_attribution",
                 experiment.in_order(one),
-                about={"heads": [str(head)], "source": source, "of": of, "run": run, "value_bias": value_bias},
+                experiment.context(
+                    heads=(head,), intervention=None, metric=None, run=run, source=source, of=of, value_bias=value_bias
+                ),
             )
             for head, one in values.items()
         }
@@ -137,7 +140,7 @@ def source_attributions(
 
 @checked
 @cached
-def component_attributions(experiment: Experiment, *, run: str = "clean") -> Table[tuple[Row, int | str]]:
+def component_attribution_sweep(experiment: Experiment, *, run: str = "clean") -> Table[tuple[Row, int | str]]:
     """The direct logit attribution of every component: embeddings, and attention and MLP of each layer.
 
     ``x . (W_U[answer] - W_U[distractor]) / scale`` for ``x`` what the component adds to the residual stream at END,
@@ -175,7 +178,7 @@ def component_attributions(experiment: Experiment, *, run: str = "clean") -> Tab
                 experiment.in_order(
                     [(x[:, -1].float() * d).sum(-1) for x, d in zip(activations[hook], directions, strict=True)]
                 ),
-                about={"component": f"{key[0]} {key[1]}", "run": run},
+                experiment.context(heads=None, intervention=None, metric=None, run=run, component=f"{key[0]} {key[1]}"),
             )
             for key, hook in hooks.items()
         },

@@ -18,7 +18,7 @@ from pytest_interp.common.arguments import checked
 from pytest_interp.engine.contrast import require_contrast
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head
-from pytest_interp.measure.patching import named_positions
+from pytest_interp.measure.patching import corruption_of, named_positions
 from pytest_interp.table import name_of, ranking
 
 if TYPE_CHECKING:
@@ -68,25 +68,26 @@ def attribution_screen(
     site: Site = "z",
     *,
     positions: Sequence[str | int] | None = None,
-    corruption: str = "s2-exchanged",
+    corruption: str | None = None,
 ) -> Screen:
     """The estimated effect on the logit difference of putting clean activations into the corrupted run, cell by cell.
 
     ``(clean - corrupted) . d logit_diff / d activation``, the gradient at the corrupted run: the first-order part of
-    ``patch_sweep(experiment, site, metric="logit_diff")``. TransformerLens computes it (``attribution_patch``).
+    ``patch_effect_sweep(experiment, site, metric="logit_diff")``. TransformerLens computes it (``attribution_patch``).
 
     Args:
         experiment: checkpoint and data set.
         site: ``z``: layer by head; ``mlp_out``: layer by position.
         positions: for ``z``: head by position instead of all positions together; for ``mlp_out`` the columns, by
             default the named positions, or every index where all prompts have one length.
-        corruption: the corrupted run.
+        corruption: the corrupted run; by default the data set's only one, and ``s2-exchanged`` where it has several.
 
     Raises:
         UsageError: an unknown site, position or corruption; runs that do not differ.
 
     Nanda 2023 (attribution patching); Kramar et al. 2024 on where it fails.
     """
+    corruption = corruption_of(experiment, corruption)
     data, other = experiment.data, experiment.data.run(corruption)
     require_contrast(experiment, corruption)
     columns = named_positions(experiment) if site == "mlp_out" and positions is None else positions

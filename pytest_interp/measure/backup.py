@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pytest_interp.cache.store import cached, result_type
 from pytest_interp.common.arguments import checked
+from pytest_interp.common.context import Ablated, Context
 from pytest_interp.engine.contrast import changed_prompts, nothing_ablated, place_of
 from pytest_interp.engine.passes import patched
 from pytest_interp.engine.patch import Ablation, Node, Patch, ablated
@@ -17,7 +18,7 @@ from pytest_interp.heads import Head, HeadLike, as_heads, names_of
 from pytest_interp.measure.attribution import attribute, attributions
 from pytest_interp.measure.per_prompt import on_prompts, per_prompt, ratio_noise
 from pytest_interp.measure.readout import Readout, readout_hooks
-from pytest_interp.measurement import Json, Measurement
+from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table, heads_table
 from pytest_interp.tasks.positions import END
 
@@ -59,17 +60,18 @@ class BackupEffect:
             for head in chosen
         ]
         first = later[chosen[0]]
-        about = {**first.about, "heads": [str(head) for head in chosen], "norm": norm}
-        return replace(first, quantity="backup_rise", values=tuple(map(fsum, zip(*moves, strict=True))), about=about)
+        context = replace(first.context.noting(norm=norm), heads=chosen)
+        values = tuple(map(fsum, zip(*moves, strict=True)))
+        return replace(first, quantity="backup_rise", values=values, context=context)
 
 
 @checked
 @cached
 def backup_effect(
     experiment: Experiment,
-    knocked_out: HeadLike | Iterable[HeadLike],
-    backups: HeadLike | Iterable[HeadLike],
+    heads: HeadLike | Iterable[HeadLike],
     *,
+    knocked_out: HeadLike | Iterable[HeadLike],
     ablation: Ablation = "mean",
     value_bias: ValueBias = "kept",
 ) -> BackupEffect:
@@ -77,8 +79,8 @@ def backup_effect(
 
     Args:
         experiment: checkpoint and data set.
+        heads: the heads that are watched; part of their rise is the final norm's rescaling, so both are returned.
         knocked_out: the heads whose z at END is replaced.
-        backups: the heads that are watched; part of their rise is the final norm's rescaling, so both are given.
         ablation: ``mean``: by the mean over the data set's reference prompts of the same template (for IOI: three
             different names, at least 16 prompts); ``zero``: by zero.
         value_bias: what ``zero`` leaves in the run, as for :func:`~pytest_interp.measure.ablation_effect`. The
@@ -93,7 +95,7 @@ def backup_effect(
     """
     checkpoint = experiment.checkpoint
     out = [checkpoint.check_head(head) for head in as_heads(knocked_out)]
-    watched = [checkpoint.check_head(head) for head in as_heads(backups)]
+    watched = [checkpoint.check_head(head) for head in as_heads(heads)]
     if both := sorted(set(out) & set(watched)):
         raise UsageError(f"{names_of(both)} would be knocked out and watched at once; name it in one set")
     if max(head.layer for head in watched) <= min(head.layer for head in out):
@@ -104,36 +106,30 @@ def backup_effect(
     after_live = attribute(experiment, watched, ablated.kept, ablated.live)
     total = experiment.logit_diffs()
 
-    about: dict[str, Json] = {
-        "knocked_out": [str(head) for head in out],
-        "heads": [str(head) for head in watched],
-        "ablation": ablation,
-        "value_bias": value_bias,
-        "at": "END",
-    }
+    context = _context(experiment, watched, out, ablation, value_bias)
 
-    def measured(quantity: str, values: Tensor, **more: Json) -> Measurement:
-        return on_prompts(per_prompt(experiment, quantity, values, about={**about, **more}), ablated.prompts)
+    def measured(quantity: str, values: Tensor, context: Context) -> Measurement:
+        return on_prompts(per_prompt(experiment, quantity, values, context), ablated.prompts)
 
-    def by_head(values: Tensor, **more: Json) -> dict[Head, Measurement]:
+    def by_head(values: Tensor, context: Context) -> dict[Head, Measurement]:
         return {
-            head: measured("direct_logit_attribution", values[:, i], heads=[str(head)], **more)
+            head: measured("direct_logit_attribution", values[:, i], replace(context, heads=(head,)))
             for i, head in enumerate(watched)
         }
 
     return BackupEffect(
-        before=by_head(before),
-        after=by_head(after, norm="frozen"),
-        after_live=by_head(after_live, norm="live"),
-        total_before=measured("logit_diff", total),
-        total_after=measured("logit_diff", ablated.logit_diffs),
-        naive=measured("logit_diff", total - ablated.removed, naive=True),
+        before=by_head(before, context),
+        after=by_head(after, context.noting(norm="frozen")),
+        after_live=by_head(after_live, context.noting(norm="live")),
+        total_before=measured("logit_diff", total, context),
+        total_after=measured("logit_diff", ablated.logit_diffs, context),
+        naive=measured("logit_diff", total - ablated.removed, context.noting(naive=True)),
     )
 
 
 @checked
 @cached
-def attributions_without(
+def knocked_out_attribution_sweep(
     experiment: Experiment,
     knocked_out: HeadLike | Iterable[HeadLike],
     *,
@@ -158,16 +154,15 @@ def attributions_without(
     out = [experiment.checkpoint.check_head(head) for head in as_heads(knocked_out)]
     passes = ablated_pass(experiment, out, ablation, heads, value_bias=value_bias)
     values = attribute(experiment, heads, passes.kept, passes.live)
-    about: dict[str, Json] = {"knocked_out": [str(head) for head in out], "ablation": ablation,
-                              "value_bias": value_bias}  # fmt: skip
+    context = replace(_context(experiment, None, out, ablation, value_bias), at=None)
     written = {
-        head: per_prompt(experiment, "direct_logit_attribution", values[:, i], about={"heads": [str(head)], **about})
+        head: per_prompt(experiment, "direct_logit_attribution", values[:, i], replace(context, heads=(head,)))
         for i, head in enumerate(heads)
     }
     return heads_table({head: on_prompts(attribution, passes.prompts) for head, attribution in written.items()})
 
 
-class Ablated(NamedTuple):
+class KnockedOutRun(NamedTuple):
     """A knocked-out run.
 
     Attributes:
@@ -189,7 +184,7 @@ class Ablated(NamedTuple):
 
 def ablated_pass(
     experiment: Experiment, out: list[Head], ablation: Ablation, watched: Sequence[Head] = (), *, value_bias: ValueBias
-) -> Ablated:
+) -> KnockedOutRun:
     """The clean prompts with heads knocked out at END.
 
     Raises:
@@ -208,7 +203,7 @@ def ablated_pass(
     (kept,) = passes.kept
     frozen = Readout(experiment, experiment.activations(keep, experiment.data.clean))
     removed = attributions(experiment, out) - attribute(experiment, out, kept, frozen)
-    return Ablated(prompts, passes.values[0], kept, frozen, Readout(experiment, kept), removed.sum(1))
+    return KnockedOutRun(prompts, passes.values[0], kept, frozen, Readout(experiment, kept), removed.sum(1))
 
 
 @checked
@@ -241,10 +236,10 @@ def self_repair(
         experiment,
         "self_repair",
         passes.logit_diffs - (total - passes.removed),
+        _context(experiment, None, out, ablation, value_bias),
         unit="recovered",
         scale=passes.removed,
         tolerance=ratio_noise(experiment, passes.removed),
-        about={"knocked_out": [str(head) for head in out], "ablation": ablation, "value_bias": value_bias, "at": "END"},
     )
     return on_prompts(repaired, passes.prompts)
 
@@ -268,6 +263,17 @@ def removed_attribution(
     """
     out = [experiment.checkpoint.check_head(head) for head in as_heads(knocked_out)]
     passes = ablated_pass(experiment, out, ablation, value_bias=value_bias)
-    about: dict[str, Json] = {"knocked_out": [str(head) for head in out], "ablation": ablation,
-                              "value_bias": value_bias, "at": "END"}  # fmt: skip
-    return on_prompts(per_prompt(experiment, "removed_attribution", passes.removed, about=about), passes.prompts)
+    context = _context(experiment, None, out, ablation, value_bias)
+    return on_prompts(per_prompt(experiment, "removed_attribution", passes.removed, context), passes.prompts)
+
+
+def _context(
+    experiment: Experiment,
+    heads: Sequence[Head] | None,
+    knocked_out: Sequence[Head],
+    ablation: Ablation,
+    value_bias: ValueBias,
+) -> Context:
+    """The context of what heads write while others are knocked out at END."""
+    intervention = Ablated(ablation, tuple(knocked_out))
+    return experiment.context(heads=heads, intervention=intervention, metric=None, at=END, value_bias=value_bias)

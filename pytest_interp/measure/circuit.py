@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from pytest_interp.cache.store import cached
 from pytest_interp.circuit import Circuit
 from pytest_interp.common.arguments import check, checked, kinds_of
+from pytest_interp.common.context import Ablated
 from pytest_interp.engine.contrast import changed_prompts, nothing_ablated
 from pytest_interp.engine.passes import patched
 from pytest_interp.engine.patch import Node, Patch, ablated
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_head, as_heads, names_of, optional_heads
 from pytest_interp.measure.per_prompt import on_prompts, per_prompt, ratio_noise
-from pytest_interp.measurement import Json, Measurement
+from pytest_interp.measurement import Measurement
 from pytest_interp.tasks.positions import At
 
 if TYPE_CHECKING:
@@ -52,13 +53,13 @@ def faithfulness(experiment: Experiment, circuit: CircuitLike, *, metric: Metric
     """
     kept = nodes_of(experiment, circuit)
     alone = _alone(experiment, kept)
-    about: dict[str, Json] = {"heads": [str(head) for head in kept], "at": _places(kept), "ablation": "mean"}
+    context = experiment.context(heads=tuple(kept), intervention=Ablated("mean", None), metric=None, at=_places(kept))
     prompts = _ablated_prompts(experiment, *_outside(experiment, kept), "every head outside of the circuit")
     if metric == "logit_diff":
-        return on_prompts(per_prompt(experiment, "faithfulness", alone, about=about), prompts)
+        return on_prompts(per_prompt(experiment, "faithfulness", alone, context), prompts)
     whole = experiment.logit_diffs()
     noise = ratio_noise(experiment, whole)
-    share = per_prompt(experiment, "faithfulness", alone, unit="of model", scale=whole, tolerance=noise, about=about)
+    share = per_prompt(experiment, "faithfulness", alone, context, unit="of model", scale=whole, tolerance=noise)
     return on_prompts(share, prompts)
 
 
@@ -78,14 +79,15 @@ def kept_effect(experiment: Experiment, circuit: CircuitLike, heads: Iterable[He
     places = nodes_of(experiment, circuit)
     chosen = _subset(places, heads, "the kept set")
     values = _alone(experiment, {head: places[head] for head in chosen}) - _alone(experiment, {})
-    return per_prompt(
-        experiment, "kept_effect", values, about={"heads": [str(head) for head in chosen], "ablation": "mean"}
-    )
+    context = experiment.context(heads=chosen, intervention=Ablated("mean", None), metric=None)
+    return per_prompt(experiment, "kept_effect", values, context)
 
 
 @checked
 @cached
-def completeness(experiment: Experiment, circuit: CircuitLike, without: Iterable[HeadLike]) -> Measurement:
+def completeness(
+    experiment: Experiment, circuit: CircuitLike, *, knocked_out: HeadLike | Iterable[HeadLike] = ()
+) -> Measurement:
     """How differently circuit and model react to the loss of the heads K: ``F(C without K) - F(M without K)``, logits.
 
     Near 0 for every K where nothing is missing from the circuit: what it lacks would show when K no longer hides it.
@@ -94,7 +96,7 @@ def completeness(experiment: Experiment, circuit: CircuitLike, without: Iterable
     Args:
         experiment: checkpoint and data set with a reference.
         circuit: the circuit.
-        without: K, a set of its heads; empty compares the whole circuit with the whole model.
+        knocked_out: K, a set of its heads; empty compares the whole circuit with the whole model.
 
     Raises:
         UsageError: a head of K that the circuit does not have.
@@ -103,23 +105,23 @@ def completeness(experiment: Experiment, circuit: CircuitLike, without: Iterable
     Wang et al. 2022, section 4.1.
     """
     kept = nodes_of(experiment, circuit)
-    lost = _subset(kept, without, "K")
+    lost = _subset(kept, knocked_out, "K")
     rest = {head: at for head, at in kept.items() if head not in lost}
     _ablated_prompts(experiment, *_outside(experiment, rest), "every head outside of the circuit")
     whole = _ablate(experiment, [Node("z", head.layer, head.head) for head in lost])
     values = _alone(experiment, rest) - whole
-    about: dict[str, Json] = {"heads": [str(h) for h in kept], "without": [str(h) for h in lost], "ablation": "mean"}
-    return per_prompt(experiment, "completeness", values, about=about)
+    context = experiment.context(heads=tuple(kept), intervention=Ablated("mean", lost), metric=None)
+    return per_prompt(experiment, "completeness", values, context)
 
 
 @checked
 @cached
 def minimality(
     experiment: Experiment,
-    circuit: CircuitLike,
     head: HeadLike,
-    without: Iterable[HeadLike] = (),
+    circuit: CircuitLike,
     *,
+    knocked_out: HeadLike | Iterable[HeadLike] = (),
     metric: Metric = "logit_diff",
 ) -> Measurement:
     """What a head adds to a circuit from which K is taken: ``F(C without K) - F(C without K and head)``.
@@ -128,9 +130,9 @@ def minimality(
 
     Args:
         experiment: checkpoint and data set with a reference.
-        circuit: the circuit.
         head: the head v that is tested.
-        without: K, a set of other heads of the circuit, such as those that stand in for v.
+        circuit: the circuit.
+        knocked_out: K, a set of other heads of the circuit, such as those that stand in for v.
         metric: ``logit_diff`` or ``of_model``: as a share of F(M).
 
     Raises:
@@ -141,23 +143,20 @@ def minimality(
     """
     kept = nodes_of(experiment, circuit)
     (tested,) = _subset(kept, [as_head(head)], "the test")
-    lost = _subset(kept, without, "K")
+    lost = _subset(kept, knocked_out, "K")
     if tested in lost:
         raise UsageError(f"K ({names_of(lost)}) contains {tested}, the head that is tested; take it out of K")
     smaller = {one: at for one, at in kept.items() if one not in lost}
     values = _alone(experiment, smaller) - _alone(experiment, {o: at for o, at in smaller.items() if o != tested})
-    about: dict[str, Json] = {
-        "heads": [str(tested)],
-        "circuit": [str(one) for one in kept],
-        "without": [str(one) for one in lost],
-        "ablation": "mean",
-    }
+    context = experiment.context(
+        heads=(tested,), intervention=Ablated("mean", lost), metric=None, circuit=[str(one) for one in kept]
+    )
     prompts = _ablated_prompts(experiment, [Node("z", tested.layer, tested.head, kept[tested])], [], str(tested))
     if metric == "logit_diff":
-        return on_prompts(per_prompt(experiment, "minimality", values, about=about), prompts)
+        return on_prompts(per_prompt(experiment, "minimality", values, context), prompts)
     whole = experiment.logit_diffs()
     noise = ratio_noise(experiment, whole)
-    share = per_prompt(experiment, "minimality", values, unit="of model", scale=whole, tolerance=noise, about=about)
+    share = per_prompt(experiment, "minimality", values, context, unit="of model", scale=whole, tolerance=noise)
     return on_prompts(share, prompts)
 
 
@@ -229,7 +228,7 @@ def _ablate(experiment: Experiment, nodes: list[Node], spared: list[Node] | None
     return found
 
 
-def _subset(kept: Mapping[Head, At], heads: Iterable[HeadLike], what: str) -> tuple[Head, ...]:
+def _subset(kept: Mapping[Head, At], heads: HeadLike | Iterable[HeadLike], what: str) -> tuple[Head, ...]:
     named = optional_heads(heads)
     if strange := [head for head in named if head not in kept]:
         raise UsageError(f"{what} has {names_of(strange)}, not in the circuit; it has {names_of(list(kept))}")

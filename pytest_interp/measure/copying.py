@@ -9,7 +9,8 @@ import torch
 
 from pytest_interp.cache.store import cached
 from pytest_interp.common.arguments import checked, require_some
-from pytest_interp.engine.experiment import describe
+from pytest_interp.common.context import Context, Json
+from pytest_interp.engine.experiment import identity_of
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_head
 from pytest_interp.measure.per_prompt import per_prompt
@@ -35,12 +36,13 @@ def copy_score(
     *,
     names: Sequence[str],
     k: int = 5,
-    sign: Literal[1, -1] = 1,
+    negative: bool = False,
 ) -> Measurement:
     """The copy score: the share of names that a head's OV circuit ranks among its top k logits for themselves.
 
-    ``x = ln1(W_E + MLP0(ln2(W_E)))`` at the name's token, then ``sign * x W_V W_O W_U``; position, ``b_V``,
-    ``b_U`` and the final norm's scale are left out (the scale cannot change a rank). LN1's gain is folded into
+    ``x = ln1(W_E + MLP0(ln2(W_E)))`` at the name's token, then ``x W_V W_O W_U``, with its sign turned for the
+    negative score; position,
+    ``b_V``, ``b_U`` and the final norm's scale are left out (the scale cannot change a rank). LN1's gain is folded into
     ``W_V``. A tie counts against the name. The vocabulary is the whole one.
 
     Args:
@@ -49,7 +51,7 @@ def copy_score(
         names: words without leading space, each one token with it. Use a hundred: 20 of 20 bound the share
             below by 0.83 only.
         k: how many of the top logits count.
-        sign: -1 for the negative copy score, which asks the same of ``-W_V W_O``.
+        negative: the negative copy score, which asks the same of ``-W_V W_O``.
 
     Returns:
         0 or 1 for each name; the mean is in [0, 1]. A fixed population: it is a property of the weights.
@@ -61,14 +63,14 @@ def copy_score(
     Wang et al. 2022, section 3.1; the weight-based form with embeddings through MLP0.
     """
     head = checkpoint.check_head(as_head(head))
-    tokens = _tokens(checkpoint, names, k, sign)
-    return _copy_score(checkpoint, names, k, sign, head, _ranked(checkpoint, [head], tokens, k)[head])
+    tokens = _tokens(checkpoint, names, k)
+    return _copy_score(checkpoint, names, k, negative, head, _ranked(checkpoint, [head], tokens, k)[head])
 
 
 @checked
 @cached
-def copy_scores(
-    checkpoint: Checkpoint, *, names: Sequence[str], k: int = 5, sign: Literal[1, -1] = 1, reach: float = 0.0
+def copy_score_sweep(
+    checkpoint: Checkpoint, *, names: Sequence[str], k: int = 5, negative: bool = False, reach: float = 0.0
 ) -> Table[Head]:
     """The copy score of every head, layer by head; a head that writes nothing has no cell.
 
@@ -76,24 +78,24 @@ def copy_scores(
         checkpoint: the loaded model.
         names: as for :func:`copy_score`.
         k: how many of the top logits count.
-        sign: -1 for the negative copy score.
+        negative: the negative copy score.
         reach: heads that cannot reach this score have no cell either; of most a quarter of the names tells.
 
     Raises:
         NotApplicable: no head has a cell.
     """
-    tokens = _tokens(checkpoint, names, k, sign)
+    tokens = _tokens(checkpoint, names, k)
     few = tokens[: max(1, len(names) // 4)]
     found: dict[Head, Measurement] = {}
     for layer in range(checkpoint.shape.n_layers):
         heads = [head for head in checkpoint.shape.heads if head.layer == layer]
         if reach > 0:
             some = _ranked(checkpoint, heads, few, k)
-            wrong = {head: int((ranks[sign].ranks > k).sum()) for head, ranks in some.items() if ranks}
+            wrong = {head: int((ranks[negative].ranks > k).sum()) for head, ranks in some.items() if ranks}
             heads = [head for head in wrong if 1 - wrong[head] / len(names) >= reach]
         for head, ranks in _ranked(checkpoint, heads, tokens, k).items():
             if ranks:
-                found[head] = _copy_score(checkpoint, names, k, sign, head, ranks)
+                found[head] = _copy_score(checkpoint, names, k, negative, head, ranks)
     if not found:
         raise NotApplicable(f"no head of {checkpoint.name} writes what it reads, or anything, into the unembedding")
     return heads_table(found)
@@ -105,9 +107,9 @@ def prompt_copy_score(
     experiment: Experiment,
     head: HeadLike,
     *,
-    positions: Sequence[str] = ("IO", "S1", "S2"),
+    at: Sequence[str] = ("IO", "S1", "S2"),
     k: int = 5,
-    sign: Literal[1, -1] = 1,
+    negative: bool = False,
     ln1: bool = False,
     run: str = "clean",
 ) -> Measurement:
@@ -120,9 +122,9 @@ def prompt_copy_score(
     Args:
         experiment: checkpoint and data set.
         head: a query head after the first layer.
-        positions: where the names stand.
+        at: the positions of the names.
         k: how many of the top logits count.
-        sign: -1 for the negative copy score.
+        negative: the negative copy score.
         ln1: whether the head's input norm is applied.
         run: ``clean`` or a corruption.
 
@@ -134,12 +136,12 @@ def prompt_copy_score(
     checkpoint, head = experiment.checkpoint, experiment.checkpoint.check_head(as_head(head))
     hook = checkpoint.hook("resid_post", 0)
     kept = experiment.activations([hook], experiment.data.run(run))[hook]
-    _check(checkpoint, k, sign)
-    require_some("positions", positions)
+    _check(checkpoint, k)
+    require_some("at", at)
     shares, doubtful = [], []
     for index, group in enumerate(experiment.data.run(run).groups):
         columns = []
-        for name in positions:
+        for name in at:
             where = experiment.position(experiment.data.clean.groups[index], name)
             rows = torch.arange(len(where), device=where.device)
             x = kept[index][rows, where]
@@ -147,17 +149,17 @@ def prompt_copy_score(
             (logits,) = _written(checkpoint, [head], checkpoint.ln1(head.layer, x) if ln1 else x)
             if not _alive(logits):
                 raise _nothing(checkpoint, head)
-            found = _rank(sign * logits, tokens, k)
+            found = _rank(-logits if negative else logits, tokens, k)
             columns.append((found.ranks <= k).float())
             doubtful.append(found.close)
         shares.append(torch.stack(columns).mean(0))
     return per_prompt(
         experiment,
-        "prompt_copy_score" if sign == 1 else "negative_prompt_copy_score",
+        "negative_prompt_copy_score" if negative else "prompt_copy_score",
         experiment.in_order(shares),
+        experiment.context(heads=(head,), intervention=None, metric=None, run=run, at=list(at), k=k, ln1=ln1),
         unit="share",
         tolerance=max(doubtful) + 1e-9,
-        about={"heads": [str(head)], "k": k, "positions": list(positions), "ln1": ln1, "run": run},
     )
 
 
@@ -199,7 +201,7 @@ def ov_eigenvalue_score(
         clusters=(str(head),),
         population="fixed",
         tolerance=1e-4,
-        about={**describe(checkpoint), "heads": [str(head)], "through": through, "each": "head"},
+        context=_of_weights(checkpoint, head, "head", through=through),
     )
 
 
@@ -210,16 +212,16 @@ class _Ranks(NamedTuple):
     close: float
 
 
-def _tokens(checkpoint: Checkpoint, names: Sequence[str], k: int, sign: int) -> Int[Tensor, " name"]:
+def _tokens(checkpoint: Checkpoint, names: Sequence[str], k: int) -> Int[Tensor, " name"]:
     if not names:
         raise UsageError("a copy score needs names; pass the fixture `names` or a list of first names")
-    _check(checkpoint, k, sign)
+    _check(checkpoint, k)
     return torch.tensor([single_token(checkpoint.tokenizer, f" {name}") for name in names], device=checkpoint.device)
 
 
 def _ranked(
     checkpoint: Checkpoint, heads: Sequence[Head], tokens: Int[Tensor, " name"], k: int
-) -> dict[Head, Mapping[int, _Ranks] | None]:
+) -> dict[Head, Mapping[bool, _Ranks] | None]:
     """The ranks of tokens by heads of one layer, for both signs; None for a head that writes nothing."""
     memo, found = checkpoint.memory, {}
     keys = {head: ("copy ranks", head, tuple(tokens.tolist()), k) for head in heads}
@@ -232,27 +234,34 @@ def _ranked(
     for start in range(0, len(missing), fit):
         some = missing[start : start + fit]
         for head, logits in zip(some, _written(checkpoint, some, x), strict=True):
-            both = {1: _rank(logits, tokens, k), -1: _rank(-logits, tokens, k)} if _alive(logits) else None
+            both = {False: _rank(logits, tokens, k), True: _rank(-logits, tokens, k)} if _alive(logits) else None
             memo[keys[head]] = found[head] = both
     return {head: found[head] if head in found else memo[keys[head]] for head in heads}
 
 
 def _copy_score(
-    checkpoint: Checkpoint, names: Sequence[str], k: int, sign: int, head: Head, both: Mapping[int, _Ranks] | None
+    checkpoint: Checkpoint, names: Sequence[str], k: int, negative: bool, head: Head, both: Mapping[bool, _Ranks] | None
 ) -> Measurement:
     if both is None:
         raise _nothing(checkpoint, head)
-    ranks, close = both[sign]
+    ranks, close = both[negative]
     return Measurement(
-        quantity="copy_score" if sign == 1 else "negative_copy_score",
+        quantity="negative_copy_score" if negative else "copy_score",
         unit="share",
         values=tuple((ranks <= k).float().tolist()),
         labels=tuple(f"{name} (rank {rank})" for name, rank in zip(names, ranks.tolist(), strict=True)),
         clusters=tuple(names),
         population="fixed",
         tolerance=close + 1e-9,
-        about={**describe(checkpoint), "heads": [str(head)], "k": k, "n": len(names), "through": "mlp0",
-               "each": "name"},
+        context=_of_weights(checkpoint, head, "name", k=k, n=len(names), through="mlp0"),
+    )
+
+
+def _of_weights(checkpoint: Checkpoint, head: Head, each: str, **extra: Json) -> Context:
+    """The context of what the weights of a head say."""
+    return Context(
+        checkpoint=identity_of(checkpoint), data=None, heads=(head,), intervention=None, metric=None, each=each,
+        extra=extra,
     )  # fmt: skip
 
 
@@ -292,8 +301,6 @@ def _rank(logits: Float[Tensor, "row vocab"], tokens: Int[Tensor, " row"], k: in
     return _Ranks(ranks, float(((own - rivals).abs() <= 1e-5 * spread[:, None]).float().mean()))
 
 
-def _check(checkpoint: Checkpoint, k: int, sign: int) -> None:
-    if not 1 <= k < checkpoint.shape.d_vocab or sign not in (1, -1):
-        raise UsageError(
-            f"k is {k} and sign is {sign}; allowed: k from 1 to {checkpoint.shape.d_vocab - 1}, sign 1 or -1"
-        )
+def _check(checkpoint: Checkpoint, k: int) -> None:
+    if not 1 <= k < checkpoint.shape.d_vocab:
+        raise UsageError(f"k is {k}; allowed: 1 to {checkpoint.shape.d_vocab - 1}")

@@ -58,15 +58,15 @@ def detector_score(experiment: Experiment, head: HeadLike, kind: Detector) -> Me
         experiment,
         f"{kind}_score",
         experiment.in_order(values),
+        experiment.context(heads=(checked,), intervention=None, metric=None, detector=kind),
         unit="probability",
         tolerance=PROBABILITY_NOISE[experiment.checkpoint.precision],
-        about={"heads": [str(checked)], "detector": kind},
     )
 
 
 @checked
 @cached
-def detector_scores(experiment: Experiment, kind: Detector) -> Table[Head]:
+def detector_score_sweep(experiment: Experiment, kind: Detector) -> Table[Head]:
     """The score of every head, layer by head, from one pass."""
     shape = experiment.checkpoint.shape
     hooks = [experiment.checkpoint.hook("pattern", layer) for layer in range(shape.n_layers)]

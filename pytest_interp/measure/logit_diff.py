@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from pytest_interp.cache.store import cached
 from pytest_interp.common.arguments import checked
+from pytest_interp.common.context import Ablated
 from pytest_interp.engine.patch import Ablation
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import HeadLike, optional_heads
 from pytest_interp.measure.backup import ablated_pass
 from pytest_interp.measure.per_prompt import on_prompts, per_prompt
-from pytest_interp.measurement import Json, Measurement
+from pytest_interp.measurement import Measurement
 from pytest_interp.text import shown
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def logit_diff(
     experiment: Experiment,
     *,
     run: str = "clean",
-    without: HeadLike | Iterable[HeadLike] = (),
+    knocked_out: HeadLike | Iterable[HeadLike] = (),
     ablation: Ablation = "mean",
     value_bias: ValueBias = "kept",
 ) -> Measurement:
@@ -35,7 +36,7 @@ def logit_diff(
     Args:
         experiment: checkpoint and data set.
         run: ``clean`` or a corruption; always scored with the clean run's answers.
-        without: heads that are knocked out at END in the clean run; none by default.
+        knocked_out: heads that are knocked out at END in the clean run; none by default.
         ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
         value_bias: what ``zero`` leaves: ``kept``: what the heads' value biases write stays in the run; ``removed``:
             that goes too, so that z is zero in the raw model. For ``mean`` and ``resample`` both are equal.
@@ -49,15 +50,17 @@ def logit_diff(
 
     Wang et al. 2022, section 2.
     """
-    if lost := optional_heads(without):
+    if lost := optional_heads(knocked_out):
         if run != "clean":
             raise UsageError(f"heads are knocked out in the clean run only; run is {shown(run)}")
         heads = [experiment.checkpoint.check_head(head) for head in lost]
         ablated = ablated_pass(experiment, heads, ablation, value_bias=value_bias)
-        about: dict[str, Json] = {"run": run, "knocked_out": [str(head) for head in heads], "ablation": ablation,
-                                  "value_bias": value_bias}  # fmt: skip
-        return on_prompts(per_prompt(experiment, "logit_diff", ablated.logit_diffs, about=about), ablated.prompts)
-    return per_prompt(experiment, "logit_diff", experiment.logit_diffs(run), about={"run": run})
+        context = experiment.context(
+            heads=None, intervention=Ablated(ablation, tuple(heads)), metric=None, run=run, value_bias=value_bias
+        )
+        return on_prompts(per_prompt(experiment, "logit_diff", ablated.logit_diffs, context), ablated.prompts)
+    context = experiment.context(heads=None, intervention=None, metric=None, run=run)
+    return per_prompt(experiment, "logit_diff", experiment.logit_diffs(run), context)
 
 
 @checked
@@ -72,6 +75,5 @@ def accuracy(experiment: Experiment, *, run: str = "clean") -> Measurement:
     """
     difference = experiment.logit_diffs(run)
     close = float((difference.abs() <= experiment.noise).float().mean())
-    return per_prompt(
-        experiment, "accuracy", (difference > 0).float(), unit="share", tolerance=close + 1e-9, about={"run": run}
-    )
+    context = experiment.context(heads=None, intervention=None, metric=None, run=run)
+    return per_prompt(experiment, "accuracy", (difference > 0).float(), context, unit="share", tolerance=close + 1e-9)

@@ -26,7 +26,7 @@ SITES = ("resid_pre", "resid_mid", "resid_post")
 
 @checked
 @cached
-def logit_lens(
+def logit_lens_sweep(
     experiment: Experiment,
     *,
     sites: tuple[str, ...] = ("resid_pre", "resid_mid"),
@@ -95,9 +95,11 @@ def logit_lens(
             experiment,
             "logit_lens",
             experiment.in_order(values),
+            experiment.context(
+                heads=None, intervention=None, metric=score.text, run=run, site=key[1], layer=key[0], norm=norm
+            ),
             unit=score.unit,
             tolerance=score.noise(checkpoint.precision),
-            about={"run": run, "site": key[1], "layer": key[0], "norm": norm, "metric": score.text},
         )
 
     with torch.inference_mode():

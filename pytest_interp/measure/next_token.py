@@ -92,9 +92,8 @@ def next_token(experiment: Experiment, metric: Metric | str = "log_prob", *, run
     values = experiment.scores(score, run)
     # Ranks are decisions: within float noise two tokens may change places, and one place is as far as claims go.
     tolerance = 0.5 if score.score == "rank" else score.noise(experiment.checkpoint.precision)
-    return per_prompt(
-        experiment, score.score, values, unit=score.unit, tolerance=tolerance, about={"run": run, "metric": score.text}
-    )
+    context = experiment.context(heads=None, intervention=None, metric=score.text, run=run)
+    return per_prompt(experiment, score.score, values, context, unit=score.unit, tolerance=tolerance)
 
 
 @checked
@@ -108,9 +107,8 @@ def top_k(experiment: Experiment, k: int = 1, *, run: str = "clean") -> Measurem
     if not 1 <= k < experiment.checkpoint.shape.d_vocab:
         raise UsageError(f"k is {k}; allowed: 1 to {experiment.checkpoint.shape.d_vocab - 1}")
     ranks = experiment.scores(Metric("rank"), run)
-    return per_prompt(
-        experiment, "top_k", (ranks <= k).float(), unit="share", tolerance=1e-9, about={"run": run, "k": k}
-    )
+    context = experiment.context(heads=None, intervention=None, metric=None, run=run, k=k)
+    return per_prompt(experiment, "top_k", (ranks <= k).float(), context, unit="share", tolerance=1e-9)
 
 
 @checked
@@ -133,4 +131,5 @@ def loss(experiment: Experiment, *, run: str = "clean") -> Measurement:
         logits = experiment.checkpoint.run(group.tokens, positions=positions).logits
         following = group.tokens[:, 1:, None].to(logits.device)
         by_group.append(-logits.log_softmax(-1).gather(-1, following)[..., 0].mean(-1))
-    return per_prompt(experiment, "loss", experiment.in_order(by_group), unit="nats", about={"run": run})
+    context = experiment.context(heads=None, intervention=None, metric=None, run=run)
+    return per_prompt(experiment, "loss", experiment.in_order(by_group), context, unit="nats")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 from pytest_interp.cache.store import cached
 from pytest_interp.common.arguments import checked
+from pytest_interp.common.context import Exchanged
 from pytest_interp.engine.contrast import changed_prompts, no_change, place_of, require_contrast
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric, as_metric
 from pytest_interp.engine.passes import patched
 from pytest_interp.engine.patch import HEAD_SITES, LAYER_SITES, Node, Patch, from_run
 from pytest_interp.errors import UsageError, nearest
-from pytest_interp.heads import Head, HeadLike, KVHead, as_heads
+from pytest_interp.heads import Head, HeadLike, KVHead, as_heads, names_of
 from pytest_interp.measure.per_prompt import defined, effect_or_reason, per_prompt, ratio_noise
-from pytest_interp.measurement import Json, Measurement
+from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table, heads_table
 from pytest_interp.tasks.positions import At, text_of
 from pytest_interp.text import shown
@@ -36,10 +39,10 @@ def head_patch_effect(
     experiment: Experiment,
     heads: HeadLike | KVHead | Iterable[HeadLike],
     *,
-    activation: Activation = "z",
+    site: Activation = "z",
     at: At = None,
     direction: Direction = "denoise",
-    corruption: str = "s2-exchanged",
+    corruption: str | None = None,
     metric: Metric | str = "recovered",
 ) -> Measurement:
     """The effect of exchanging an activation of heads between the clean and the corrupted run.
@@ -53,10 +56,10 @@ def head_patch_effect(
         experiment: checkpoint and data set.
         heads: one head or several. Where query heads share key-value heads, ``k`` and ``v`` of the shared head
             are exchanged, for all that read it; a ``KVHead`` names it directly.
-        activation: ``z`` (before the output weights), ``q``, ``k``, ``v`` (before rotation) or ``pattern``.
+        site: ``z`` (before the output weights), ``q``, ``k``, ``v`` (before rotation) or ``pattern``.
         at: a named position (for ``pattern``: the destination), an index, several; None for all positions.
         direction: ``denoise`` puts clean into corrupted, ``noise`` the reverse.
-        corruption: the corrupted run.
+        corruption: the corrupted run; by default the data set's only one, and ``s2-exchanged`` where it has several.
         metric: ``recovered``, ``logit_diff``, ``log_prob``, ``kl`` ... or a :class:`Metric`.
 
     Returns:
@@ -64,12 +67,12 @@ def head_patch_effect(
         Prompts on which both runs are equal at every exchanged place are left out and counted (``left_out``).
 
     Raises:
-        UsageError: an unknown head, activation, position or corruption; runs that do not differ.
+        UsageError: an unknown head, site, position or corruption; runs that do not differ.
         NotApplicable: the architecture has no such site; both runs are equal there on all prompts.
 
     Wang et al. 2022, section 3; Zhang and Nanda 2023 on direction and corruption.
     """
-    cell = _of_heads(experiment, heads, activation, at)
+    cell = _of_heads(experiment, heads, site, at)
     (effect,) = _effects(experiment, "head_patch_effect", [cell], direction, corruption, metric)
     return defined(effect)
 
@@ -83,7 +86,7 @@ def patch_effect(
     *,
     at: At = None,
     direction: Direction = "denoise",
-    corruption: str = "s2-exchanged",
+    corruption: str | None = None,
     metric: Metric | str = "recovered",
 ) -> Measurement:
     """The effect of exchanging a layer's residual stream or output between the clean and the corrupted run.
@@ -96,7 +99,7 @@ def patch_effect(
         layer: from 0.
         at: a named position, an index, several; None for all positions.
         direction: ``denoise`` puts clean into corrupted, ``noise`` the reverse.
-        corruption: the corrupted run.
+        corruption: the corrupted run; by default the data set's only one, and ``s2-exchanged`` where it has several.
         metric: ``recovered``, ``logit_diff``, ``log_prob``, ``kl`` ... or a :class:`Metric`.
 
     Raises:
@@ -112,7 +115,7 @@ def patch_effect(
 
 @checked
 @cached
-def patch_sweep(
+def patch_effect_sweep(
     experiment: Experiment,
     site: Activation | Stream,
     *,
@@ -120,7 +123,7 @@ def patch_sweep(
     at: At = None,
     layers: Collection[int] | None = None,
     direction: Direction = "denoise",
-    corruption: str = "s2-exchanged",
+    corruption: str | None = None,
     metric: Metric | str = "recovered",
 ) -> Table[Any]:
     """The patching effect of every cell: layer by position, layer by head, or head by position.
@@ -134,7 +137,7 @@ def patch_sweep(
         at: for heads without ``positions``: where.
         layers: which; all by default.
         direction: ``denoise`` or ``noise``.
-        corruption: the corrupted run.
+        corruption: the corrupted run; by default the data set's only one, and ``s2-exchanged`` where it has several.
         metric: as for :func:`head_patch_effect`.
 
     Returns:
@@ -169,7 +172,7 @@ def named_positions(experiment: Experiment) -> Sequence[str | int]:
 
 @checked
 @cached
-def flips(experiment: Experiment, corruption: str) -> Measurement:
+def flips(experiment: Experiment, corruption: str | None = None) -> Measurement:
     """The share of prompts whose answer a corruption flips: clean prefers the answer, corrupted the distractor.
 
     Patching from a corruption that leaves the answer as it is measures nothing.
@@ -180,6 +183,7 @@ def flips(experiment: Experiment, corruption: str) -> Measurement:
     Raises:
         UsageError: no such corruption, or one that changes no prompt.
     """
+    corruption = corruption_of(experiment, corruption)
     require_contrast(experiment, corruption)
     clean, corrupted = experiment.logit_diffs("clean"), experiment.logit_diffs(corruption)
     flipped = (clean > 0) & (corrupted < 0)
@@ -188,10 +192,24 @@ def flips(experiment: Experiment, corruption: str) -> Measurement:
         experiment,
         "flips",
         flipped.float(),
+        experiment.context(heads=None, intervention=Exchanged(corruption, None), metric=None),
         unit="share",
         tolerance=float(close) + 1e-9,
-        about={"corruption": corruption},
     )
+
+
+def corruption_of(experiment: Experiment, corruption: str | None, usual: str = "s2-exchanged") -> str:
+    """The corrupted run that is meant: the one that is named, else the data set's only one, else the usual one.
+
+    Args:
+        experiment: checkpoint and data set.
+        corruption: the name; None where none was passed.
+        usual: the corruption of the published experiment, where the data set has several.
+    """
+    if corruption is not None:
+        return corruption
+    names = list(experiment.data.corrupted)
+    return names[0] if len(names) == 1 else usual
 
 
 def check_kv_head(checkpoint: Checkpoint, kv: KVHead) -> KVHead:
@@ -215,31 +233,45 @@ def _check(site: str, known: Sequence[str], what: str) -> None:
 
 
 class _Cell(NamedTuple):
-    """What is exchanged together, and what a record says of it."""
+    """What is exchanged together: an activation of heads, or of a layer.
+
+    Attributes:
+        nodes: the places.
+        site: the activation.
+        heads: whose it is; None for a layer.
+        at: the positions.
+        layer: whose it is; None for heads.
+        kv_heads: for each exchanged key-value head that is shared the query heads that read it.
+    """
 
     nodes: tuple[Node, ...]
-    about: dict[str, Json]
+    site: str
+    heads: tuple[Head | KVHead, ...] | None
+    at: At
+    layer: int | None = None
+    kv_heads: Mapping[KVHead, tuple[Head, ...]] = MappingProxyType({})
 
 
-def _of_heads(experiment: Experiment, heads: HeadLike | KVHead | Iterable[HeadLike], activation: str, at: At) -> _Cell:
-    _check(activation, HEAD_SITES, "activation")
+def _of_heads(experiment: Experiment, heads: HeadLike | KVHead | Iterable[HeadLike], site: str, at: At) -> _Cell:
+    _check(site, HEAD_SITES, "site")
     checkpoint = experiment.checkpoint
-    about: dict[str, Json] = {"activation": activation}
+    named: tuple[Head | KVHead, ...]
     if isinstance(heads, KVHead):
         groups = [check_kv_head(checkpoint, heads)]
-        if activation not in ("k", "v"):
-            raise UsageError(f"{heads} is a key-value head; it has k and v, no {activation}: pass a query head")
-        about["heads"] = [str(heads)]
+        if site not in ("k", "v"):
+            raise UsageError(f"{heads} is a key-value head; it has k and v, no {site}: pass a query head")
+        named = (heads,)
     else:
         checked = [checkpoint.check_head(head) for head in as_heads(heads)]
         groups = sorted({checkpoint.kv_head(head) for head in checked})
-        about["heads"] = [str(head) for head in checked]
-    about["at"] = text_of(at)
-    if activation not in ("k", "v"):
-        return _Cell(tuple(Node(activation, head.layer, head.head, at) for head in checked), about)
-    if checkpoint.shape.n_kv_heads < checkpoint.shape.n_heads:
-        about["kv_heads"] = {str(kv): [str(h) for h in checkpoint.sharers(kv)] for kv in groups}
-    return _Cell(tuple(Node(activation, kv.layer, kv.head, at) for kv in groups), about)
+        named = tuple(checked)
+        if site not in ("k", "v"):
+            nodes = tuple(Node(site, head.layer, head.head, at) for head in checked)
+            return _Cell(nodes, site, named, at)
+    shared = checkpoint.shape.n_kv_heads < checkpoint.shape.n_heads
+    readers = {kv: tuple(checkpoint.sharers(kv)) for kv in groups} if shared else {}
+    nodes = tuple(Node(site, kv.layer, kv.head, at) for kv in groups)
+    return _Cell(nodes, site, named, at, kv_heads=readers)
 
 
 def _of_layer(experiment: Experiment, site: str, layer: int, at: At) -> _Cell:
@@ -247,7 +279,7 @@ def _of_layer(experiment: Experiment, site: str, layer: int, at: At) -> _Cell:
     last = experiment.checkpoint.shape.n_layers - 1
     if not 0 <= layer <= last:
         raise UsageError(f"{experiment.checkpoint.name} has no layer {layer}: pass 0 to {last}")
-    return _Cell((Node(site, layer, None, at),), {"activation": site, "layer": layer, "at": text_of(at)})
+    return _Cell((Node(site, layer, None, at),), site, None, at, layer)
 
 
 def _effects(
@@ -255,7 +287,7 @@ def _effects(
     quantity: str,
     cells: Sequence[_Cell],
     direction: Direction,
-    corruption: str,
+    corruption: str | None,
     metric: Metric | str,
 ) -> list[Measurement | str]:
     """The effect of exchanging each cell on its own, or why it is undefined."""
@@ -263,6 +295,7 @@ def _effects(
         raise UsageError(
             f"direction is {shown(direction)}; allowed: 'denoise' (clean into corrupted), 'noise' (the reverse)"
         )
+    corruption = corruption_of(experiment, corruption)
     require_contrast(experiment, corruption)
     origin, target = ("clean", corruption) if direction == "denoise" else (corruption, "clean")
     score = LOGIT_DIFF if metric == "recovered" else as_metric(metric)
@@ -271,8 +304,6 @@ def _effects(
     prompts = changed_prompts(experiment, patches, target, score.at)
     jobs = [[patch] for patch, rows in zip(patches, prompts, strict=True) if rows]
     passes = patched(experiment, jobs, metric=score, run=target)
-    about = {"direction": direction, "corruption": corruption, "passes_from": passes.way,
-             "metric": "recovered" if metric == "recovered" else score.text}  # fmt: skip
     scale: Tensor | None = None
     unit, noise, values = score.unit, score.noise(experiment.checkpoint.precision), passes.values
     if metric == "recovered":
@@ -286,14 +317,23 @@ def _effects(
         if not rows:
             effects.append(no_change(experiment, _named(cell), cell.nodes, corruption, score.at))
             continue
-        effect = per_prompt(experiment, quantity, next(measured), unit=unit, scale=scale, tolerance=noise,
-                            about={**cell.about, **about})  # fmt: skip
+        context = experiment.context(
+            heads=cell.heads,
+            intervention=Exchanged(corruption, direction),
+            metric="recovered" if metric == "recovered" else score.text,
+            at=text_of(cell.at),
+            site=cell.site,
+            passes_from=passes.way,
+        )
+        if cell.layer is not None:
+            context = context.noting(layer=cell.layer)
+        context = replace(context, kv_heads=cell.kv_heads)
+        effect = per_prompt(experiment, quantity, next(measured), context, unit=unit, scale=scale, tolerance=noise)
         effects.append(effect_or_reason(effect, rows))
     return effects
 
 
 def _named(cell: _Cell) -> str:
     """A cell for a reader: ``z of 0.0 at S1+1``, ``resid_pre of layer 1 at IO``."""
-    heads = cell.about.get("heads")
-    owner = ", ".join(map(str, heads)) if isinstance(heads, list) else f"layer {cell.about['layer']}"
-    return f"{cell.about['activation']} of {owner} {place_of(cell.nodes)}"
+    owner = f"layer {cell.layer}" if cell.heads is None else names_of(cell.heads)
+    return f"{cell.site} of {owner} {place_of(cell.nodes)}"

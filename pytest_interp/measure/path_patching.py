@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from pytest_interp.cache.store import cached
 from pytest_interp.common.arguments import checked
+from pytest_interp.common.context import Exchanged
 from pytest_interp.engine.contrast import changed_prompts, no_change, place_of, require_contrast
 from pytest_interp.engine.passes import Passes, patched
 from pytest_interp.engine.patch import Node, Patch, from_run, recorded
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
+from pytest_interp.measure.patching import corruption_of
 from pytest_interp.measure.per_prompt import defined, effect_or_reason, per_prompt, ratio_noise
-from pytest_interp.measurement import Json, Measurement
+from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table, heads_table
 from pytest_interp.tasks.positions import END, At, text_of
 from pytest_interp.text import shown
@@ -40,7 +42,7 @@ def path_patch_effect(
     *,
     into: Into | None = None,
     at: At = END,
-    corruption: str = "abc",
+    corruption: str | None = None,
     mlps: MLPs = "recompute",
     metric: Literal["logit_diff", "of_clean"] = "logit_diff",
 ) -> Measurement:
@@ -54,7 +56,8 @@ def path_patch_effect(
             key-value heads, only the receiver's private copy of its ``k`` or ``v`` changes.
         at: the positions at which the receivers' input is exchanged: for ``q`` the one that attends, for ``k`` and
             ``v`` those attended to; None for all.
-        corruption: where the senders' z comes from.
+        corruption: the run that the senders' z comes from; by default the data set's only corruption, and ``abc``
+            where it has several.
         mlps: ``recompute``: paths through MLPs count, as in the paper; ``freeze``: they are held at their clean
             values, so that only the residual stream carries (TransformerLens's ``get_act_patch_direct_path``).
         metric: ``logit_diff``: the change in logits; ``of_clean``: as a share of the mean clean logit difference, -1
@@ -76,13 +79,13 @@ def path_patch_effect(
 
 @checked
 @cached
-def path_patch_sweep(
+def path_patch_effect_sweep(
     experiment: Experiment,
     receivers: HeadLike | Iterable[HeadLike] | Literal["logits"],
     *,
     into: Into | None = None,
     at: At = END,
-    corruption: str = "abc",
+    corruption: str | None = None,
     mlps: MLPs = "recompute",
     metric: Literal["logit_diff", "of_clean"] = "logit_diff",
     layers: Collection[int] | None = None,
@@ -107,13 +110,14 @@ def _effects(
     receivers: HeadLike | Iterable[HeadLike] | Literal["logits"],
     into: Into | None,
     at: At,
-    corruption: str,
+    corruption: str | None,
     mlps: MLPs,
     metric: str,
 ) -> list[Measurement | str]:
     """The effect of several sets of senders, each on its own, or why it is undefined."""
     sent = [[experiment.checkpoint.check_head(head) for head in heads] for heads in several]
     received = _receivers(experiment, receivers, into, sent)
+    corruption = corruption_of(experiment, corruption, "abc")
     require_contrast(experiment, corruption)
     crossings = _crossings(experiment, sent, received, at, corruption)
     prompts = changed_prompts(experiment, crossings, "clean")
@@ -126,16 +130,6 @@ def _effects(
     else:
         passes = patched(experiment, jobs, alone=END)
     clean = experiment.logit_diffs()
-    about: dict[str, Json] = {
-        "receivers": [str(head) for head in received] or "logits",
-        "into": into or "logits",
-        "at": text_of(at),
-        "direction": "noise",
-        "corruption": corruption,
-        "mlps": mlps,
-        "metric": metric,
-        "passes_from": passes.way,
-    }
     of_clean: dict[str, Any] = {"unit": "of clean", "scale": clean, "tolerance": ratio_noise(experiment, clean)}
     effects: list[Measurement | str] = []
     measured = iter(passes.values)
@@ -144,9 +138,18 @@ def _effects(
             what = f"what {names_of(heads)} sends {place_of(crossing.nodes)}"
             effects.append(no_change(experiment, what, crossing.nodes, corruption))
             continue
-        named = {"heads": [str(head) for head in heads], **about}
+        context = experiment.context(
+            heads=heads,
+            intervention=Exchanged(corruption, "noise"),
+            metric=metric,
+            at=text_of(at),
+            receivers=[str(head) for head in received] or "logits",
+            into=into or "logits",
+            mlps=mlps,
+            passes_from=passes.way,
+        )
         ratio = of_clean if metric == "of_clean" else {}
-        effect = per_prompt(experiment, "path_patch_effect", next(measured) - clean, about=named, **ratio)
+        effect = per_prompt(experiment, "path_patch_effect", next(measured) - clean, context, **ratio)
         effects.append(effect_or_reason(effect, rows))
     return effects
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_interp.common.context import Context
 from pytest_interp.errors import NotApplicable
-from pytest_interp.measurement import Json, Measurement, mean
+from pytest_interp.measurement import Measurement, mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,11 +25,11 @@ def per_prompt(
     experiment: Experiment,
     quantity: str,
     values: Tensor,
+    context: Context,
     *,
     unit: str = "logits",
     scale: Tensor | None = None,
     tolerance: float | None = None,
-    about: Mapping[str, Json] | None = None,
 ) -> Measurement:
     """Labels, templates and population come from the data set, the tolerance from the dtype."""
     data = experiment.data
@@ -42,7 +43,7 @@ def per_prompt(
         names=tuple((prompt.answer.strip(), prompt.distractor.strip()) for prompt in data.clean.prompts),
         scale=() if scale is None else tuple(scale.tolist()),
         tolerance=experiment.noise if tolerance is None else tolerance,
-        about=experiment.about(**(about or {})),
+        context=context,
     )
 
 
@@ -65,7 +66,7 @@ def on_prompts(measurement: Measurement, rows: Sequence[int]) -> Measurement:
     noise = rest.tolerance
     if rest.scale:
         noise *= abs(mean(measurement.scale)) / max(abs(mean(rest.scale)), 1e-30)
-    return replace(rest, tolerance=noise, about={**measurement.about, "left_out": left_out})
+    return replace(rest, tolerance=noise, context=replace(measurement.context, left_out=left_out))
 
 
 def effect_or_reason(measurement: Measurement, rows: Sequence[int]) -> Measurement | str:

@@ -50,11 +50,13 @@ def score_statistics(
             flat = shown[..., causal].flatten(1).float()
             means.append(flat.mean(1))
             deviations.append(flat.std(1, correction=0))
-        about = {"layer": layer, "variant": variant, "kind": kind, "run": run}
+        context = experiment.context(
+            heads=None, intervention=None, metric=None, run=run, layer=layer, variant=variant, kind=kind
+        )
         unit = "score" if kind == "scores" else "probability"
         for name, by_group in (("mean", means), ("sd", deviations)):
             cells[layer, name] = per_prompt(
-                experiment, f"{kind}_{name}", experiment.in_order(by_group), unit=unit, about=about
+                experiment, f"{kind}_{name}", experiment.in_order(by_group), context, unit=unit
             )
     return Table(cells, ("layer", "statistic"))
 

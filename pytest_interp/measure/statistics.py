@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -17,7 +18,7 @@ from pytest_interp.heads import Head
 from pytest_interp.measure.attention import pearson
 from pytest_interp.measure.patching import named_positions
 from pytest_interp.measure.per_prompt import per_prompt
-from pytest_interp.measurement import Json, Measurement
+from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table, heads_table
 from pytest_interp.tolerance import PROBABILITY_NOISE
 
@@ -60,15 +61,17 @@ def activation_statistics(
     cells: dict[tuple[int, str], Measurement] = {}
     for layer in layers_after_a_pass(experiment, run, lambda layer: [_site(experiment, site, layer)]):
         flat = [x[:, 1:].flatten(1).float() for x in _activation(experiment, site, layer, run, value_bias)]
-        about = {"site": site, "layer": layer, "run": run, "first_token": False}
+        context = experiment.context(
+            heads=None, intervention=None, metric=None, run=run, site=site, layer=layer, first_token=False
+        )
         if site in _BIASED:
-            about["value_bias"] = value_bias
+            context = context.noting(value_bias=value_bias)
         for name, by_group in (
             ("mean", [x.mean(1) for x in flat]),
             ("variance", [x.var(1, correction=0) for x in flat]),
         ):
             values = experiment.in_order(by_group)
-            cells[layer, name] = per_prompt(experiment, f"{site}_{name}", values, unit="activation", about=about)
+            cells[layer, name] = per_prompt(experiment, f"{site}_{name}", values, context, unit="activation")
     return Table(cells, ("layer", "statistic"))
 
 
@@ -112,13 +115,15 @@ def head_norms(
                 experiment,
                 "z_norm",
                 norms[:, head],
+                experiment.context(
+                    heads=(Head(layer, head),),
+                    intervention=None,
+                    metric=None,
+                    run=run,
+                    at="all positions" if at is None else at,
+                    value_bias=value_bias,
+                ),
                 unit="norm",
-                about={
-                    "heads": [f"{layer}.{head}"],
-                    "at": "all positions" if at is None else at,
-                    "run": run,
-                    "value_bias": value_bias,
-                },
             )
     return heads_table(cells)
 
@@ -140,8 +145,10 @@ def position_norms(
                 experiment,
                 "z_norm",
                 _norms(experiment, layer, column, run, value_bias).mean(1),
+                experiment.context(
+                    heads=None, intervention=None, metric=None, run=run, at=column, layer=layer, value_bias=value_bias
+                ),
                 unit="norm",
-                about={"layer": layer, "at": column, "run": run, "value_bias": value_bias},
             )
             for layer in layers_after_a_pass(experiment, run, partial(_z, experiment))
             for column in columns
@@ -164,9 +171,11 @@ def occurrence_difference(
     for layer in layers_after_a_pass(experiment, run, partial(_z, experiment)):
         means = _difference(experiment, layer, first, second, run)
         for head in range(shape.n_heads):
-            about = {"heads": [f"{layer}.{head}"], "first": first, "second": second, "run": run}
+            context = experiment.context(
+                heads=(Head(layer, head),), intervention=None, metric=None, run=run, first=first, second=second
+            )
             cells[Head(layer, head)] = per_prompt(
-                experiment, "occurrence_difference", means[:, head], unit="activation", about=about
+                experiment, "occurrence_difference", means[:, head], context, unit="activation"
             )
     return heads_table(cells)
 
@@ -193,9 +202,11 @@ def selectivity(
         bottom = means[:, :2].mean(1)
         if float(bottom.min()) <= 0:
             continue  # heads that write nothing at all: the ratio is undefined there
-        about: dict[str, Json] = {"layer": layer, "first": first, "second": second, "run": run}
+        context = experiment.context(
+            heads=None, intervention=None, metric=None, run=run, layer=layer, first=first, second=second
+        )
         cells[layer, "ratio"] = per_prompt(
-            experiment, "selectivity", means[:, -2:].mean(1) / bottom, unit="ratio", tolerance=1e-3, about=about
+            experiment, "selectivity", means[:, -2:].mean(1) / bottom, context, unit="ratio", tolerance=1e-3
         )
     if not cells:
         raise NotApplicable(f"in every layer of {experiment.checkpoint.name} two heads do not differ at all between "
@@ -224,7 +235,7 @@ def correlation(one: Table[Head], other: Table[Head]) -> Measurement:
         names,
         "fixed",
         tolerance=PROBABILITY_NOISE["float32"],
-        about={**next(iter(one.values())).about, "heads": list(names), "each": "head"},
+        context=replace(next(iter(one.values())).context, heads=tuple(one), each="head"),
     )
 
 

@@ -46,5 +46,7 @@ def by_part(experiment: Experiment, measurement: Measurement, part: str) -> Tabl
         if part == "template":
             pairs = one.names or tuple((label,) for label in one.labels)
             one = replace(one, clusters=tuple(" ".join(pair) for pair in pairs))
-        cells[value, measurement.quantity] = replace(one, about={**one.about, "part": value, "n": len(rows)})
+        context = one.context.noting(part=value)
+        data = context.data and replace(context.data, n=len(rows))
+        cells[value, measurement.quantity] = replace(one, context=replace(context, data=data))
     return Table(cells, (part, "quantity"))

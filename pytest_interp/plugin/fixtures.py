@@ -160,9 +160,9 @@ def names(checkpoint: Checkpoint) -> tuple[str, ...]:
 @pytest.fixture(scope="session")
 def top_heads(ioi_find: Experiment) -> tuple[Head, ...]:
     """The three heads that write most of the answer, found on the finding half: no circuit file needed."""
-    from pytest_interp.measure import head_attributions
+    from pytest_interp.measure import direct_logit_attribution_sweep
 
-    table = head_attributions(ioi_find)
+    table = direct_logit_attribution_sweep(ioi_find)
     return tuple(sorted(table, key=lambda head: -table[head].value)[:3])
 
 

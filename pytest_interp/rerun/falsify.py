@@ -1,7 +1,7 @@
 """Would a claim have failed if it were false? It is run again on damaged weights and by wrong protocols.
 
 A *kill* is a verdict that is refuted; inconclusive, not applicable and error are no kill and are counted apart. What a
-claim measures decides (``mutants.KINDS``) on which mutants it must die (one of them has to kill it) and on which
+claim measures decides (``common/quantities.py``) on which mutants it must die (one of them has to kill it) and on which
 it must live (none of them may). A claim that names heads must die on a damage to those heads; a model with weights
 drawn anew counts for claims without heads only.
 """
@@ -18,7 +18,7 @@ from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head
 from pytest_interp.ledger.outcome import Mutant
 from pytest_interp.ledger.record import Record
-from pytest_interp.rerun.mutants import MEANING, ON_HEADS, WITHOUT_HEADS, Expected, kind_of
+from pytest_interp.rerun.mutants import MEANING, ON_HEADS, WITHOUT_HEADS, Expected, contexts_of, kind_of
 from pytest_interp.rerun.trial import Body, Trial
 from pytest_interp.tasks.protocols import WRONG, Protocol, runs_exchanged
 
@@ -31,9 +31,9 @@ _AS_TRUE = "it is not refuted of the heads that could take their place either"
 
 def heads_of(records: Sequence[Record]) -> tuple[Head, ...]:
     """The heads that a claim names; none where it says that some head does it, whichever it is."""
-    keys, named_by = ("heads", "without", "knocked_out"), [r for r in records if "claim" not in r.about]
-    named = {text for record in named_by for key in keys for text in record.about.get(key, [])}
-    return tuple(sorted(Head.parse(text) for text in named if not text.startswith("kv")))
+    contexts = [context for context in contexts_of(records) if not context.claim]
+    named = {head for context in contexts for head in (*(context.heads or ()), *context.knocked_out)}
+    return tuple(sorted(head for head in named if isinstance(head, Head)))
 
 
 def falsify(
@@ -115,7 +115,7 @@ class _Lab:
         return Mutant(name, expected, trial.seen, trial.reason, on_heads)
 
     def _protocol(self, name: str) -> Protocol:
-        used = {record.about["corruption"] for record in self.records if "corruption" in record.about}
+        used = {context.corruption for context in contexts_of(self.records)} - {None}
         if name == "runs exchanged" and used:
             if len(used) > 1:
                 raise NotApplicable("it uses several corruptions")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
+from pytest_interp.common.context import Context
+from pytest_interp.common.quantities import QUANTITIES, READOUT, WRITES, Mutants
 from pytest_interp.ledger.record import Record
 from pytest_interp.tasks.protocols import WRONG
 
@@ -31,72 +32,40 @@ MEANING = {
     "runs exchanged": "the corrupted run is taken for the clean one",
 }
 
-
-@dataclass(frozen=True)
-class Kind:
-    """On which mutants a claim about a quantity must die, in the order they are tried, and on which it must live."""
-
-    die: tuple[str, ...]
-    live: tuple[str, ...] = ()
-
-
-_READOUT = Kind(("answer exchanged", "names permuted", "END one earlier", "random weights"), ("exchanged",))
-_WRITES = ("zeroed", "flipped", "exchanged", "borrowed")
-_LOOKS = ("zeroed", "flipped", "borrowed")
-_PLACES = ("others one earlier", "S2 read for END", "S1 read for S2")
-_COPIES = Kind(("flipped", "exchanged", "borrowed"), ("answer exchanged",))
-
-KINDS: Mapping[str, Kind] = {
-    **dict.fromkeys(("logit_diff", "accuracy", "logit_lens", "flips"), _READOUT),
-    **dict.fromkeys(("log_prob", "probability", "logit", "rank", "top_k"), _READOUT),
-    "loss": Kind(("random weights",), ("exchanged", "answer exchanged", "names permuted")),
-    "kl": Kind(("random weights",), ("exchanged",)),
-    "direct_logit_attribution": Kind((*_WRITES, "answer exchanged", "names permuted", "random weights")),
-    "head_patch_effect": Kind((*_WRITES, "S2 read for END", "answer exchanged", "names permuted", "runs exchanged")),
-    "patch_effect": Kind((*_PLACES, "answer exchanged", "names permuted", "runs exchanged"), ("exchanged",)),
-    "path_patch_effect": Kind((*_WRITES, "answer exchanged", "names permuted")),
-    "ablation_effect": Kind((*_WRITES, "answer exchanged", "names permuted", "runs exchanged")),
-    "attention": Kind(("exchanged", "END one earlier", *_PLACES), (*_LOOKS, "answer exchanged")),
-    "value_weighted_attention": Kind(("exchanged", "END one earlier", *_PLACES), ("answer exchanged",)),
-    "attention_write_correlation": Kind(("flipped", "exchanged", "borrowed"), ("answer exchanged",)),
-    **dict.fromkeys(("copy_score", "negative_copy_score", "prompt_copy_score", "negative_prompt_copy_score"), _COPIES),
-    "ov_eigenvalue_score": Kind(("flipped", "exchanged", "borrowed")),
-    **dict.fromkeys(("previous_token_score", "duplicate_token_score", "induction_score"), Kind(("exchanged",), _LOOKS)),
-    "backup_rise": Kind((*_WRITES, "answer exchanged", "names permuted")),
-    "self_repair": Kind(("later heads zeroed", "random weights", "END one earlier"), ("answer exchanged",)),
-    "some_head": Kind(("answer exchanged", "names permuted", "S2 read for END", "random weights"), ("exchanged",)),
-    "faithfulness": Kind(("exchanged", "flipped")),
-    "completeness": Kind(("exchanged", "flipped")),
-    "minimality": Kind((*_WRITES, "answer exchanged")),
-}
-OTHER = Kind(("random weights", "answer exchanged", "names permuted", "END one earlier"))
+OTHER = Mutants(("random weights", "answer exchanged", "names permuted", "END one earlier"))
 """For a quantity of the user's own."""
 
-OTHER_OF_HEADS = Kind((*_WRITES, *OTHER.die))
+OTHER_OF_HEADS = Mutants((*WRITES, *OTHER.die))
 """For one that names heads."""
 
-WITHOUT = Kind(("exchanged", *_READOUT.die))
+WITHOUT = Mutants(("exchanged", *READOUT.die))
 """For the logit difference that is left without heads: what they write is gone already, which they are is not."""
 
 _RATIOS = ("recovered", "of clean", "of model")
 
 
-def kind_of(records: Sequence[Record]) -> Kind:
+def contexts_of(records: Sequence[Record]) -> list[Context]:
+    """What each verdict of a claim was measured on."""
+    return [Context.from_json(record.about) for record in records]
+
+
+def kind_of(records: Sequence[Record]) -> Mutants:
     """The mutants for a claim: it may die by any of its quantities, and must live only where all of them must."""
     kinds = [_kind(record) for record in records]
     die = tuple(dict.fromkeys(name for kind in kinds for name in kind.die))
     live = tuple(name for name in kinds[0].live if all(name in kind.live for kind in kinds) and name not in die)
-    return Kind(die, live)
+    return Mutants(die, live)
 
 
-def _kind(record: Record) -> Kind:
-    about, quantity = record.about, record.quantity.removesuffix("_gap")
-    kind = KINDS.get(about.get("claim") or quantity) or (OTHER_OF_HEADS if about.get("heads") else OTHER)
-    if quantity == "logit_diff" and about.get("knocked_out"):
+def _kind(record: Record) -> Mutants:
+    context, quantity = Context.from_json(record.about), record.quantity.removesuffix("_gap")
+    declared = QUANTITIES.get(context.claim or quantity)
+    kind = declared.mutants if declared else OTHER_OF_HEADS if context.heads else OTHER
+    if quantity == "logit_diff" and context.knocked_out:
         kind = WITHOUT
     # A share of an effect, and a divergence, are the same whatever the sign of what is scored.
-    if record.unit in _RATIOS or str(record.about.get("metric", "")).startswith("kl"):
+    if record.unit in _RATIOS or (context.metric or "").startswith("kl"):
         signs = ("answer exchanged", "runs exchanged")
         live = ("answer exchanged",) if "answer exchanged" in kind.die else ()
-        return Kind(tuple(name for name in kind.die if name not in signs), (*kind.live, *live))
+        return Mutants(tuple(name for name in kind.die if name not in signs), (*kind.live, *live))
     return kind

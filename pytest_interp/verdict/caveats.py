@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import inf, isfinite
 
+from pytest_interp.common.quantities import QUANTITIES
 from pytest_interp.errors import UsageError
+from pytest_interp.heads import names_of
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.verdict.bound import Bound
-
-RANGES: Mapping[str, tuple[float, float]] = {
-    "rank": (1, inf), "loss": (0, inf), "kl": (0, inf), "probability": (0, 1), "attention": (0, 1),
-}  # fmt: skip
-"""The values that a quantity can have, where it cannot have all of them; a share is between 0 and 1."""
-
-LEAVES_OPEN: Mapping[str, str] = {
-    "faithfulness": "heads outside that cancel each other do not show: take parts away too (assert_completeness)",
-    "self_repair": "a negative head that falls silent counts as repair: compare attributions_without",
-    "ov_eigenvalue_score": "the score does not tell copying from suppression: see the negative copy score",
-    "direct_logit_attribution": "what a head writes does not say what it reads, nor whether it copies",
-}
-"""By quantity: what it cannot say by itself."""
-
-HIDDEN = ("ablation_effect", "minimality", "head_patch_effect", "path_patch_effect")
-"""Effects that others may stand in for, or whose metric may be saturated."""
 
 SATURATED = ("rank", "probability", "top_k", "kl")
 
@@ -34,10 +19,11 @@ def require_meaning(measurement: Measurement, bound: Bound) -> None:
     Raises:
         UsageError: nothing could refute it.
     """
-    low, high = RANGES.get(measurement.quantity, (-inf, inf))
+    declared = QUANTITIES.get(measurement.quantity)
+    low, high = (declared.low, declared.high) if declared else (-inf, inf)
     if measurement.unit == "share":
         low, high = 0, 1
-    if measurement.about.get("more_than"):  # a difference of attentions
+    if measurement.context.extra.get("minus"):  # a difference of attentions
         return
     if isfinite(low) and bound.low <= low and bound.high >= high and not bound.strict:
         raise UsageError(
@@ -48,7 +34,7 @@ def require_meaning(measurement: Measurement, bound: Bound) -> None:
 def caveats_of(measurement: Measurement, bound: Bound) -> list[str]:
     """Why a supported verdict may say less than it seems to, as far as its own values tell."""
     caveats = []
-    what, n = measurement.about.get("each", "prompt"), len(measurement.values)
+    what, n = measurement.context.each, len(measurement.values)
     if (different := len(set(measurement.labels))) < n:
         caveats.append(f"{n} {what}s, of which {different} different: the others are repeated")
     values = measurement.linear_values
@@ -60,22 +46,26 @@ def caveats_of(measurement: Measurement, bound: Bound) -> list[str]:
         caveats.append(
             "the patch gives the other run back on every prompt: by construction, where all that differs is put in"
         )
-    shared = measurement.about.get("kv_heads")
-    if isinstance(shared, Mapping):
-        groups = {kv: heads for kv, heads in shared.items() if isinstance(heads, list | tuple) and len(heads) > 1}
-        caveats += [f"keys and values are shared: {kv} is read by {', '.join(map(str, heads))}"
-                    for kv, heads in groups.items()]  # fmt: skip
+    shared = {kv: heads for kv, heads in measurement.context.kv_heads.items() if len(heads) > 1}
+    caveats += [f"keys and values are shared: {kv} is read by {names_of(heads)}" for kv, heads in shared.items()]
     return caveats
 
 
 def notes_of(measurement: Measurement, bound: Bound) -> list[str]:
     """What a supported verdict on this quantity cannot say by itself."""
-    quantity, about = measurement.quantity, measurement.about
-    notes = [LEAVES_OPEN[quantity]] if quantity in LEAVES_OPEN else []
-    if quantity in ("completeness", "minimality") and not about.get("without"):
+    quantity, context = measurement.quantity, measurement.context
+    declared = QUANTITIES.get(quantity)
+    notes = [declared.leaves_open] if declared and declared.leaves_open else []
+    if quantity in ("completeness", "minimality") and not context.knocked_out:
         notes.append("K is empty: what the rest of the circuit stands in for does not show")
-    metric = str(about.get("metric", ""))
-    if quantity in HIDDEN and isfinite(bound.low) and isfinite(bound.high) and bound.accepts(measurement.no_effect):
+    metric = context.metric or ""
+    if (
+        declared
+        and declared.hidden
+        and isfinite(bound.low)
+        and isfinite(bound.high)
+        and bound.accepts(measurement.no_effect)
+    ):
         notes.append("no effect of its own: others may stand in for it; knock them out too")
         if metric.startswith(SATURATED):
             notes.append(f"{metric} may stay where logits change: claim the logit difference too")

@@ -20,7 +20,7 @@ def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) ->
     measurement, interval = verdict.measurement, verdict.interval
     lines = [verdict.outcome, *wrapped(subject, WIDTH, "  ", "  ")]
     value = f"{quote(measurement.value)} {line(measurement.unit)}"
-    what = measurement.about.get("each", "prompt")
+    what = measurement.context.each
     count = f"{len(measurement.values)} {what}{'s' if len(measurement.values) != 1 else ''}"
     if measurement.unit == "share" and set(measurement.values) <= {0.0, 1.0}:
         count = f"{round(sum(measurement.values))} of {count}"

@@ -101,11 +101,11 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
     require_meaning(measurement, bound)
     caveats = tuple(caveats_of(measurement, bound))
     notes = []
-    if isinstance(left_out := measurement.about.get("left_out"), int):
+    if left_out := measurement.context.left_out:
         total = left_out + len(measurement.values)
         notes.append(f"{left_out} of {total} prompts left out: the intervention can change nothing there")
-    if isinstance(remarks := measurement.about.get("remarks"), list | tuple):
-        notes += [str(remark) for remark in remarks]
+    if measurement.context.data is not None:
+        notes += measurement.context.data.remarks
     if measurement.population == "fixed":
         accepted = bound.accepts(measurement.value, -noise if bound.strict else noise)
         notes.append(these_only(measurement))
@@ -125,7 +125,7 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
 
 def these_only(measurement: Measurement) -> str:
     """Of what the verdict of a fixed population is, and of nothing else: ``these 8 prompts only``."""
-    what, count = measurement.about.get("each", "prompt"), len(measurement.values)
+    what, count = measurement.context.each, len(measurement.values)
     return f"this {what} only" if count == 1 else f"these {count} {what}s only"
 
 

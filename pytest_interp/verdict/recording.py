@@ -157,7 +157,7 @@ def record_of(verdict: Verdict, subject: str) -> Record:
         notes=tuple(verdict.notes),
         caveats=tuple(verdict.caveats),
         details=dict(verdict.details),
-        about=dict(measurement.about),
+        about=measurement.context.to_json(),
     )
 
 

@@ -28,8 +28,8 @@ from pytest_interp.assertions.controls import draw_controls, draw_elsewhere
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.errors import UsageError
 from pytest_interp.measure import (
-    copy_scores,
-    head_attributions,
+    copy_score_sweep,
+    direct_logit_attribution_sweep,
     logit_diff,
 )
 from pytest_interp.tasks import doubled, single_token_names
@@ -89,10 +89,10 @@ def test_other_names_and_a_random_model(ioi):
         lambda e, c: assert_head_patch_effect(e, "3.0", at="END", metric="logit_diff", controls=c, at_least=1),
         lambda e, c: assert_ablation_effect(e, "3.0", controls=c, at_most=-1),
         lambda e, c: assert_patch_effect(e, "resid_pre", 0, at="S2", metric="logit_diff", controls=c, at_least=1),
-        lambda e, c: assert_component_attribution(e, 3, "attn_out", controls=c, at_least=1),
+        lambda e, c: assert_component_attribution(e, "attn_out", 3, controls=c, at_least=1),
         lambda e, c: assert_faithfulness(e, metric="logit_diff", controls=c, at_least=5),
         lambda e, c: assert_top_k(e, 1, controls=c, at_least=0.8),
-        lambda e, c: assert_backup_heads(e, ["3.0", "3.1", "3.2"], "4.1", controls=c, at_least=1),
+        lambda e, c: assert_backup_heads(e, "4.1", knocked_out=["3.0", "3.1", "3.2"], controls=c, at_least=1),
     ],
 )
 def test_any_assertion_takes_them(ioi, claim):
@@ -146,7 +146,7 @@ def test_of_how_many_other_heads_it_is_true(ioi):
     data = doubled(ioi.checkpoint.tokenizer, length=19, n=8, seed=1, bos=True)
     twice = type(twice)(ioi.checkpoint, data)
     for verdict, others in (
-        (assert_attention(ioi, "3.0", at="END", to="IO", more_than=("S1", "S2")), ("3.1", "3.2", "4.0")),
+        (assert_attention(ioi, "3.0", at="END", to="IO", minus=("S1", "S2")), ("3.1", "3.2", "4.0")),
         (assert_direct_logit_attribution(ioi, "3.0", at_least=1), ("3.1", "3.2")),
         (assert_copy_score(ioi.checkpoint, "3.0", names=names, at_least=0.8), ("1.0", "3.1", "3.2", "4.1")),
         (assert_detector_score(twice, "0.0", "previous_token", at_least=0.5), ()),
@@ -177,7 +177,7 @@ def test_in_a_trial_nothing_but_the_claim_is_measured(ioi):
 
 
 def test_these_and_no_other(ioi):
-    table = head_attributions(ioi)
+    table = direct_logit_attribution_sweep(ioi)
     verdict = assert_only(table, ["3.0", "3.1", "3.2"], at_least=0.5)
     assert verdict.details["others"].startswith("17 of 17 surely outside, level corrected")
     with pytest.raises(ClaimFailed, match="refuted"):
@@ -190,11 +190,11 @@ def test_these_and_no_other(ioi):
 
 def test_every_copy_score_at_once_is_each_alone(ioi):
     names = single_token_names(ioi.checkpoint.tokenizer, "confirm")
-    table = copy_scores(ioi.checkpoint, names=names)
+    table = copy_score_sweep(ioi.checkpoint, names=names)
     copying = {"1.0", "3.0", "3.1", "3.2", "4.1"}
     assert {str(head) for head, one in table.items() if one.value == 1} == copying
     assert "4.0" in set(map(str, table))
-    assert set(map(str, copy_scores(ioi.checkpoint, names=names, reach=0.8))) == copying
+    assert set(map(str, copy_score_sweep(ioi.checkpoint, names=names, reach=0.8))) == copying
 
 
 def test_controls_of_key_value_heads_are_other_key_value_heads(llama_like):

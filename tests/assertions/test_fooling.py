@@ -66,7 +66,7 @@ from pytest_interp.checkpoints.planted.family import MOVERS, TRUTH
 from pytest_interp.checkpoints.planted.rules import RULES, Match, Rule, Write, with_rule, without
 from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError
 from pytest_interp.ledger.outcome import ClaimId, ClaimOutcome
-from pytest_interp.measure import direct_logit_attribution, head_attributions, patch_sweep
+from pytest_interp.measure import direct_logit_attribution, direct_logit_attribution_sweep, patch_effect_sweep
 from pytest_interp.report.terminal import summarise
 from pytest_interp.tasks import DataSet, doubled, from_strings, ioi, single_token_names
 from pytest_interp.tasks.protocols import names_permuted
@@ -326,10 +326,10 @@ class Stage:
 
 def lucky(stage: Stage) -> Any:
     """A seed of twenty and a head of twelve for which a claim that is false by little is supported at n = 12."""
-    truth = head_attributions(stage.random(480, 99))
+    truth = direct_logit_attribution_sweep(stage.random(480, 99))
     for seed in range(20):
         prompts = stage.random(12, seed)
-        for head, effect in head_attributions(prompts).items():
+        for head, effect in direct_logit_attribution_sweep(prompts).items():
             bound = {"at_least": truth[head].value + 0.005}
             if judge(effect, Bound.of(**bound)).outcome == "supported":
                 return assert_direct_logit_attribution(prompts, head, **bound)
@@ -340,7 +340,7 @@ def overlapping(stage: Stage) -> Any:
     """Found on all of the prompts but one, confirmed on all of them."""
     found_on = replace(stage.planted, data=stage.planted.data.rebuild(range(23)))
     names = single_token_names(stage.tokenizer)
-    return assert_some_head(stage.planted, found_on=found_on, reads="IO", more_than=("S1", "S2"), names=names)
+    return assert_some_head(stage.planted, found_on=found_on, to="IO", minus=("S1", "S2"), names=names)
 
 
 def cherries(stage: Stage) -> Experiment:
@@ -403,7 +403,7 @@ TRAPS: dict[str, list[Case]] = {
                  Experiment(s.bare.checkpoint, s.dull), "2.0", MOVERS, into="q", corruption="other-things",
                  between=NONE)),
         Case("4.1 stands in for 4.0", "they are in one layer: it cannot see the loss",
-             lambda s: assert_backup_heads(s.planted, "4.0", "4.1", at_least=0)),
+             lambda s: assert_backup_heads(s.planted, "4.1", knocked_out="4.0", at_least=0)),
         Case("0.0 is not needed", "it acts at S1+1; END alone was ablated",
              lambda s: assert_ablation_effect(s.planted, "0.0", between=NONE), shows="ablation of 0.0 at END"),
         Case("2.0 is not needed", "its path leads through the movers",
@@ -437,7 +437,7 @@ TRAPS: dict[str, list[Case]] = {
         Case("3.0 and 4.0 raise the answer", "4.0 lowers it",
              lambda s: assert_direct_logit_attribution(s.planted, ["3.0", "4.0"], at_least=1), words="works against"),
         Case("4.1 and 4.3 are backups", "4.3 writes nothing",
-             lambda s: assert_backup_heads(s.planted, MOVERS, ["4.1", "4.3"], at_least=1),
+             lambda s: assert_backup_heads(s.planted, ["4.1", "4.3"], knocked_out=MOVERS, at_least=1),
              words=r"(?<=4\.3 0\.000 alone, 0\.000 in the set: )adds nothing"),
         Case("a circuit of all heads but 4.1 is faithful, so 4.1 is no part", "ten of its heads write nothing",
              lambda s: assert_faithfulness(
@@ -521,7 +521,7 @@ TRAPS: dict[str, list[Case]] = {
         Case("some head is a name mover, found elsewhere", "23 of the 24 prompts are those it was found on",
              overlapping, words="overlap|same prompts|23 of"),
         Case("the movers and no other head move the answer", "only layer 3 was swept",
-             lambda s: assert_only(patch_sweep(s.noisy, "z", layers=[3], at="END"), MOVERS, at_least=0.25),
+             lambda s: assert_only(patch_effect_sweep(s.noisy, "z", layers=[3], at="END"), MOVERS, at_least=0.25),
              shows="1 of 1 surely outside"),
         Case("the model prefers the answer by 5", "true with BOS only",
              lambda s: assert_logit_diff(s.planted, at_least=5), shows="'bos': True"),
@@ -533,7 +533,7 @@ TRAPS: dict[str, list[Case]] = {
              lambda s: assert_copy_score(s.random_checkpoint, "1.2", names=s.names, k=170, at_least=0.8),
              words="unspecific"),
         Case("attribution is this matrix", "two of twenty cells were given, and both are 0",
-             lambda s: assert_matrix(head_attributions(s.planted), {"3.3": 0.0, "0.0": 0.0}, within=0.1),
+             lambda s: assert_matrix(direct_logit_attribution_sweep(s.planted), {"3.3": 0.0, "0.0": 0.0}, within=0.1),
              shows="difference of 2 cells"),
         Case("the model is right", "at least 0 of any share",
              lambda s: assert_accuracy(s.planted, at_least=0), words=VACUOUS),
@@ -546,14 +546,15 @@ TRAPS: dict[str, list[Case]] = {
         Case("a random model predicts the prompts", "a loss of 7 nats is more than that of no knowledge, ln 178",
              lambda s: assert_loss(s.random(96, 1), at_most=7), words=VACUOUS),
         Case("3.3 is a special cell", "the bound holds of all cells",
-             lambda s: assert_cell(head_attributions(s.planted), "3.3", at_least=-9), words="unspecific"),
+             lambda s: assert_cell(direct_logit_attribution_sweep(s.planted), "3.3", at_least=-9), words="unspecific"),
         Case("3.3 is among the top 18", "of 20; 17 may be in front",
-             lambda s: assert_top(head_attributions(s.planted), "3.3", among=18), words="18 of 20|unspecific"),
+             lambda s: assert_top(direct_logit_attribution_sweep(s.planted), "3.3", among=18),
+             words="18 of 20|unspecific"),
         Case("attribution is this matrix", "a matrix of zeros, within 7",
-             lambda s: assert_matrix(head_attributions(s.planted), [[0.0] * 4] * 5, within=7),
+             lambda s: assert_matrix(direct_logit_attribution_sweep(s.planted), [[0.0] * 4] * 5, within=7),
              words="zeros|unspecific|any"),
         Case("3.3 is among the top 6", "it is tied with fourteen heads that write nothing",
-             lambda s: assert_top(head_attributions(s.planted), "3.3", among=6)),
+             lambda s: assert_top(direct_logit_attribution_sweep(s.planted), "3.3", among=6)),
     ],
     "true by construction": [
         Case("resid_pre of layer 0 holds the answer", "all positions: it is the whole clean run",
@@ -571,7 +572,7 @@ TRAPS: dict[str, list[Case]] = {
         Case("the answer appears at layer 3 alone", "layer 4 has it too",
              lambda s: assert_logit_lens(s.planted, 3, at_least=5), words=SAME),
         Case("attention of layer 2 alone writes nothing", "nor does that of layer 1",
-             lambda s: assert_component_attribution(s.planted, 2, "attn_out", between=NONE),
+             lambda s: assert_component_attribution(s.planted, "attn_out", 2, between=NONE),
              words=SAME),
         Case("exchanging S2 alone flips the answer", "exchanging the names does too",
              lambda s: assert_flips(s.planted, "s2-exchanged", at_least=0.8), words=SAME),
@@ -616,11 +617,11 @@ TRAPS: dict[str, list[Case]] = {
         Case("backups repair a third of the loss", "there is none: the negative head falls silent",
              lambda s: assert_self_repair(s.unrepaired, MOVERS, at_least=0.2), words="4\\.0|released|negative"),
         Case("4.0 is a backup of the movers", "it lowered the answer before and is released",
-             lambda s: assert_backup_heads(s.planted, MOVERS, "4.0", at_least=1)),
+             lambda s: assert_backup_heads(s.planted, "4.0", knocked_out=MOVERS, at_least=1)),
     ],
     "a circuit whose missing heads cancel": [
         Case("a circuit without 3.1 and 4.0 is complete", "without K they show: the negative head hid the mover",
-             lambda s: assert_completeness(s.planted, CANCELLING, without=["3.0", "3.2"], between=(-1, 1))),
+             lambda s: assert_completeness(s.planted, CANCELLING, knocked_out=["3.0", "3.2"], between=(-1, 1))),
         Case("a circuit without 3.1 and 4.0 is faithful", "what is missing cancels",
              lambda s: assert_faithfulness(s.planted, CANCELLING, between=(0.8, 1.2)), words="outside|missing|cancel"),
         Case("a circuit of 11 heads is more faithful than others", "no other was drawn: nine heads are left",
@@ -635,11 +636,11 @@ TRAPS: dict[str, list[Case]] = {
              lambda s: assert_copy_score(s.planted.checkpoint, "1.0", names=s.names, at_least=0.8),
              shows="also true of 4 of 19 other heads"),
         Case("3.0 is a name mover", "it reads IO and writes nothing",
-             lambda s: assert_attention(s.silent, "3.0", at="END", to="IO", more_than=("S1", "S2"), at_least=0.5),
+             lambda s: assert_attention(s.silent, "3.0", at="END", to="IO", minus=("S1", "S2"), at_least=0.5),
              words="moves nothing|writes nothing"),
         Case("some head is a name mover", "the only one writes 0.01 logits",
              lambda s: assert_some_head(
-                 s.faint, found_on=experiment_on(s.faint.checkpoint, half="find"), reads="IO", more_than=("S1", "S2"),
+                 s.faint, found_on=experiment_on(s.faint.checkpoint, half="find"), to="IO", minus=("S1", "S2"),
                  names=s.names), words="does not do the task|of the logit difference"),
         Case("3.0 writes what it reads", "its correlation is 1, and it writes 0.01 logits",
              lambda s: assert_attention_write_correlation(s.faint, "3.0", at_least=0.8),
@@ -656,11 +657,11 @@ TRAPS: dict[str, list[Case]] = {
     ],
     "heads that share keys and values": [
         Case("3.3's value moves the answer", "it has no rule; its key-value head is 3.2's",
-             lambda s: assert_head_patch_effect(s.gqa, "3.3", activation="v", corruption="names-exchanged",
+             lambda s: assert_head_patch_effect(s.gqa, "3.3", site="v", corruption="names-exchanged",
                                                 at_least=0.05),
              words="shared?|3\\.2"),
         Case("2.0's value alone carries all", "it is 2.1's too; each carries half",
-             lambda s: assert_head_patch_effect(s.gqa, "2.0", activation="v", at_least=0.9), words="shared?|2\\.1"),
+             lambda s: assert_head_patch_effect(s.gqa, "2.0", site="v", at_least=0.9), words="shared?|2\\.1"),
     ],
     "prompts that are not what they seem": [
         Case("the verb 'ate' holds the answer at layer 0", "the position is that of S2: 'Kate' ends in 'ate'",
@@ -692,7 +693,7 @@ def _repeated(stage: Stage, rows: list[int], times: int) -> Experiment:
 
 
 def _best(stage: Stage) -> Head:
-    effects = head_attributions(stage.random(96, 1))
+    effects = direct_logit_attribution_sweep(stage.random(96, 1))
     return max(effects, key=lambda head: effects[head].value)
 
 
@@ -821,9 +822,9 @@ def _true_claims() -> Iterator[Any]:
             "faithful": lambda s: assert_faithfulness(
                 s.prompts, [head for head in RULES if head != Head(4, 1)], controls=0, between=(0.8, 1.2)
             ),
-            "top": lambda s: assert_top(head_attributions(s.prompts), ["3.0", "3.1", "3.2"]),
-            "lowest": lambda s: assert_top(head_attributions(s.prompts), "4.0", most="negative"),
-            "only": lambda s: assert_only(head_attributions(s.prompts), MOVERS, at_least=2),
+            "top": lambda s: assert_top(direct_logit_attribution_sweep(s.prompts), ["3.0", "3.1", "3.2"]),
+            "lowest": lambda s: assert_top(direct_logit_attribution_sweep(s.prompts), "4.0", most="negative"),
+            "only": lambda s: assert_only(direct_logit_attribution_sweep(s.prompts), MOVERS, at_least=2),
         }
         for heads, left in truth.without.items():
             claims[f"without {' '.join(heads)}"] = lambda s, h=heads, e=left - truth.clean, w=near: (
@@ -851,7 +852,7 @@ def _true_claims() -> Iterator[Any]:
             yield pytest.param(model, claim, id=f"{model}: {text}")
     yield pytest.param(
         "planted-ioi",
-        lambda s: assert_backup_heads(s.prompts, "3.0", "4.1", between=(-0.1, 0.1)),
+        lambda s: assert_backup_heads(s.prompts, "4.1", knocked_out="3.0", between=(-0.1, 0.1)),
         id="planted-ioi: 4.1 does not react to the loss of one mover",
     )
 

@@ -62,12 +62,12 @@ def test_a_dead_member_is_named(ioi, name):
 @pytest.mark.parametrize(
     ("claim", "dead"),
     [
-        (lambda e: assert_backup_heads(e, MOVERS, ["4.2", "4.1"], at_least=0.05), "4.2"),
-        (lambda e: assert_backup_heads(e, [*MOVERS, "3.3"], "4.1", at_least=0.05), "knocked-out 3.3"),
+        (lambda e: assert_backup_heads(e, ["4.2", "4.1"], knocked_out=MOVERS, at_least=0.05), "4.2"),
+        (lambda e: assert_backup_heads(e, "4.1", knocked_out=[*MOVERS, "3.3"], at_least=0.05), "knocked-out 3.3"),
         (lambda e: assert_path_patch_effect(e, "2.0", ["3.0", "3.3"], into="q", at_most=-0.5), "receiver 3.3"),
-        (lambda e: assert_logit_diff(e, without=["3.0", "3.3"], at_least=1), "knocked-out 3.3"),
+        (lambda e: assert_logit_diff(e, knocked_out=["3.0", "3.3"], at_least=1), "knocked-out 3.3"),
         (lambda e: assert_self_repair(e, [*MOVERS, "3.3"], ablation="zero", at_least=0.1), "knocked-out 3.3"),
-        (lambda e: assert_completeness(e, [*MOVERS, "3.3"], without=["3.0", "3.3"], at_most=99), "K 3.3"),
+        (lambda e: assert_completeness(e, [*MOVERS, "3.3"], knocked_out=["3.0", "3.3"], at_most=99), "K 3.3"),
     ],
 )
 def test_so_is_one_of_any_other_set(ioi, claim, dead):
@@ -89,7 +89,7 @@ def test_alone_and_marginal_are_what_two_patches_say(ioi):
 
 def test_redundant_heads_add_though_either_alone_is_enough_or_does_nothing(ioi):
     """Backups of each other: the knocked-out movers do nothing one by one, everything together."""
-    verdict = assert_backup_heads(ioi, MOVERS, "4.1", at_least=1)
+    verdict = assert_backup_heads(ioi, "4.1", knocked_out=MOVERS, at_least=1)
     assert all(member.contribution == "adds" for member in verdict.members)
     assert all(abs(member.alone.value) < 0.05 < 1 < member.marginal.value for member in verdict.members)
 

@@ -17,12 +17,12 @@ from pytest_interp.heads import Head
 from pytest_interp.measure import (
     backup_effect,
     copy_score,
+    direct_logit_attribution_sweep,
     faithfulness,
-    head_attributions,
     head_patch_effect,
     logit_diff,
     next_tokens,
-    patch_sweep,
+    patch_effect_sweep,
 )
 from pytest_interp.tasks import ioi
 
@@ -79,10 +79,10 @@ def passes(checkpoint, monkeypatch):
     "measure",
     [
         logit_diff,
-        head_attributions,
-        lambda e: patch_sweep(e, "resid_pre", positions=["S2", "END"], layers=[0, 1]),
-        lambda e: patch_sweep(e, "v", layers=[1]),
-        lambda e: backup_effect(e, [Head(2, 0)], [Head(3, 1)]),
+        direct_logit_attribution_sweep,
+        lambda e: patch_effect_sweep(e, "resid_pre", positions=["S2", "END"], layers=[0, 1]),
+        lambda e: patch_effect_sweep(e, "v", layers=[1]),
+        lambda e: backup_effect(e, [Head(3, 1)], knocked_out=[Head(2, 0)]),
         lambda e: head_patch_effect(e, ["3.0", (3, 1)], at="END"),
         lambda e: copy_score(e.checkpoint, "3.0", names=["Mary", "John"]),
         lambda e: next_tokens(e.checkpoint, "Last week", k=3),
@@ -101,7 +101,7 @@ def test_what_is_read_is_what_was_measured_bit_for_bit(experiment, monkeypatch, 
 
 def plain(value):
     """A result as text, without the remark that it was read."""
-    return repr(value if not hasattr(value, "cells") else dict(value.cells)).replace(", 'cached': True", "")
+    return repr(value if not hasattr(value, "cells") else dict(value.cells)).replace("cached=True", "cached=False")
 
 
 def test_the_control_on_random_weights_is_read_too(experiment, monkeypatch):
@@ -145,8 +145,8 @@ def uses_cache(checkpoint):
 
 
 def test_it_says_that_it_was_read(experiment):
-    assert "cached" not in logit_diff(experiment).about
-    assert logit_diff(experiment).about["cached"] is True
+    assert not logit_diff(experiment).context.cached
+    assert logit_diff(experiment).context.cached
 
 
 @pytest.mark.parametrize(

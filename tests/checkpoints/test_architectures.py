@@ -53,20 +53,20 @@ def test_heads_that_do_not_add_up_are_not_attributed(name, tokenizer, without_ga
     experiment = experiment_on(checkpoint)
     said = rf"heads and output bias do not add up to what attention writes at layer {broken.layer}: off by [\d.]+, "
     calls = [
-        lambda: measure.head_attributions(experiment),
-        lambda: measure.source_attributions(experiment, "IO"),
+        lambda: measure.direct_logit_attribution_sweep(experiment),
+        lambda: measure.source_attribution_sweep(experiment, "IO"),
         lambda: measure.copy_score(checkpoint, "2.1", names=["Mary"]),
         lambda: measure.ov_eigenvalue_score(checkpoint, "2.1"),
         lambda: measure.attention_write_correlation(experiment, "2.1"),
         lambda: measure.attention(experiment, "2.1", at="END", to="IO", weighted=True),
-        lambda: measure.backup_effect(experiment, "0.1", "2.1"),
+        lambda: measure.backup_effect(experiment, "2.1", knocked_out="0.1"),
         lambda: measure.self_repair(experiment, "0.1"),
     ]
     for call in calls:
         with pytest.raises(NotApplicable, match=said):
             call()
     # What does not rest on the sum is measured.
-    assert measure.component_attributions(experiment)
+    assert measure.component_attribution_sweep(experiment)
     assert measure.head_patch_effect(experiment, "2.1", at="END")
     assert measure.attention(experiment, "2.1", at="END", to="IO")
 
@@ -76,7 +76,7 @@ def test_a_stream_that_does_not_give_the_logits_is_not_read(tokenizer, monkeypat
     checkpoint = checkpoint_of("Granite", tokenizer)
     assert [identity.kind for identity in checkpoint.identities if not identity.holds] == ["logits"]
     experiment = experiment_on(checkpoint)
-    for call in (measure.head_attributions, measure.component_attributions, measure.logit_lens):
+    for call in (measure.direct_logit_attribution_sweep, measure.component_attribution_sweep, measure.logit_lens_sweep):
         with pytest.raises(NotApplicable, match="does not give its logits: off by"):
             call(experiment)
     assert measure.logit_diff(experiment)
@@ -90,7 +90,7 @@ def test_components_that_are_missing_are_not_attributed(tokenizer, monkeypatch):
     checkpoint = checkpoint_of("GPT-2", tokenizer)
     assert [identity.kind for identity in checkpoint.identities if not identity.holds] == ["components"]
     with pytest.raises(NotApplicable, match="embeddings, attention and MLPs do not add up to its residual stream: off"):
-        measure.component_attributions(experiment_on(checkpoint))
+        measure.component_attribution_sweep(experiment_on(checkpoint))
 
 
 @pytest.mark.parametrize("name", ["planted", "gpt2_like", "llama_like", "neox_like"])
@@ -134,6 +134,6 @@ def test_edits_that_a_model_ignores_are_not_applicable(name, tokenizer):
     preflight(checkpoint)
     experiment = experiment_on(checkpoint)
     with pytest.raises(NotApplicable, match="shows blocks.2.attn.hook_pattern and does not read it"):
-        measure.head_patch_effect(experiment, "2.1", activation="pattern", at="END")
+        measure.head_patch_effect(experiment, "2.1", site="pattern", at="END")
     assert measure.attention(experiment, "2.1", at="END", to="IO").value > 0
     assert measure.head_patch_effect(experiment, "2.1", at="END")

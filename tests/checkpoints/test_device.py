@@ -18,7 +18,7 @@ from pytest_interp.checkpoints.planted.build import build_planted
 from pytest_interp.checkpoints.planted.rules import RULES
 from pytest_interp.errors import ClaimFailed, InterpError, UsageError
 from pytest_interp.heads import Head
-from pytest_interp.measure import head_attributions, logit_diff
+from pytest_interp.measure import direct_logit_attribution_sweep, logit_diff
 from pytest_interp.tasks import doubled
 
 # ---- the marks themselves
@@ -200,7 +200,7 @@ def test_a_bridge_of_ones_own_is_moved(tmp_path, capsys):
         assert all(map(on_stand_in, (*bridge.parameters(), *bridge.buffers())))
         assert checkpoint.device == STAND_IN
         assert_logit_diff(experiment_on(checkpoint), at_least=2)
-        assert head_attributions(experiment_on(checkpoint))["3.0"].value > 0
+        assert direct_logit_attribution_sweep(experiment_on(checkpoint))["3.0"].value > 0
     assert "Moving" not in capsys.readouterr().out, "TransformerLens prints it"
 
 
@@ -309,7 +309,7 @@ def test_the_header_says_tf32(claims_project, card, monkeypatch, matmul):
 
 
 def test_records_say_what_was_computed_with(planted):
-    about = logit_diff(experiment_on(planted, 6)).about
+    about = logit_diff(experiment_on(planted, 6)).context.to_json()
     assert about["device"] == str(planted.device)
     assert "precision" not in about
 

@@ -30,7 +30,7 @@ from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.damage import Damage, damaged
 from pytest_interp.checkpoints.model_state import hash_of_bits
 from pytest_interp.heads import Head
-from pytest_interp.measure import head_attributions, logit_diff
+from pytest_interp.measure import direct_logit_attribution_sweep, logit_diff
 
 
 def build(kind, tokenizer, tmp_path):
@@ -365,11 +365,11 @@ def test_attributes_of_a_checkpoint_cannot_be_set(planted, name):
 
 
 def test_tables_and_what_was_measured_cannot_be_changed(planted):
-    table = head_attributions(experiment_on(planted, n=8))
+    table = direct_logit_attribution_sweep(experiment_on(planted, n=8))
     with pytest.raises(TypeError):
         table.cells[Head(0, 0)] = table.cells[Head(3, 0)]
-    with pytest.raises(TypeError):
-        table["3.0"].about["heads"] = []
+    with pytest.raises(AttributeError):
+        table["3.0"].context.heads = ()
 
 
 def test_functions_of_base_classes_and_of_helpers_are_looked_at(llama, monkeypatch):

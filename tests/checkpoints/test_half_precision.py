@@ -9,7 +9,7 @@ from models import experiment_on, random_gpt2, random_llama
 from pytest_interp import Checkpoint, CheckpointSpec, Experiment
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.errors import ClaimFailed, InterpError
-from pytest_interp.measure import logit_lens
+from pytest_interp.measure import logit_lens_sweep
 from pytest_interp.tasks import doubled
 
 
@@ -28,4 +28,4 @@ def test_every_measurement_and_assertion_runs(model, dtype, tokenizer):
                 call.run()
     for norm in ("live", "frozen"):
         for metric in ("logit_diff", "rank"):
-            assert logit_lens(on, metric=metric, norm=norm)
+            assert logit_lens_sweep(on, metric=metric, norm=norm)

@@ -16,10 +16,10 @@ from pytest_interp.measure import (
     ablation_effect,
     accuracy,
     attention,
-    component_attributions,
+    component_attribution_sweep,
     copy_score,
+    direct_logit_attribution_sweep,
     faithfulness,
-    head_attributions,
     head_patch_effect,
     logit_diff,
     ov_eigenvalue_score,
@@ -58,9 +58,9 @@ def test_what_is_left_without_heads(model):
 
 def test_what_heads_and_components_write(model):
     experiment, truth = model
-    for head, one in head_attributions(experiment).items():
+    for head, one in direct_logit_attribution_sweep(experiment).items():
         assert one.value == pytest.approx(truth.writes.get(str(head), 0), abs=truth.tolerance), head
-    total = sum(one.value for one in component_attributions(experiment).values())
+    total = sum(one.value for one in component_attribution_sweep(experiment).values())
     assert total == pytest.approx(logit_diff(experiment).value, abs=1e-3)
 
 
@@ -69,8 +69,8 @@ def test_who_copies(model):
     names = single_token_names(experiment.checkpoint.tokenizer, "confirm")
     for sign, heads in ((1, truth.copies), (-1, truth.suppresses)):
         for head in heads:
-            assert copy_score(experiment.checkpoint, head, names=names, sign=sign).value == 1
-            assert copy_score(experiment.checkpoint, head, names=names, sign=-sign).value == 0
+            assert copy_score(experiment.checkpoint, head, names=names, negative=sign < 0).value == 1
+            assert copy_score(experiment.checkpoint, head, names=names, negative=sign > 0).value == 0
 
 
 def test_where_heads_look_and_act(model):
@@ -119,9 +119,9 @@ def test_key_value_heads_are_shared():
     assert checkpoint.kv_head(Head(3, 1)) == KVHead(3, 0)
     experiment = experiment_on(checkpoint)
     # 3.0's values are 3.1's too: exchanged for one, they are exchanged for both, and not for 3.2.
-    one = head_patch_effect(experiment, "3.0", activation="k", metric="logit_diff")
-    assert one.about["kv_heads"] == {"kv 3.0": ["3.0", "3.1"]}
-    group = head_patch_effect(experiment, KVHead(3, 0), activation="k", metric="logit_diff")
+    one = head_patch_effect(experiment, "3.0", site="k", metric="logit_diff")
+    assert one.context.to_json()["kv_heads"] == {"kv 3.0": ["3.0", "3.1"]}
+    group = head_patch_effect(experiment, KVHead(3, 0), site="k", metric="logit_diff")
     assert one.values == group.values
 
 

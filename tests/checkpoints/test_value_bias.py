@@ -25,23 +25,23 @@ from pytest_interp.checkpoints.planted.family import PLANS
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measure import (
     ablation_effect,
-    ablation_sweep,
+    ablation_effect_sweep,
     activation_statistics,
     activation_values,
     attention,
     attention_and_write,
+    attention_sweep,
     attention_write_correlation,
-    attributions_without,
     backup_effect,
     direct_logit_attribution,
-    head_attentions,
-    head_attributions,
+    direct_logit_attribution_sweep,
     head_norms,
+    knocked_out_attribution_sweep,
     logit_diff,
     occurrence_difference,
     position_norms,
     self_repair,
-    source_attributions,
+    source_attribution_sweep,
 )
 from pytest_interp.verdict.recording import trial
 
@@ -211,11 +211,11 @@ def test_removed_is_the_true_zero(pair, at):
         after = scored(group, raw.run(group.tokens)[0].logits)
     close(ablation_effect(experiment, OUT, ablation="zero", at=at, value_bias="removed").values, after - before)
     if at == "END":
-        close(logit_diff(experiment, without=OUT, ablation="zero", value_bias="removed").values, after)
+        close(logit_diff(experiment, knocked_out=OUT, ablation="zero", value_bias="removed").values, after)
     for head in OUT:
         with raw.zeroed([head], None if at is None else -1):
             alone = scored(group, raw.run(group.tokens)[0].logits) - before
-        close(ablation_sweep(experiment, ablation="zero", at=at, value_bias="removed")[head].values, alone)
+        close(ablation_effect_sweep(experiment, ablation="zero", at=at, value_bias="removed")[head].values, alone)
 
 
 def test_kept_leaves_what_the_bias_writes(biased):
@@ -238,9 +238,9 @@ def test_kept_leaves_what_the_bias_writes(biased):
     after = scored(group, raw.run(group.tokens)[0].logits)
     for handle in handles:
         handle.remove()
-    ours = logit_diff(experiment, without=OUT, ablation="zero").values
+    ours = logit_diff(experiment, knocked_out=OUT, ablation="zero").values
     close(ours, after)
-    apart(ours, logit_diff(experiment, without=OUT, ablation="zero", value_bias="removed").values)
+    apart(ours, logit_diff(experiment, knocked_out=OUT, ablation="zero", value_bias="removed").values)
 
 
 def test_attributions_of_the_raw_model(pair):
@@ -248,8 +248,8 @@ def test_attributions_of_the_raw_model(pair):
     (group,) = experiment.data.clean.groups
     out, z, final = raw.run(group.tokens)
     direction, answer = raw.directions(group, final), raw.directions(group, final, of="answer")
-    table = head_attributions(experiment, value_bias="kept")
-    parts = {name: source_attributions(experiment, name, value_bias="kept") for name in ("IO", "S1")}
+    table = direct_logit_attribution_sweep(experiment, value_bias="kept")
+    parts = {name: source_attribution_sweep(experiment, name, value_bias="kept") for name in ("IO", "S1")}
     rows = torch.arange(len(group.rows))
     for head in HEADS:
         written = z[head.layer][:, -1, head.head] @ raw.w_o(head)
@@ -267,7 +267,7 @@ def test_weighted_attention_of_the_raw_model(pair):
     (group,) = experiment.data.clean.groups
     out, _, _ = raw.run(group.tokens)
     rows = torch.arange(len(group.rows))
-    table = head_attentions(experiment, at="END", to="IO", weighted=True, value_bias="kept")
+    table = attention_sweep(experiment, at="END", to="IO", weighted=True, value_bias="kept")
     # LayerNorm's compatibility mode centres what is written, which a norm sees.
     for head in HEADS:
         w_o = raw.w_o(head)
@@ -316,16 +316,20 @@ def test_writes_towards_names_of_the_raw_model(pair):
 
 MEASUREMENTS = {
     "ablation": lambda e, **how: ablation_effect(e, OUT, ablation="zero", **how).values,
-    "ablation sweep": lambda e, **how: ablation_sweep(e, ablation="zero", **how)[OUT[0]].values,
-    "logit difference": lambda e, **how: logit_diff(e, without=OUT, ablation="zero", **how).values,
-    "backup": lambda e, **how: backup_effect(e, OUT, ["2.1"], ablation="zero", **how).after[Head(2, 1)].values,
-    "attributions without": lambda e, **how: attributions_without(e, OUT, ablation="zero", **how)["2.1"].values,
+    "ablation sweep": lambda e, **how: ablation_effect_sweep(e, ablation="zero", **how)[OUT[0]].values,
+    "logit difference": lambda e, **how: logit_diff(e, knocked_out=OUT, ablation="zero", **how).values,
+    "backup": lambda e, **how: (
+        backup_effect(e, ["2.1"], knocked_out=OUT, ablation="zero", **how).after[Head(2, 1)].values
+    ),
+    "attributions without": lambda e, **how: (
+        knocked_out_attribution_sweep(e, OUT, ablation="zero", **how)["2.1"].values
+    ),
     "self-repair": lambda e, **how: self_repair(e, OUT, ablation="zero", **how).values,
     "attribution": lambda e, **how: direct_logit_attribution(e, OUT, **how).values,
-    "attribution sweep": lambda e, **how: head_attributions(e, **how)["2.1"].values,
-    "from a source": lambda e, **how: source_attributions(e, "IO", **how)["2.1"].values,
+    "attribution sweep": lambda e, **how: direct_logit_attribution_sweep(e, **how)["2.1"].values,
+    "from a source": lambda e, **how: source_attribution_sweep(e, "IO", **how)["2.1"].values,
     "weighted attention": lambda e, **how: attention(e, "2.1", at="END", to="IO", weighted=True, **how).values,
-    "weighted attentions": lambda e, **how: head_attentions(e, at="END", to="IO", weighted=True, **how)["2.1"].values,
+    "weighted attentions": lambda e, **how: attention_sweep(e, at="END", to="IO", weighted=True, **how)["2.1"].values,
     "correlation": lambda e, **how: attention_write_correlation(e, "2.1", **how).values,
     "norms": lambda e, **how: head_norms(e, **how)["2.1"].values,
     "norms by position": lambda e, **how: position_norms(e, positions=("END",), **how)[2, "END"].values,
@@ -367,9 +371,9 @@ def test_other_ablations_are_the_same_either_way(biased, ablation):
     experiment, _ = biased
     one, other = (ablation_effect(experiment, OUT, ablation=ablation, value_bias=how) for how in ("kept", "removed"))
     assert one.values == other.values
-    assert (one.about["value_bias"], other.about["value_bias"]) == ("kept", "removed")
+    assert tuple(part.context.extra["value_bias"] for part in (one, other)) == ("kept", "removed")
     if ablation == "mean":
-        one, other = (backup_effect(experiment, OUT, "2.1", value_bias=how) for how in ("kept", "removed"))
+        one, other = (backup_effect(experiment, "2.1", knocked_out=OUT, value_bias=how) for how in ("kept", "removed"))
         assert one.after_live[Head(2, 1)].values == other.after_live[Head(2, 1)].values
 
 
@@ -379,7 +383,7 @@ def test_what_removed_takes_away_more_is_direct_effect(biased):
     (group,) = experiment.data.clean.groups
     _, z, final = raw.run(group.tokens)
     lost = sum((z[h.layer][:, -1, h.head] @ raw.w_o(h) * raw.directions(group, final)).sum(-1) for h in OUT)
-    effect = backup_effect(experiment, OUT, "2.1", ablation="zero", value_bias="removed")
+    effect = backup_effect(experiment, "2.1", knocked_out=OUT, ablation="zero", value_bias="removed")
     close(effect.naive.values, torch.tensor(effect.total_before.values) - lost)
     with raw.zeroed(OUT, -1):
         close(effect.total_after.values, scored(group, raw.run(group.tokens)[0].logits))
@@ -405,12 +409,12 @@ def test_records_say_which(gpt2_like):
     with trial(until_refuted=False) as records:  # it need not do the task
         for how in ("kept", "removed"):
             assert_ablation_effect(experiment, OUT, ablation="zero", value_bias=how, controls=0, **wide)
-            assert_logit_diff(experiment, without=OUT, ablation="zero", value_bias=how, **wide)
+            assert_logit_diff(experiment, knocked_out=OUT, ablation="zero", value_bias=how, **wide)
             assert_self_repair(experiment, WRITER, ablation="zero", value_bias=how, **wide)
             assert_direct_logit_attribution(experiment, OUT, value_bias=how, controls=0, **wide)
             assert_attention(experiment, "2.1", at="END", to="IO", weighted=True, value_bias=how, controls=0, **wide)
             assert_attention_write_correlation(experiment, "2.1", value_bias=how, controls=0, **wide)
-            assert_backup_heads(experiment, OUT, "2.1", ablation="zero", value_bias=how, controls=0, **wide)
+            assert_backup_heads(experiment, "2.1", knocked_out=OUT, ablation="zero", value_bias=how, controls=0, **wide)
     assert [record.about["value_bias"] for record in records] == ["kept"] * 7 + ["removed"] * 7
     for one, other in zip(records[:7], records[7:], strict=True):
         assert one.value != other.value or one.quantity == "backup_rise", one.quantity
@@ -534,10 +538,10 @@ def test_damage_takes_the_biases_of_its_heads_along(gpt2_like):
     """A head that trades places takes its bias with it; what zeroed heads write is zero, bias and all."""
     experiment, mine, other = experiment_on(gpt2_like, n=8), Head(1, 0), Head(1, 3)
     before = [gpt2_like.value_bias(layer).clone() for layer in range(3)]
-    whole = head_attributions(experiment, value_bias="kept")
+    whole = direct_logit_attribution_sweep(experiment, value_bias="kept")
     effect = ablation_effect(experiment, mine, ablation="zero", value_bias="removed").values
     with damaged(gpt2_like, Damage("exchanged", (mine,), {mine: other, other: mine})):
-        table = head_attributions(experiment, value_bias="kept")
+        table = direct_logit_attribution_sweep(experiment, value_bias="kept")
         close(table[other].values, whole[mine].values)
         close(table[mine].values, whole[other].values)
         close(ablation_effect(experiment, other, ablation="zero", value_bias="removed").values, effect)

@@ -11,13 +11,13 @@ CLAIM = """
 import pytest
 from pytest_interp import assert_cell
 from pytest_interp.common import progress
-from pytest_interp.measure import patch_sweep
+from pytest_interp.measure import patch_effect_sweep
 
 progress._AFTER = 0.0
 
 @pytest.mark.claim(source="test")
 def test_sweep(ioi):
-    assert_cell(patch_sweep(ioi, "z"), "3.0", at_least=0.01)
+    assert_cell(patch_effect_sweep(ioi, "z"), "3.0", at_least=0.01)
 """
 
 
@@ -57,7 +57,7 @@ def test_a_sweep_counts_all_of_its_passes(planted_ioi, at_once, monkeypatch):
     from contextlib import contextmanager
 
     from pytest_interp.engine import passes
-    from pytest_interp.measure import patch_sweep
+    from pytest_interp.measure import patch_effect_sweep
 
     seen = []
 
@@ -69,8 +69,8 @@ def test_a_sweep_counts_all_of_its_passes(planted_ioi, at_once, monkeypatch):
 
     monkeypatch.setattr(passes, "progress", counting)
     with planted_ioi.checkpoint.scratch():
-        patch_sweep(planted_ioi, "z", at="S2")
-        patch_sweep(planted_ioi, "resid_pre")
+        patch_effect_sweep(planted_ioi, "z", at="S2")
+        patch_effect_sweep(planted_ioi, "resid_pre")
     assert seen
     assert all(total == count for total, count in seen)
 

@@ -29,11 +29,11 @@ from pytest_interp.engine.contrast import changed_prompts
 from pytest_interp.engine.patch import Node, Patch, ablated, from_run
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measure import (
-    ablation_sweep,
+    ablation_effect_sweep,
     head_patch_effect,
     patch_effect,
-    patch_sweep,
-    path_patch_sweep,
+    patch_effect_sweep,
+    path_patch_effect_sweep,
 )
 from pytest_interp.tasks import from_strings
 
@@ -68,8 +68,8 @@ def test_before_s2_the_exchange_of_s2_proves_nothing(planted_ioi, claim, message
         lambda e: assert_path_patch_effect(e, "3.3", "logits", **NOTHING),
         lambda e: assert_ablation_effect(e, "3.3", **NOTHING),
         lambda e: assert_ablation_effect(e, "3.3", ablation="zero", **NOTHING),
-        lambda e: assert_logit_diff(e, without="3.3", at_least=2),
-        lambda e: assert_backup_heads(e, "3.3", "4.1", **NOTHING),
+        lambda e: assert_logit_diff(e, knocked_out="3.3", at_least=2),
+        lambda e: assert_backup_heads(e, "4.1", knocked_out="3.3", **NOTHING),
         lambda e: assert_self_repair(e, "3.3", at_least=0),
         lambda e: assert_minimality(e, "3.3", [*MOVERS, "3.3"], **NOTHING),
         lambda e: assert_faithfulness(e, [str(head) for head in e.checkpoint.shape.heads], near=(1, 0.1)),
@@ -87,13 +87,13 @@ def test_what_is_read_before_it_is_patched(planted_ioi):
 
 
 def test_cells_where_nothing_can_change_take_no_part(planted_ioi):
-    table = patch_sweep(planted_ioi, "z", positions=["IO", "S1", "S2", "END"])
+    table = patch_effect_sweep(planted_ioi, "z", positions=["IO", "S1", "S2", "END"])
     assert all(cell not in table for cell in table.undefined)
     assert table.columns == ("IO", "S1", "S2", "END")
     assert all(row[:2] == [None, None] for row in table.matrix())
     with pytest.raises(NotApplicable, match="z of 0.1 at IO is equal"):
         assert_cell(table, (Head(0, 1), "IO"), **NOTHING)
-    heads = patch_sweep(planted_ioi, "z", at="END")
+    heads = patch_effect_sweep(planted_ioi, "z", at="END")
     assert len(heads) + len(heads.undefined) == 20
     with pytest.raises(NotApplicable, match="z of 3.3 at END"):
         assert_top(heads, "3.3")
@@ -105,7 +105,7 @@ def test_cells_where_nothing_can_change_take_no_part(planted_ioi):
 
 
 def test_an_expected_matrix_has_no_effect_where_none_can_be(planted_ioi):
-    table = patch_sweep(planted_ioi, "resid_pre", positions=["S1", "S2"], layers=[0, 1])
+    table = patch_effect_sweep(planted_ioi, "resid_pre", positions=["S1", "S2"], layers=[0, 1])
     assert_matrix(table, [[0, 1], [0, 1]], within=0.01)
     with pytest.raises(AssertionError, match="0 S1 can have no effect for 0.500"):
         assert_matrix(table, [[0.5, 1], [0, 1]], within=0.01)
@@ -129,7 +129,7 @@ def test_prompts_on_which_both_runs_are_equal_are_left_out_and_counted(gpt2_like
     experiment = type(experiment_on(gpt2_like, 4))(gpt2_like, data)
     effect = patch_effect(experiment, "resid_pre", 1, metric="logit_diff", corruption="first")
     assert len(effect.values) == 1
-    assert effect.about["left_out"] == 1
+    assert effect.context.left_out == 1
     assert effect.labels == ("Then Tom and Dan went to the park . Dan gave a bag to -> Tom",)
     verdict = assert_measurement(effect, at_least=-99)
     assert "1 of 2 prompts left out: the intervention can change nothing there" in verdict.notes
@@ -182,8 +182,8 @@ def test_ablated_heads_that_are_already_so(planted_ioi):
 
 
 def test_sweeps_of_ablations_and_paths(planted_ioi):
-    assert "3.3" in map(str, ablation_sweep(planted_ioi, ablation="zero").undefined)
-    table = path_patch_sweep(planted_ioi, "logits")
+    assert "3.3" in map(str, ablation_effect_sweep(planted_ioi, ablation="zero").undefined)
+    table = path_patch_effect_sweep(planted_ioi, "logits")
     assert "0.0" in map(str, table.undefined)
     assert not torch.isnan(torch.tensor([effect.value for effect in table.values()])).any()
 
@@ -192,7 +192,7 @@ def test_a_corruption_that_changes_no_token(planted_ioi):
     for claim in (
         lambda: assert_flips(planted_ioi, "clean", at_most=0.1),
         lambda: head_patch_effect(planted_ioi, "3.0", corruption="clean"),
-        lambda: path_patch_sweep(planted_ioi, "logits", corruption="clean"),
+        lambda: path_patch_effect_sweep(planted_ioi, "logits", corruption="clean"),
     ):
         with pytest.raises(UsageError, match="the corruption 'clean' of ioi/confirm changes no prompt"):
             claim()
@@ -222,7 +222,7 @@ def test_a_circuit_of_all_heads_cannot_be_shown_complete(planted_ioi):
 
 
 def test_bad_tables_get_a_sentence(planted_ioi):
-    table = patch_sweep(planted_ioi, "z", at="END")
+    table = patch_effect_sweep(planted_ioi, "z", at="END")
     for call, message in (
         (lambda: assert_top(table, ["3.0", "3.0"]), "a cell is named twice"),
         (lambda: assert_matrix(table, {"3.0": 0.6}, within=-0.1), "within is -0.1"),
@@ -236,7 +236,7 @@ def test_bad_tables_get_a_sentence(planted_ioi):
 
 
 def test_an_undefined_cell_of_a_noised_share_recovers_all(planted_ioi):
-    table = patch_sweep(planted_ioi, "resid_pre", positions=["S1", "S2"], layers=[0], direction="noise")
+    table = patch_effect_sweep(planted_ioi, "resid_pre", positions=["S1", "S2"], layers=[0], direction="noise")
     assert_matrix(table, [[1, 0]], within=0.01)
     with pytest.raises(AssertionError, match="0 S1 can have no effect for 0.000"):
         assert_matrix(table, [[0, 0]], within=0.01)

@@ -23,7 +23,7 @@ from pytest_interp.measure import (
     backup_effect,
     faithfulness,
     minimality,
-    patch_sweep,
+    patch_effect_sweep,
     path_patch_effect,
 )
 from pytest_interp.tasks.protocols import answer_and_distractor_exchanged, end_one_earlier
@@ -158,7 +158,7 @@ def test_what_is_kept(small, whole):
     last = small.checkpoint.shape.n_layers - 1
 
     def measure():
-        effect = backup_effect(small, [Head(last - 1, 0)], [Head(0, 1), Head(last, 1)], ablation="zero")
+        effect = backup_effect(small, [Head(0, 1), Head(last, 1)], knocked_out=[Head(last - 1, 0)], ablation="zero")
         return [one.values for by in (effect.after, effect.after_live) for one in by.values()]
 
     agree(small, "attribution after a knock-out", measure(), whole(small, measure))
@@ -225,7 +225,7 @@ def test_a_circuit_as_a_whole_is_asked_once_for_all_its_heads(small, monkeypatch
         monkeypatch.setattr(Blocks, "resume", lambda self, *a, **k: resumed.append(1) or resume(self, *a, **k))
         counts = []
         for head in circuit:
-            needed = minimality(small, circuit, head).values
+            needed = minimality(small, head, circuit).values
             counts.append(len(resumed))
             rest = faithfulness(small, [one for one in circuit if one != head], metric="logit_diff").values
             assert needed == pytest.approx([a - b for a, b in zip(alone, rest, strict=True)], abs=1e-5)
@@ -254,7 +254,7 @@ def test_a_small_budget_changes_nothing(small, monkeypatch):
 
 
 def test_what_is_kept_is_bounded_and_changes_nothing(small, monkeypatch):
-    measure = lambda: [one.values for one in patch_sweep(small, "z", metric="logit_diff").values()]  # noqa: E731
+    measure = lambda: [one.values for one in patch_effect_sweep(small, "z", metric="logit_diff").values()]  # noqa: E731
     expected = measure()
     with small.checkpoint.scratch():
         monkeypatch.setattr(small.checkpoint.memo, "most", 1)
@@ -390,15 +390,15 @@ def test_nothing_stays_after_an_error(gpt2_like):
 
 def test_records_say_where_passes_started(planted_ioi, gpt2_like):
     for experiment, way in ((planted_ioi, "layer"), (experiment_on(gpt2_like), "position")):
-        cells = patch_sweep(experiment, "z", at="END", layers=[1])
-        assert {cell.about["passes_from"] for cell in cells.values()} == {way}
+        cells = patch_effect_sweep(experiment, "z", at="END", layers=[1])
+        assert {cell.context.extra["passes_from"] for cell in cells.values()} == {way}
 
 
 def test_a_patch_before_the_runs_differ_does_nothing(gpt2_like):
     """Before S2 the runs are equal: there is no effect to measure, and in the engine no pass is needed to know it."""
     experiment: Experiment = experiment_on(gpt2_like)
     with pytest.raises(NotApplicable, match="no cell is defined"):
-        patch_sweep(experiment, "resid_pre", positions=["IO", "S1"])
+        patch_effect_sweep(experiment, "resid_pre", positions=["IO", "S1"])
     nodes = [Node("resid_pre", 1, None, at) for at in ("IO", "S1")]
     source = from_run(experiment, nodes, "clean")
     passes = patched(experiment, [[Patch((node,), source)] for node in nodes], run="s2-exchanged")

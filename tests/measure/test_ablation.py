@@ -9,7 +9,7 @@ from pytest_interp.engine.patch import Node, ablated
 from pytest_interp.errors import UsageError
 from pytest_interp.measure import (
     ablation_effect,
-    ablation_sweep,
+    ablation_effect_sweep,
     backup_effect,
 )
 
@@ -37,8 +37,8 @@ def test_mean_ablation_needs_a_reference(gpt2_like):
 
     experiment = Experiment(gpt2_like, p8(gpt2_like.tokenizer))
     with pytest.raises(UsageError, match="no reference prompts to take means over"):
-        backup_effect(experiment, "0.0", "1.0", ablation="mean")
-    assert backup_effect(experiment, "0.0", "1.0", ablation="zero").total_after.value is not None
+        backup_effect(experiment, "1.0", knocked_out="0.0", ablation="mean")
+    assert backup_effect(experiment, "1.0", knocked_out="0.0", ablation="zero").total_after.value is not None
 
 
 MOVERS, INHIBITION = ["3.0", "3.1", "3.2"], ["2.0", "2.1"]
@@ -75,6 +75,6 @@ def test_random_ablations_follow_the_seed(planted_ioi):
 
 
 def test_the_sweep_finds_who_matters(planted_ioi):
-    table = ablation_sweep(planted_ioi, ablation="zero")
+    table = ablation_effect_sweep(planted_ioi, ablation="zero")
     assert [str(head) for head, _ in table.top(2, most="negative")] == ["3.0", "3.1"]
     assert table["4.0"].value == near(4)

@@ -8,7 +8,7 @@ import torch
 from models import experiment_on, values_by_prompt
 
 from pytest_interp import Head
-from pytest_interp.measure import head_attributions, head_patch_effect
+from pytest_interp.measure import direct_logit_attribution_sweep, head_patch_effect
 
 MODELS = ["planted", "gpt2_like", "llama_like", "smollm2"]
 SITES = ("attn.hook_z", "attn.hook_q", "attn.hook_k", "attn.hook_v", "attn.hook_pattern")
@@ -62,7 +62,7 @@ def largest_difference(experiment, activation, at, function):
     ours = {
         head: values_by_prompt(
             experiment,
-            lambda head=head: head_patch_effect(experiment, head, activation=activation, at=at, metric="logit_diff"),
+            lambda head=head: head_patch_effect(experiment, head, site=activation, at=at, metric="logit_diff"),
         )
         for head in heads
     }
@@ -111,7 +111,7 @@ def test_direct_logit_attribution(experiment):
     from transformer_lens.tools.analysis import direct_logit_attribution
 
     checkpoint = experiment.checkpoint
-    ours = head_attributions(experiment)
+    ours = direct_logit_attribution_sweep(experiment)
     if checkpoint.scale_hook is None:
         pytest.skip("TransformerLens's attribution refuses a model without a final norm; the planted truth is tested")
     group = experiment.data.clean.groups[0]

@@ -8,7 +8,7 @@ from pytest_interp.checkpoints.planted.rules import Match, Rule, Write, with_rul
 from pytest_interp.measure import (
     attention,
     direct_logit_attribution,
-    head_attributions,
+    direct_logit_attribution_sweep,
 )
 
 
@@ -25,9 +25,9 @@ def test_each_head_looks_where_its_rule_says(planted_ioi, head, at, to, expected
 
 
 def test_attention_minus_others(planted_ioi):
-    one = attention(planted_ioi, "2.0", at="END", to="S2", more_than=("IO", "S1"))
+    one = attention(planted_ioi, "2.0", at="END", to="S2", minus=("IO", "S1"))
     assert one.value == pytest.approx(1, abs=0.02)
-    assert attention(planted_ioi, "3.0", at="END", to="S1", more_than=("IO",)).value == pytest.approx(-1, abs=0.02)
+    assert attention(planted_ioi, "3.0", at="END", to="S1", minus=("IO",)).value == pytest.approx(-1, abs=0.02)
 
 
 def test_a_mover_that_copies_the_subject(tmp_path):
@@ -35,14 +35,14 @@ def test_a_mover_that_copies_the_subject(tmp_path):
     scores = (Match("is_end", "is_name", 20), Match("inhibition", "token", 6))
     model = variant(tmp_path, with_rule(Rule(Head(3, 0), "name_mover", scores, 10, (Write("token", "output", 6),))))
     experiment = experiment_on(model)
-    assert attention(experiment, "3.0", at="END", to="IO", more_than=("S1", "S2")).value < -0.9
+    assert attention(experiment, "3.0", at="END", to="IO", minus=("S1", "S2")).value < -0.9
     assert direct_logit_attribution(experiment, "3.0").value < -5
 
 
 def test_what_a_head_writes_from_each_source_adds_up(gpt2_like):
     """Over every position of P8 the parts of a head's attribution are its attribution."""
     from pytest_interp import Experiment
-    from pytest_interp.measure import source_attributions
+    from pytest_interp.measure import source_attribution_sweep
     from pytest_interp.tasks import from_strings
 
     words = ["When", "Mary", "and", "John", "went", "to", "the", "shops", ",", "John", "gave", "the", "bag", "to"]
@@ -52,8 +52,8 @@ def test_what_a_head_writes_from_each_source_adds_up(gpt2_like):
         positions={f"w{i}": [word] for i, word in enumerate(words) if words.count(word) == 1} | {"BEFORE": ["John"]},
     )  # fmt: skip
     experiment = Experiment(gpt2_like, data)
-    parts = [source_attributions(experiment, name, of="logit_diff") for name in data.clean.position_names]
-    whole = head_attributions(experiment)
+    parts = [source_attribution_sweep(experiment, name, of="logit_diff") for name in data.clean.position_names]
+    whole = direct_logit_attribution_sweep(experiment)
     for head in (Head(0, 1), Head(2, 3)):
         # "John" and "to" stand twice: what their first mentions write is the rest, found by hand.
         pattern = gpt2_like.run(data.clean.groups[0].tokens, keep=[gpt2_like.hook("pattern", head.layer)])

@@ -6,7 +6,7 @@ from pytest_interp import Head
 from pytest_interp.measure import (
     backup_effect,
     direct_logit_attribution,
-    head_attributions,
+    direct_logit_attribution_sweep,
     logit_diff,
 )
 
@@ -14,7 +14,7 @@ MOVERS, BACKUP, NEGATIVE = ("3.0", "3.1", "3.2"), "4.1", "4.0"
 
 
 def test_attributions_are_the_gains(planted_ioi):
-    table = {str(head): one.value for head, one in head_attributions(planted_ioi).items()}
+    table = {str(head): one.value for head, one in direct_logit_attribution_sweep(planted_ioi).items()}
     kept = 1 - 4 * 2.4787e-3  # IO minus S after the softmax, inhibition 6
     assert table["3.0"] == pytest.approx(6 * kept, abs=0.02)
     assert table["3.1"] == pytest.approx(4 * kept, abs=0.02)
@@ -28,10 +28,10 @@ def test_attributions_are_the_gains(planted_ioi):
 
 
 def test_attributions_without_the_movers(planted_ioi):
-    from pytest_interp.measure import attributions_without
+    from pytest_interp.measure import knocked_out_attribution_sweep
 
-    table = attributions_without(planted_ioi, MOVERS, ablation="zero")
-    effect = backup_effect(planted_ioi, MOVERS, ["4.0", "4.1"], ablation="zero")
+    table = knocked_out_attribution_sweep(planted_ioi, MOVERS, ablation="zero")
+    effect = backup_effect(planted_ioi, ["4.0", "4.1"], knocked_out=MOVERS, ablation="zero")
     assert {table[Head.parse(head)].value for head in MOVERS} == {0.0}
     for head in ("4.0", "4.1"):
         assert table[Head.parse(head)].value == pytest.approx(effect.after_live[Head.parse(head)].value, abs=1e-6)

@@ -5,7 +5,7 @@ import torch
 from models import random_gpt2, random_llama
 
 from pytest_interp import Checkpoint, CheckpointSpec, Experiment, Head, UsageError, assert_cell
-from pytest_interp.measure import attribution_screen, patch_sweep
+from pytest_interp.measure import attribution_screen, patch_effect_sweep
 from pytest_interp.tasks import ioi
 
 STEP = 1e-2
@@ -68,7 +68,7 @@ def test_an_mlp_by_position(experiment):
 
 def test_it_finds_the_planted_heads(planted):
     experiment = Experiment(planted, ioi(planted.tokenizer, half="find", n=24, seed=0, bos=True))
-    exact = patch_sweep(experiment, "z", metric="logit_diff")
+    exact = patch_effect_sweep(experiment, "z", metric="logit_diff")
     strong = {head for head, one in exact.items() if abs(one.value) > 0.5}
     screen = attribution_screen(experiment)
     assert set(screen) == set(exact.layout)

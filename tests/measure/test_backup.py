@@ -15,7 +15,7 @@ MOVERS, BACKUP, NEGATIVE = ("3.0", "3.1", "3.2"), "4.1", "4.0"
 
 
 def test_the_backup_wakes_when_the_movers_are_knocked_out(planted_ioi):
-    effect = backup_effect(planted_ioi, MOVERS, [BACKUP, NEGATIVE], ablation="zero")
+    effect = backup_effect(planted_ioi, [BACKUP, NEGATIVE], knocked_out=MOVERS, ablation="zero")
     backup, negative = Head.parse(BACKUP), Head.parse(NEGATIVE)
     assert effect.before[backup].value == pytest.approx(0, abs=0.02)
     assert effect.after[backup].value == pytest.approx(4.99, abs=0.02)
@@ -31,7 +31,7 @@ def test_the_backup_wakes_when_the_movers_are_knocked_out(planted_ioi):
 
 def test_without_a_backup_only_the_negative_head_reacts(tmp_path):
     experiment = experiment_on(variant(tmp_path, without(Head(4, 1))))
-    effect = backup_effect(experiment, MOVERS, [NEGATIVE], ablation="zero")
+    effect = backup_effect(experiment, [NEGATIVE], knocked_out=MOVERS, ablation="zero")
     assert effect.rise([Head.parse(NEGATIVE)]).value == pytest.approx(4, abs=1e-3)
     assert effect.total_after.value == pytest.approx(0, abs=1e-3)
 
@@ -51,4 +51,4 @@ def test_self_repair_is_the_share_that_is_made_up(planted_ioi):
 )
 def test_bad_knock_outs_get_a_sentence(planted_ioi, out, backups, ablation, error, message):
     with pytest.raises(error, match=message):
-        backup_effect(planted_ioi, out, backups, ablation=ablation)
+        backup_effect(planted_ioi, backups, knocked_out=out, ablation=ablation)

@@ -22,16 +22,16 @@ def near(value, tolerance=0.01):
 
 def test_the_planted_circuit_is_the_model(planted_ioi):
     assert faithfulness(planted_ioi, CIRCUIT).value == near(1, 1e-4)
-    assert completeness(planted_ioi, CIRCUIT, []).value == near(0, 1e-3)
+    assert completeness(planted_ioi, CIRCUIT, knocked_out=[]).value == near(0, 1e-3)
     for lost in (MOVERS, INHIBITION, ["0.1", "4.0"]):
-        assert completeness(planted_ioi, CIRCUIT, lost).value == near(0, 0.05)
+        assert completeness(planted_ioi, CIRCUIT, knocked_out=lost).value == near(0, 0.05)
 
 
 def test_a_circuit_that_lacks_a_head_shows_it(planted_ioi):
     lacking = {head: None for role in CIRCUIT.roles.values() for head in role.heads if str(head) != "1.0"}
     assert faithfulness(planted_ioi, lacking).value < 0.8
     # Where nothing else carries the repetition, the gap is the whole of what the head does.
-    assert completeness(planted_ioi, lacking, ["0.1"]).value < -5
+    assert completeness(planted_ioi, lacking, knocked_out=["0.1"]).value < -5
 
 
 def test_heads_kept_at_the_wrong_position_are_lost(planted_ioi):
@@ -40,8 +40,8 @@ def test_heads_kept_at_the_wrong_position_are_lost(planted_ioi):
 
 
 def test_what_each_head_adds(planted_ioi):
-    assert minimality(planted_ioi, CIRCUIT, "3.0").value > 5
+    assert minimality(planted_ioi, "3.0", CIRCUIT).value > 5
     # The backup adds nothing while the movers are there, and a lot when they are not.
-    assert abs(minimality(planted_ioi, CIRCUIT, "4.1").value) < 0.05
-    assert minimality(planted_ioi, CIRCUIT, "4.1", MOVERS).value > 3
-    assert minimality(planted_ioi, CIRCUIT, "3.0", metric="of_model").value > 0.5
+    assert abs(minimality(planted_ioi, "4.1", CIRCUIT).value) < 0.05
+    assert minimality(planted_ioi, "4.1", CIRCUIT, knocked_out=MOVERS).value > 3
+    assert minimality(planted_ioi, "3.0", CIRCUIT, metric="of_model").value > 0.5

@@ -13,7 +13,7 @@ from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measure import (
     attention,
     copy_score,
-    copy_scores,
+    copy_score_sweep,
     direct_logit_attribution,
 )
 from pytest_interp.measure.copying import _rank
@@ -30,8 +30,8 @@ def names(planted):
 def test_copy_scores_of_both_signs(planted, names):
     for head in (*MOVERS, BACKUP, "1.0"):
         assert copy_score(planted, head, names=names).value == 1.0
-        assert copy_score(planted, head, names=names, sign=-1).value == 0.0
-    assert copy_score(planted, NEGATIVE, names=names, sign=-1).value == 1.0
+        assert copy_score(planted, head, names=names, negative=True).value == 0.0
+    assert copy_score(planted, NEGATIVE, names=names, negative=True).value == 1.0
     assert copy_score(planted, NEGATIVE, names=names).value == 0.0
 
 
@@ -69,11 +69,11 @@ def test_copy_scores_of_a_layer_are_those_of_its_heads(gpt2_like, llama_like, mo
         monkeypatch.setattr(checkpoint, "budget", heads_at_once * 16 * len(names) * checkpoint.shape.d_vocab)
         for sign in (1, -1):
             with checkpoint.scratch():
-                table = copy_scores(checkpoint, names=names, k=20, sign=sign)
+                table = copy_score_sweep(checkpoint, names=names, k=20, negative=sign < 0)
             assert list(table) == list(checkpoint.shape.heads)
             for head, cell in table.items():
                 with checkpoint.scratch():
-                    alone = copy_score(checkpoint, head, names=names, k=20, sign=sign)
+                    alone = copy_score(checkpoint, head, names=names, k=20, negative=sign < 0)
                 assert (cell.values, cell.labels, cell.quantity) == (alone.values, alone.labels, alone.quantity)
             assert 0 < np.mean([cell.value for cell in table.values()]) < 1
 
@@ -109,13 +109,13 @@ def test_nan_weights_have_no_copy_score(planted, names):
         with pytest.raises(UsageError, match="NaN or infinite logits"):
             copy_score(planted, "3.0", names=names)
         with pytest.raises(UsageError, match="planted-ioi (writes|gives) NaN"):
-            copy_scores(planted, names=names)
+            copy_score_sweep(planted, names=names)
 
 
-@pytest.mark.parametrize("measure", [partial(copy_score, head="3.0"), copy_scores])
+@pytest.mark.parametrize("measure", [partial(copy_score, head="3.0"), copy_score_sweep])
 @pytest.mark.parametrize("k", [0, 500])
 def test_a_k_outside_the_vocabulary(planted, names, k, measure):
-    with pytest.raises(UsageError, match=f"k is {k} and sign is 1; allowed: k from 1 to 178"):
+    with pytest.raises(UsageError, match=f"k is {k}; allowed: 1 to 178"):
         measure(planted, names=names, k=k)
     with pytest.raises(UsageError, match="a copy score needs names"):
         measure(planted, names=[])

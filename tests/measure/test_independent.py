@@ -20,13 +20,13 @@ from pytest_interp.measure import (
     attention,
     attention_and_write,
     attention_write_correlation,
-    component_attributions,
-    detector_scores,
+    component_attribution_sweep,
+    detector_score_sweep,
     faithfulness,
     head_norms,
     head_patch_effect,
     logit_diff,
-    logit_lens,
+    logit_lens_sweep,
     loss,
     next_token,
     ov_eigenvalue_score,
@@ -275,7 +275,7 @@ def test_the_lens(experiment):
         theirs = stock(bridge, group.tokens, positions=-1, layers=None)
         stack, labels = cache.accumulated_resid(layer=-1, incl_mid=False, pos_slice=-1, return_labels=True)
         scaled = cache.apply_ln_to_stack(stack, layer=-1, pos_slice=-1)
-    live, frozen = (logit_lens(experiment, norm=norm, sites=("resid_pre",)) for norm in ("live", "frozen"))
+    live, frozen = (logit_lens_sweep(experiment, norm=norm, sites=("resid_pre",)) for norm in ("live", "frozen"))
     rows = torch.arange(len(group.rows))
     direction = checkpoint.w_u()[:, group.answers] - checkpoint.w_u()[:, group.distractors]
     bias = checkpoint.b_u()[group.answers] - checkpoint.b_u()[group.distractors]
@@ -291,7 +291,7 @@ def test_the_lens(experiment):
 
 
 def test_components_add_up(experiment):
-    table = component_attributions(experiment)
+    table = component_attribution_sweep(experiment)
     (group,) = groups_of(experiment, experiment.data.clean)
     bias = experiment.checkpoint.b_u()[group.answers] - experiment.checkpoint.b_u()[group.distractors]
     total = torch.tensor([one.values for one in table.values()]).sum(0) + bias.cpu()
@@ -450,7 +450,7 @@ def test_detectors_by_hand(experiment):
     _, group, _, cache = parts(twice)
     start = int(checkpoint.bos)
     for kind, back in (("previous_token", 1), ("duplicate_token", 12), ("induction", 11)):
-        table, pairs = detector_scores(twice, kind), []
+        table, pairs = detector_score_sweep(twice, kind), []
         for head in heads_of(experiment):
             pattern = cache[f"blocks.{head.layer}.attn.hook_pattern"][:, head.head]
             for row in range(2):

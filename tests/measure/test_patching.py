@@ -10,7 +10,7 @@ from pytest_interp import Head, KVHead, Metric, load_circuit
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measure import (
     ablation_effect,
-    ablation_sweep,
+    ablation_effect_sweep,
     completeness,
     faithfulness,
     flips,
@@ -18,7 +18,7 @@ from pytest_interp.measure import (
     logit_diff,
     minimality,
     patch_effect,
-    patch_sweep,
+    patch_effect_sweep,
     path_patch_effect,
 )
 
@@ -59,7 +59,7 @@ def test_everything_from_the_clean_run_recovers_the_clean_run(planted_ioi):
         ({"at": "S3"}, "no position 'S3'; it has .*nearest: S2"),
         ({"corruption": "abcd"}, "no corruption 'abcd'; .*nearest: abc"),
         ({"direction": "up"}, "direction is 'up'"),
-        ({"activation": "zz"}, "activation is 'zz'"),
+        ({"site": "zz"}, "site is 'zz'"),
         ({"metric": "kll"}, "'kll' is no metric; .*nearest: kl"),
     ],
 )
@@ -70,11 +70,11 @@ def test_bad_patches_get_a_sentence(planted_ioi, change, message):
 
 def test_grouped_key_value_heads_are_patched_once_and_named(llama_like):
     experiment = experiment_on(llama_like, n=6)
-    one = head_patch_effect(experiment, "1.4", activation="v", metric="logit_diff")
-    assert one.about["kv_heads"] == {"kv 1.1": ["1.3", "1.4", "1.5"]}
-    same = head_patch_effect(experiment, ("1.3", "1.5"), activation="v", metric="logit_diff")
+    one = head_patch_effect(experiment, "1.4", site="v", metric="logit_diff")
+    assert one.context.to_json()["kv_heads"] == {"kv 1.1": ["1.3", "1.4", "1.5"]}
+    same = head_patch_effect(experiment, ("1.3", "1.5"), site="v", metric="logit_diff")
     assert same.values == pytest.approx(one.values, abs=1e-6)
-    other = head_patch_effect(experiment, "1.0", activation="v", metric="logit_diff")
+    other = head_patch_effect(experiment, "1.0", site="v", metric="logit_diff")
     assert other.values != pytest.approx(one.values, abs=1e-4)
 
 
@@ -109,7 +109,7 @@ def near(value, tolerance=0.01):
 
 
 def test_the_answer_moves_from_s2_to_end_where_the_inhibition_writes_it(planted_ioi):
-    table = patch_sweep(planted_ioi, "resid_pre", corruption="s2-exchanged")
+    table = patch_effect_sweep(planted_ioi, "resid_pre", corruption="s2-exchanged")
     assert [table[layer, "S2"].value for layer in range(3)] == [near(1)] * 3
     assert (table[3, "S2"].value, table[3, "END"].value) == (near(0), near(1))
     # Elsewhere both runs are equal: before S2, and at END until something is written there.
@@ -118,9 +118,9 @@ def test_the_answer_moves_from_s2_to_end_where_the_inhibition_writes_it(planted_
 
 
 def test_outputs_of_layers(planted_ioi):
-    attn = patch_sweep(planted_ioi, "attn_out")
+    attn = patch_effect_sweep(planted_ioi, "attn_out")
     with pytest.raises(NotApplicable, match="no cell is defined: mlp_out of layer 0 at IO is equal"):
-        patch_sweep(planted_ioi, "mlp_out")  # the planted MLPs are zero
+        patch_effect_sweep(planted_ioi, "mlp_out")  # the planted MLPs are zero
     # Layer 2 moves the answer to END. With layer 3's output alone, the inhibition is still that of the corrupted run:
     # the backup finds S neither inhibited nor in the output, and writes it with gain 5.
     assert attn[2, "END"].value == near(1)
@@ -154,7 +154,7 @@ def test_positions_by_index_and_several(planted_ioi):
     assert named == index
     both = patch_effect(planted_ioi, "resid_pre", 2, at=("S2", "END"))
     assert both.value == near(1)
-    assert both.about["at"] == ["S2", "END"]
+    assert both.context.at == ["S2", "END"]
 
 
 @pytest.mark.parametrize(
@@ -166,20 +166,20 @@ def test_positions_by_index_and_several(planted_ioi):
         (lambda e: patch_effect(e, "resid_pre", 0, at=3), "position 3 is an index, but the prompts .* lengths"),
         (lambda e: patch_effect(e, "resid_pre", 0, at=()), "empty list of positions"),
         (lambda e: patch_effect(e, "resid_pre", 0, metric="log_probs"), "'log_probs' is no metric; .*: log_prob"),
-        (lambda e: patch_sweep(e, "zz"), "site is 'zz'"),
-        (lambda e: head_patch_effect(e, KVHead(3, 4), activation="k"), "no kv 3.4: .*key-value heads of each 0 to 3"),
-        (lambda e: head_patch_effect(e, KVHead(3, 0), activation="z"), "it has k and v, no z"),
+        (lambda e: patch_effect_sweep(e, "zz"), "site is 'zz'"),
+        (lambda e: head_patch_effect(e, KVHead(3, 4), site="k"), "no kv 3.4: .*key-value heads of each 0 to 3"),
+        (lambda e: head_patch_effect(e, KVHead(3, 0), site="z"), "it has k and v, no z"),
         (lambda e: path_patch_effect(e, "2.0", MOVERS), "into is None; allowed for heads: 'q', 'k', 'v'"),
         (lambda e: path_patch_effect(e, "2.0", "logits", into="q"), "leave it out for the logits"),
         (lambda e: path_patch_effect(e, "2.0", "logits", corruption="clean"), "changes no prompt"),
         (lambda e: path_patch_effect(e, "2.0", "logits", mlps="freez"), "mlps is 'freez'"),
         (lambda e: ablation_effect(e, []), "empty set of heads"),
         (lambda e: ablation_effect(e, "3.0", ablation="none"), "ablation is 'none'; allowed: 'mean', 'zero'"),
-        (lambda e: ablation_sweep(e, layers=[]), "no layers to sweep over"),
+        (lambda e: ablation_effect_sweep(e, layers=[]), "no layers to sweep over"),
         (lambda e: faithfulness(e, []), "empty set of heads"),
         (lambda e: faithfulness(e, {}), "the circuit has no heads"),
-        (lambda e: completeness(e, CIRCUIT, ["4.3"]), "K has 4.3, not in the circuit"),
-        (lambda e: minimality(e, CIRCUIT, "3.0", ["3.0", "3.1"]), r"K \(3.0, 3.1\) contains 3.0, the"),
+        (lambda e: completeness(e, CIRCUIT, knocked_out=["4.3"]), "K has 4.3, not in the circuit"),
+        (lambda e: minimality(e, "3.0", CIRCUIT, knocked_out=["3.0", "3.1"]), r"K \(3.0, 3.1\) contains 3.0, the"),
         (lambda e: Metric("kl", token="x"), "kl is not of one token"),
         (lambda e: ablation_effect(e, "3.0", metric=Metric("log_prob", token="next")), "no token follows END"),
     ],

@@ -7,7 +7,7 @@ from pytest_interp import Head
 from pytest_interp.errors import NotApplicable
 from pytest_interp.measure import (
     path_patch_effect,
-    path_patch_sweep,
+    path_patch_effect_sweep,
 )
 
 MOVERS, INHIBITION = ["3.0", "3.1", "3.2"], ["2.0", "2.1"]
@@ -24,11 +24,11 @@ def test_a_receiver_that_is_not_after_its_sender_is_undefined(planted_ioi):
     for sender in ("3.0", "4.0"):
         with pytest.raises(NotApplicable, match="comes after a sender of .*: the effect is undefined, not zero"):
             path_patch_effect(planted_ioi, sender, MOVERS, into="q")
-    assert max(head.layer for head in path_patch_sweep(planted_ioi, MOVERS, into="q")) == 2
+    assert max(head.layer for head in path_patch_effect_sweep(planted_ioi, MOVERS, into="q")) == 2
 
 
 def test_paths_into_the_logits_are_what_heads_write(planted_ioi):
-    table = path_patch_sweep(planted_ioi, "logits")
+    table = path_patch_effect_sweep(planted_ioi, "logits")
     gains = {"3.0": -6, "3.1": -4, "3.2": -3, "4.0": 4}
     for head, one in table.items():
         assert one.value == near(gains.get(str(head), 0), 0.07)

@@ -19,7 +19,7 @@ def test_task(ioi):
 
 def test_reads(ioi, head):
     \"\"\"It reads IO.\"\"\"
-    assert_attention(ioi, head, at="END", to="IO", more_than=("S1", "S2"))
+    assert_attention(ioi, head, at="END", to="IO", minus=("S1", "S2"))
 """
 
 TOOTHLESS = """

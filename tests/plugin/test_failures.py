@@ -41,7 +41,7 @@ BROKEN = {
     ),
     "head_patch_effect": (
         "def test_it(ioi):\n"
-        "    assert_head_patch_effect(ioi, '4.0', activation='z', at='END', direction='denoise', at_least=0.1)\n",
+        "    assert_head_patch_effect(ioi, '4.0', site='z', at='END', direction='denoise', at_least=0.1)\n",
         [
             "pytest_interp.ClaimFailed: refuted",
             "  patch effect of 4.0 (denoise z at END, s2-exchanged) on",
@@ -63,7 +63,7 @@ BROKEN = {
         ],
     ),
     "attention": (
-        "def test_it(ioi):\n    assert_attention(ioi, '2.0', at='END', to='IO', more_than=('S1', 'S2'))\n",
+        "def test_it(ioi):\n    assert_attention(ioi, '2.0', at='END', to='IO', minus=('S1', 'S2'))\n",
         [
             "pytest_interp.ClaimFailed: refuted",
             "  attention of 2.0 from END to IO minus S1, S2 on planted-ioi,",
@@ -84,7 +84,7 @@ BROKEN = {
     ),
     "backup_heads": (
         "def test_it(ioi):\n"
-        "    assert_backup_heads(ioi, ['3.0', '3.1', '3.2'], ['4.0'], ablation='zero', at_least=0.1)\n",
+        "    assert_backup_heads(ioi, ['4.0'], knocked_out=['3.0', '3.1', '3.2'], ablation='zero', at_least=0.1)\n",
         [
             "pytest_interp.ClaimFailed: refuted",
             "  rise of 4.0 without 3.0, 3.1, 3.2 (zero) on planted-ioi,",
@@ -106,7 +106,7 @@ BROKEN = {
     ),
     "some_head": (
         "def test_it(ioi, ioi_find, names):\n"
-        "    assert_some_head(ioi, found_on=ioi_find, reads='S2', more_than=('IO',), names=names)\n",
+        "    assert_some_head(ioi, found_on=ioi_find, to='S2', minus=('IO',), names=names)\n",
         [
             "pytest_interp.ClaimFailed: refuted",
             "  some head is a name mover (3.0: END to S2) on planted-ioi,",
@@ -160,8 +160,8 @@ BROKEN = {
         ],
     ),
     "only": (
-        "from pytest_interp.measure import head_attributions\n\n"
-        "def test_it(ioi):\n    assert_only(head_attributions(ioi), ['3.0', '3.1'], at_least=0.5)\n",
+        "from pytest_interp.measure import direct_logit_attribution_sweep\n\n"
+        "def test_it(ioi):\n    assert_only(direct_logit_attribution_sweep(ioi), ['3.0', '3.1'], at_least=0.5)\n",
         [
             "pytest_interp.ClaimFailed: refuted",
             "  3.0, 3.1 and no other by direct_logit_attribution on planted-ioi,",
@@ -175,8 +175,8 @@ BROKEN = {
     ),
     "cell": (
         "def test_it(ioi):\n"
-        "    from pytest_interp.measure import head_attributions\n"
-        "    assert_cell(head_attributions(ioi), '4.0', at_least=0)\n",
+        "    from pytest_interp.measure import direct_logit_attribution_sweep\n"
+        "    assert_cell(direct_logit_attribution_sweep(ioi), '4.0', at_least=0)\n",
         [
             "pytest_interp.ClaimFailed: refuted",
             "  direct_logit_attribution of 4.0 on planted-ioi, ioi/confirm",
@@ -195,7 +195,7 @@ BROKEN = {
         ],
     ),
     "component_attribution": (
-        "def test_it(ioi):\n    assert_component_attribution(ioi, 4, 'attn_out', at_least=0)\n",
+        "def test_it(ioi):\n    assert_component_attribution(ioi, 'attn_out', 4, at_least=0)\n",
         [
             "pytest_interp.ClaimFailed: refuted",
             "  direct logit attribution of attn_out of layer 4 on planted-ioi,",
@@ -245,8 +245,8 @@ BROKEN = {
     ),
     "matrix": (
         "def test_it(ioi):\n"
-        "    from pytest_interp.measure import head_attributions\n"
-        "    assert_matrix(head_attributions(ioi), {'3.0': 5, '4.0': -4}, within=0.5)\n",
+        "    from pytest_interp.measure import direct_logit_attribution_sweep\n"
+        "    assert_matrix(direct_logit_attribution_sweep(ioi), {'3.0': 5, '4.0': -4}, within=0.5)\n",
         [
             "pytest_interp.ClaimFailed: refuted",
             "  largest difference of 2 cells of direct_logit_attribution on planted-",
@@ -317,8 +317,8 @@ BROKEN = {
     ),
     "top": (
         "def test_it(ioi):\n"
-        "    from pytest_interp.measure import head_attributions\n"
-        "    assert_top(head_attributions(ioi), ['3.0', '4.0'])\n",
+        "    from pytest_interp.measure import direct_logit_attribution_sweep\n"
+        "    assert_top(direct_logit_attribution_sweep(ioi), ['3.0', '4.0'])\n",
         [
             "pytest_interp.ClaimFailed: refuted",
             "  3.0, 4.0 are the top 2 by direct_logit_attribution (positive) on",

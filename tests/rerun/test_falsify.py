@@ -23,12 +23,13 @@ from pytest_interp import (
     load_circuit,
 )
 from pytest_interp.checkpoints import known_specs
+from pytest_interp.common.quantities import QUANTITIES
 from pytest_interp.errors import UsageError
 from pytest_interp.ledger.outcome import Mutant
 from pytest_interp.measure import head_norms
 from pytest_interp.rerun import falsify
 from pytest_interp.rerun.falsify import died, heads_of, verdict_of
-from pytest_interp.rerun.mutants import KINDS, MEANING, MUTANTS, kind_of
+from pytest_interp.rerun.mutants import MEANING, MUTANTS, kind_of
 from pytest_interp.rerun.trial import Body
 from pytest_interp.strategies import PROFILE, name_pairs
 from pytest_interp.tasks import ioi_grid, single_token_names
@@ -86,7 +87,7 @@ def test_a_head_claim_dies_on_damage_to_its_head(ioi):
 
 def test_attention_lives_whatever_the_head_writes(ioi):
     def claim(ioi, head):
-        assert_attention(ioi, head, at="END", to="IO", more_than=("S1", "S2"))
+        assert_attention(ioi, head, at="END", to="IO", minus=("S1", "S2"))
 
     mutants, complaint = on_mutants(claim, {"ioi": ioi, "head": Head(3, 0)}, ioi.checkpoint)
     assert not complaint
@@ -124,7 +125,7 @@ def test_they_are_exchanged_until_one_of_which_it_is_false(ioi):
     """For 3.1 the first that is drawn is another mover, of which the claim is as true."""
 
     def claim(ioi):
-        assert_attention(ioi, "3.1", at="END", to="IO", more_than=("S1", "S2"))
+        assert_attention(ioi, "3.1", at="END", to="IO", minus=("S1", "S2"))
 
     mutants, complaint = on_mutants(claim, {"ioi": ioi}, ioi.checkpoint)
     assert not complaint
@@ -152,7 +153,7 @@ def test_heads_of_a_quantity_without_a_table_and_heads_left_out(ioi):
     assert mutants["exchanged", "die"].seen == "killed"
 
     def without(ioi):
-        assert_logit_diff(ioi, without="4.0", ablation="zero", at_least=12)
+        assert_logit_diff(ioi, knocked_out="4.0", ablation="zero", at_least=12)
 
     mutants, complaint = on_mutants(without, {"ioi": ioi}, ioi.checkpoint)
     assert not complaint
@@ -177,7 +178,7 @@ def test_a_circuit_and_backups(ioi):
     assert mutants["exchanged", "die"].seen == "killed"
 
     def backups(ioi, circuit, heads):
-        assert_backup_heads(ioi, circuit.role("name_mover").heads, heads, at_least=1)
+        assert_backup_heads(ioi, heads, knocked_out=circuit.role("name_mover").heads, at_least=1)
 
     arguments = {"ioi": ioi, "circuit": ioi.circuit, "heads": (Head(4, 1),)}
     mutants, complaint = on_mutants(backups, arguments, ioi.checkpoint)
@@ -187,7 +188,7 @@ def test_a_circuit_and_backups(ioi):
 
 def test_some_head_names_none(ioi, find):
     def claim(ioi, find, names):
-        assert_some_head(ioi, found_on=find, reads="IO", more_than=("S1", "S2"), names=names)
+        assert_some_head(ioi, found_on=find, to="IO", minus=("S1", "S2"), names=names)
 
     names = single_token_names(ioi.checkpoint.tokenizer, "confirm")
     mutants, complaint = on_mutants(claim, {"ioi": ioi, "find": find, "names": names}, ioi.checkpoint)
@@ -289,7 +290,7 @@ def test_an_error_is_no_kill(ioi):
 
 
 def test_the_table_of_kinds_speaks_of_known_mutants():
-    for kind in KINDS.values():
+    for kind in (quantity.mutants for quantity in QUANTITIES.values()):
         assert set(kind.die) | set(kind.live) <= set(MUTANTS)
         assert not set(kind.die) & set(kind.live)
     assert set(MEANING) == set(MUTANTS)

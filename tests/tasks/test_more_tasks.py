@@ -4,7 +4,7 @@ import pytest
 
 from pytest_interp import Experiment
 from pytest_interp.errors import NotApplicable, UsageError
-from pytest_interp.measure import accuracy, detector_scores, flips
+from pytest_interp.measure import accuracy, detector_score_sweep, flips
 from pytest_interp.tasks import alex_hart, analogies, capitals, doubled, mentioned, repeated, sequences, surnames
 from pytest_interp.tasks.prompts import encode
 
@@ -129,7 +129,7 @@ def test_repeated_tokens(planted):
 def test_the_detectors_find_the_planted_heads_and_no_other(planted):
     experiment = Experiment(planted, doubled(planted.tokenizer, length=15, n=4, seed=0, bos=True))
     for kind, head in (("previous_token", "0.0"), ("duplicate_token", "0.1"), ("induction", "1.0")):
-        table = detector_scores(experiment, kind)
+        table = detector_score_sweep(experiment, kind)
         assert table[head].value > 0.99
         assert sorted(one.value for one in table.values())[-2] < 0.15
 
@@ -143,7 +143,7 @@ def test_bad_sequences_get_a_sentence(planted, planted_ioi):
     with pytest.raises(UsageError, match="400 different tokens are needed for length 200, .*; pass length 88 or less"):
         doubled(planted.tokenizer, length=200, n=1, seed=0, bos=True)
     with pytest.raises(UsageError, match="one sequence of at least 2 tokens said twice; .*use the fixture `doubled`"):
-        detector_scores(planted_ioi, "induction")
+        detector_score_sweep(planted_ioi, "induction")
     assert encode(planted.tokenizer, "to")
 
 

@@ -5,6 +5,7 @@ from math import inf, sqrt
 import pytest
 
 from pytest_interp import Head, Table, assert_matrix, assert_top
+from pytest_interp.common.context import NO_CONTEXT
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measurement import Measurement
 from pytest_interp.verdict import recording
@@ -70,15 +71,15 @@ def test_a_fixed_population_is_decided_by_its_value_within_tolerance():
 
 
 @pytest.mark.parametrize(
-    ("n", "about", "note"),
+    ("n", "each", "note"),
     [
-        (2, {}, "these 2 prompts only"),
-        (1, {}, "this prompt only"),
-        (3, {"each": "name"}, "these 3 names only"),
+        (2, "prompt", "these 2 prompts only"),
+        (1, "prompt", "this prompt only"),
+        (3, "name", "these 3 names only"),
     ],
 )
-def test_a_fixed_population_says_what_its_verdict_is_about(n, about, note):
-    one = replace(measured([1.0] * n, population="fixed"), about=about)
+def test_a_fixed_population_says_what_its_verdict_is_about(n, each, note):
+    one = replace(measured([1.0] * n, population="fixed"), context=replace(NO_CONTEXT, each=each))
     for bound in (Bound.of(at_least=0), Bound.of(at_least=2)):
         verdict = judge(one, bound)
         assert verdict.notes == (note,)

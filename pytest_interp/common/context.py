@@ -1,0 +1,229 @@
+"""The context of a number: which model, prompts and heads it belongs to, and by which intervention it was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from pytest_interp.heads import Head, KVHead
+
+Json: TypeAlias = str | int | float | bool | Sequence["Json"] | Mapping[str, "Json"] | None
+
+
+@dataclass(frozen=True)
+class CheckpointIdentity:
+    """Which checkpoint was measured.
+
+    Attributes:
+        name: of the checkpoint.
+        fingerprint: of its weights.
+        dtype: of its weights, such as ``float32``.
+        device: such as ``cpu``.
+        precision: ``tf32`` where products of matrices are rounded to it; else empty.
+    """
+
+    name: str
+    fingerprint: str
+    dtype: str
+    device: str
+    precision: str = ""
+
+    def to_json(self) -> dict[str, Json]:
+        """The keys that a record has of it."""
+        precision: dict[str, Json] = {"precision": self.precision} if self.precision else {}
+        return {"checkpoint": self.name, "fingerprint": self.fingerprint, "dtype": self.dtype,
+                **precision, "device": self.device}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DataIdentity:
+    """Which prompts a checkpoint was measured on.
+
+    Attributes:
+        name: of the data set.
+        digest: a hash of its prompts.
+        bos: whether BOS stands before each.
+        n: how many prompts.
+        seed: that drew them; None where nothing was drawn.
+        remarks: what a reader must know of them.
+    """
+
+    name: str
+    digest: str
+    bos: bool
+    n: int
+    seed: int | None
+    remarks: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Json]:
+        """The keys that a record has of it."""
+        remarks: dict[str, Json] = {"remarks": list(self.remarks)} if self.remarks else {}
+        return {"data": self.name, "data_hash": self.digest, "bos": self.bos, "n": self.n, "data_seed": self.seed,
+                **remarks}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ablated:
+    """An intervention that replaces the output of heads by something that says nothing.
+
+    Attributes:
+        ablation: ``mean``, ``zero`` ...
+        knocked_out: the heads, where they are others than those that are measured; else None.
+    """
+
+    ablation: str
+    knocked_out: tuple[Head, ...] | None
+
+
+@dataclass(frozen=True)
+class Exchanged:
+    """An intervention that puts activations of one run into another.
+
+    Attributes:
+        corruption: the corrupted run.
+        direction: ``denoise`` or ``noise``; None where the runs are compared as they are.
+    """
+
+    corruption: str
+    direction: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a number was measured on, and by which intervention.
+
+    The fields without a default decide on which mutants a claim about the number must fail. None says that there is no
+    such thing; a measurement that leaves one out does not pass the type check, and raises where it is called.
+
+    Attributes:
+        checkpoint: the model.
+        data: the prompts; None for what weights alone say.
+        heads: the heads that the number belongs to.
+        intervention: what is changed in the run.
+        metric: what is scored, where that can be chosen, such as ``kl at END``.
+        run: ``clean`` or a corruption.
+        at: the position or positions.
+        each: what each value belongs to.
+        left_out: how many prompts the intervention cannot change.
+        kv_heads: for each key-value head that is exchanged the query heads that read it.
+        claim: the kind of a claim that names no head, where that is more than its quantity.
+        cached: whether the number was read from disk.
+        extra: what only a reader needs.
+    """
+
+    checkpoint: CheckpointIdentity | None
+    data: DataIdentity | None
+    heads: tuple[Head | KVHead, ...] | None
+    intervention: Ablated | Exchanged | None
+    metric: str | None
+    run: str | None = None
+    at: Json = None
+    each: str = "prompt"
+    left_out: int = 0
+    kv_heads: Mapping[KVHead, tuple[Head, ...]] = field(default_factory=dict)
+    claim: str = ""
+    cached: bool = False
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("kv_heads", "extra"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    @property
+    def knocked_out(self) -> tuple[Head, ...]:
+        """The heads that are knocked out beside those that are measured."""
+        return (self.intervention.knocked_out or ()) if isinstance(self.intervention, Ablated) else ()
+
+    @property
+    def corruption(self) -> str | None:
+        """The corrupted run of a patching experiment."""
+        return self.intervention.corruption if isinstance(self.intervention, Exchanged) else None
+
+    @property
+    def direction(self) -> str | None:
+        """The direction of a patching experiment."""
+        return self.intervention.direction if isinstance(self.intervention, Exchanged) else None
+
+    @property
+    def place(self) -> str:
+        """The checkpoint and the data set for a reader; empty where there are none."""
+        return ", ".join(part.name for part in (self.checkpoint, self.data) if part is not None)
+
+    def noting(self, **extra: Json) -> Context:
+        """The same with more for a reader."""
+        return replace(self, extra={**self.extra, **extra})
+
+    def to_json(self) -> dict[str, Json]:
+        """The context in builtin types, as records hold it; what there is none of has no key."""
+        knocked_out = self.intervention.knocked_out if isinstance(self.intervention, Ablated) else None
+        parts: dict[str, Json] = {
+            **(self.checkpoint.to_json() if self.checkpoint else {}),
+            **(self.data.to_json() if self.data else {}),
+        }
+        named: dict[str, Json] = {
+            "heads": None if self.heads is None else _texts(self.heads),
+            "knocked_out": None if knocked_out is None else _texts(knocked_out),
+            "ablation": self.intervention.ablation if isinstance(self.intervention, Ablated) else None,
+            "direction": self.direction,
+            "corruption": self.corruption,
+            "metric": self.metric,
+            "run": self.run,
+            "at": self.at,
+            "each": None if self.each == "prompt" else self.each,
+            "left_out": self.left_out or None,
+            "kv_heads": {str(kv): _texts(heads) for kv, heads in self.kv_heads.items()} or None,
+            "claim": self.claim or None,
+            "cached": self.cached or None,
+        }
+        return {**parts, **{key: value for key, value in named.items() if value is not None}, **self.extra}
+
+    @classmethod
+    def from_json(cls, about: Mapping[str, Any]) -> Context:
+        """The context that a record holds; the inverse of ``to_json``."""
+        rest = dict(about)
+        checkpoint, data = None, None
+        intervention: Ablated | Exchanged | None = None
+        if "checkpoint" in rest:
+            name, weights, dtype, device = (rest.pop(key) for key in ("checkpoint", "fingerprint", "dtype", "device"))
+            checkpoint = CheckpointIdentity(name, weights, dtype, device, rest.pop("precision", ""))
+        if "data" in rest:
+            name, digest, bos, n, seed = (rest.pop(key) for key in ("data", "data_hash", "bos", "n", "data_seed"))
+            data = DataIdentity(name, digest, bos, n, seed, tuple(rest.pop("remarks", ())))
+        if "ablation" in rest:
+            intervention = Ablated(rest.pop("ablation"), _heads(rest.pop("knocked_out", None)))
+        elif "corruption" in rest:
+            intervention = Exchanged(rest.pop("corruption"), rest.pop("direction", None))
+        shared = {KVHead.parse(kv): _heads(heads) or () for kv, heads in rest.pop("kv_heads", {}).items()}
+        known = {key: rest.pop(key) for key in _PLAIN if key in rest}
+        return cls(
+            checkpoint=checkpoint,
+            data=data,
+            heads=_any_heads(rest.pop("heads", None)),
+            intervention=intervention,
+            metric=rest.pop("metric", None),
+            kv_heads=shared,
+            **known,
+            extra=rest,
+        )
+
+
+NO_CONTEXT = Context(checkpoint=None, data=None, heads=None, intervention=None, metric=None)
+"""Of numbers that come from elsewhere."""
+
+_PLAIN = ("run", "at", "each", "left_out", "claim", "cached")
+
+
+def _texts(heads: Sequence[Head | KVHead]) -> list[str]:
+    return [str(head) for head in heads]
+
+
+def _any_heads(texts: Sequence[str] | None) -> tuple[Head | KVHead, ...] | None:
+    if texts is None:
+        return None
+    return tuple(KVHead.parse(text) if text.startswith("kv") else Head.parse(text) for text in texts)
+
+
+def _heads(texts: Sequence[str] | None) -> tuple[Head, ...] | None:
+    return None if texts is None else tuple(Head.parse(text) for text in texts)

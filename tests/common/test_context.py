@@ -1,0 +1,48 @@
+"""What a number was measured on: nothing that decides its mutants can be left out, and records give it back."""
+
+import json
+
+import pytest
+
+from pytest_interp.common.context import NO_CONTEXT, Ablated, CheckpointIdentity, Context, DataIdentity, Exchanged
+from pytest_interp.heads import Head, KVHead
+
+WHERE = {
+    "checkpoint": CheckpointIdentity("gpt2", "abc", "float32", "cpu", "tf32"),
+    "data": DataIdentity("ioi", "def", bos=True, n=4, seed=None, remarks=("few",)),
+}
+CONTEXTS = [
+    NO_CONTEXT,
+    Context(**WHERE, heads=(Head(9, 9),), intervention=Ablated("mean", None), metric="kl at END", run="clean"),
+    Context(**WHERE, heads=None, intervention=Ablated("zero", ()), metric=None, at=["S2", "END"], left_out=2),
+    Context(**WHERE, heads=None, intervention=Ablated("zero", (Head(0, 1),)), metric=None, each="head", cached=True),
+    Context(
+        **WHERE,
+        heads=(KVHead(1, 0),),
+        intervention=Exchanged("abc", "noise"),
+        metric="recovered",
+        kv_heads={KVHead(1, 0): (Head(1, 0), Head(1, 1))},
+        claim="some_head",
+        extra={"passes_from": "whole"},
+    ),
+]
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_a_record_gives_the_context_back(context):
+    assert Context.from_json(json.loads(json.dumps(context.to_json()))) == context
+
+
+def test_what_there_is_none_of_has_no_key():
+    assert NO_CONTEXT.to_json() == {}
+    assert "knocked_out" not in CONTEXTS[1].to_json()
+    assert CONTEXTS[2].to_json()["knocked_out"] == []
+
+
+@pytest.mark.parametrize("field", ["checkpoint", "data", "heads", "intervention", "metric"])
+def test_what_decides_the_mutants_cannot_be_forgotten(field):
+    fields = dict.fromkeys({"checkpoint", "data", "heads", "intervention", "metric"} - {field})
+    with pytest.raises(TypeError, match=field):
+        Context(**fields)
+    with pytest.raises(TypeError, match="knocked_out"):
+        Ablated("mean")
