@@ -107,7 +107,7 @@ def bias_difference(checkpoint: Any) -> Callable[[str, str], float]:
     from pytest_interp.tasks.prompts import single_token
 
     def between(word: str, other: str) -> float:
-        bias = checkpoint.b_u()
+        bias = checkpoint.weights.b_u()
         return float(bias[single_token(checkpoint.tokenizer, word)] - bias[single_token(checkpoint.tokenizer, other)])
 
     return between

@@ -99,13 +99,13 @@ def _placed(experiment: Experiment, node: Node, hook: str, edit: Edit) -> Mappin
         return edit(seen["resid_pre"] + value) - seen["resid_pre"]
 
     checkpoint = experiment.checkpoint
-    return {checkpoint.hook("resid_pre", node.layer): see, checkpoint.hook("attn_out", node.layer): add}
+    return {checkpoint.sites.hook("resid_pre", node.layer): see, checkpoint.sites.hook("attn_out", node.layer): add}
 
 
 def _by_hook(experiment: Experiment, nodes: Sequence[Node]) -> dict[str, list[Node]]:
     by_hook: dict[str, list[Node]] = {}
     for node in nodes:
-        by_hook.setdefault(experiment.checkpoint.hook(node.site, node.layer), []).append(node)
+        by_hook.setdefault(experiment.checkpoint.sites.hook(node.site, node.layer), []).append(node)
     return by_hook
 
 

@@ -2,7 +2,7 @@
 
 A patch at layer L and position p changes nothing below L and nothing before p. So passes that start at one layer and
 position run together from there, on what an unedited pass left; only what is read is unembedded. Where a model's
-blocks cannot be driven (``Prepared.way``) whole passes with hooks give the same numbers.
+blocks cannot be driven (``CleanPass.start_from``) whole passes with hooks give the same numbers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from pytest_interp.checkpoints.resume import Prepared, Way
+    from pytest_interp.checkpoints.resume import CleanPass, StartFrom
     from pytest_interp.engine.experiment import Experiment
     from pytest_interp.tasks import Group
 
@@ -36,7 +36,7 @@ Job = Sequence[Patch]
 _CALL = 64
 """About how many positions of one prompt a block computes in the time that calling it takes."""
 
-_WAYS: Sequence[Way] = ("position", "layer", "whole")
+_WAYS: Sequence[StartFrom] = ("position", "layer", "whole")
 
 
 class Passes(NamedTuple):
@@ -46,13 +46,13 @@ class Passes(NamedTuple):
         values: the metric, by job and prompt in data-set order; no columns without a metric.
         kept: for each job, activations by hook name, one tensor for each group; they may lack the first positions.
         since: for each job and group, from which position of each row on anything is changed.
-        way: from where they started: a layer and a position, a layer, or the beginning (whole passes).
+        start_from: from where they started: a layer and a position, a layer, or the beginning (whole passes).
     """
 
     values: Float[Tensor, "job prompt"]
     kept: Sequence[Mapping[str, Sequence[Tensor]]]
     since: Sequence[Sequence[Rows]]
-    way: Way
+    start_from: StartFrom
 
 
 @in_one_state
@@ -78,7 +78,7 @@ def patched(
     data = experiment.data
     values = torch.empty(len(jobs), len(data.clean) if metric else 0)
     unedited = _Unedited(
-        experiment.prepared(run),
+        experiment.clean_passes(run),
         experiment.activations(keep, data.run(run)) if keep else {},
         experiment.scores(metric, run) if metric else None,
     )
@@ -86,7 +86,7 @@ def patched(
         _Group(experiment, index, group, run, metric, tuple(keep), alone, unedited)
         for index, group in enumerate(data.run(run).groups)
     ]
-    ways = [group.prepared.way for group in groups]
+    ways = [group.clean_pass.start_from for group in groups]
     with progress(len(jobs) * len(data.clean), experiment.checkpoint.name) as done:
         outcomes = [group.outcomes(jobs, done) for group in groups]
     for clean, some in zip(data.clean.groups, outcomes, strict=True):
@@ -101,7 +101,7 @@ def patched(
 class _Unedited(NamedTuple):
     """What passes start from and what stays where no patch reaches: activations by hook name, the metric by prompt."""
 
-    prepared: Sequence[Prepared]
+    clean_passes: Sequence[CleanPass]
     kept: Mapping[str, Sequence[Tensor]]
     scores: Float[Tensor, " prompt"] | None
 
@@ -134,8 +134,8 @@ class _Group:
         self.firsts: list[Rows] = []
 
     @property
-    def prepared(self) -> Prepared:
-        return self.unedited.prepared[self.index]
+    def clean_pass(self) -> CleanPass:
+        return self.unedited.clean_passes[self.index]
 
     @cached_property
     def read(self) -> Rows:
@@ -189,7 +189,9 @@ class _Group:
         """Which passes start at the same position on the same rows, by layer."""
         found: dict[tuple[int, tuple[int, ...]], list[int]] = {}
         for number in sorted(range(len(jobs)), key=lambda number: self._layer(jobs[number])):
-            whole = self.prepared.way == "layer" or any(patch.source.whole for patch in self._working(jobs[number]))
+            whole = self.clean_pass.start_from == "layer" or any(
+                patch.source.whole for patch in self._working(jobs[number])
+            )
             for start, rows in self._starts(self.firsts[number], len(jobs)):
                 found.setdefault((0 if whole else start, rows), []).append(number)
         return found
@@ -212,7 +214,7 @@ class _Group:
     def outcomes(self, jobs: Sequence[Job], done: Callable[[int], object]) -> list[_Outcome]:
         """What each pass does; says of how many prompts it is known."""
         self.firsts = [self.first(job) for job in jobs]
-        if self.prepared.way == "whole":
+        if self.clean_pass.start_from == "whole":
             return [self._whole(job, done) for job in jobs]
         outcomes = self._unedited()
         done(sum(int((first == self.length).sum()) for first in self.firsts))
@@ -227,7 +229,7 @@ class _Group:
         edits = edits_of(self.experiment, self.index, [job], self.every)
         done(self.size)
         one = self.checkpoint.run(self.group.tokens, edits=edits, keep=self.keep, positions=self.read[:, None])
-        return _Outcome(self._score(one.logits[:, 0], self.every) if self.metric else None, dict(one.kept))
+        return _Outcome(self._score(one.logits[:, 0], self.every) if self.metric else None, dict(one.activations))
 
     def _unedited(self) -> list[_Outcome]:
         """For each job, what rows have that no patch changes."""
@@ -245,18 +247,18 @@ class _Group:
         """Runs passes from their layers and a position on, and writes what came of it into their outcomes."""
         edits = edits_of(self.experiment, self.index, jobs, rows)
         blocks = {hook: int(hook.split(".")[1]) for hook in self.keep if hook.startswith("blocks.")}
-        one = self.checkpoint.resume(
-            self.prepared, rows, [self._layer(job) for job in jobs], start, edits=edits, keep=list(blocks),
+        one = self.checkpoint.forward.resume(
+            self.clean_pass, rows, [self._layer(job) for job in jobs], start, edits=edits, keep=list(blocks),
             until=None if self.metric else max(blocks.values()), attend=self.alone is None,
-            end=self.metric == LOGIT_DIFF,
+            end_only=self.metric == LOGIT_DIFF,
         )  # fmt: skip
-        found = {hook: value.view(-1, len(rows), *value.shape[1:]) for hook, value in one.kept.items()}
+        found = {hook: value.view(-1, len(rows), *value.shape[1:]) for hook, value in one.activations.items()}
         if self.metric:
             at = (self.read[rows] - start).repeat(len(jobs))
             residual = one.residual[torch.arange(len(at), device=at.device), at]
             final = [hook for hook in self.keep if hook not in blocks]
-            read = self.checkpoint.read(residual, self._pairs(rows, len(jobs)), keep=final)
-            found |= {hook: value.view(-1, len(rows), *value.shape[1:]) for hook, value in read.kept.items()}
+            read = self.checkpoint.forward.read(residual, self._pairs(rows, len(jobs)), keep=final)
+            found |= {hook: value.view(-1, len(rows), *value.shape[1:]) for hook, value in read.activations.items()}
             logits = read.logits.view(len(jobs), len(rows), -1)
         for number, outcome in enumerate(outcomes):
             if outcome.scores is not None:

@@ -82,7 +82,7 @@ class Patch:
 
 def from_run(experiment: Experiment, nodes: Iterable[Node], run: str) -> Source:
     """The activations of another, unedited run of the same prompts."""
-    hooks = sorted({experiment.checkpoint.hook(node.site, node.layer) for node in nodes})
+    hooks = sorted({experiment.checkpoint.sites.hook(node.site, node.layer) for node in nodes})
     kept = experiment.activations(hooks, experiment.data.run(run))
     return Source(lambda hook, index, rows, _: kept[hook][index][rows], run=run)
 
@@ -128,7 +128,7 @@ def ablated(
         return Source(
             lambda hook, index, rows, value: _permuted(value, rows, sizes[index], f"{hook} {index}", seed), whole=True
         )
-    hooks = sorted({experiment.checkpoint.hook(node.site, node.layer) for node in nodes})
+    hooks = sorted({experiment.checkpoint.sites.hook(node.site, node.layer) for node in nodes})
     pools = _reference_rows(experiment)
     stand_in = _mean(experiment, hooks, pools) if how == "mean" else _drawn(experiment, hooks, pools, seed)
 
@@ -141,7 +141,7 @@ def ablated(
 
 def _nothing(experiment: Experiment, nodes: Iterable[Node], value_bias: ValueBias) -> Source:
     """The z of heads that write nothing, or nothing but their value bias."""
-    layers = {experiment.checkpoint.hook(node.site, node.layer): node.layer for node in nodes}
+    layers = {experiment.checkpoint.sites.hook(node.site, node.layer): node.layer for node in nodes}
     # If the bias goes, it is z with its bias in it that is zero; if it stays, z without.
     zero_at: ValueBias = "kept" if value_bias == "removed" else "removed"
 
@@ -163,7 +163,7 @@ def bias_by_head(checkpoint: Checkpoint, layer: int, heads: int, value_bias: Val
     Raises:
         NotApplicable: the biases are not known.
     """
-    bias = checkpoint.value_bias(layer, value_bias)
+    bias = checkpoint.weights.value_bias(layer, value_bias)
     return bias.repeat_interleave(heads // len(bias), dim=0)
 
 
@@ -187,14 +187,14 @@ def _drawn(experiment: Experiment, hooks: Sequence[str], pools: _Pools, seed: in
 def _mean(experiment: Experiment, hooks: Sequence[str], pools: _Pools) -> _StandIn:
     """The mean over the template's reference prompts at each position; of all layers from one pass, and kept."""
     checkpoint, reference, prompts = experiment.checkpoint, _reference(experiment), experiment.data.clean.prompts
-    memo = checkpoint.memory
+    memo = checkpoint.guard.memory
     means = {hook: memo.get((reference.digest, hook, "means")) for hook in hooks}
     if missing := [hook for hook, found in means.items() if found is None]:
         largest = max(reference.groups, key=lambda group: group.tokens.numel())
         wanted = checkpoint.with_other_layers(missing, [largest])
         made: dict[str, dict[str, Tensor]] = {hook: {} for hook in wanted}
         for index, group in enumerate(reference.groups):
-            kept = checkpoint.run(group.tokens, keep=wanted).kept
+            kept = checkpoint.run(group.tokens, keep=wanted).activations
             for template, rows in ((name, rows) for name, (where, rows) in pools.items() if where == index):
                 for hook in wanted:
                     made[hook][template] = kept[hook][rows].mean(0)

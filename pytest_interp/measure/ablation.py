@@ -110,7 +110,7 @@ def _effects(
     passes = patched(experiment, jobs, metric=score, run=run)
     values = passes.values if score.score == "kl" else passes.values - experiment.scores(score, run)
     about: dict[str, Json] = {"ablation": ablation, "value_bias": value_bias, "at": text_of(at), "metric": score.text,
-                              "run": run, "seed": experiment.seed, "passes_from": passes.way}  # fmt: skip
+                              "run": run, "seed": experiment.seed, "passes_from": passes.start_from}  # fmt: skip
     effects: list[Measurement | str] = []
     measured = iter(values)
     for heads, nodes, rows in zip(several, sets, prompts, strict=True):

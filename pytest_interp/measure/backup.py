@@ -198,7 +198,7 @@ def ablated_pass(
     """
     checkpoint = experiment.checkpoint
     layers = sorted({head.layer for head in (*watched, *out)})
-    keep = [*(checkpoint.hook("z", layer) for layer in layers), *readout_hooks(checkpoint, layers)]
+    keep = [*(checkpoint.sites.hook("z", layer) for layer in layers), *readout_hooks(checkpoint, layers)]
     nodes = [Node("z", head.layer, head.head, END) for head in out]
     patch = Patch(tuple(nodes), ablated(experiment, nodes, ablation, seed=experiment.seed, value_bias=value_bias))
     (prompts,) = changed_prompts(experiment, [patch], "clean")

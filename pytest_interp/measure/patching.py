@@ -271,7 +271,7 @@ def _effects(
     prompts = changed_prompts(experiment, patches, target, score.at)
     jobs = [[patch] for patch, rows in zip(patches, prompts, strict=True) if rows]
     passes = patched(experiment, jobs, metric=score, run=target)
-    about = {"direction": direction, "corruption": corruption, "passes_from": passes.way,
+    about = {"direction": direction, "corruption": corruption, "passes_from": passes.start_from,
              "metric": "recovered" if metric == "recovered" else score.text}  # fmt: skip
     scale: Tensor | None = None
     unit, noise, values = score.unit, score.noise(experiment.checkpoint.precision), passes.values

@@ -120,7 +120,7 @@ def _effects(
     acting = [heads for heads, rows in zip(sent, prompts, strict=True) if rows]
     jobs = _first_pass(experiment, acting, corruption, mlps)
     if received:
-        keep = sorted({experiment.checkpoint.hook(str(into), head.layer) for head in received})
+        keep = sorted({experiment.checkpoint.sites.hook(str(into), head.layer) for head in received})
         first = patched(experiment, jobs, metric=None, keep=keep, alone=at)
         passes = patched(experiment, _second_pass(experiment, received, str(into), at, first))
     else:
@@ -134,7 +134,7 @@ def _effects(
         "corruption": corruption,
         "mlps": mlps,
         "metric": metric,
-        "passes_from": passes.way,
+        "passes_from": passes.start_from,
     }
     of_clean: dict[str, Any] = {"unit": "of clean", "scale": clean, "tolerance": ratio_noise(experiment, clean)}
     effects: list[Measurement | str] = []
@@ -227,7 +227,7 @@ def _second_pass(
     for layer in sorted({head.layer for head in received}):
         here = tuple(node for kv, node in shared.items() if kv.layer == layer)
         exchanged = [[*job, Patch(here, source)] for job, source in zip(jobs, inputs, strict=True)]
-        passes = patched(experiment, exchanged, metric=None, keep=[checkpoint.hook("z", layer)])
+        passes = patched(experiment, exchanged, metric=None, keep=[checkpoint.sites.hook("z", layer)])
         readers = tuple(Node("z", head.layer, head.head) for head in received if head.layer == layer)
         for job, kept, since in zip(jobs, passes.kept, passes.since, strict=True):
             job.append(Patch(readers, recorded(kept, since.__getitem__)))

@@ -114,12 +114,10 @@ def loaded_checkpoint(config: pytest.Config, name: str) -> Checkpoint | None:
 
 def _opened(config: pytest.Config, spec: CheckpointSpec, options: Options) -> Checkpoint:
     """The model, loaded and preflighted."""
-    from pytest_interp.checkpoints.checkpoint import Checkpoint
-    from pytest_interp.checkpoints.checks.preflight import preflight
+    from pytest_interp.checkpoints.open import open_checkpoint
 
     choose_products(config, options)
-    model = Checkpoint(spec, device=options.interp_device, dtype=options.interp_dtype)
-    preflight(model)
+    model = open_checkpoint(spec, device=options.interp_device, dtype=options.interp_dtype)
     model.cache = cache_of(config)
     return model
 
@@ -254,7 +252,7 @@ def ioi_cache(ioi: Experiment) -> Callable[..., list[Tensor]]:
     """
 
     def activations(site: str, *, layer: int, run: str = "clean") -> list[Tensor]:
-        return ioi.activation(ioi.checkpoint.hook(site, layer), run)
+        return ioi.activation(ioi.checkpoint.sites.hook(site, layer), run)
 
     return activations
 

@@ -90,7 +90,7 @@ def moves(body: Body, records: Sequence[Record], checkpoint: Checkpoint) -> list
             changed = body if condition.protocol is None else body.by(condition.protocol)
         except NotApplicable:
             continue
-        with condition.around(), checkpoint.scratch():
+        with condition.around(), checkpoint.guard.isolated_memory():
             trial = changed.run(until_refuted=False)
         # Of a claim under @given the worst example of each quantity is kept, here as there.
         again = trial.records if len(trial.records) == len(records) else worst_of(trial.records)

@@ -41,11 +41,9 @@ def again_in_float32(body: Body, records: Sequence[Record], checkpoint: Checkpoi
         records: of its verdicts in half precision.
         checkpoint: the model; a second one, in float32, is loaded beside it the first time.
     """
-    from pytest_interp.checkpoints.float32 import in_float32
-
     dtype = checkpoint.dtype
     try:
-        with in_float32(checkpoint):
+        with checkpoint.in_float32():
             trial = body.run(until_refuted=False, controls=True)
     except (InterpError, RuntimeError) as error:  # out of memory is a RuntimeError
         return Again(moved=False, said=f"not measured again in float32: {error}", records=[])

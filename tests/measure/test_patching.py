@@ -211,4 +211,4 @@ def test_hooks_are_gone_after_an_error(planted_ioi):
         ablation_effect(planted_ioi, "3.0", at="S9")
     with pytest.raises(UsageError):
         faithfulness(planted_ioi, {Head(3, 0): "S9"})
-    assert planted_ioi.checkpoint.disturbed() == []
+    assert planted_ioi.checkpoint.changes_since_load() == []
