@@ -77,3 +77,14 @@ def test_the_rule_for_tolerances():
     made = [tolerance_from(x, x / 10, "float32") for x in (5.3e-5, 5e-5, 2.4e-6, 0.1)]
     assert made == pytest.approx([2e-4, 1e-4, 5e-6, 0.2])
     assert tolerance_from(0.52, 0.044, "bfloat16") == pytest.approx(0.5)
+
+
+def test_the_blocks_of_the_page_on_own_experiments_run(capsys):
+    """One after the other, as a reader types them."""
+    page = (ROOT / "docs" / "own-experiments.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    assert len(blocks) == 6
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(block, names)
+    assert capsys.readouterr().out.splitlines() == ["supported 0.96", "supported"]
