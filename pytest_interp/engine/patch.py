@@ -61,14 +61,15 @@ class Source:
         give: gets a hook name, the group's index, the rows of it that run and their activation; returns theirs, which
             may have more positions than the activation: its last ones count.
         run: the unedited run that it is of, if it is of one.
-        whole: whether it needs the activation at every position.
-        since: for each row of a group, the first position that it says something about; None for all.
+        full_scan: whether it needs the activation at every position.
+        first_position: gets the group's index; per row, the first position for which the source has values. None means
+            every position.
     """
 
     give: Callable[[str, int, Rows, Tensor], Tensor]
     run: str | None = None
-    whole: bool = False
-    since: Callable[[int], Rows] | None = None
+    full_scan: bool = False
+    first_position: Callable[[int], Rows] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +88,9 @@ def from_run(experiment: Experiment, nodes: Iterable[Node], run: str) -> Source:
     return Source(lambda hook, index, rows, _: kept[hook][index][rows], run=run)
 
 
-def recorded(kept: Mapping[str, Sequence[Tensor]], since: Callable[[int], Rows]) -> Source:
+def recorded(activations: Mapping[str, Sequence[Tensor]], first_position: Callable[[int], Rows]) -> Source:
     """Activations that a patched pass kept, by hook name and group; they may lack the first positions."""
-    return Source(lambda hook, index, rows, _: kept[hook][index][rows], since=since)
+    return Source(lambda hook, index, rows, _: activations[hook][index][rows], first_position=first_position)
 
 
 def ablated(
@@ -126,7 +127,8 @@ def ablated(
             )
         sizes = [len(group.rows) for group in experiment.data.clean.groups]
         return Source(
-            lambda hook, index, rows, value: _permuted(value, rows, sizes[index], f"{hook} {index}", seed), whole=True
+            lambda hook, index, rows, value: _permuted(value, rows, sizes[index], f"{hook} {index}", seed),
+            full_scan=True,
         )
     hooks = sorted({experiment.checkpoint.sites.hook(node.site, node.layer) for node in nodes})
     pools = _reference_rows(experiment)

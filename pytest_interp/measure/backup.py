@@ -205,7 +205,7 @@ def ablated_pass(
     if not prompts:
         raise NotApplicable(nothing_ablated(experiment, f"z of {names_of(out)} {place_of(nodes)}", ablation))
     passes = patched(experiment, [[patch]], keep=keep)
-    (kept,) = passes.kept
+    (kept,) = passes.activations
     frozen = Readout(experiment, experiment.activations(keep, experiment.data.clean))
     removed = attributions(experiment, out) - attribute(experiment, out, kept, frozen)
     return Ablated(prompts, passes.values[0], kept, frozen, Readout(experiment, kept), removed.sum(1))

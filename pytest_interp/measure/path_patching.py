@@ -213,7 +213,10 @@ def _second_pass(
 ) -> list[list[Patch]]:
     """The receivers' inputs as the first passes left them, put into the clean run."""
     checkpoint = experiment.checkpoint
-    inputs = [recorded(kept, since.__getitem__) for kept, since in zip(first.kept, first.since, strict=True)]
+    inputs = [
+        recorded(activations, first_changed.__getitem__)
+        for activations, first_changed in zip(first.activations, first.first_changed, strict=True)
+    ]
     if into == "q":
         nodes = tuple(Node("q", head.layer, head.head, at) for head in received)
         return [[Patch(nodes, source)] for source in inputs]
@@ -229,6 +232,6 @@ def _second_pass(
         exchanged = [[*job, Patch(here, source)] for job, source in zip(jobs, inputs, strict=True)]
         passes = patched(experiment, exchanged, metric=None, keep=[checkpoint.sites.hook("z", layer)])
         readers = tuple(Node("z", head.layer, head.head) for head in received if head.layer == layer)
-        for job, kept, since in zip(jobs, passes.kept, passes.since, strict=True):
-            job.append(Patch(readers, recorded(kept, since.__getitem__)))
+        for job, activations, first_changed in zip(jobs, passes.activations, passes.first_changed, strict=True):
+            job.append(Patch(readers, recorded(activations, first_changed.__getitem__)))
     return jobs
