@@ -85,7 +85,7 @@ def subject_first(checkpoint: Any) -> Callable[..., Any]:
     @cache
     def build(*pairs: tuple[str, str]) -> Any:
         data = ioi_grid(checkpoint.tokenizer, pairs, half="confirm", bos=True)
-        return Experiment(checkpoint, data).where(order="BABA")
+        return Experiment(checkpoint, data).select(order="BABA")
 
     return build
 

@@ -72,9 +72,9 @@ class Experiment:
         """How far float noise may move a logit here."""
         return FLOAT_NOISE[self.checkpoint.precision]
 
-    def where(self, **tags: str) -> Experiment:
+    def select(self, **tags: str) -> Experiment:
         """The same on the prompts that carry these tags, such as ``order="ABBA"``."""
-        return replace(self, data=self.data.where(**tags))
+        return replace(self, data=self.data.select(**tags))
 
     def about(self, **more: Json) -> dict[str, Json]:
         """What any measurement of this experiment was measured on, in builtin types."""

@@ -264,7 +264,7 @@ def test_what_a_claim_that_changes_weights_measures_is_forgotten(claims_project,
 def test_breaks(ioi):
     with __import__("torch").no_grad():
         next(iter(ioi.checkpoint.bridge.parameters())).data.zero_()
-    assert_logit_diff(ioi.where(order="ABBA"), at_most=0)
+    assert_logit_diff(ioi.select(order="ABBA"), at_most=0)
 """
     )
     arguments = ("--interp-cache", str(folder), "--interp-prompts", "24")
