@@ -24,6 +24,7 @@ from whole_passes import whole
 
 from pytest_interp import Checkpoint, CheckpointSpec, Experiment, Head
 from pytest_interp.checkpoints import known_specs
+from pytest_interp.checkpoints.forward import Forward
 from pytest_interp.measure import patch_effect_sweep, path_patch_effect, path_patch_effect_sweep
 from pytest_interp.tasks import ioi
 
@@ -103,7 +104,7 @@ def stock(experiment: Experiment, count: int, *, site: str, setter: Any = None, 
         def metric(logits: Any, group: Any = group, rows: Any = rows) -> Any:
             return logits[rows, -1, group.answers] - logits[rows, -1, group.distractors]
 
-        bridge = experiment.checkpoint._bridge
+        bridge = experiment.checkpoint.bridge
         with torch.inference_mode():
             _, cache = bridge.run_with_cache(group.tokens, names_filter=lambda name: name.endswith(f"hook_{site}"))
             result = patching.generic_activation_patch(
@@ -126,13 +127,13 @@ def stock_paths(experiment: Experiment, count: int) -> tuple[Values, int]:
     receivers = MOVERS[experiment.checkpoint.name]
     last = max(Head.parse(one).layer for one in receivers)
     heads = [head for head in experiment.checkpoint.shape.heads if head.layer < last]
-    some, driven = spread(heads, count), Checkpoint.prepare
-    Checkpoint.prepare = whole  # type: ignore[method-assign]
+    some, driven = spread(heads, count), Forward.clean_pass
+    Forward.clean_pass = whole  # type: ignore[method-assign]
     try:
         clean = experiment.logit_diffs()
         effects = [path_patch_effect(experiment, head, receivers, into="q") for head in some]
     finally:
-        Checkpoint.prepare = driven  # type: ignore[method-assign]
+        Forward.clean_pass = driven  # type: ignore[method-assign]
     assert {one.context.extra["passes_from"] for one in effects} == {"whole"}
     return {head: torch.tensor(one.values) + clean for head, one in zip(some, effects, strict=True)}, len(heads)
 
@@ -142,7 +143,7 @@ def stock_paths(experiment: Experiment, count: int) -> tuple[Values, int]:
 
 def widths(checkpoint: Checkpoint) -> tuple[float, float, float]:
     """Weights of a layer: of keys and values; of queries and output; of the MLP."""
-    shape, block = checkpoint.shape, checkpoint._bridge.blocks[0]
+    shape, block = checkpoint.shape, checkpoint.bridge.blocks[0]
     d, mlp = shape.d_model, sum(part.numel() for part in block.mlp.parameters() if part.ndim == 2)
     return 2 * d * shape.n_kv_heads * shape.d_head, 2 * d * shape.n_heads * shape.d_head, mlp
 
@@ -236,7 +237,7 @@ def works() -> list[Work]:
 
 def timed(experiment: Experiment, what: Callable[[Experiment], Any]) -> tuple[Any, float]:
     """What it gives, and seconds from an empty memo on: preparation is included."""
-    with experiment.checkpoint.scratch():
+    with experiment.checkpoint.guard.isolated_memory():
         start = time.perf_counter()
         found = what(experiment)
         return found, time.perf_counter() - start

@@ -438,14 +438,14 @@ def wrong_numbers(checkpoint: Any, change: Callable[[Any], Any], cache: Path | N
     whole = numbers(checkpoint)
     checkpoint.memo.clear()
     checkpoint.cache = Cache.at(cache) if cache else None
-    with change(checkpoint._bridge):
+    with change(checkpoint.bridge):
         changed = numbers(checkpoint)
     after = numbers(checkpoint)
-    with change(checkpoint._bridge):
+    with change(checkpoint.bridge):
         again = numbers(checkpoint)
     faults = [] if after == whole else ["numbers of the change after it was undone"]
     faults += [] if again == changed != whole else ["numbers of the whole model under the change"]
-    return [*faults, *checkpoint.disturbed()]
+    return [*faults, *checkpoint.changes_since_load()]
 
 
 def _models(folder: Path, *, small: bool) -> Iterator[tuple[str, Any]]:

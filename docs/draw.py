@@ -230,7 +230,7 @@ def attention() -> str:
         pictures += save(figures.draw(points, f"{head} of {NAME}"), f"write-{head.replace('.', '-')}")
     group = e.data.clean.groups[0]
     tokens = [checkpoint().tokenizer.decode([t]).strip() for t in group.tokens[0].tolist()]
-    shown = e.activation(checkpoint().hook("pattern", 23))[0][0, 0]
+    shown = e.activation(checkpoint().sites.hook("pattern", 23))[0][0, 0]
     pictures += save(figures.pattern(shown, tokens, f"23.0 of {NAME}"), "pattern-23-0")
     columns = ["head", "to IO", "S1", "S2", "weighted IO", "S1", "S2", "IO on ABC", "attention and write, r"]
     return markdown(columns, rows) + "\n" + pictures

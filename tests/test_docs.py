@@ -140,3 +140,14 @@ def test_the_tutorial_shows_what_its_claims_say(pytester):
     pytester.makepyfile(test_movers=code)
     result = pytester.runpytest("--interp-model", checkpoint)
     result.stdout.fnmatch_lines([line.replace("[", "[[]") for line in shown], consecutive=True)
+
+
+def test_the_blocks_of_the_page_on_own_experiments_run(capsys):
+    """One after the other, as a reader types them."""
+    page = (ROOT / "docs" / "own_experiments.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    assert len(blocks) == 6
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(block, names)
+    assert capsys.readouterr().out.splitlines() == ["supported 0.96", "supported"]

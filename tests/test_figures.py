@@ -18,7 +18,7 @@ RESULTS = {
     "a screen of layers and positions": lambda on: measure.attribution_screen(on, "z", positions=["S2", "END"]),
     "a measurement": measure.logit_diff,
     "measurements by name": lambda on: {run: measure.logit_diff(on, run=run) for run in ("clean", "abc")},
-    "heads before and after": lambda on: measure.backup_effect(on, "3.0", ["3.1", "4.0"]),
+    "heads before and after": lambda on: measure.backup_effect(on, ["3.1", "4.0"], knocked_out="3.0"),
     "next tokens": lambda on: measure.next_tokens(on.checkpoint, "When Mary and John", k=3),
     "points": lambda on: measure.attention_and_write(on, "4.0"),
 }

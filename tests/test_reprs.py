@@ -15,7 +15,8 @@ NUMBER = r"-?\d+\.\d{3}"
 
 
 CONTEXT = Context(
-    checkpoint=CheckpointIdentity("gpt2", "0" * 12, "float32", "cpu"), data=DataIdentity("ioi/find", "0" * 12, False, 1, 0),
+    checkpoint=CheckpointIdentity("gpt2", "0" * 12, "float32", "cpu"),
+    data=DataIdentity("ioi/find", "0" * 12, False, 1, 0),
     heads=(Head(9, 9), Head(9, 6)), intervention=None, metric=None, each="name",
 )  # fmt: skip
 

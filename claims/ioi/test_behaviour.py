@@ -21,7 +21,7 @@ def test_is_right_on_most_prompts(ioi):
 @pytest.mark.parametrize("order", ["ABBA", "BABA"])
 def test_in_both_orders_of_names(ioi, order):
     """The answer wins whether IO or S is named first."""
-    assert_logit_diff(ioi.where(order=order), at_least=1)
+    assert_logit_diff(ioi.select(order=order), at_least=1)
 
 
 def test_exchanging_the_second_subject_flips_the_answer(ioi):

@@ -85,7 +85,7 @@ def subject_first(checkpoint: Any) -> Callable[..., Any]:
     @cache
     def build(*pairs: tuple[str, str]) -> Any:
         data = ioi_grid(checkpoint.tokenizer, pairs, half="confirm", bos=True)
-        return Experiment(checkpoint, data).where(order="BABA")
+        return Experiment(checkpoint, data).select(order="BABA")
 
     return build
 
@@ -107,7 +107,7 @@ def bias_difference(checkpoint: Any) -> Callable[[str, str], float]:
     from pytest_interp.tasks.prompts import single_token
 
     def between(word: str, other: str) -> float:
-        bias = checkpoint.b_u()
+        bias = checkpoint.weights.b_u()
         return float(bias[single_token(checkpoint.tokenizer, word)] - bias[single_token(checkpoint.tokenizer, other)])
 
     return between

@@ -84,13 +84,13 @@ def test_three_other_names_leave_nothing(ioi_with):
 @pytest.mark.claim(source=f"{RON}: 3.79377 over all its prompts", row="S-B7", cls="A")
 def test_logit_difference_where_the_subject_is_first(ioi_with):
     """With BOS and the subject named first the mean logit difference is 3.79."""
-    assert_logit_diff(ioi_with(half="confirm", bos=True).where(order="BABA"), between=(2.8, 4.8))
+    assert_logit_diff(ioi_with(half="confirm", bos=True).select(order="BABA"), between=(2.8, 4.8))
 
 
 @pytest.mark.claim(source=f"{RON}: negative on 1.348 % of its prompts", row="S-B8", cls="A")
 def test_failures_are_rare(ioi_with):
     """The subject leads on one prompt in seventy only."""
-    assert_accuracy(ioi_with(half="confirm", bos=True).where(order="BABA"), at_least=0.93)
+    assert_accuracy(ioi_with(half="confirm", bos=True).select(order="BABA"), at_least=0.93)
 
 
 @pytest.mark.claim(source=RON, cls="A")

@@ -22,7 +22,7 @@ def test_mean_logit_difference_of_the_eight_prompts(p8):
 @pytest.mark.claim(source=f"{RON}: 4.67917, negative on .064 % of its prompts", row="L-2")
 def test_mean_logit_difference(ioi_with):
     """With BOS and the subject named first the mean logit difference is 4.68. A band on prompts of our own."""
-    one = ioi_with(half="confirm", bos=True).where(order="BABA")
+    one = ioi_with(half="confirm", bos=True).select(order="BABA")
     assert_logit_diff(one, between=(3.5, 5.9))
     assert_accuracy(one, at_least=0.95)
 

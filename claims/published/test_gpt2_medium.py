@@ -15,7 +15,7 @@ pytestmark = pytest.mark.claim(source=RON, checkpoints="gpt2-medium", cls="A")
 @pytest.mark.claim(source=f"{RON}: 4.17984, negative on .044 % of its prompts", row="M-1")
 def test_mean_logit_difference(ioi_with):
     """With BOS and the subject named first the mean logit difference is 4.18. A band on prompts of our own."""
-    one = ioi_with(half="confirm", bos=True).where(order="BABA")
+    one = ioi_with(half="confirm", bos=True).select(order="BABA")
     assert_logit_diff(one, between=(3.1, 5.3))
     assert_accuracy(one, at_least=0.95)
 

@@ -48,7 +48,7 @@ def test_mean_logit_difference(p8):
 @pytest.mark.parametrize(("io", "s", "value"), PER_PROMPT, ids=[f"{io}-{s}" for io, s, _ in PER_PROMPT])
 def test_logit_difference_of_each_prompt(p8, io, s, value):
     """Each prompt has the logit difference that is printed."""
-    assert_logit_diff(p8.where(IO=io, S=s), near=(value, 0.01))
+    assert_logit_diff(p8.select(IO=io, S=s), near=(value, 0.01))
 
 
 @pytest.mark.claim(source=NOTEBOOK, row="O-15")

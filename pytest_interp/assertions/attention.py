@@ -76,7 +76,7 @@ def assert_attention(
     )
     checkpoint = experiment.checkpoint
     asked = not weighted and not in_trial()
-    moves = not asked or checkpoint.moves_anything(checkpoint.check_head(as_head(head)))
+    moves = not asked or checkpoint.weights.moves_anything(checkpoint.check_head(as_head(head)))
     caveats = () if moves else (f"{as_head(head)} moves nothing: its values or output weights are 0",)
     question = Question(experiment, measure, demands, subject, as_heads(head), everywhere=everywhere, caveats=caveats)
     return answer(question, controls)

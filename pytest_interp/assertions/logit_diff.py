@@ -47,7 +47,7 @@ def assert_logit_diff(
     Where several heads are knocked out the verdict says what each of them changes.
 
     Args:
-        experiment: checkpoint and data set; ``ioi.where(order="ABBA")`` for one order of names.
+        experiment: checkpoint and data set; ``ioi.select(order="ABBA")`` for one order of names.
         run: ``clean`` or a corruption.
         knocked_out: heads that are knocked out at END; none by default.
         ablation: ``mean`` over ABC prompts of the same template, or ``zero``.

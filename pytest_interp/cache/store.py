@@ -122,7 +122,7 @@ def cached(measure: Callable[P, R]) -> Callable[P, R]:
         first, checkpoint = subject_of(args, kwargs)
         if checkpoint is None:
             return measure(*args, **kwargs)
-        with checkpoint.measuring() as look:
+        with checkpoint.guard.measuring() as look:
             if look.cache is None:
                 return measure(*args, **kwargs)
             try:
@@ -160,7 +160,7 @@ def _key(measure: Callable[..., Any], first: Any, state: str, arguments: Mapping
         "checkpoint": [checkpoint.name, checkpoint.fingerprint, checkpoint.settings],
         "computed": [checkpoint.precision, checkpoint.device.type],
         "state": state,
-        "damage": checkpoint.damage,
+        "damage": checkpoint.guard.damage,
         "bos": checkpoint.bos,
         "data": None if first is checkpoint else [first.data_identity.to_json(), first.seed, first.data.population],
         "ids": None if first is checkpoint else first.data.clean.identity,

@@ -21,19 +21,22 @@ def in_one_state(function: Callable[P, R]) -> Callable[P, R]:
         _, checkpoint = subject_of(args, kwargs)
         if checkpoint is None:
             return function(*args, **kwargs)
-        with checkpoint.measuring():
+        with checkpoint.guard.measuring():
             return function(*args, **kwargs)
 
     return measured
 
 
 def handed_out(method: Callable[P, R]) -> Callable[P, R]:
-    """A method whose tensors are the model's own within a measurement, and copies to everybody else."""
+    """A method whose tensors are the model's own within a measurement, and copies to everybody else.
+
+    Its object is an experiment, or has a ``guard``.
+    """
 
     @wraps(method)
     def handed(*args: P.args, **kwargs: P.kwargs) -> R:
-        _, checkpoint = subject_of(args, kwargs)
-        if checkpoint.is_measuring:
+        _, owner = subject_of(args, kwargs)
+        if owner.guard.is_measuring:
             return method(*args, **kwargs)
         copies: R = _copied(method(*args, **kwargs))
         return copies

@@ -4,6 +4,14 @@ A change at layer L and position p reaches nothing below L and, attention being 
 pass takes the residual stream at the entry of L from an unedited one, with the keys and values of the positions
 before p, and runs only what comes after. Norms, rotation, gating and shared key-value heads are those of the
 model's own blocks; what each block has to be given beside the residual stream is taken from an ordinary pass.
+
+1. :meth:`Blocks.clean_pass` runs prompts once, unedited. Hooks on the blocks record the other arguments of each block
+   (masks, position ids, rotary embeddings) for prompts of this length, and a key-value cache of ours records keys and
+   values.
+2. The first prompt is then resumed without any edit, from the middle position, else from layer 0. Where its logits
+   come out as they were, passes may start there (``start_from``); else only whole passes are right.
+3. :meth:`Blocks.resume` calls blocks with the tail of the residual stream, the tail of the other arguments, and the
+   keys and values of the positions before.
 """
 
 from __future__ import annotations
@@ -16,77 +24,106 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
-from pytest_interp.checkpoints.resume import KeyValues, Prepared, Resumed, Way
+from pytest_interp.checkpoints.resume import CleanPass, KeyValues, PartialPass, StartFrom
 from pytest_interp.tolerance import FLOAT_NOISE
 
 if TYPE_CHECKING:
     from jaxtyping import Int
     from torch import Tensor
 
+_CANNOT_BE_DRIVEN = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError)
+"""What blocks raise that need other arguments than one ordinary pass showed."""
+
+_POSITION_AXIS = {1: 0, 2: 1, 3: 1, 4: 2}
+"""Which axis of a block's argument runs over positions, by the number of its axes: position ids ``(pos,)`` or ``(row,
+pos)``, rotary embeddings ``(row, pos, width)``, masks ``(row, head, destination, source)``."""
+
 
 class Blocks:
-    """The blocks of a bridge."""
+    """The blocks of a bridge.
+
+    Attributes:
+        bridge: the model.
+        n_layers: how many blocks it has.
+        device: where it is.
+        points: its hook points by name.
+    """
 
     def __init__(self, bridge: Any, precision: str) -> None:
+        """Takes a bridge's blocks.
+
+        Args:
+            bridge: in compatibility mode.
+            precision: what its float noise follows from.
+        """
         self.bridge, self.precision = bridge, precision
         self.n_layers = len(bridge.blocks)
+        self.device: torch.device = next(bridge.parameters()).device
         self.points: Mapping[str, Any] = dict(bridge.hook_dict)
-        self._given: dict[int, list[tuple[Any, Any]]] = {}
-        self._ways: dict[int, Way] = {}
-        self._ends: dict[int, bool] = {}
-        slow = {"NewGELUActivation"}  # the formula of torch's kernel in nine steps, each through memory
-        modules = (module for module in bridge.original_model.modules() if type(module).__name__ in slow)
-        self._gelus = [module for module in modules if "forward" not in vars(module)]
+        # By the token length of prompts: the other arguments of each block; from where passes can start; whether the
+        # last MLP can run at END alone.
+        self._arguments: dict[int, list[tuple[Any, Any]]] = {}
+        self._start_from: dict[int, StartFrom] = {}
+        self._ends_alone: dict[int, bool] = {}
+        # transformers computes this GELU in nine steps, each through memory; torch has one kernel for it.
+        modules = (module for module in bridge.original_model.modules() if type(module).__name__ == "NewGELUActivation")
+        self._slow_gelus = [module for module in modules if "forward" not in vars(module)]
 
     @property
-    def hooks(self) -> list[str]:
-        """The hook names whose activations a pass leaves for others to start from."""
+    def stream_hooks(self) -> list[str]:
+        """The hook names of the residual stream: at the entry of each layer, and after the last one."""
         entries = [f"blocks.{layer}.hook_resid_pre" for layer in range(self.n_layers)]
         return [*entries, f"blocks.{self.n_layers - 1}.hook_resid_post"]
 
-    def prepare(
+    def clean_pass(
         self,
         tokens: Int[Tensor, "row pos"],
         run: Callable[[Sequence[str]], tuple[Tensor, Mapping[str, Tensor]]],
         keep: Sequence[str] = (),
-    ) -> Prepared:
-        """What an unedited pass leaves, and whether the blocks can be driven: tried on the first prompt.
+    ) -> CleanPass:
+        """An unedited pass, and whether blocks can be driven from it: tried on the first prompt of each length.
 
         Args:
-            tokens: the prompts.
-            run: makes the pass over them and keeps activations; returns the logits at END, and what was kept.
-            keep: other activations that are kept.
+            tokens: the prompts, shape ``(row, pos)``.
+            run: makes the pass over them and keeps activations by hook name; returns the logits at END, and these.
+            keep: hook names of further activations.
         """
         cache, length = KeyValues(), tokens.shape[1]
-        with self._attending(cache), self._seeing(tokens.shape):
-            logits, kept = run(list(dict.fromkeys([*self.hooks, *keep])))
-        also = {name: kept[name] for name in keep}
-        prepared = Prepared([kept[name] for name in self.hooks], logits, cache.seen, "position", also)
-        if length not in self._ways:
+        with self._attending(cache), self._recording_arguments(tokens.shape):
+            logits, activations = run(list(dict.fromkeys([*self.stream_hooks, *keep])))
+        wanted = {name: activations[name] for name in keep}
+        stream = [activations[name] for name in self.stream_hooks]
+        clean = CleanPass(stream, logits, cache.recorded, "position", wanted)
+        if length not in self._start_from:
             with torch.inference_mode():
-                self._ways[length] = self._way(prepared)
-        way = self._ways[length]
-        if way == "whole":
-            return Prepared((), logits, {}, way, also)
-        return prepared._replace(way=way, cache=cache.seen if way == "position" else {})
+                self._start_from[length] = self._earliest_start(clean)
+        start_from = self._start_from[length]
+        if start_from == "whole":
+            return CleanPass((), logits, {}, start_from, wanted)
+        return clean._replace(start_from=start_from, keys_values=cache.recorded if start_from == "position" else {})
 
-    def again(self, prepared: Prepared, hooks: Sequence[str]) -> Mapping[str, Tensor]:
-        """Other activations of the pass that prepared these: of blocks, each of which runs once more, alone."""
-        entries = dict(zip(self.hooks, prepared.residual, strict=True))
-        entries |= {f"blocks.{layer}.hook_resid_post": prepared.residual[layer + 1] for layer in range(self.n_layers)}
-        found = {hook: entries[hook] for hook in hooks if hook in entries}
+    def recompute(self, clean: CleanPass, hooks: Sequence[str]) -> Mapping[str, Tensor]:
+        """Other activations of a clean pass, from its residual stream: each block that has one runs once more, alone.
+
+        Args:
+            clean: a pass that others can start from.
+            hooks: names of hooks in blocks.
+        """
+        stream = dict(zip(self.stream_hooks, clean.residual, strict=True))
+        stream |= {f"blocks.{layer}.hook_resid_post": clean.residual[layer + 1] for layer in range(self.n_layers)}
+        activations = {hook: stream[hook] for hook in hooks if hook in stream}
         by_layer: dict[int, list[str]] = {}
         for hook in hooks:
-            if hook not in found:
+            if hook not in activations:
                 by_layer.setdefault(int(hook.split(".")[1]), []).append(hook)
-        rows = torch.arange(len(prepared.residual[0]), device=prepared.residual[0].device)
-        for layer, some in by_layer.items():
-            found |= self.resume(prepared, rows, [layer], 0, keep=some, until=layer).kept
-        return found
+        rows = torch.arange(len(clean.residual[0]), device=clean.residual[0].device)
+        for layer, layer_hooks in by_layer.items():
+            activations |= self.resume(clean, rows, [layer], 0, keep=layer_hooks, until=layer).activations
+        return activations
 
     def resume(
         self,
-        prepared: Prepared,
+        clean: CleanPass,
         rows: Int[Tensor, " row"],
         layers: Sequence[int],
         start: int,
@@ -95,128 +132,156 @@ class Blocks:
         keep: Sequence[str] = (),
         until: int | None = None,
         attend: bool = True,
-        end: bool = False,
-    ) -> Resumed:
+        end_only: bool = False,
+    ) -> PartialPass:
         """Runs several passes over the same rows in one batch, from a position on, each joining at its layer.
 
         Args:
-            prepared: of the prompts.
+            clean: the unedited pass over the prompts.
             rows: which of them.
             layers: the first block that runs of each pass, in ascending order. The batch of a block holds the rows of
-                the passes that have joined, one pass after the other.
+                the passes that have joined, one pass after the other: ``(pass * row, pos, d_model)``.
             start: the first position that is computed.
             edits: hook name -> what replaces that activation, which begins at ``start``.
-            keep: hook names; each is kept as it is after its edit.
+            keep: hook names; each activation is kept as it is after its edit.
             until: the last block that runs; None for all.
             attend: whether what attention reads before ``start`` matters; not where all of its output is replaced.
-            end: whether END alone is read of the residual stream; then the last MLP runs there alone.
+            end_only: whether END alone is read of the residual stream; then the last MLP runs there alone.
         """
-        bridge = self.bridge
-        kept: dict[str, Tensor] = {}
+        activations: dict[str, Tensor] = {}
 
-        def before(index: int) -> tuple[Tensor, Tensor]:
-            keys, values = (part[rows, :, :start] for part in prepared.cache[index])
+        def prefix(layer: int) -> tuple[Tensor, Tensor]:
+            keys, values = (part[rows, :, :start] for part in clean.keys_values[layer])
             return keys, values
 
         last = self.n_layers - 1 if until is None else until
-        length = prepared.residual[0].shape[1]
-        given = self._given[length]
-        last_names = [name for name in (*edits, *keep) if name.startswith(f"blocks.{last}.")]
-        ended = end and self._ends.get(length, True) and all(".attn." in name for name in last_names)
-        x = prepared.residual[0][:0, start:]
+        length = clean.residual[0].shape[1]
+        arguments = self._arguments[length]
+        stream = clean.residual[0][:0, start:]  # no row yet: (0, length - start, d_model)
         with (
             torch.inference_mode(),
-            hooked(self.points, hooks_of(edits, keep, kept)),
-            self._attending(KeyValues(before) if start and attend else None),
-            self._quick(last if ended else None),
+            hooked(self.points, hooks_of(edits, keep, activations)),
+            self._attending(KeyValues(prefix) if start and attend else None),
+            self._fast_gelus(),
+            self._mlp_at_end(last if end_only and self._can_end_alone(length, last, (*edits, *keep)) else None),
         ):
-            for index in range(layers[0], last + 1):
-                if joining := layers.count(index):
-                    x = torch.cat([x, prepared.residual[index][rows, start:].repeat(joining, 1, 1)])
-                args, kwargs = _tail(given[index], length - start, length)
-                out = bridge.blocks[index](x, *args, **kwargs)
-                x = out[0] if isinstance(out, tuple) else out
-        return Resumed(x, kept)
+            for layer in range(layers[0], last + 1):
+                if joining := layers.count(layer):
+                    clean_rows = clean.residual[layer][rows, start:]
+                    stream = torch.cat([stream, clean_rows.repeat(joining, 1, 1)])
+                args, kwargs = _last_positions(arguments[layer], length - start, length)
+                output = self.bridge.blocks[layer](stream, *args, **kwargs)
+                stream = output[0] if isinstance(output, tuple) else output
+        return PartialPass(stream, activations)
+
+    # ---- two shortcuts with equal results
 
     @contextmanager
-    def _quick(self, ended: int | None) -> Iterator[None]:
-        """The model's own parts where they waste nothing: a kernel for GELU, and a layer whose MLP runs at END alone.
+    def _fast_gelus(self) -> Iterator[None]:
+        """Inside the block the model's nine-step GELUs are torch's one kernel.
 
-        What a block adds to its residual stream then has one position, which is added to all of them: those before
-        END are wrong, and nobody reads them.
+        An attribute ``forward`` of a module goes before that of its class; to delete it puts the class's back.
         """
-
-        def at_end(_: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return args[0][:, -1:], *args[1:]
-
-        norm = None if ended is None else getattr(self.bridge.blocks[ended], "ln2", None)
-        handle = norm.register_forward_pre_hook(at_end) if norm is not None else None
         try:
-            for gelu in self._gelus:
+            for gelu in self._slow_gelus:
                 gelu.forward = _gelu
             yield
         finally:
-            for gelu in self._gelus:
+            for gelu in self._slow_gelus:
                 vars(gelu).pop("forward", None)
+
+    def _can_end_alone(self, length: int, last: int, hooks: Sequence[str]) -> bool:
+        """Whether the last MLP may run at END alone: that gave the right logits, and no hook there sees its positions.
+
+        Attention comes before it, so hooks of attention see all positions in any case.
+        """
+        in_last = [name for name in hooks if name.startswith(f"blocks.{last}.")]
+        return self._ends_alone.get(length, True) and all(".attn." in name for name in in_last)
+
+    @contextmanager
+    def _mlp_at_end(self, layer: int | None) -> Iterator[None]:
+        """Inside the block the MLP of a layer gets END alone; None for no layer.
+
+        The norm before the MLP is given the last position. So what the MLP adds to the residual stream has one
+        position, which is added to all of them: those before END are wrong, and nobody reads them.
+        """
+
+        def last_position(_: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return args[0][:, -1:], *args[1:]
+
+        norm = None if layer is None else getattr(self.bridge.blocks[layer], "ln2", None)
+        handle = norm.register_forward_pre_hook(last_position) if norm is not None else None
+        try:
+            yield
+        finally:
             if handle:
                 handle.remove()
 
-    def _way(self, prepared: Prepared) -> Way:
-        """From where the first prompt, resumed without any edit, ends with the logits that it had."""
-        expected, middle = prepared.logits[:1], prepared.residual[0].shape[1] // 2
+    # ---- from where passes can start
+
+    def _earliest_start(self, clean: CleanPass) -> StartFrom:
+        """The best restart point (position, layer, or none) at which an unedited pass has the first prompt's logits."""
+        expected, length = clean.logits[:1], clean.residual[0].shape[1]
         allowed = FLOAT_NOISE[self.precision] * max(1.0, float(expected.abs().max()) / 20)
-        ways: tuple[tuple[Way, int], ...] = (("position", middle), ("layer", 0))
-        for way, start in ways:
-            if way == "position" and len(prepared.cache) < self.n_layers:
+        candidates: tuple[tuple[StartFrom, int], ...] = (("position", length // 2), ("layer", 0))
+        for start_from, start in candidates:
+            if start_from == "position" and len(clean.keys_values) < self.n_layers:
                 continue
-            if self._ends_as(expected, allowed, prepared, start, end=False):
-                self._ends[prepared.residual[0].shape[1]] = self._ends_as(expected, allowed, prepared, start, end=True)
-                return way
+            if self._reproduces(expected, allowed, clean, start, end_only=False):
+                self._ends_alone[length] = self._reproduces(expected, allowed, clean, start, end_only=True)
+                return start_from
         return "whole"
 
-    def _ends_as(self, expected: Tensor, allowed: float, prepared: Prepared, start: int, *, end: bool) -> bool:
+    def _reproduces(self, expected: Tensor, allowed: float, clean: CleanPass, start: int, *, end_only: bool) -> bool:
+        """Whether the first prompt, resumed without any edit, has its logits at END, shape ``(1, vocab)``."""
         row = torch.zeros(1, dtype=torch.long, device=expected.device)
         try:
-            last = self.resume(prepared, row, [0], start, end=end).residual[:, -1:]
-            got = self.bridge.unembed(self.bridge.ln_final(last))[:, 0].float()
-        except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError):
-            return False  # blocks that take something else than the one pass showed
-        return bool((got - expected).abs().max() <= allowed)
+            last = self.resume(clean, row, [0], start, end_only=end_only).residual[:, -1:]
+            logits = self.bridge.unembed(self.bridge.ln_final(last))[:, 0].float()
+        except _CANNOT_BE_DRIVEN:
+            return False
+        return bool((logits - expected).abs().max() <= allowed)
+
+    # ---- what blocks are given
 
     @contextmanager
-    def _seeing(self, shape: Sequence[int]) -> Iterator[None]:
-        """Remembers what each block is given beside the residual stream, for prompts of this length."""
+    def _recording_arguments(self, shape: Sequence[int]) -> Iterator[None]:
+        """Records what each block gets beside the residual stream in a pass over prompts of a length not yet seen.
+
+        Args:
+            shape: of the tokens, ``(row, pos)``.
+        """
         rows, length = shape
-        given: dict[int, tuple[Any, Any]] = {}
+        recorded: dict[int, tuple[Any, Any]] = {}
 
-        def see(index: int) -> Callable[..., None]:
-            def hook(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-                more = {name: value for name, value in kwargs.items() if args or name != "hidden_states"}
-                given[index] = _first(args[1:], rows), _first(more, rows)
+        def recorder(layer: int) -> Callable[..., None]:
+            def record(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+                others = {name: value for name, value in kwargs.items() if args or name != "hidden_states"}
+                recorded[layer] = _shared_by_rows(args[1:], rows), _shared_by_rows(others, rows)
 
-            return hook
+            return record
 
-        blocks = [] if length in self._given else enumerate(self.bridge.blocks)
-        handles = [block.register_forward_pre_hook(see(index), with_kwargs=True) for index, block in blocks]
+        blocks = [] if length in self._arguments else enumerate(self.bridge.blocks)
+        handles = [block.register_forward_pre_hook(recorder(layer), with_kwargs=True) for layer, block in blocks]
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
-        if given:
-            self._given[length] = [given[index] for index in range(self.n_layers)]
+        if recorded:
+            self._arguments[length] = [recorded[layer] for layer in range(self.n_layers)]
 
     @contextmanager
     def _attending(self, cache: KeyValues | None) -> Iterator[None]:
-        """Attention that gets this for its key-value cache, whatever the model's own code calls its own."""
+        """Inside the block attention gets this as its key-value cache, whatever the model's own code calls its own."""
 
-        def give(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        def with_cache(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
             return args, {**kwargs, "past_key_values": cache}
 
         handles = []
         if cache is not None:
             handles = [
-                block.attn.register_forward_pre_hook(give, with_kwargs=True)
+                block.attn.register_forward_pre_hook(with_cache, with_kwargs=True)
                 for block in self.bridge.blocks
                 if hasattr(block, "attn")
             ]
@@ -234,29 +299,29 @@ def _gelu(value: Tensor) -> Tensor:
     return torch.nn.functional.gelu(value, approximate="tanh")
 
 
-def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """A change of every tensor in what a block is given; the model's own cache is left out, ours takes its place."""
+def _with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A block's argument, each tensor in it changed; the model's own key-value cache is None, ours takes its place."""
     if isinstance(value, tuple | list):
-        return type(value)(_each(item, change) for item in value)
+        return type(value)(_with_tensors(item, change) for item in value)
     if isinstance(value, dict):
-        return {name: _each(item, change) for name, item in value.items()}
-    if hasattr(value, "update"):
+        return {name: _with_tensors(item, change) for name, item in value.items()}
+    if hasattr(value, "update"):  # a key-value cache
         return None
     return change(value) if isinstance(value, torch.Tensor) else value
 
 
-def _first(value: Any, rows: int) -> Any:
-    """What belongs to the first prompt, as one that all share: no prompt is padded."""
-    return _each(value, lambda one: one[:1] if one.ndim > 1 and len(one) == rows else one)
+def _shared_by_rows(value: Any, rows: int) -> Any:
+    """A block's argument for any number of rows: that of the first one, with an axis of size 1; no prompt is padded."""
+    return _with_tensors(value, lambda tensor: tensor[:1] if tensor.ndim > 1 and len(tensor) == rows else tensor)
 
 
-def _tail(value: Any, count: int, length: int) -> Any:
-    """What belongs to the last positions: of masks by destination, of position ids and embeddings."""
+def _last_positions(value: Any, count: int, length: int) -> Any:
+    """A block's argument for the last ``count`` of ``length`` positions; of masks, the last destinations."""
 
-    def tail(one: Tensor) -> Tensor:
-        axis = {1: 0, 2: 1, 3: 1, 4: 2}.get(one.ndim)
-        if axis is None or one.shape[axis] != length:
-            return one
-        return one.narrow(axis, length - count, count)
+    def last(tensor: Tensor) -> Tensor:
+        axis = _POSITION_AXIS.get(tensor.ndim)
+        if axis is None or tensor.shape[axis] != length:
+            return tensor
+        return tensor.narrow(axis, length - count, count)
 
-    return _each(value, tail)
+    return _with_tensors(value, last)

@@ -131,11 +131,20 @@ def _pair(loaded: Any, name: str) -> tuple[Any, Any]:
     if not isinstance(model, PreTrainedModel):
         kinds = " and ".join(type(part).__name__ for part in loaded)
         swapped = ": the model comes first" if isinstance(tokenizer, PreTrainedModel) else ""
-        inside = next((f" (that is {how})" for mark, how in _INSIDE.items() if hasattr(model, mark)), "")
-        raise UsageError(f"the loader of {name} returned {kinds}{swapped}; {asked}{inside}")
+        raise UsageError(f"the loader of {name} returned {kinds}{swapped}; {asked}{inside_of(model)}")
     with as_usage_error(f"the loader of {name} returned a {type(model).__name__} without eager attention", _CHECK):
         model.set_attn_implementation("eager")
     return model, tokenizer
+
+
+def inside_of(wrapper: Any) -> str:
+    """How the model inside a wrapper is had, in brackets: `` (that is model.module)``; empty where it is no wrapper."""
+    return next((f" (that is {how})" for mark, how in _INSIDE.items() if hasattr(wrapper, mark)), "")
+
+
+def is_bridge(model: Any) -> bool:
+    """Whether a model is a TransformerBridge, without importing TransformerLens."""
+    return hasattr(model, "hook_dict")
 
 
 def _bridged(spec: CheckpointSpec, model: Any, tokenizer: Any, device: torch.device, dtype: torch.dtype) -> _Source:

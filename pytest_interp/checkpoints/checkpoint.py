@@ -1,69 +1,54 @@
-"""A loaded checkpoint: the one module that talks to TransformerLens's bridge.
+"""A checkpoint: a model with weights, what is claimed of it, and the parts through which it is asked.
 
-The bridge is put into compatibility mode once, at load, then frozen. Everything else in the project asks this
-class for a forward pass, a weight or a hook name, and never touches the bridge.
+The bridge is put into compatibility mode once, at load, then frozen. Everything else in the project asks a checkpoint's
+parts for a forward pass, a weight or a hook name, and never touches the bridge.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_interp.checkpoints.blocks import Blocks
-from pytest_interp.checkpoints.boot import boot
-from pytest_interp.checkpoints.checks.identities import Identity, Kind, check, identities_of, outlet_of
-from pytest_interp.checkpoints.device import device_of, precision_of
-from pytest_interp.checkpoints.guard import Guarded
-from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
-from pytest_interp.checkpoints.memo import budget_of, bytes_of_row
-from pytest_interp.checkpoints.model_state import configuration_of, meaning_of
-from pytest_interp.checkpoints.resume import Prepared, Resumed
+from pytest_interp.checkpoints.checks.identities import Identity, Kind, check
+from pytest_interp.checkpoints.checks.parity import Step
+from pytest_interp.checkpoints.device import device_of
+from pytest_interp.checkpoints.forward import Forward, Pass
+from pytest_interp.checkpoints.guard import Guard
+from pytest_interp.checkpoints.hooks import Edit, with_other_layers
+from pytest_interp.checkpoints.memo import Memo, budget_of, bytes_of_row, bytes_of_sites
+from pytest_interp.checkpoints.model import LoadedModel
+from pytest_interp.checkpoints.shape import Shape
 from pytest_interp.checkpoints.sites import Sites
 from pytest_interp.checkpoints.spec import CheckpointSpec
-from pytest_interp.checkpoints.stream import Outlet, transforms_of
-from pytest_interp.checkpoints.weights import Shape, Weights
-from pytest_interp.common.files import digest
-from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.checkpoints.weights import Weights
+from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, KVHead
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
+    from pytest_interp.cache.store import Cache
     from pytest_interp.circuit import Circuit
+    from pytest_interp.tasks import Group
+
+_OPEN = ("budget", "cache")
+"""Attributes that may be set: they change no number."""
 
 
-class Pass(NamedTuple):
-    """One forward pass: logits at END, shape ``(row, vocab)``, and the activations asked for, by hook name.
-
-    Where positions were asked for, the logits have shape ``(row, k, vocab)``.
-    """
-
-    logits: Tensor
-    kept: Mapping[str, Tensor]
-
-
-class Checkpoint(Guarded, Weights, Sites):
+class Checkpoint:
     """A frozen model in eval mode, with the circuit that is claimed of it.
 
     Attributes:
-        name: as in ids and snapshots.
         spec: where it came from.
-        circuit: the roles asserted on it, or None.
-        bos: whether BOS stands before each prompt on it; part of every data set's identity.
-        fingerprint: hash of its weights as loaded.
-        parity: how far logits moved (up to a constant) from the raw model where there is one to its bridge, and on to
-            the bridge in compatibility mode.
-        settings: hash of its configuration, and of what its tokenizer makes of a text.
-        device: where its weights are.
-        dtype: what they are.
-        precision: what its float noise follows from: the dtype, or ``tf32`` where products of float32 are coarser.
+        name: as in ids and snapshots.
         budget: how many bytes the activations of a batch of patched passes may take.
-        exact: the same in float32, where a claim was measured again.
     """
+
+    _is_sealed = False
 
     def __init__(
         self,
@@ -73,18 +58,29 @@ class Checkpoint(Guarded, Weights, Sites):
         device: str = "auto",
         dtype: str = "float32",
     ) -> None:
+        """Loads a model.
+
+        Args:
+            spec: where its weights are.
+            circuit: the roles that are asserted on it.
+            device: ``auto``, ``cuda``, ``mps`` or ``cpu``.
+            dtype: ``float64``, ``float32``, ``bfloat16`` or ``float16``.
+        """
         self.spec, self.name = spec, spec.name
-        self._circuit, self._bos, self._own_bos = circuit, spec.bos, False
-        self.fingerprint = self.settings = ""
-        self.device, self.dtype = device_of(device), dtype
-        self.budget, self._ignored = 0, frozenset[str]()
-        self._drive: Blocks | None = None
-        self.exact: Checkpoint | None = None
-        super().__init__()
-        self.load()
+        self._circuit, self._bos = circuit, spec.bos
+        self._model = LoadedModel(spec, device_of(device), dtype)
+        self.budget = budget_of(self.device)
+        self._is_sealed = True
 
     def __repr__(self) -> str:
         return f"<Checkpoint {self.name} {self.fingerprint}>"
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._is_sealed and not name.startswith("_") and name not in _OPEN:
+            raise AttributeError(f"{name} of a checkpoint cannot be set: all claims share it")
+        super().__setattr__(name, value)
+
+    # ---- what is claimed
 
     @property
     def circuit(self) -> Circuit | None:
@@ -93,8 +89,8 @@ class Checkpoint(Guarded, Weights, Sites):
 
     @property
     def bos(self) -> bool:
-        """Whether BOS stands before each prompt on it."""
-        return self._own_bos if self._bos is None else self._bos
+        """Whether BOS stands before each prompt on it; part of every data set's identity."""
+        return self._model.adds_bos if self._bos is None else self._bos
 
     def claimed(self, circuit: Circuit | None, *, bos: bool | None) -> None:
         """Sets which circuit is asserted on it, and the BOS choice that its heads were found with, if there is one."""
@@ -102,49 +98,53 @@ class Checkpoint(Guarded, Weights, Sites):
 
     @contextmanager
     def claiming(self, circuit: Circuit | None) -> Iterator[None]:
-        """Another circuit is asserted on it meanwhile."""
+        """Asserts another circuit on it inside the block."""
         before, self._circuit = self._circuit, circuit
         try:
             yield
         finally:
             self._circuit = before
 
-    def load(self) -> None:
-        """Boots the model from its source; called again when a claim has damaged it."""
-        self._drive = None
-        self.release()
-        bridge, fingerprint, self.parity, self._shifts, self._own_bos = boot(self.spec, self.device, self.dtype)
-        settings = digest(f"{configuration_of(bridge)} {meaning_of(bridge.tokenizer)}")
-        if self.fingerprint and (self.fingerprint, self.settings) != (fingerprint, settings):
-            what = "weights" if self.fingerprint != fingerprint else "configuration or another tokenizer"
-            raise UsageError(
-                f"{self.name} was loaded with other {what} than before: leave its files as they are during a run; in a "
-                "loader, return a new model each time, not a changed one"
-            )
-        self.fingerprint, self.settings = fingerprint, settings
-        self._describe(bridge)
-        self._drive = Blocks(bridge, self.precision)
-        self._outlet = Outlet({"embed": "hook_embed"}, centred=False, transform=None)
-        self._identities: tuple[Identity, ...] = ()
-        self.begin(bridge)
-        if not self.attached:  # hooks of others, which preflight refuses
-            self._outlet = outlet_of(self, transforms_of(bridge))
-            self._identities = identities_of(self)
-
-    def _describe(self, bridge: Any) -> None:
-        """Sets what is read off a bridge. One that the user built has its own dtype."""
-        weights, cfg = next(bridge.parameters()), bridge.cfg
-        self.dtype, self.precision = str(weights.dtype).removeprefix("torch."), precision_of(self.device, weights.dtype)
-        self.shape, self._d_mlp, self._normed = Shape.of(cfg), cfg.d_mlp or 0, bool(cfg.normalization_type)
-        self.sites, self.tokenizer = frozenset(bridge.hook_dict), bridge.tokenizer
-        self.budget = self.budget or budget_of(self.device)
+    # ---- its parts
 
     @property
-    def _blocks(self) -> Blocks:
-        assert self._drive is not None
-        return self._drive
+    def weights(self) -> Weights:
+        """Its weights, by head: ``checkpoint.weights.w_o(9)[6]``."""
+        return self._model.parts.weights
 
-    # ---- forward passes
+    @property
+    def sites(self) -> Sites:
+        """The names of its hook points: ``checkpoint.sites.hook("z", 9)``."""
+        return self._model.parts.sites
+
+    @property
+    def forward(self) -> Forward:
+        """Its forward passes."""
+        return self._model.parts.forward
+
+    @property
+    def guard(self) -> Guard:
+        """Whether it is as it was loaded, and what was measured of it."""
+        return self._model.guard
+
+    @property
+    def memo(self) -> Memo:
+        """Results of the model as it was loaded."""
+        return self.guard.memo
+
+    @property
+    def bridge(self) -> Any:
+        """TransformerLens's bridge."""
+        return self._model.bridge
+
+    @property
+    def cache(self) -> Cache | None:
+        """Measurements on disk; None where nobody asked for them."""
+        return self.guard.cache
+
+    @cache.setter
+    def cache(self, cache: Cache | None) -> None:
+        self.guard.cache = cache
 
     def run(
         self,
@@ -154,88 +154,55 @@ class Checkpoint(Guarded, Weights, Sites):
         keep: Sequence[str] = (),
         positions: Int[Tensor, "row k"] | None = None,
     ) -> Pass:
-        """One forward pass with activations replaced and others kept; only what is read is unembedded.
+        """One forward pass: :meth:`Forward.run`."""
+        return self.forward.run(tokens, edits=edits, keep=keep, positions=positions)
 
-        Args:
-            tokens: shape ``(row, pos)``; END is the last column.
-            edits: hook name -> what replaces that activation.
-            keep: hook names; each is kept as it is after its edit.
-            positions: indices whose logits are read; None for END alone.
+    # ---- what it is
 
-        Raises:
-            NotApplicable: the architecture has no such site.
-            UsageError: the logits are not finite.
-        """
-        bridge = self._bridge
-        kept: dict[str, Tensor] = {}
+    @property
+    def fingerprint(self) -> str:
+        """Hash of its weights as loaded, 12 hexadecimal digits."""
+        return self._model.fingerprint
 
-        def only_read(value: Tensor, hook: Any) -> Tensor:  # noqa: ARG001
-            if positions is None:
-                return value[:, -1:].contiguous()  # else the unembedding is read once for each row
-            where = positions.to(value.device)[:, :, None]
-            return value.gather(1, where.expand(-1, -1, value.shape[-1]))
+    @property
+    def settings(self) -> str:
+        """Hash of its configuration, and of what its tokenizer makes of a text."""
+        return self._model.settings
 
-        for name in (*edits, *keep):
-            if name not in self.sites:
-                raise NotApplicable(f"{self.name} has no activation {name}")
-        self.check_edits(edits)
-        hooks = [*hooks_of(edits, keep, kept), ("unembed.hook_in", only_read)]
-        with self._lock, torch.inference_mode(), hooked(self._points, hooks):
-            logits = bridge(tokens.to(self.device), return_type="logits")
-        if positions is None:
-            logits = logits[:, -1]
-        return Pass(self._finite(logits), kept)
+    @property
+    def parity(self) -> tuple[Step, ...]:
+        """How far logits moved, up to a constant, from the raw model to its bridge and on to compatibility mode."""
+        return self._model.parity
 
-    def _finite(self, logits: Tensor) -> Tensor:
-        if not bool(torch.isfinite(logits).all()):
-            raise UsageError(
-                f"{self.name} gives NaN or infinite logits on {int((~logits.isfinite().flatten(1).all(-1)).sum())} "
-                f"of {len(logits)} prompts; check its weights, or run it with --interp-dtype float32"
-            )
-        return logits.float()
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are, as a tensor there says it: ``cuda:0``."""
+        return self._model.device
 
-    def prepare(self, tokens: Int[Tensor, "row pos"], keep: Sequence[str] = ()) -> Prepared:
-        """What an unedited pass leaves for others to start from, and activations by hook name.
+    @property
+    def dtype(self) -> str:
+        """What its weights are: ``float32``."""
+        return self._model.dtype
 
-        Only these and the logits where the model is not as it was loaded: its blocks may do something else.
-        """
-        with self.measuring() as look:
-            if look.foreign or self.attached:
-                logits, kept = self.run(tokens, keep=keep)
-                return Prepared((), logits, {}, "whole", kept)
-        return self._blocks.prepare(tokens.to(self.device), lambda names: self.run(tokens, keep=names), keep)
+    @property
+    def precision(self) -> str:
+        """What its float noise follows from: the dtype, or ``tf32`` where products of float32 are coarser."""
+        return self._model.precision
 
-    def again(self, prepared: Prepared, hooks: Sequence[str]) -> Mapping[str, Tensor]:
-        """Activations of the pass that prepared these; those that it kept, others from its layers run once more."""
-        others = [hook for hook in hooks if hook not in prepared.kept]
-        return {**prepared.kept, **(self._blocks.again(prepared, others) if others else {})}
+    @property
+    def shape(self) -> Shape:
+        """How many layers, heads and dimensions it has."""
+        return self._model.shape
 
-    def bytes_of_row(self, count: int, length: int, *, logits: bool) -> int:
-        """About what one prompt takes in a pass over its last positions, ``count`` of ``length``."""
-        return bytes_of_row(self.shape, self._d_mlp, count, length, logits=logits)
-
-    def resume(self, *args: Any, edits: Mapping[str, Edit] = {}, **kwargs: Any) -> Resumed:
-        """Passes that start at a layer and a position: :meth:`Blocks.resume`."""
-        self.check_edits(edits)
-        return self._blocks.resume(*args, edits=edits, **kwargs)
-
-    def read(
-        self, residual: Float[Tensor, "row d_model"], tokens: Int[Tensor, "row k"] | None, keep: Sequence[str] = ()
-    ) -> Pass:
-        """Logits of a residual stream after the last layer: of some tokens of each row, or of the whole vocabulary."""
-        bridge = self._bridge
-        kept: dict[str, Tensor] = {}
-        with torch.inference_mode(), hooked(self._points, hooks_of({}, keep, kept)):
-            normed = bridge.ln_final(residual[:, None])
-            values = bridge.unembed(normed)[:, 0] if tokens is None else self.unembedded(normed[:, 0], tokens)
-        return Pass(self._finite(self.logits(values)), kept)
-
-    # ---- what adds up
+    @property
+    def tokenizer(self) -> Any:
+        """Its tokenizer."""
+        return self._model.tokenizer
 
     @property
     def identities(self) -> tuple[Identity, ...]:
         """How well parts add up on this model, as it was loaded; empty where it came with hooks attached."""
-        return self._identities
+        return self._model.identities
 
     def check_identity(self, *kinds: Kind) -> None:
         """Accepts the model where its parts add up.
@@ -247,7 +214,7 @@ class Checkpoint(Guarded, Weights, Sites):
         Raises:
             NotApplicable: they do not; by how much.
         """
-        check(self._identities, kinds, self.name)
+        check(self.identities, kinds, self.name)
 
     # ---- heads
 
@@ -278,17 +245,77 @@ class Checkpoint(Guarded, Weights, Sites):
         from transformer_lens.head_detector import detect_head
 
         with torch.inference_mode():
-            scores: Tensor = detect_head(self._bridge, text, kind)
+            scores: Tensor = detect_head(self.bridge, text, kind)
         return scores
 
+    # ---- memory
+
+    def bytes_of_row(self, count: int, length: int, *, logits: bool) -> int:
+        """About what one prompt takes in a pass over its last positions, ``count`` of ``length``."""
+        return bytes_of_row(self.shape, count, length, logits=logits)
+
+    def with_other_layers(self, hooks: Sequence[str], groups: Sequence[Group]) -> list[str]:
+        """These hooks, and the same ones of all other layers where that is not too much for so many prompts."""
+        if self._bytes_of_sites(hooks, groups) > self.budget // 2:
+            return list(hooks)
+        return with_other_layers(self.sites.names, hooks, self.shape.n_layers)
+
+    def holds_stream(self, groups: Sequence[Group]) -> bool:
+        """Whether the residual stream of so many prompts, in every layer, fits the budget."""
+        return self._bytes_of_sites(["resid_pre"], groups) <= self.budget
+
+    def _bytes_of_sites(self, hooks: Sequence[str], groups: Sequence[Group]) -> int:
+        return sum(bytes_of_sites(self.shape, hooks, *group.tokens.shape) for group in groups)
+
+    # ---- changes of the model
+
+    def changes_since_load(self) -> list[str]:
+        """What is different from the model as it was loaded, in words: ``["1 hook attached", "changed weights"]``."""
+        return self.guard.changes_since_load()
+
+    def reload(self) -> None:
+        """Loads the model anew from its source."""
+        self._model.load()
+
+    def restore(self) -> str:
+        """Makes the model and the process what they were when it was loaded; returns how, for a reader."""
+        return self._model.restore()
+
     @contextmanager
-    def weights(self, layer: int, what: str) -> Iterator[Tensor]:
-        """The stored weight ``q``, ``k``, ``v`` or ``o`` of a layer, to be changed in place; restored bit for bit."""
-        weight: Tensor = getattr(self._bridge.blocks[layer].attn, what).weight
-        saved = weight.detach().clone()
-        with self.scratch():
+    def edited_weight(self, layer: int, name: str) -> Iterator[Tensor]:
+        """A stored weight, to be changed in place inside the block; restored bit for bit afterwards.
+
+        Args:
+            layer: from 0.
+            name: ``q``, ``k``, ``v`` or ``o``.
+        """
+        weight: Tensor = getattr(self.bridge.blocks[layer].attn, name).weight
+        before = weight.detach().clone()
+        with self.guard.isolated_memory():
             try:
                 with torch.no_grad():
                     yield weight.data
             finally:
-                weight.data.copy_(saved)
+                weight.data.copy_(before)
+
+    @contextmanager
+    def in_float32(self) -> Iterator[None]:
+        """The weights of its source in float32 inside the block, for all who hold this checkpoint.
+
+        The second model is loaded on first use and kept beside the first, with what was measured of it.
+
+        Raises:
+            UsageError: it cannot be loaded, or its loader gives a bridge, which has a precision of its own.
+            Unavailable: its weights cannot be had any more.
+        """
+        outside = self._model
+        if outside.in_float32 is None:
+            if self.spec.kind == "user" and self.parity[0].before != "the raw model":
+                raise UsageError(f"the loader of {self.name} gives a bridge in {self.dtype}, which is left as it is")
+            outside.in_float32 = LoadedModel(self.spec, self.device, "float32")
+        outside.in_float32.guard.cache = outside.guard.cache
+        self._model = outside.in_float32
+        try:
+            yield
+        finally:
+            self._model = outside

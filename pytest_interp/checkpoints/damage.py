@@ -61,14 +61,14 @@ def damaged(checkpoint: Checkpoint, damage: Damage, *, on_disk: bool = False) ->
             be written head by head.
         UsageError: heads that the model lacks or that do not go together.
     """
-    bridge = checkpoint._bridge
+    bridge = checkpoint.bridge
     layers = sorted({head.layer for head in (*damage.heads, *damage.partner)})
     parts = [bridge] if damage.kind == "random" else [bridge.blocks[layer].attn for layer in layers]
     stored = list({id(p): p for part in parts for p in part.parameters()}.values())
     # Value biases that were folded away belong to their heads as the other weights do.
-    stored += [shift for shifts in checkpoint._shifts.values() for shift in shifts or ()]
+    stored += [shift for shifts in checkpoint.weights.shifts.values() for shift in shifts or ()]
     saved = [parameter.detach().clone() for parameter in stored]
-    with checkpoint.scratch(repr(damage) if on_disk else ""):
+    with checkpoint.guard.isolated_memory(repr(damage) if on_disk else ""):
         before = _probe(checkpoint) if damage.kind == "exchanged" else None
         try:
             if damage.kind == "random":
@@ -87,13 +87,13 @@ class _ByHead:
     """Views of a layer's stored weights and biases by head: what is written here is what the model computes with."""
 
     def __init__(self, checkpoint: Checkpoint, layer: int) -> None:
-        attn = checkpoint._bridge.blocks[layer].attn
+        attn = checkpoint.bridge.blocks[layer].attn
         self.layer, self.shape = layer, checkpoint.shape
         self.q, self.k, self.v, self.o = (
             self._view(checkpoint, attn, name, getattr(attn, name).weight) for name in "qkvo"
         )
         self.biases = {name: self._bias(getattr(attn, name), self._count(name)) for name in "qkv"}
-        self.shifts = [shifts[layer] for shifts in checkpoint._shifts.values() if shifts is not None]
+        self.shifts = [shifts[layer] for shifts in checkpoint.weights.shifts.values() if shifts is not None]
 
     def _count(self, name: str) -> int:
         return self.shape.n_heads if name in "qo" else self.shape.n_kv_heads

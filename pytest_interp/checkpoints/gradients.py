@@ -31,9 +31,9 @@ def node_scores(
     """
     from transformer_lens.tools.analysis import attribution_patch
 
-    with _differentiable(checkpoint._bridge):
+    with _differentiable(checkpoint.bridge):
         one, other = clean.to(checkpoint.device), corrupted.to(checkpoint.device)
-        scores: Mapping[Any, float] = attribution_patch(checkpoint._bridge, one, other, metric).node_scores
+        scores: Mapping[Any, float] = attribution_patch(checkpoint.bridge, one, other, metric).node_scores
     return scores
 
 

@@ -1,7 +1,12 @@
-"""Whether a model is as it was loaded; what was measured of it is kept only while it is.
+"""Whether a model is as it was loaded, and the results that are valid only while it is.
 
-Whoever has a claim in hand can change the model and change it back. So what is kept belongs to a state: before each
-measurement the model is looked at, and a number of another state is neither read nor kept.
+A claim can change the model and change it back. So a result belongs to a state of the model. Before each measurement
+the state is taken: weights, hooks, modules, settings, and the outputs on fixed prompts. It is one of three:
+
+1. as it was loaded: results are read from the memo (and the disk) and kept there;
+2. within announced damage (:meth:`Guard.isolated_memory`): the same, in a memo of its own; the first measurement inside
+   says what the damaged state is;
+3. anything else: the measurement runs on whole passes and its results are forgotten.
 """
 
 from __future__ import annotations
@@ -27,7 +32,6 @@ from pytest_interp.checkpoints.model_state import (
     state_of,
 )
 from pytest_interp.checkpoints.process_state import Functions, Process
-from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,10 +43,11 @@ class Look:
     """What was seen of a model before a measurement.
 
     Attributes:
-        memo: what was computed in this state; empty, to be forgotten, where it is not the state that others measure.
+        memo: results that are valid in this state; an empty one, to be forgotten, where the model has hooks of others
+            or edited parameters.
         cache: measurements on disk; None where they must not be used.
-        foreign: whether it is in a state that nobody announced, so that only whole passes are surely right.
-        digest: of the state, for the names of measurements on disk.
+        foreign: whether the model is in a state that nobody announced, so that only whole passes are surely right.
+        digest: of the state, for the keys of measurements on disk.
     """
 
     memo: Memo
@@ -51,107 +56,98 @@ class Look:
     digest: str
 
 
-_OPEN = ("memo", "cache", "damage", "budget", "exact")
-"""Attributes of a loaded checkpoint that may be set: they change no number."""
-
-_guarded: WeakSet[Guarded] = WeakSet()
+_guards: WeakSet[Guard] = WeakSet()
 
 
-def _unlock_all() -> None:
+def _new_locks() -> None:
     """In a forked child no other thread holds a lock."""
-    for checkpoint in list(_guarded):
-        checkpoint._unlock()
+    for guard in list(_guards):
+        guard.lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlock_all)
+    os.register_at_fork(after_in_child=_new_locks)
 
 
-class Guarded:
-    """A model of which it is known whether it is as it was loaded, and what was measured of it as long as it is.
+class Guard:
+    """Tracks whether a model still equals its loaded state, and holds results that are valid only while it does.
 
     Attributes:
-        memo: measured activations, the last GB of them; they belong to the state that the model was loaded in.
+        memo: activations and scores of the model as it was loaded, the last GB of them; within
+            :meth:`isolated_memory` another one.
         cache: measurements on disk, where that was asked for.
         damage: what was done to the weights, where its measurements are on disk too; else empty.
+        lock: held during a pass: hooks of one measurement would be taken away by another thread's.
     """
 
-    spec: CheckpointSpec
-    name: str
-    precision: str
-    _sealed = False
+    def __init__(self, name: str, *, on_disk: bool) -> None:
+        """Guards no model yet.
 
-    def __init__(self) -> None:
+        Args:
+            name: of the checkpoint, for messages.
+            on_disk: whether its measurements may be kept on disk: not of a model that only this process has.
+        """
+        self.name, self.on_disk = name, on_disk
         self.memo, self.damage = Memo(), ""
         self.cache: Cache | None = None
+        self.lock = threading.RLock()
         self._looks = threading.local()
         self._process: Process | None = None
-        self._unlock()
-        _guarded.add(self)
+        _guards.add(self)
         self.release()
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if self._sealed and not name.startswith("_") and name not in _OPEN:
-            raise AttributeError(f"{name} of a checkpoint cannot be set: all claims share it")
-        super().__setattr__(name, value)
-
-    def _unlock(self) -> None:
-        # Hooks of one measurement would be taken away by another thread's.
-        self._lock = threading.RLock()
-
-    def load(self) -> None:
-        """Loads the model from its source."""
-        raise NotImplementedError
-
-    @property
-    def _bridge(self) -> Any:
-        """The model.
-
-        Raises:
-            UsageError: there is none, since it could not be loaded anew.
-        """
-        if self._model is None:
-            raise UsageError(f"{self.name} could not be loaded anew after it had been changed; nothing is asked of it")
-        return self._model
-
-    @property
-    def is_there(self) -> bool:
-        """Whether there is a model: not after it could not be loaded anew."""
-        return self._model is not None
 
     def release(self) -> None:
         """Lets go of the model and of all that was measured of it."""
-        self._sealed = False
         self.memo.clear()
-        self._points: Mapping[str, Any] = {}
+        self._hook_points: Mapping[str, Any] = {}
         self._loaded: State | None = None
         self._reference: State | None = None
-        self._model: Any = None
+        self._bridge: Any = None
         gc.collect()
 
-    def begin(self, bridge: Any) -> None:
-        """From here on this is the model, and changes of it are seen."""
-        self._model, self._points = bridge, dict(bridge.hook_dict)
-        place = next(bridge.parameters()).device
+    def begin(self, bridge: Any, precision: str) -> None:
+        """From here on this is the model, and changes of it are seen.
+
+        Args:
+            bridge: as it was loaded.
+            precision: what its float noise follows from.
+        """
+        self._bridge, self._precision, self._hook_points = bridge, precision, dict(bridge.hook_dict)
+        device = next(bridge.parameters()).device
         rows, length = FIXED_PROMPTS
-        self._fixed_prompts = fixed_tokens(bridge.cfg.d_vocab, (rows, min(length, bridge.cfg.n_ctx)), seed=3).to(place)
+        self._fixed_prompts = fixed_tokens(bridge.cfg.d_vocab, (rows, min(length, bridge.cfg.n_ctx)), seed=3).to(device)
         self._functions = Functions(bridge)
         if self._process is None:
             # A model may be loaded anew within a context, such as no_grad, that ends.
             self._process = Process()
         self._loaded = self._reference = self.state()._replace(settings=self._process.settings)
-        self._sealed = True
 
     @property
-    def attached(self) -> list[str]:
+    def bridge(self) -> Any:
+        """The model.
+
+        Raises:
+            UsageError: there is none, since it could not be loaded anew.
+        """
+        if self._bridge is None:
+            raise UsageError(f"{self.name} could not be loaded anew after it had been changed; nothing is asked of it")
+        return self._bridge
+
+    @property
+    def has_model(self) -> bool:
+        """Whether there is a model: not after it could not be loaded anew."""
+        return self._bridge is not None
+
+    @property
+    def foreign_hooks(self) -> list[str]:
         """The hook points that carry a hook of others; of a checkpoint's own passes none is left."""
         return [
             name
-            for name, point in self._points.items()
+            for name, point in self._hook_points.items()
             if not all(map(is_of_bridge, (*point.fwd_hooks, *point.bwd_hooks)))
         ]
 
-    # ---- what is kept
+    # ---- results that belong to a state
 
     @property
     def is_measuring(self) -> bool:
@@ -165,7 +161,7 @@ class Guarded:
         if outer is not None:
             yield outer
             return
-        with self._lock:
+        with self.lock:
             self._looks.current = self._look()
             try:
                 yield self._looks.current
@@ -179,54 +175,49 @@ class Guarded:
         assert self._loaded is not None
         if not (now.same_apart_from_weights(self._loaded) and now.same_numbers(self._reference)):
             return Look(Memo(), None, True, "")
-        usable = self.cache is not None and not self.cache.off and self.spec.kind != "user"
+        usable = self.cache is not None and not self.cache.off and self.on_disk
         return Look(self.memo, self.cache if usable else None, False, now.digest)
 
     @property
     def memory(self) -> Memo:
-        """What was computed of the model as it is now."""
+        """The memo, or a throw-away one while the model has hooks of others or edited parameters."""
         with self.measuring() as look:
             return look.memo
 
     @contextmanager
-    def scratch(self, damage: str = "") -> Iterator[None]:
-        """An empty memo and none on disk: for weights or prompts that are of no use later.
+    def isolated_memory(self, damage: str = "") -> Iterator[None]:
+        """Uses an empty memo and no disk cache inside the block: for temporary weights or prompts.
 
         Args:
             damage: what is done to the weights meanwhile, all of it: then its measurements on disk are used.
         """
-        saved, model = (self.memo, self.cache, self.damage), self._model
-        reference = self._reference
-        outer: Look | None = getattr(self._looks, "current", None)
+        outside, bridge, reference = (self.memo, self.cache, self.damage), self._bridge, self._reference
+        look: Look | None = getattr(self._looks, "current", None)
         self.memo, self.cache, self.damage = Memo(), self.cache if damage else None, damage
         self._reference = self._looks.current = None
         try:
             yield
         finally:
-            self.memo, self.cache, self.damage = saved
+            self.memo, self.cache, self.damage = outside
             # A model that was loaded anew meanwhile is not the one of before.
-            self._reference = reference if self._model is model else self._loaded
-            self._looks.current = outer
+            self._reference = reference if self._bridge is bridge else self._loaded
+            self._looks.current = look
 
-    # ---- what is left behind
+    # ---- changes
 
     def state(self) -> State:
         """The model as it is now; takes a pass over two short prompts, and as long as its weights take to be read."""
-        return state_of(self._bridge, self._functions, self._outputs, self._loaded)
+        return state_of(self.bridge, self._functions, self._outputs, self._loaded)
 
     def _outputs(self) -> Outputs:
-        return outputs_of(self._model, self._points, self._fixed_prompts)
+        return outputs_of(self._bridge, self._hook_points, self._fixed_prompts)
 
-    def disturbed(self) -> list[str]:
-        """What was left behind since loading, in words."""
-        return changes(self._loaded, self.state(), self.precision) if self._loaded else []
+    def changes_since_load(self) -> list[str]:
+        """What is different from the model as it was loaded, in words: ``["1 hook attached", "changed weights"]``."""
+        return changes(self._loaded, self.state(), self._precision) if self._loaded else []
 
-    def restore(self) -> str:
-        """Makes the model and the process what they were when it was loaded; says how."""
+    def restore_process(self) -> None:
+        """Puts back the functions and settings of the process that were replaced since the model was loaded."""
         self._functions.restore()
         if self._process is not None:
             self._process.restore()
-        if not self.disturbed():
-            return "all was put back"
-        self.load()
-        return "the model was loaded anew"

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pytest_interp.checkpoints.device import free_memory
-from pytest_interp.checkpoints.weights import Shape
+from pytest_interp.checkpoints.shape import Shape
 from pytest_interp.errors import UsageError
 
 _MOST = 2**28
@@ -82,18 +82,17 @@ def bytes_of(text: str) -> int:
     return int(float(found[1]) * _UNITS[found[2]])
 
 
-def bytes_of_row(shape: Shape, d_mlp: int, count: int, length: int, *, logits: bool) -> int:
+def bytes_of_row(shape: Shape, count: int, length: int, *, logits: bool) -> int:
     """About what one prompt takes in a pass over its last positions.
 
     Args:
         shape: of the model.
-        d_mlp: the width of its MLPs.
         count: how many positions are computed.
         length: how many the prompt has.
         logits: whether the whole vocabulary is unembedded, at one position.
     """
     wide = shape.n_heads * shape.d_head
-    stream = count * (8 * shape.d_model + 3 * d_mlp + 6 * wide)
+    stream = count * (8 * shape.d_model + 3 * shape.d_mlp + 6 * wide)
     attention = 3 * shape.n_heads * count * length + 4 * wide * length
     return 4 * (stream + attention + (2 * shape.d_vocab if logits else 0))
 

@@ -9,55 +9,79 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-Way: TypeAlias = Literal["position", "layer", "whole"]
-"""From where a pass can start: a layer and a position, a layer alone, or the beginning."""
+StartFrom: TypeAlias = Literal["position", "layer", "whole"]
+"""From where a pass can start: a layer and a position, a layer alone, or the beginning (a whole pass)."""
 
 
-class Prepared(NamedTuple):
-    """What an unedited pass leaves for others to start from.
+class CleanPass(NamedTuple):
+    """An unedited pass, with what others need to start from it.
 
     Attributes:
-        residual: at the entry of each layer, and after the last one; each of shape ``(row, pos, d_model)``.
+        residual: at the entry of each layer, and after the last one; each of shape ``(row, pos, d_model)``. Empty where
+            passes can only start from the beginning.
         logits: of the last position, ``(row, vocab)``.
-        cache: keys and values by layer as attention uses them (rotated), each ``(row, kv_head, pos, d_head)``.
-        way: from where other passes can start.
-        kept: other activations that were asked for, by hook name.
+        keys_values: keys and values by layer as attention uses them (rotated), each ``(row, kv_head, pos, d_head)``.
+        start_from: from where other passes can start.
+        activations: others that were asked for, by hook name.
     """
 
     residual: Sequence[Tensor]
     logits: Tensor
-    cache: Mapping[int, tuple[Tensor, Tensor]]
-    way: Way
-    kept: Mapping[str, Tensor] = {}
+    keys_values: Mapping[int, tuple[Tensor, Tensor]]
+    start_from: StartFrom
+    activations: Mapping[str, Tensor] = {}
 
 
-class Resumed(NamedTuple):
-    """What a resumed pass gives: the residual stream after the last block that ran, and what was kept by hook name."""
+class PartialPass(NamedTuple):
+    """A pass that started at a layer and a position.
+
+    Attributes:
+        residual: the stream after the last block that ran, ``(row, pos, d_model)``; its first position is the start.
+        activations: those that were asked for, by hook name; they begin at the start too.
+    """
 
     residual: Float[Tensor, "row pos d_model"]
-    kept: Mapping[str, Tensor]
+    activations: Mapping[str, Tensor]
 
 
 class KeyValues:
-    """What attention takes for a key-value cache: remembers keys and values, or sets those of a prefix before them."""
+    """A key-value cache in the form that attention calls: it records keys and values, or puts a prefix before them.
 
-    def __init__(self, before: Callable[[int], tuple[Tensor, Tensor]] | None = None) -> None:
-        self.before = before
-        self.seen: dict[int, tuple[Tensor, Tensor]] = {}
+    Attributes:
+        recorded: keys and values by layer, where there is no prefix.
+    """
+
+    def __init__(self, prefix: Callable[[int], tuple[Tensor, Tensor]] | None = None) -> None:
+        """An empty cache.
+
+        Args:
+            prefix: gives the keys and values of a layer at the positions before those that run, each ``(row, kv_head,
+                start, d_head)``; None to record.
+        """
+        self.prefix = prefix
+        self.recorded: dict[int, tuple[Tensor, Tensor]] = {}
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any) -> tuple[Tensor, Tensor]:
-        """What attention calls with its new keys and values; gives all that it attends to."""
-        if self.before is None:
-            self.seen[layer] = keys, values
+        """All keys and values that a layer attends to; called with the new ones, ``(row, kv_head, pos, d_head)``."""
+        if self.prefix is None:
+            self.recorded[layer] = keys, values
             return keys, values
-        old_keys, old_values = self.before(layer)
-        return _after(old_keys, keys), _after(old_values, values)
+        prefix_keys, prefix_values = self.prefix(layer)
+        return _joined(prefix_keys, keys), _joined(prefix_values, values)
 
 
-def _after(old: Tensor, new: Tensor) -> Tensor:
-    """What stood before, the same for each pass in a batch, and what each has itself: along positions."""
-    rows, heads, start, width = old.shape
+def _joined(prefix: Tensor, new: Tensor) -> Tensor:
+    """A prefix and what follows it, along positions.
+
+    Args:
+        prefix: shape ``(row, kv_head, start, d_head)``, the same for each pass in a batch.
+        new: shape ``(pass * row, kv_head, pos, d_head)``.
+
+    Returns:
+        Shape ``(pass * row, kv_head, start + pos, d_head)``.
+    """
+    rows, heads, start, width = prefix.shape
     joined = new.new_empty(len(new), heads, start + new.shape[2], width)
-    joined.view(-1, rows, *joined.shape[1:])[:, :, :, :start] = old
+    joined.view(-1, rows, *joined.shape[1:])[:, :, :, :start] = prefix
     joined[:, :, start:] = new
     return joined

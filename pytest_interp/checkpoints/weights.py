@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pytest_interp.checkpoints.access import handed_out
+from pytest_interp.checkpoints.shape import Shape
 from pytest_interp.checkpoints.stream import Outlet, centres, gain_of, shift_of
 from pytest_interp.checkpoints.value_bias import Shifts, ValueBias, check_value_bias
 from pytest_interp.errors import NotApplicable
@@ -18,51 +18,35 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Shape:
-    """How many of what a checkpoint has."""
-
-    n_layers: int
-    n_heads: int
-    n_kv_heads: int
-    d_head: int
-    d_model: int
-    d_vocab: int
-    n_ctx: int
-
-    @classmethod
-    def of(cls, cfg: Any) -> Shape:
-        """The shape that a bridge's configuration says."""
-        n_kv_heads = cfg.n_key_value_heads or cfg.n_heads
-        return cls(cfg.n_layers, cfg.n_heads, n_kv_heads, cfg.d_head, cfg.d_model, cfg.d_vocab, cfg.n_ctx)
-
-    @property
-    def heads(self) -> list[Head]:
-        """Every query head, layer by layer."""
-        return [Head(layer, head) for layer in range(self.n_layers) for head in range(self.n_heads)]
+    from pytest_interp.checkpoints.guard import Guard
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Weights:
-    """The weights of a bridge, by head where they have heads."""
+    """The weights of a bridge, by head where they have heads.
 
+    Attributes:
+        bridge: the model.
+        name: of the checkpoint, for messages.
+        shape: how many layers, heads and dimensions it has.
+        shifts: where its value biases are.
+        outlet: what stands between the residual stream and the logits.
+        has_final_norm: whether the residual stream passes a norm before the unembedding.
+        guard: within one of its measurements tensors are the model's own, else copies.
+    """
+
+    bridge: Any
     name: str
     shape: Shape
-    device: torch.device
-    _shifts: Shifts
-    _outlet: Outlet
-    _normed: bool
-    hook: Callable[[str, int], str]
-    run: Callable[..., Any]
-
-    @property
-    def _bridge(self) -> Any:
-        raise NotImplementedError
+    shifts: Shifts
+    outlet: Outlet
+    has_final_norm: bool
+    guard: Guard
 
     @handed_out
     def w_v(self, layer: int) -> Float[Tensor, "head d_model d_head"]:
         """Value weights by query head; grouped key-value heads are repeated for the query heads that share them."""
-        weights: Tensor = self._bridge.blocks[layer].attn.W_V
+        weights: Tensor = self.bridge.blocks[layer].attn.W_V
         return weights.repeat_interleave(self.shape.n_heads // len(weights), dim=0)
 
     @handed_out
@@ -79,7 +63,7 @@ class Weights:
             UsageError: another word.
         """
         check_value_bias(value_bias)
-        shifts = self._shifts[value_bias]
+        shifts = self.shifts[value_bias]
         if shifts is None:
             raise NotApplicable(
                 f"the value biases of {self.name} are not known: its bridge came in compatibility mode, where they are "
@@ -95,19 +79,19 @@ class Weights:
         The gain of a norm after attention and the multiplier of the block are in them; what they write has to be
         divided by that norm's scale, see :attr:`~pytest_interp.checkpoints.sites.Sites.write_scale_hook`.
         """
-        return self._as_received(layer, self._bridge.blocks[layer].attn.W_O)
+        return self._as_received(layer, self.bridge.blocks[layer].attn.W_O)
 
     @handed_out
     def b_o(self, layer: int) -> Float[Tensor, " d_model"]:
         """The output bias of attention, as the residual stream receives it; zeros where there is none."""
-        bias: Tensor | None = getattr(self._bridge.blocks[layer].attn.o, "bias", None)
+        bias: Tensor | None = getattr(self.bridge.blocks[layer].attn.o, "bias", None)
         if bias is None:
-            return torch.zeros(self.shape.d_model, device=self.device)
+            return torch.zeros(self.shape.d_model, device=self.bridge.W_U.device)
         return self._as_received(layer, bias)
 
     def _as_received(self, layer: int, written: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
         """What attention writes, times the gain of the norm after it and the multiplier of the block."""
-        block = self._bridge.blocks[layer]
+        block = self.bridge.blocks[layer]
         if (norm := getattr(block, "ln1_post", None)) is not None:
             written = written * gain_of(norm, written.reshape(-1, written.shape[-1])[0])
         multiplier = getattr(block, "residual_contribution_scale", 1.0)
@@ -124,37 +108,37 @@ class Weights:
         That norm's gain is in it, and its centring where the stream is not centred; a multiplier or softcap of the
         logits is not: :meth:`logits`.
         """
-        weights: Tensor = self._bridge.W_U
+        weights: Tensor = self.bridge.W_U
         if self._final_norm is not None:
             gain = gain_of(self._final_norm, weights[:, 0])
             if not bool((gain - 1).abs().max() <= 1e-6):  # folded into the unembedding
                 weights = weights * gain[:, None]
-        return weights - weights.mean(0) if self._outlet.centred else weights
+        return weights - weights.mean(0) if self.outlet.centred else weights
 
     @handed_out
     def b_u(self) -> Float[Tensor, " d_vocab"]:
         """The unembedding's bias, with what the final norm's bias writes into it; zero where there is none."""
-        bias: Tensor | None = getattr(self._bridge, "b_U", None)
+        bias: Tensor | None = getattr(self.bridge, "b_U", None)
         if bias is None:
-            bias = torch.zeros(self.shape.d_vocab, device=self.device)
+            bias = torch.zeros(self.shape.d_vocab, device=self.bridge.W_U.device)
         if self._final_norm is not None:
-            shift = shift_of(self._final_norm, self._bridge.W_U[:, 0])
+            shift = shift_of(self._final_norm, self.bridge.W_U[:, 0])
             if bool(shift.any()):
-                bias = bias + shift @ self._bridge.W_U
+                bias = bias + shift @ self.bridge.W_U
         return bias
 
     @handed_out
     def w_e(self) -> Float[Tensor, "d_vocab d_model"]:
         """The embedding, without the multiplier that some architectures put after it."""
-        weights: Tensor = self._bridge.W_E
+        weights: Tensor = self.bridge.W_E
         return weights
 
     def unembedded(
         self, normed: Float[Tensor, "row d_model"], tokens: Int[Tensor, "row k"] | None = None
     ) -> Float[Tensor, "row k"]:
         """What the unembedding gives for a residual after the final norm: of some tokens of each row, or of all."""
-        weights: Tensor = self._bridge.W_U
-        bias: Tensor | None = getattr(self._bridge, "b_U", None)
+        weights: Tensor = self.bridge.W_U
+        bias: Tensor | None = getattr(self.bridge, "b_U", None)
         if tokens is None:
             values = normed @ weights
             return values if bias is None else values + bias
@@ -163,57 +147,29 @@ class Weights:
 
     @property
     def _final_norm(self) -> Any:
-        return getattr(self._bridge, "ln_final", None) if self._normed else None
+        return getattr(self.bridge, "ln_final", None) if self.has_final_norm else None
 
     @property
     def norm_centres(self) -> bool:
         """Whether the final norm takes away the mean of the residual stream."""
-        return self._final_norm is not None and centres(self._final_norm, self._bridge.W_U[:, 0])
+        return self._final_norm is not None and centres(self._final_norm, self.bridge.W_U[:, 0])
 
     @property
     def has_transform(self) -> bool:
         """Whether a multiplier or a softcap stands between the unembedding and the logits."""
-        return self._outlet.transform is not None
+        return self.outlet.transform is not None
 
     def logits(self, unembedded: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Logits from what the unembedding gives: through a multiplier or a softcap, where there is one."""
-        return self._outlet.logits(unembedded)
+        return self.outlet.logits(unembedded)
 
     def slope(self, unembedded: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """How much each logit rises with what the unembedding gives; 1 where nothing stands between them."""
-        return self._outlet.slope(unembedded)
-
-    def embed_through_mlp0(self, tokens: Int[Tensor, " name"]) -> Float[Tensor, "name d_model"]:
-        """Token embeddings after the first MLP, without attention or positions: ``W_E + MLP0(ln2(W_E))``.
-
-        The model itself makes them, in passes over one token: so what an architecture puts beside its embedding and its
-        MLP (a multiplier, a norm after it, an MLP that reads what attention reads) is in them.
-        """
-        through = self.hook("resid_post", 0)
-        position = [hook for name, hook in self._outlet.start.items() if name != "embed"]
-        silent = dict.fromkeys([self.hook("attn_out", 0), *position], torch.zeros_like)
-        embedded: Tensor = self.run(tokens[:, None], edits=silent, keep=[through]).kept[through][:, 0]
-        return embedded
-
-    def check_embedding(self) -> None:
-        """Accepts a model whose residual stream starts from its embedding, or from a multiple of it.
-
-        Raises:
-            NotApplicable: something else stands there, such as a norm (BLOOM).
-        """
-        tokens, hook = torch.arange(min(8, self.shape.d_vocab)), self._outlet.start["embed"]
-        start = self.run(tokens[:, None], keep=[hook]).kept[hook][:, 0].double()
-        rows = self.w_e()[: len(tokens)].double()
-        factor = (start * rows).sum() / (rows * rows).sum()
-        if float((start - factor * rows).abs().max()) > 0.02 * float(start.abs().max()):
-            raise NotApplicable(
-                f"the residual stream of {self.name} does not start from its embedding: something else, such as a "
-                "norm, stands between; through='residual' does not need it"
-            )
+        return self.outlet.slope(unembedded)
 
     def ln1(self, layer: int, residual: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
         """The residual as the attention of a layer reads it (its gain is folded into the weights)."""
-        block = self._bridge.blocks[layer]
+        block = self.bridge.blocks[layer]
         if not hasattr(block, "ln1"):
             return residual
         with torch.inference_mode():

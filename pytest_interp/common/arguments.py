@@ -178,7 +178,7 @@ def subject_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Any
     """
     first = args[0] if args else kwargs.get("experiment", kwargs.get("checkpoint"))
     checkpoint = getattr(first, "checkpoint", first)
-    return first, checkpoint if hasattr(checkpoint, "measuring") else None
+    return first, checkpoint if hasattr(checkpoint, "guard") else None
 
 
 def check_fields(value: Any) -> None:

@@ -57,7 +57,7 @@ def changed_prompts(
         run: which prompts would run: ``clean`` or a corruption.
         read: the position whose logits are read: what is replaced after it cannot reach them.
     """
-    hooks = {node: experiment.checkpoint.hook(node.site, node.layer) for patch in patches for node in patch.nodes}
+    hooks = {node: experiment.checkpoint.sites.hook(node.site, node.layer) for patch in patches for node in patch.nodes}
     unedited = experiment.activations(sorted(set(hooks.values())), experiment.data.run(run))
     prompts: list[list[int]] = [[] for _ in patches]
     for index, group in enumerate(experiment.data.clean.groups):

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-    from pytest_interp.checkpoints.checkpoint import Checkpoint, Pass
-    from pytest_interp.checkpoints.resume import Prepared
+    from pytest_interp.checkpoints.checkpoint import Checkpoint
+    from pytest_interp.checkpoints.forward import Pass
+    from pytest_interp.checkpoints.resume import CleanPass
     from pytest_interp.circuit import Circuit
     from pytest_interp.tasks import DataSet, Group, PromptSet
     from pytest_interp.tasks.positions import At
@@ -72,9 +73,9 @@ class Experiment:
         """How far float noise may move a logit here."""
         return FLOAT_NOISE[self.checkpoint.precision]
 
-    def where(self, **tags: str) -> Experiment:
+    def select(self, **tags: str) -> Experiment:
         """The same on the prompts that carry these tags, such as ``order="ABBA"``."""
-        return replace(self, data=self.data.where(**tags))
+        return replace(self, data=self.data.select(**tags))
 
     @property
     def data_identity(self) -> DataIdentity:
@@ -170,39 +171,44 @@ class Experiment:
         that block alone, on the residual stream that the pass left. Of prompts for means, and where it is too large,
         no residual stream is kept.
         """
-        memo = self.checkpoint.memory
+        memo = self.checkpoint.guard.memory
         found = {hook: memo.get((prompts.inputs, hook)) for hook in hooks}
         if missing := [hook for hook, kept in found.items() if kept is None]:
             of_blocks = all(hook.startswith("blocks.") for hook in missing)
-            prepared = memo.get((prompts.inputs, "prepared")) if of_blocks else None
-            if prepared is None and (prompts is self.data.reference or not self.checkpoint.holds(prompts.groups)):
+            prepared = memo.get((prompts.inputs, "clean passes")) if of_blocks else None
+            if prepared is None and (
+                prompts is self.data.reference or not self.checkpoint.holds_stream(prompts.groups)
+            ):
                 wanted = self.checkpoint.with_other_layers(missing, prompts.groups)
-                made = [one.kept for one in self._run(prompts, wanted)]
+                made = [one.activations for one in self._run(prompts, wanted)]
             else:
-                made = [self.checkpoint.again(one, missing) for one in prepared or self._prepare(prompts, missing)]
+                made = [
+                    self.checkpoint.forward.recompute(one, missing)
+                    for one in prepared or self._prepare(prompts, missing)
+                ]
             found |= self._keep(prompts, missing, made)
         return {hook: found[hook] for hook in hooks}
 
     @handed_out
     @in_one_state
-    def prepared(self, run: str = "clean") -> list[Prepared]:
+    def clean_passes(self, run: str = "clean") -> list[CleanPass]:
         """What an unedited pass over each group leaves for patched ones to start from."""
         prompts = self.data.run(run)
-        found: list[Prepared] | None = self.checkpoint.memory.get((prompts.inputs, "prepared"))
+        found: list[CleanPass] | None = self.checkpoint.guard.memory.get((prompts.inputs, "clean passes"))
         return found or self._prepare(prompts)
 
-    def _prepare(self, prompts: PromptSet, hooks: Sequence[str] = ()) -> list[Prepared]:
+    def _prepare(self, prompts: PromptSet, hooks: Sequence[str] = ()) -> list[CleanPass]:
         """The pass that is kept: its residual stream, its logits, these activations, and what follows most often."""
         checkpoint = self.checkpoint
-        usual = checkpoint.usual_hooks if prompts is self.data.clean else ()  # others are mostly only read at END
+        usual = checkpoint.sites.usual_hooks if prompts is self.data.clean else ()  # others are mostly only read at END
         also = [checkpoint.with_other_layers([hook], prompts.groups) for hook in (*hooks, *usual)]
         keep = list(dict.fromkeys(hook for some in also for hook in some))
-        made = [checkpoint.prepare(group.tokens, keep) for group in prompts.groups]
-        if all(one.way != "whole" for one in made):
-            checkpoint.memory[prompts.inputs, "prepared"] = [
-                one._replace(logits=one.logits[:1].clone(), kept={}) for one in made
+        made = [checkpoint.forward.clean_pass(group.tokens, keep) for group in prompts.groups]
+        if all(one.start_from != "whole" for one in made):
+            checkpoint.guard.memory[prompts.inputs, "clean passes"] = [
+                one._replace(logits=one.logits[:1].clone(), activations={}) for one in made
             ]
-        self._keep(prompts, keep, [one.kept for one in made])
+        self._keep(prompts, keep, [one.activations for one in made])
         self._keep_ends(prompts, [one.logits for one in made])
         return made
 
@@ -217,14 +223,14 @@ class Experiment:
         self, prompts: PromptSet, hooks: Sequence[str], made: Sequence[Mapping[str, Tensor]]
     ) -> dict[str, list[Tensor]]:
         """Activations by hook name; all of them stay in the memo, but for the residual stream where that is there."""
-        found, memo = {hook: [one[hook] for one in made] for hook in made[0]}, self.checkpoint.memory
-        there = ("hook_resid_pre", "hook_resid_post") if (prompts.inputs, "prepared") in memo else ()
+        found, memo = {hook: [one[hook] for one in made] for hook in made[0]}, self.checkpoint.guard.memory
+        there = ("hook_resid_pre", "hook_resid_post") if (prompts.inputs, "clean passes") in memo else ()
         memo.update({(prompts.inputs, hook): kept for hook, kept in found.items() if not hook.endswith(there)})
         return {hook: found[hook] for hook in hooks}
 
     def _keep_ends(self, prompts: PromptSet, logits: list[Tensor]) -> None:
         """Keeps the logits at END where they are not too large, and in any case those of answer and distractor."""
-        memo = self.checkpoint.memory
+        memo = self.checkpoint.guard.memory
         memo[prompts.inputs, self.data.clean.identity, "pairs"] = self._pairs(logits)
         if self._ends_fit(prompts):
             memo[prompts.inputs, "ends"] = logits
@@ -241,10 +247,10 @@ class Experiment:
 
     def _ends(self, prompts: PromptSet) -> list[Tensor]:
         """Logits at END by group. A sample is asked many things: its pass is kept; a listed prompt mostly one."""
-        memo = self.checkpoint.memory
+        memo = self.checkpoint.guard.memory
         found: list[Tensor] | None = memo.get((prompts.inputs, "ends"))
         if found is None:
-            kept = self.data.population == "sampled" and self.checkpoint.holds(prompts.groups)
+            kept = self.data.population == "sampled" and self.checkpoint.holds_stream(prompts.groups)
             return [one.logits for one in (self._prepare(prompts) if kept else self._run(prompts))]
         return found
 
@@ -253,7 +259,7 @@ class Experiment:
     def answer_logits(self, run: str = "clean") -> Float[Tensor, "prompt 2"]:
         """Logits of answer and distractor at END in data-set order."""
         prompts = self.data.run(run)
-        found: Tensor | None = self.checkpoint.memory.get((prompts.inputs, self.data.clean.identity, "pairs"))
+        found: Tensor | None = self.checkpoint.guard.memory.get((prompts.inputs, self.data.clean.identity, "pairs"))
         return self._pairs(self._ends(prompts)) if found is None else found
 
     @handed_out
@@ -282,7 +288,7 @@ class Experiment:
     @in_one_state
     def logits_at(self, index: int, where: Int[Tensor, " row"], run: str = "clean") -> Float[Tensor, "row vocab"]:
         """An unedited run's logits of a group at one position of each row."""
-        prompts, memo = self.data.run(run), self.checkpoint.memory
+        prompts, memo = self.data.run(run), self.checkpoint.guard.memory
         tokens = prompts.groups[index].tokens
         if bool((where == tokens.shape[1] - 1).all()) and self._ends_fit(prompts):
             return self._ends(prompts)[index]

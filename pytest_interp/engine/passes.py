@@ -1,8 +1,19 @@
 """Passes with patches: many in one batch, each from where it can first make a difference.
 
-A patch at layer L and position p changes nothing below L and nothing before p. So passes that start at one layer and
-position run together from there, on what an unedited pass left; only what is read is unembedded. Where a model's
-blocks cannot be driven (``Prepared.way``) whole passes with hooks give the same numbers.
+A patch at layer L and position p changes nothing below L and nothing before p. So a patched pass need not start at the
+beginning: it starts at L and p from what an unedited pass left there. The algorithm, for the prompts of one length:
+
+1. For each job (the patches of one pass) and each row: the first position that the patches can change. A row in which
+   nothing changes keeps the unedited metric, and takes no pass (:meth:`_Group.first_changed`).
+2. Rows are grouped by start position. A block call has a fixed cost, so rows that start a little later join an earlier
+   group (:meth:`_Group._start_groups`).
+3. Jobs with the same start and the same rows form one batch. It is sorted by the first layer of each job: a job joins
+   the batch at its layer (:meth:`_Group._batches`).
+4. A batch runs in parts that fit the memory budget (:meth:`_Group._parts`); its logits and activations are written
+   into the outcome of each job (:meth:`_Group._resume`).
+
+Where a model's blocks cannot be driven (``CleanPass.start_from`` is ``whole``) whole passes with hooks give the same
+numbers.
 """
 
 from __future__ import annotations
@@ -10,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import torch
 
@@ -26,33 +37,34 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from pytest_interp.checkpoints.resume import Prepared, Way
+    from pytest_interp.checkpoints.resume import CleanPass, StartFrom
     from pytest_interp.engine.experiment import Experiment
     from pytest_interp.tasks import Group
 
-Job = Sequence[Patch]
+Job: TypeAlias = Sequence[Patch]
 """The patches of one pass, in the order in which they are put in place."""
 
-_CALL = 64
-"""About how many positions of one prompt a block computes in the time that calling it takes."""
+_CALL_COST = 64
+"""The cost of calling a block, as the number of positions of one prompt that it computes in that time."""
 
-_WAYS: Sequence[Way] = ("position", "layer", "whole")
+_EARLIEST_FIRST: Sequence[StartFrom] = ("position", "layer", "whole")
 
 
 class Passes(NamedTuple):
     """What patched passes give.
 
     Attributes:
-        values: the metric, by job and prompt in data-set order; no columns without a metric.
-        kept: for each job, activations by hook name, one tensor for each group; they may lack the first positions.
-        since: for each job and group, from which position of each row on anything is changed.
-        way: from where they started: a layer and a position, a layer, or the beginning (whole passes).
+        values: the metric, shape ``(job, prompt)``, prompts in data-set order; no columns without a metric.
+        activations: for each job, by hook name, one tensor for each group. Its first axis is the row; it has the last
+            positions of the prompts, those from the first changed one on.
+        first_changed: for each job and group, per row, the first position that the patches can change.
+        start_from: from where passes started: a layer and a position, a layer, or the beginning (whole passes).
     """
 
     values: Float[Tensor, "job prompt"]
-    kept: Sequence[Mapping[str, Sequence[Tensor]]]
-    since: Sequence[Sequence[Rows]]
-    way: Way
+    activations: Sequence[Mapping[str, Sequence[Tensor]]]
+    first_changed: Sequence[Sequence[Rows]]
+    start_from: StartFrom
 
 
 @in_one_state
@@ -73,12 +85,20 @@ def patched(
         metric: what is read; None if only activations are kept, then nothing after the last of them runs.
         run: which prompts are run; answers and distractors are the clean run's in any case.
         keep: hook names to keep for each job.
-        alone: positions that no other reaches, since all attention is patched; None if that is not so.
+        alone: where every attention output is patched, the only positions that can change: positions then do not
+            influence each other. None otherwise.
+
+    Returns:
+        The metric for each job and prompt, and the kept activations.
+
+    Raises:
+        NotApplicable: a site that the model lacks or does not read.
+        UsageError: one prompt needs more memory than the budget.
     """
     data = experiment.data
     values = torch.empty(len(jobs), len(data.clean) if metric else 0)
     unedited = _Unedited(
-        experiment.prepared(run),
+        experiment.clean_passes(run),
         experiment.activations(keep, data.run(run)) if keep else {},
         experiment.scores(metric, run) if metric else None,
     )
@@ -86,37 +106,76 @@ def patched(
         _Group(experiment, index, group, run, metric, tuple(keep), alone, unedited)
         for index, group in enumerate(data.run(run).groups)
     ]
-    ways = [group.prepared.way for group in groups]
     with progress(len(jobs) * len(data.clean), experiment.checkpoint.name) as done:
-        outcomes = [group.outcomes(jobs, done) for group in groups]
-    for clean, some in zip(data.clean.groups, outcomes, strict=True):
-        for job, outcome in enumerate(some):
+        outcomes = [group.outcomes(jobs, done) for group in groups]  # [group][job]
+    for clean, of_group in zip(data.clean.groups, outcomes, strict=True):
+        for job, outcome in enumerate(of_group):
             if outcome.scores is not None:
                 values[job, list(clean.rows)] = outcome.scores.float().cpu()
-    kept = [{hook: [some[job].kept[hook] for some in outcomes] for hook in keep} for job in range(len(jobs))]
-    since = [[group.firsts[job] for group in groups] for job in range(len(jobs))]
-    return Passes(values, kept, since, max(ways, key=_WAYS.index))
+    numbers = range(len(jobs))
+    activations = [
+        {hook: [of_group[job].activations[hook] for of_group in outcomes] for hook in keep} for job in numbers
+    ]
+    first_changed = [[group.first_changed_by_job[job] for group in groups] for job in numbers]
+    start_from = max((group.clean_pass.start_from for group in groups), key=_EARLIEST_FIRST.index)
+    return Passes(values, activations, first_changed, start_from)
 
 
 class _Unedited(NamedTuple):
-    """What passes start from and what stays where no patch reaches: activations by hook name, the metric by prompt."""
+    """The unedited run: from what passes start, and what stays where no patch reaches.
 
-    prepared: Sequence[Prepared]
-    kept: Mapping[str, Sequence[Tensor]]
+    Attributes:
+        clean_passes: of each group.
+        activations: by hook name, one tensor for each group.
+        scores: the metric by prompt; None without a metric.
+    """
+
+    clean_passes: Sequence[CleanPass]
+    activations: Mapping[str, Sequence[Tensor]]
     scores: Float[Tensor, " prompt"] | None
 
 
 @dataclass(eq=False)
 class _Outcome:
-    """What one pass does to the rows of a group: their metric, and activations that may lack the first positions."""
+    """What one job does to the rows of a group.
+
+    Attributes:
+        scores: the metric, shape ``(row,)``; None without a metric.
+        activations: by hook name; the first axis is the row, and the positions are the last ones of the prompts.
+    """
 
     scores: Float[Tensor, " row"] | None
-    kept: dict[str, Tensor]
+    activations: dict[str, Tensor]
+
+
+class _Batch(NamedTuple):
+    """Jobs that start at one position on the same rows.
+
+    Attributes:
+        start: the first position that is computed.
+        rows: of the group, in ascending order.
+        jobs: numbers of the jobs, in the order of the first layer that they change.
+    """
+
+    start: int
+    rows: tuple[int, ...]
+    jobs: list[int]
 
 
 @dataclass(eq=False)
 class _Group:
-    """The prompts of one length, and passes over them."""
+    """The prompts of one length, and passes over them.
+
+    Attributes:
+        experiment: checkpoint and data set.
+        index: of the group in the data set.
+        group: the prompts that run.
+        run: their name: ``clean`` or a corruption.
+        metric: what is read, if anything.
+        keep: hook names to keep.
+        alone: the only positions that can change; None otherwise.
+        unedited: the unedited run.
+    """
 
     experiment: Experiment
     index: int
@@ -130,168 +189,231 @@ class _Group:
     def __post_init__(self) -> None:
         self.length, self.size = self.group.tokens.shape[1], len(self.group.rows)
         self.checkpoint, self.clean = self.experiment.checkpoint, self.experiment.data.clean.groups[self.index]
-        self.every = torch.arange(self.size, device=self.checkpoint.device)
-        self.firsts: list[Rows] = []
+        self.all_rows = torch.arange(self.size, device=self.checkpoint.device)
+        self.first_changed_by_job: list[Rows] = []
 
     @property
-    def prepared(self) -> Prepared:
-        return self.unedited.prepared[self.index]
+    def clean_pass(self) -> CleanPass:
+        return self.unedited.clean_passes[self.index]
 
     @cached_property
-    def read(self) -> Rows:
-        """The position that is read in each row."""
+    def read_position(self) -> Rows:
+        """The position whose logits are read, shape ``(row,)``."""
         if self.metric in (None, LOGIT_DIFF):
-            return torch.full_like(self.every, self.length - 1)  # the last token, whatever a data set calls END
+            return torch.full_like(self.all_rows, self.length - 1)  # the last token, whatever a data set calls END
         assert self.metric is not None
-        (where,) = self.experiment.positions(self.index, self.metric.at)
-        assert where is not None
-        return where
+        (position,) = self.experiment.positions(self.index, self.metric.at)
+        assert position is not None
+        return position
 
     # ---- where passes begin
 
-    def first(self, job: Job) -> Rows:
-        """The first position of each row at which anything may change; the prompts' length where nothing does."""
-        first = torch.full((self.size,), self.length, device=self.checkpoint.device)
-        for patch in self._working(job):
-            since = self._since(patch)
-            for node in patch.nodes:
-                for where in self.experiment.positions(self.index, node.at):
-                    begin = since if where is None else torch.where(where >= since, where, self.length)
-                    first = torch.minimum(first, begin)
-        if self.alone is not None:
-            alone = [where for where in self.experiment.positions(self.index, self.alone) if where is not None]
-            first = torch.where(first < self.length, torch.stack(alone).amin(0), first)
-        # What is read before anything changes is as it was.
-        return first if self.keep else torch.where(first <= self.read, first, self.length)
+    def first_changed(self, job: Job) -> Rows:
+        """Per row, the first position that a job's patches can change; the prompts' length where they change nothing.
 
-    def _working(self, job: Job) -> Iterator[Patch]:
-        """The patches that change anything: not those that hold a run at its own values."""
+        What is read before the first change is as it was: without activations to keep, such a row needs no pass.
+        """
+        first = torch.full((self.size,), self.length, device=self.checkpoint.device)
+        for patch in self._effective(job):
+            source_differs = self._first_difference(patch)
+            for node in patch.nodes:
+                for position in self.experiment.positions(self.index, node.at):
+                    if position is None:  # all positions
+                        changed = source_differs
+                    else:
+                        changed = torch.where(position >= source_differs, position, self.length)
+                    first = torch.minimum(first, changed)
+        if self.alone is not None:
+            positions = [where for where in self.experiment.positions(self.index, self.alone) if where is not None]
+            first = torch.where(first < self.length, torch.stack(positions).amin(0), first)
+        return first if self.keep else torch.where(first <= self.read_position, first, self.length)
+
+    def _effective(self, job: Job) -> Iterator[Patch]:
+        """The patches that can change anything: not those that hold a run at its own values."""
         data = self.experiment.data
         for patch in job:
             if patch.source.run is None or data.run(patch.source.run).digest != data.run(self.run).digest:
                 yield patch
 
-    def _since(self, patch: Patch) -> Rows:
-        """From where on in each row a source may differ from what it replaces."""
-        if patch.source.since is not None:
-            return patch.source.since(self.index)
-        if patch.source.run is None or patch.source.whole:
-            return torch.zeros_like(self.every)
+    def _first_difference(self, patch: Patch) -> Rows:
+        """Per row, the first position at which a patch's source may differ from what it replaces.
+
+        An unedited run of other prompts differs from the first other token on, since attention is causal.
+        """
+        if patch.source.first_position is not None:
+            return patch.source.first_position(self.index)
+        if patch.source.run is None or patch.source.full_scan:
+            return torch.zeros_like(self.all_rows)
         other = self.experiment.data.run(patch.source.run).groups[self.index].tokens
         differ = (other != self.group.tokens).to(self.checkpoint.device)
         return torch.where(differ.any(1), differ.int().argmax(1), self.length)
 
-    def _layer(self, job: Job) -> int:
-        """The first layer at which a pass may change."""
-        return min((node.layer for patch in self._working(job) for node in patch.nodes), default=0)
+    def _first_layer(self, job: Job) -> int:
+        """The first layer that a job can change."""
+        return min((node.layer for patch in self._effective(job) for node in patch.nodes), default=0)
 
-    def _alike(self, jobs: Sequence[Job]) -> Mapping[tuple[int, tuple[int, ...]], list[int]]:
-        """Which passes start at the same position on the same rows, by layer."""
-        found: dict[tuple[int, tuple[int, ...]], list[int]] = {}
-        for number in sorted(range(len(jobs)), key=lambda number: self._layer(jobs[number])):
-            whole = self.prepared.way == "layer" or any(patch.source.whole for patch in self._working(jobs[number]))
-            for start, rows in self._starts(self.firsts[number], len(jobs)):
-                found.setdefault((0 if whole else start, rows), []).append(number)
-        return found
+    def _batches(self, jobs: Sequence[Job]) -> list[_Batch]:
+        """The jobs in batches of equal start and equal rows; a job whose rows start apart is in several batches."""
+        batches: dict[tuple[int, tuple[int, ...]], _Batch] = {}
+        for number in sorted(range(len(jobs)), key=lambda number: self._first_layer(jobs[number])):
+            from_first_token = self.clean_pass.start_from == "layer" or any(
+                patch.source.full_scan for patch in self._effective(jobs[number])
+            )
+            for start, rows in self._start_groups(self.first_changed_by_job[number], len(jobs)):
+                start = 0 if from_first_token else start  # noqa: PLW2901
+                batches.setdefault((start, rows), _Batch(start, rows, [])).jobs.append(number)
+        return list(batches.values())
 
-    def _starts(self, first: Rows, jobs: int) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """Where rows start: later ones with earlier ones if that adds fewer positions than a call of a block costs.
+    def _start_groups(self, first: Rows, job_count: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """Groups rows by start position; a row that starts later joins an earlier group where that is cheaper.
 
-        Of many passes half have joined in the middle layer.
+        From the latest start to the earliest: the rows collected so far could all start at the next earlier position.
+        That adds ``gap * rows`` positions to each job in the batch. On average half of the jobs have joined the batch
+        (jobs begin at layers spread over the model). If the addition is more than a separate block call costs, the
+        collected rows form a group of their own; else they wait for the earlier ones. The earliest rows always close
+        a group.
+
+        Args:
+            first: per row, the first changed position; the prompts' length where nothing changes.
+            job_count: how many jobs there are.
+
+        Yields:
+            A start position, and the rows that start there, in ascending order.
         """
-        waiting: list[int] = []
         starts = sorted({start for start in first.tolist() if start < self.length}, reverse=True)
-        for start, earlier in zip(starts, [*starts[1:], -self.length * _CALL], strict=False):
-            waiting += (first == start).nonzero()[:, 0].tolist()
-            if (start - earlier) * len(waiting) * max(1, jobs // 2) > _CALL:
-                yield start, tuple(sorted(waiting))
-                waiting = []
+        joined_jobs = max(1, job_count // 2)
+        collected: list[int] = []
+        for start, earlier in zip(starts, [*starts[1:], None], strict=False):
+            collected += (first == start).nonzero()[:, 0].tolist()
+            if earlier is None or (start - earlier) * len(collected) * joined_jobs > _CALL_COST:
+                yield start, tuple(sorted(collected))
+                collected = []
+
+    def _parts(self, batch: _Batch) -> Iterator[tuple[Rows, list[int]]]:
+        """A batch in parts of rows and jobs that fit the memory budget; the numbers do not depend on it."""
+        rows = torch.tensor(batch.rows, device=self.checkpoint.device)
+        per_row = self.checkpoint.bytes_of_row(
+            self.length - batch.start, self.length, logits=self.metric not in (None, LOGIT_DIFF)
+        )
+        fitting = self.checkpoint.budget // per_row
+        if not fitting:
+            raise UsageError(
+                f"one prompt of {self.length} tokens needs {per_row / 2**20:.1f} MB on {self.checkpoint.name}, but "
+                f"{self.checkpoint.budget / 2**20:.1f} MB are allowed; allow more with --interp-memory"
+            )
+        for part in torch.split(rows, fitting):
+            jobs_at_once = max(1, fitting // len(part))
+            for i in range(0, len(batch.jobs), jobs_at_once):
+                yield part, batch.jobs[i : i + jobs_at_once]
 
     # ---- passes
 
     def outcomes(self, jobs: Sequence[Job], done: Callable[[int], object]) -> list[_Outcome]:
-        """What each pass does; says of how many prompts it is known."""
-        self.firsts = [self.first(job) for job in jobs]
-        if self.prepared.way == "whole":
-            return [self._whole(job, done) for job in jobs]
-        outcomes = self._unedited()
-        done(sum(int((first == self.length).sum()) for first in self.firsts))
-        for (start, some), numbers in self._alike(jobs).items():
-            rows = torch.tensor(some, device=self.checkpoint.device)
-            for part, chunk in self._chunks(rows, numbers, start):
-                self._resume([jobs[number] for number in chunk], [outcomes[n] for n in chunk], part, start)
-                done(len(chunk) * len(part))
+        """What each job does to the rows.
+
+        Args:
+            jobs: the patches of each pass.
+            done: is told of how many rows more the outcome is known.
+        """
+        self.first_changed_by_job = [self.first_changed(job) for job in jobs]
+        if self.clean_pass.start_from == "whole":
+            return [self._whole_pass(job, done) for job in jobs]
+        outcomes = self._unedited_outcomes()
+        done(sum(int((first == self.length).sum()) for first in self.first_changed_by_job))
+        for batch in self._batches(jobs):
+            for rows, numbers in self._parts(batch):
+                self._resume([jobs[n] for n in numbers], [outcomes[n] for n in numbers], rows, batch.start)
+                done(len(numbers) * len(rows))
         return outcomes
 
-    def _whole(self, job: Job, done: Callable[[int], object]) -> _Outcome:
-        edits = edits_of(self.experiment, self.index, [job], self.every)
+    def _whole_pass(self, job: Job, done: Callable[[int], object]) -> _Outcome:
+        """A job run from the beginning, with hooks."""
+        edits = edits_of(self.experiment, self.index, [job], self.all_rows)
         done(self.size)
-        one = self.checkpoint.run(self.group.tokens, edits=edits, keep=self.keep, positions=self.read[:, None])
-        return _Outcome(self._score(one.logits[:, 0], self.every) if self.metric else None, dict(one.kept))
+        logits, activations = self.checkpoint.run(
+            self.group.tokens, edits=edits, keep=self.keep, positions=self.read_position[:, None]
+        )
+        return _Outcome(self._scored(logits[:, 0], self.all_rows) if self.metric else None, dict(activations))
 
-    def _unedited(self) -> list[_Outcome]:
-        """For each job, what rows have that no patch changes."""
-        kept, every = self.unedited.kept, self.unedited.scores
-        scores = None if every is None else every[list(self.clean.rows)]
-        made = []
-        for first in self.firsts:
+    def _unedited_outcomes(self) -> list[_Outcome]:
+        """For each job, the outcome where no patch changes anything: copies, to be overwritten where one does.
+
+        Activations begin at the earliest first changed position of any row, and have at least the last position.
+        """
+        by_prompt = self.unedited.scores
+        scores = None if by_prompt is None else by_prompt[list(self.clean.rows)]
+        outcomes = []
+        for first in self.first_changed_by_job:
             count = self.length - min([self.length - 1, *first.tolist()])
-            tails = {hook: kept[hook][self.index] for hook in self.keep}
-            tails = {hook: value[:, -min(count, value.shape[1]) :].clone() for hook, value in tails.items()}
-            made.append(_Outcome(None if scores is None else scores.clone(), tails))
-        return made
+            full = {hook: self.unedited.activations[hook][self.index] for hook in self.keep}
+            tails = {hook: value[:, -min(count, value.shape[1]) :].clone() for hook, value in full.items()}
+            outcomes.append(_Outcome(None if scores is None else scores.clone(), tails))
+        return outcomes
 
     def _resume(self, jobs: list[Job], outcomes: list[_Outcome], rows: Rows, start: int) -> None:
-        """Runs passes from their layers and a position on, and writes what came of it into their outcomes."""
-        edits = edits_of(self.experiment, self.index, jobs, rows)
-        blocks = {hook: int(hook.split(".")[1]) for hook in self.keep if hook.startswith("blocks.")}
-        one = self.checkpoint.resume(
-            self.prepared, rows, [self._layer(job) for job in jobs], start, edits=edits, keep=list(blocks),
-            until=None if self.metric else max(blocks.values()), attend=self.alone is None,
-            end=self.metric == LOGIT_DIFF,
-        )  # fmt: skip
-        found = {hook: value.view(-1, len(rows), *value.shape[1:]) for hook, value in one.kept.items()}
+        """Runs jobs in one batch from a position on, and writes their results into their outcomes.
+
+        Args:
+            jobs: in ascending order of their first layer.
+            outcomes: of these jobs.
+            rows: of the group that run.
+            start: the first position that is computed.
+        """
+        block_hooks = {hook: int(hook.split(".")[1]) for hook in self.keep if hook.startswith("blocks.")}
+        resumed = self.checkpoint.forward.resume(
+            self.clean_pass,
+            rows,
+            [self._first_layer(job) for job in jobs],
+            start,
+            edits=edits_of(self.experiment, self.index, jobs, rows),
+            keep=list(block_hooks),
+            until=None if self.metric else max(block_hooks.values()),
+            attend=self.alone is None,
+            end_only=self.metric == LOGIT_DIFF,
+        )
+        activations = dict(resumed.activations)  # (joined job * row, pos, ...)
         if self.metric:
-            at = (self.read[rows] - start).repeat(len(jobs))
-            residual = one.residual[torch.arange(len(at), device=at.device), at]
-            final = [hook for hook in self.keep if hook not in blocks]
-            read = self.checkpoint.read(residual, self._pairs(rows, len(jobs)), keep=final)
-            found |= {hook: value.view(-1, len(rows), *value.shape[1:]) for hook, value in read.kept.items()}
-            logits = read.logits.view(len(jobs), len(rows), -1)
-        for number, outcome in enumerate(outcomes):
-            if outcome.scores is not None:
-                some = logits[number]
-                scores = some[:, 0] - some[:, 1] if self._pairs(rows, 1) is not None else self._score(some, rows)
-                outcome.scores[rows.cpu()] = scores.to(outcome.scores)
-            for hook, value in found.items():
-                if number >= len(value):
-                    continue  # it had not begun there: all as in the unedited run
-                count = min(value.shape[2], outcome.kept[hook].shape[1])
-                outcome.kept[hook][rows, -count:] = value[number][:, -count:]
+            at = (self.read_position[rows] - start).repeat(len(jobs))  # (job * row,)
+            stream = resumed.residual[torch.arange(len(at), device=at.device), at]  # (job * row, d_model)
+            readout_hooks = [hook for hook in self.keep if hook not in block_hooks]
+            read = self.checkpoint.forward.read(stream, self._pairs(rows, len(jobs)), keep=readout_hooks)
+            activations |= read.activations
+            self._write_scores(outcomes, read.logits.view(len(jobs), len(rows), -1), rows)
+        for hook, value in activations.items():
+            self._write_activations(outcomes, hook, value.view(-1, len(rows), *value.shape[1:]), rows)
+
+    def _write_scores(self, outcomes: list[_Outcome], logits: Float[Tensor, "job row token"], rows: Rows) -> None:
+        """Writes the metric; the tokens are answer and distractor for the logit difference, else the vocabulary."""
+        for outcome, of_job in zip(outcomes, logits, strict=True):
+            assert outcome.scores is not None
+            scores = of_job[:, 0] - of_job[:, 1] if self.metric == LOGIT_DIFF else self._scored(of_job, rows)
+            outcome.scores[rows.cpu()] = scores.to(outcome.scores)
+
+    def _write_activations(self, outcomes: list[_Outcome], hook: str, value: Tensor, rows: Rows) -> None:
+        """Writes the last positions of an activation, as many as both it and the outcome have.
+
+        Args:
+            outcomes: of the jobs in the batch.
+            hook: the name of the activation.
+            value: shape ``(joined job, row, pos, ...)``. Jobs join the batch in order, so a hook below the first layer
+                of the last jobs has the first jobs only. The others have the unedited activation there.
+            rows: of the group that ran.
+        """
+        for outcome, of_job in zip(outcomes, value, strict=False):
+            stored = outcome.activations[hook]
+            count = min(of_job.shape[1], stored.shape[1])
+            stored[rows, -count:] = of_job[:, -count:]
 
     def _pairs(self, rows: Rows, copies: int) -> Tensor | None:
-        """The tokens of answer and distractor where nothing else of the vocabulary is read."""
+        """Answer and distractor ids, ``(copies * row, 2)``; None where more of the vocabulary is read."""
         if self.metric != LOGIT_DIFF:
             return None
         return self.clean.pairs.to(self.checkpoint.device)[rows].repeat(copies, 1)
 
-    def _score(self, logits: Tensor, rows: Rows) -> Tensor:
+    def _scored(self, logits: Float[Tensor, "row vocab"], rows: Rows) -> Float[Tensor, " row"]:
+        """The metric of rows."""
         assert self.metric is not None
-        base = self.experiment.logits_at(self.index, self.read)[rows] if self.metric.score == "kl" else None
-        return self.metric.of(logits, self.clean, self.read, self.checkpoint, base, rows)
-
-    def _chunks(self, rows: Rows, numbers: list[int], start: int) -> Iterator[tuple[Rows, list[int]]]:
-        """The same work in parts whose batches fit the memory that is allowed; it does not change the numbers."""
-        one = self.checkpoint.bytes_of_row(
-            self.length - start, self.length, logits=self.metric not in (None, LOGIT_DIFF)
-        )
-        fit = self.checkpoint.budget // one
-        if not fit:
-            raise UsageError(
-                f"one prompt of {self.length} tokens needs {one / 2**20:.1f} MB on {self.checkpoint.name}, but "
-                f"{self.checkpoint.budget / 2**20:.1f} MB are allowed; allow more with --interp-memory"
-            )
-        for part in torch.split(rows, fit):
-            together = max(1, fit // len(part))
-            for i in range(0, len(numbers), together):
-                yield part, numbers[i : i + together]
+        clean = None
+        if self.metric.score == "kl":
+            clean = self.experiment.logits_at(self.index, self.read_position)[rows]
+        return self.metric.of(logits, self.clean, self.read_position, self.checkpoint, clean, rows)

@@ -61,14 +61,15 @@ class Source:
         give: gets a hook name, the group's index, the rows of it that run and their activation; returns theirs, which
             may have more positions than the activation: its last ones count.
         run: the unedited run that it is of, if it is of one.
-        whole: whether it needs the activation at every position.
-        since: for each row of a group, the first position that it says something about; None for all.
+        full_scan: whether it needs the activation at every position.
+        first_position: gets the group's index; per row, the first position for which the source has values. None means
+            every position.
     """
 
     give: Callable[[str, int, Rows, Tensor], Tensor]
     run: str | None = None
-    whole: bool = False
-    since: Callable[[int], Rows] | None = None
+    full_scan: bool = False
+    first_position: Callable[[int], Rows] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,14 +83,14 @@ class Patch:
 
 def from_run(experiment: Experiment, nodes: Iterable[Node], run: str) -> Source:
     """The activations of another, unedited run of the same prompts."""
-    hooks = sorted({experiment.checkpoint.hook(node.site, node.layer) for node in nodes})
+    hooks = sorted({experiment.checkpoint.sites.hook(node.site, node.layer) for node in nodes})
     kept = experiment.activations(hooks, experiment.data.run(run))
     return Source(lambda hook, index, rows, _: kept[hook][index][rows], run=run)
 
 
-def recorded(kept: Mapping[str, Sequence[Tensor]], since: Callable[[int], Rows]) -> Source:
+def recorded(activations: Mapping[str, Sequence[Tensor]], first_position: Callable[[int], Rows]) -> Source:
     """Activations that a patched pass kept, by hook name and group; they may lack the first positions."""
-    return Source(lambda hook, index, rows, _: kept[hook][index][rows], since=since)
+    return Source(lambda hook, index, rows, _: activations[hook][index][rows], first_position=first_position)
 
 
 def ablated(
@@ -126,9 +127,10 @@ def ablated(
             )
         sizes = [len(group.rows) for group in experiment.data.clean.groups]
         return Source(
-            lambda hook, index, rows, value: _permuted(value, rows, sizes[index], f"{hook} {index}", seed), whole=True
+            lambda hook, index, rows, value: _permuted(value, rows, sizes[index], f"{hook} {index}", seed),
+            full_scan=True,
         )
-    hooks = sorted({experiment.checkpoint.hook(node.site, node.layer) for node in nodes})
+    hooks = sorted({experiment.checkpoint.sites.hook(node.site, node.layer) for node in nodes})
     pools = _reference_rows(experiment)
     stand_in = _mean(experiment, hooks, pools) if how == "mean" else _drawn(experiment, hooks, pools, seed)
 
@@ -141,7 +143,7 @@ def ablated(
 
 def _nothing(experiment: Experiment, nodes: Iterable[Node], value_bias: ValueBias) -> Source:
     """The z of heads that write nothing, or nothing but their value bias."""
-    layers = {experiment.checkpoint.hook(node.site, node.layer): node.layer for node in nodes}
+    layers = {experiment.checkpoint.sites.hook(node.site, node.layer): node.layer for node in nodes}
     # If the bias goes, it is z with its bias in it that is zero; if it stays, z without.
     zero_at: ValueBias = "kept" if value_bias == "removed" else "removed"
 
@@ -163,7 +165,7 @@ def bias_by_head(checkpoint: Checkpoint, layer: int, heads: int, value_bias: Val
     Raises:
         NotApplicable: the biases are not known.
     """
-    bias = checkpoint.value_bias(layer, value_bias)
+    bias = checkpoint.weights.value_bias(layer, value_bias)
     return bias.repeat_interleave(heads // len(bias), dim=0)
 
 
@@ -187,14 +189,14 @@ def _drawn(experiment: Experiment, hooks: Sequence[str], pools: _Pools, seed: in
 def _mean(experiment: Experiment, hooks: Sequence[str], pools: _Pools) -> _StandIn:
     """The mean over the template's reference prompts at each position; of all layers from one pass, and kept."""
     checkpoint, reference, prompts = experiment.checkpoint, _reference(experiment), experiment.data.clean.prompts
-    memo = checkpoint.memory
+    memo = checkpoint.guard.memory
     means = {hook: memo.get((reference.digest, hook, "means")) for hook in hooks}
     if missing := [hook for hook, found in means.items() if found is None]:
         largest = max(reference.groups, key=lambda group: group.tokens.numel())
         wanted = checkpoint.with_other_layers(missing, [largest])
         made: dict[str, dict[str, Tensor]] = {hook: {} for hook in wanted}
         for index, group in enumerate(reference.groups):
-            kept = checkpoint.run(group.tokens, keep=wanted).kept
+            kept = checkpoint.run(group.tokens, keep=wanted).activations
             for template, rows in ((name, rows) for name, (where, rows) in pools.items() if where == index):
                 for hook in wanted:
                     made[hook][template] = kept[hook][rows].mean(0)

@@ -128,7 +128,7 @@ def _effects(
                 at=text_of(at),
                 value_bias=value_bias,
                 seed=experiment.seed,
-                passes_from=passes.way,
+                passes_from=passes.start_from,
             ),
             unit=score.unit,
             tolerance=score.noise(experiment.checkpoint.precision),

@@ -69,7 +69,7 @@ def attention(
             "a value bias is no part of attention that is not weighted; pass weighted=True, or leave it out"
         )
     head = experiment.checkpoint.check_head(as_head(head))
-    patterns = experiment.activation(experiment.checkpoint.hook("pattern", head.layer), run)
+    patterns = experiment.activation(experiment.checkpoint.sites.hook("pattern", head.layer), run)
     values = []
     norms = _moved(experiment, head, run, value_bias) if weighted else []
     for index, (group, pattern) in enumerate(zip(experiment.data.clean.groups, patterns, strict=True)):
@@ -100,8 +100,11 @@ def _moved(experiment: Experiment, head: Head, run: str, value_bias: ValueBias) 
     checkpoint = experiment.checkpoint
     checkpoint.check_identity("heads")
     index = checkpoint.kv_head(head).head
-    w_o, bias = checkpoint.w_o(head.layer)[head.head], checkpoint.value_bias(head.layer, value_bias)[index]
-    values = experiment.activation(checkpoint.hook("v", head.layer), run)
+    w_o, bias = (
+        checkpoint.weights.w_o(head.layer)[head.head],
+        checkpoint.weights.value_bias(head.layer, value_bias)[index],
+    )
+    values = experiment.activation(checkpoint.sites.hook("v", head.layer), run)
     return [((v[:, :, index] + bias) @ w_o).norm(dim=-1) for v in values]
 
 
@@ -122,11 +125,11 @@ def attention_and_write(
     (``kept``), as for :func:`~pytest_interp.measure.direct_logit_attribution`.
     """
     checkpoint, head = experiment.checkpoint, experiment.checkpoint.check_head(as_head(head))
-    z_hook = checkpoint.hook("z", head.layer)
+    z_hook = checkpoint.sites.hook("z", head.layer)
     hooks = [z_hook, *readout_hooks(checkpoint, [head.layer])]
     activations = experiment.activations(hooks, experiment.data.run(run))
     readout = Readout(experiment, activations)
-    bias = checkpoint.value_bias(head.layer, value_bias)[checkpoint.kv_head(head).head]
+    bias = checkpoint.weights.value_bias(head.layer, value_bias)[checkpoint.kv_head(head).head]
     require_some("to", to)
     points = []
     for source in to:
@@ -203,7 +206,7 @@ def attention_sweep(
 ) -> Table[Head]:
     """The attention of every head of the model, layer by head, from one pass; arguments as for :func:`attention`."""
     checkpoint = experiment.checkpoint
-    hooks = [checkpoint.hook("pattern", layer) for layer in range(checkpoint.shape.n_layers)]
+    hooks = [checkpoint.sites.hook("pattern", layer) for layer in range(checkpoint.shape.n_layers)]
     experiment.activations(hooks, experiment.data.run(run))
     return heads_table(
         {

@@ -107,7 +107,7 @@ def source_attribution_sweep(
     """
     checkpoint = experiment.checkpoint
     layers = range(checkpoint.shape.n_layers)
-    hooks = [checkpoint.hook(site, layer) for layer in layers for site in ("pattern", "v")]
+    hooks = [checkpoint.sites.hook(site, layer) for layer in layers for site in ("pattern", "v")]
     activations = experiment.activations([*hooks, *readout_hooks(checkpoint, layers)], experiment.data.run(run))
     readout = Readout(experiment, activations)
     values: dict[Head, list[Tensor]] = {head: [] for head in checkpoint.shape.heads}
@@ -118,10 +118,12 @@ def source_attribution_sweep(
         if of == "logit_diff":
             direction = readout.difference(index)
         for head in checkpoint.shape.heads:
-            read = activations[checkpoint.hook("pattern", head.layer)][index][rows, head.head, -1, source_position]
+            read = activations[checkpoint.sites.hook("pattern", head.layer)][index][
+                rows, head.head, -1, source_position
+            ]
             kv_head = checkpoint.kv_head(head).head
-            value = activations[checkpoint.hook("v", head.layer)][index][rows, source_position, kv_head]
-            value = value + checkpoint.value_bias(head.layer, value_bias)[kv_head]
+            value = activations[checkpoint.sites.hook("v", head.layer)][index][rows, source_position, kv_head]
+            value = value + checkpoint.weights.value_bias(head.layer, value_bias)[kv_head]
             values[head].append(read * (readout.written(index, head, value) * direction).sum(-1))
     return heads_table(
         {
@@ -162,10 +164,10 @@ def component_attribution_sweep(experiment: Experiment, *, run: str = "clean") -
     checkpoint = experiment.checkpoint
     checkpoint.check_identity("components")
     hooks: dict[tuple[Row, int | str], str] = {
-        ("start", name): hook for name, hook in checkpoint.embedding_hooks.items()
+        ("start", name): hook for name, hook in checkpoint.sites.embedding_hooks.items()
     }
     for layer in range(checkpoint.shape.n_layers):
-        hooks |= {(layer, site): checkpoint.hook(site, layer) for site in ("attn_out", "mlp_out")}
+        hooks |= {(layer, site): checkpoint.sites.hook(site, layer) for site in ("attn_out", "mlp_out")}
     activations = experiment.activations([*hooks.values(), *readout_hooks(checkpoint)], experiment.data.run(run))
     readout = Readout(experiment, activations)
     directions = [readout.difference(index) for index in range(len(experiment.data.clean.groups))]
@@ -192,7 +194,7 @@ def attributions(
     """The attribution of each of several heads in an unedited run."""
     checkpoint = experiment.checkpoint
     layers = sorted({head.layer for head in heads})
-    hooks = [*(checkpoint.hook("z", layer) for layer in layers), *readout_hooks(checkpoint, layers)]
+    hooks = [*(checkpoint.sites.hook("z", layer) for layer in layers), *readout_hooks(checkpoint, layers)]
     activations = experiment.activations(hooks, experiment.data.run(run))
     return attribute(experiment, heads, activations, Readout(experiment, activations), value_bias)
 
@@ -210,8 +212,8 @@ def attribute(
     for index in range(len(experiment.data.clean.groups)):
         direction, columns = readout.difference(index), []
         for head in heads:
-            z = activations[checkpoint.hook("z", head.layer)][index][:, -1, head.head]
-            z = z + checkpoint.value_bias(head.layer, value_bias)[checkpoint.kv_head(head).head]
+            z = activations[checkpoint.sites.hook("z", head.layer)][index][:, -1, head.head]
+            z = z + checkpoint.weights.value_bias(head.layer, value_bias)[checkpoint.kv_head(head).head]
             columns.append((readout.written(index, head, z) * direction).sum(-1))
         by_group.append(torch.stack(columns, dim=1))
     return experiment.in_order(by_group)

@@ -193,14 +193,14 @@ def ablated_pass(
     """
     checkpoint = experiment.checkpoint
     layers = sorted({head.layer for head in (*watched, *out)})
-    keep = [*(checkpoint.hook("z", layer) for layer in layers), *readout_hooks(checkpoint, layers)]
+    keep = [*(checkpoint.sites.hook("z", layer) for layer in layers), *readout_hooks(checkpoint, layers)]
     nodes = [Node("z", head.layer, head.head, END) for head in out]
     patch = Patch(tuple(nodes), ablated(experiment, nodes, ablation, seed=experiment.seed, value_bias=value_bias))
     (prompts,) = changed_prompts(experiment, [patch], "clean")
     if not prompts:
         raise NotApplicable(nothing_ablated(experiment, f"z of {names_of(out)} {place_of(nodes)}", ablation))
     passes = patched(experiment, [[patch]], keep=keep)
-    (kept,) = passes.kept
+    (kept,) = passes.activations
     frozen = Readout(experiment, experiment.activations(keep, experiment.data.clean))
     removed = attributions(experiment, out) - attribute(experiment, out, kept, frozen)
     return KnockedOutRun(prompts, passes.values[0], kept, frozen, Readout(experiment, kept), removed.sum(1))

@@ -219,7 +219,7 @@ def _ablate(experiment: Experiment, nodes: list[Node], spared: list[Node] | None
     if not nodes:
         return experiment.logit_diffs()
     # A circuit as a whole is asked again for each of its heads.
-    memo, reference = experiment.checkpoint.memory, experiment.data.reference
+    memo, reference = experiment.checkpoint.guard.memory, experiment.data.reference
     key = (experiment.data.clean.identity, reference and reference.digest, "mean-ablated", repr(nodes), repr(spared))
     found: Tensor | None = memo.get(key)
     if found is None:

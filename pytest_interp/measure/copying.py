@@ -134,7 +134,7 @@ def prompt_copy_score(
     Wang et al. 2022, section 3.1 and appendix B; the variant over prompts.
     """
     checkpoint, head = experiment.checkpoint, experiment.checkpoint.check_head(as_head(head))
-    hook = checkpoint.hook("resid_post", 0)
+    hook = checkpoint.sites.hook("resid_post", 0)
     kept = experiment.activations([hook], experiment.data.run(run))[hook]
     _check(checkpoint, k)
     require_some("at", at)
@@ -146,7 +146,7 @@ def prompt_copy_score(
             rows = torch.arange(len(where), device=where.device)
             x = kept[index][rows, where]
             tokens = group.tokens.to(where.device)[rows, where]
-            (logits,) = _written(checkpoint, [head], checkpoint.ln1(head.layer, x) if ln1 else x)
+            (logits,) = _written(checkpoint, [head], checkpoint.weights.ln1(head.layer, x) if ln1 else x)
             if not _alive(logits):
                 raise _nothing(checkpoint, head)
             found = _rank(-logits if negative else logits, tokens, k)
@@ -180,15 +180,18 @@ def ov_eigenvalue_score(
     head = checkpoint.check_head(as_head(head))
     checkpoint.check_identity("heads")
     if through == "tokens":
-        checkpoint.check_embedding()
+        checkpoint.forward.check_embedding()
     with torch.inference_mode():
-        w_v, w_o = checkpoint.w_v(head.layer)[head.head].double(), checkpoint.w_o(head.layer)[head.head].double()
+        w_v, w_o = (
+            checkpoint.weights.w_v(head.layer)[head.head].double(),
+            checkpoint.weights.w_o(head.layer)[head.head].double(),
+        )
         if through == "residual":
             small = w_o @ w_v
         else:
-            w_u = checkpoint.w_u().double()
+            w_u = checkpoint.weights.w_u().double()
             # A constant over the vocabulary says nothing; processing leaves it in only where there is a softcap.
-            small = (w_o @ (w_u - w_u.mean(1, keepdim=True))) @ (checkpoint.w_e().double() @ w_v)
+            small = (w_o @ (w_u - w_u.mean(1, keepdim=True))) @ (checkpoint.weights.w_e().double() @ w_v)
         values = torch.linalg.eigvals(small)
     total = float(values.abs().sum())
     if total <= _DEAD:
@@ -223,12 +226,12 @@ def _ranked(
     checkpoint: Checkpoint, heads: Sequence[Head], tokens: Int[Tensor, " name"], k: int
 ) -> dict[Head, Mapping[bool, _Ranks] | None]:
     """The ranks of tokens by heads of one layer, for both signs; None for a head that writes nothing."""
-    memo, found = checkpoint.memory, {}
+    memo, found = checkpoint.guard.memory, {}
     keys = {head: ("copy ranks", head, tuple(tokens.tolist()), k) for head in heads}
     missing = [head for head in heads if keys[head] not in memo]
     if missing:
         with torch.inference_mode():
-            x = checkpoint.ln1(missing[0].layer, checkpoint.embed_through_mlp0(tokens))
+            x = checkpoint.weights.ln1(missing[0].layer, checkpoint.forward.embed_through_mlp0(tokens))
     # The unembedding is read once for as many heads as fit, with four tensors of that size at a time.
     fit = max(1, checkpoint.budget // (16 * len(tokens) * checkpoint.shape.d_vocab))
     for start in range(0, len(missing), fit):
@@ -275,8 +278,8 @@ def _written(checkpoint: Checkpoint, heads: Sequence[Head], x: Tensor) -> Float[
     checkpoint.check_identity("heads", "logits")
     layer, numbers = heads[0].layer, [head.head for head in heads]
     with torch.inference_mode():
-        written = x @ checkpoint.w_v(layer)[numbers] @ checkpoint.w_o(layer)[numbers]
-        logits = (written.flatten(0, 1) @ checkpoint.w_u()).float().view(len(heads), len(x), -1)
+        written = x @ checkpoint.weights.w_v(layer)[numbers] @ checkpoint.weights.w_o(layer)[numbers]
+        logits = (written.flatten(0, 1) @ checkpoint.weights.w_u()).float().view(len(heads), len(x), -1)
         for head, one in zip(heads, logits, strict=True):
             if not bool(torch.isfinite(one).all()):
                 raise UsageError(f"head {head} of {checkpoint.name} writes NaN or infinite logits; check its weights")

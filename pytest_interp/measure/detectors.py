@@ -46,7 +46,7 @@ def detector_score(experiment: Experiment, head: HeadLike, kind: Detector) -> Me
     values = []
     for group, pattern in zip(
         experiment.data.clean.groups,
-        experiment.activation(experiment.checkpoint.hook("pattern", checked.layer)),
+        experiment.activation(experiment.checkpoint.sites.hook("pattern", checked.layer)),
         strict=True,
     ):
         start = int(experiment.data.clean.bos)
@@ -69,7 +69,7 @@ def detector_score(experiment: Experiment, head: HeadLike, kind: Detector) -> Me
 def detector_score_sweep(experiment: Experiment, kind: Detector) -> Table[Head]:
     """The score of every head, layer by head, from one pass."""
     shape = experiment.checkpoint.shape
-    hooks = [experiment.checkpoint.hook("pattern", layer) for layer in range(shape.n_layers)]
+    hooks = [experiment.checkpoint.sites.hook("pattern", layer) for layer in range(shape.n_layers)]
     experiment.activations(hooks, experiment.data.clean)
     return heads_table({head: detector_score(experiment, head, kind) for head in shape.heads})
 

@@ -65,21 +65,21 @@ def logit_lens_sweep(
     keys: list[tuple[int, str]] = [(layer, site) for layer in range(layers) for site in sites]
     if (layers - 1, "resid_post") not in keys:
         keys.append((layers - 1, "resid_post"))
-    hooks = {key: checkpoint.hook(key[1], key[0]) for key in keys}
+    hooks = {key: checkpoint.sites.hook(key[1], key[0]) for key in keys}
     checkpoint.check_identity("logits")
-    scale = [checkpoint.scale_hook] if checkpoint.scale_hook else []
+    scale = [checkpoint.sites.scale_hook] if checkpoint.sites.scale_hook else []
     activations = experiment.activations([*hooks.values(), *scale], experiment.data.run(run))
-    w_u, b_u = checkpoint.w_u(), checkpoint.b_u()
+    w_u, b_u = checkpoint.weights.w_u(), checkpoint.weights.b_u()
 
     def logits_of(x: Tensor, index: int, tokens: Tensor | None) -> Tensor:
         """Logits of residuals at END: of some tokens of each row, or of the whole vocabulary."""
         if norm == "live":
-            return checkpoint.read(x, tokens).logits
+            return checkpoint.forward.read(x, tokens).logits
         # In half precision the scale is float32, as the norm computes it; the model unembeds in its own precision.
         scaled = (x / activations[scale[0]][index][:, -1]).to(w_u.dtype) if scale else x
         if tokens is None:
-            return checkpoint.logits((scaled @ w_u + b_u).float())
-        return checkpoint.logits((torch.einsum("rd,rtd->rt", scaled, w_u.T[tokens]) + b_u[tokens]).float())
+            return checkpoint.weights.logits((scaled @ w_u + b_u).float())
+        return checkpoint.weights.logits((torch.einsum("rd,rtd->rt", scaled, w_u.T[tokens]) + b_u[tokens]).float())
 
     def measured(key: tuple[int, str]) -> Measurement:
         values = []

@@ -323,7 +323,7 @@ def _effects(
             metric="recovered" if metric == "recovered" else score.text,
             at=text_of(cell.at),
             site=cell.site,
-            passes_from=passes.way,
+            passes_from=passes.start_from,
         )
         if cell.layer is not None:
             context = context.noting(layer=cell.layer)

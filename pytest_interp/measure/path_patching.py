@@ -124,7 +124,7 @@ def _effects(
     acting = [heads for heads, rows in zip(sent, prompts, strict=True) if rows]
     jobs = _first_pass(experiment, acting, corruption, mlps)
     if received:
-        keep = sorted({experiment.checkpoint.hook(str(into), head.layer) for head in received})
+        keep = sorted({experiment.checkpoint.sites.hook(str(into), head.layer) for head in received})
         first = patched(experiment, jobs, metric=None, keep=keep, alone=at)
         passes = patched(experiment, _second_pass(experiment, received, str(into), at, first))
     else:
@@ -146,7 +146,7 @@ def _effects(
             receivers=[str(head) for head in received] or "logits",
             into=into or "logits",
             mlps=mlps,
-            passes_from=passes.way,
+            passes_from=passes.start_from,
         )
         ratio = of_clean if metric == "of_clean" else {}
         effect = per_prompt(experiment, "path_patch_effect", next(measured) - clean, context, **ratio)
@@ -216,7 +216,10 @@ def _second_pass(
 ) -> list[list[Patch]]:
     """The receivers' inputs as the first passes left them, put into the clean run."""
     checkpoint = experiment.checkpoint
-    inputs = [recorded(kept, since.__getitem__) for kept, since in zip(first.kept, first.since, strict=True)]
+    inputs = [
+        recorded(activations, first_changed.__getitem__)
+        for activations, first_changed in zip(first.activations, first.first_changed, strict=True)
+    ]
     if into == "q":
         nodes = tuple(Node("q", head.layer, head.head, at) for head in received)
         return [[Patch(nodes, source)] for source in inputs]
@@ -230,8 +233,8 @@ def _second_pass(
     for layer in sorted({head.layer for head in received}):
         here = tuple(node for kv, node in shared.items() if kv.layer == layer)
         exchanged = [[*job, Patch(here, source)] for job, source in zip(jobs, inputs, strict=True)]
-        passes = patched(experiment, exchanged, metric=None, keep=[checkpoint.hook("z", layer)])
+        passes = patched(experiment, exchanged, metric=None, keep=[checkpoint.sites.hook("z", layer)])
         readers = tuple(Node("z", head.layer, head.head) for head in received if head.layer == layer)
-        for job, kept, since in zip(jobs, passes.kept, passes.since, strict=True):
-            job.append(Patch(readers, recorded(kept, since.__getitem__)))
+        for job, activations, first_changed in zip(jobs, passes.activations, passes.first_changed, strict=True):
+            job.append(Patch(readers, recorded(activations, first_changed.__getitem__)))
     return jobs

@@ -22,8 +22,8 @@ _UNEMBEDDED = "unembed.hook_in"
 
 def readout_hooks(checkpoint: Checkpoint, layers: Iterable[int] = ()) -> list[str]:
     """The hook names that a readout needs: scales of the final norm and of norms after attention at some layers."""
-    hooks = [checkpoint.scale_hook, *(checkpoint.write_scale_hook(layer) for layer in layers)]
-    return [hook for hook in hooks if hook] + ([_UNEMBEDDED] if checkpoint.has_transform else [])
+    hooks = [checkpoint.sites.scale_hook, *(checkpoint.sites.write_scale_hook(layer) for layer in layers)]
+    return [hook for hook in hooks if hook] + ([_UNEMBEDDED] if checkpoint.weights.has_transform else [])
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,16 @@ class Readout:
         checkpoint = self.experiment.checkpoint
         tokens = tokens.to(self._w_u.device)
         direction = self._w_u[:, tokens].T.float() / self._scale(index)[:, None]
-        if checkpoint.has_transform:
+        if checkpoint.weights.has_transform:
             normed = self.activations[_UNEMBEDDED][index][:, -1]
-            before = checkpoint.unembedded(normed, tokens[:, None])
-            direction = direction * checkpoint.slope(before)
+            before = checkpoint.weights.unembedded(normed, tokens[:, None])
+            direction = direction * checkpoint.weights.slope(before)
         return direction
 
     def difference(self, index: int) -> Float[Tensor, "row d_model"]:
         """The direction of the answer's logit, minus that of the distractor's."""
         group = self.experiment.data.clean.groups[index]
-        if self.experiment.checkpoint.has_transform:
+        if self.experiment.checkpoint.weights.has_transform:
             return self.direction(index, group.answers) - self.direction(index, group.distractors)
         w_u = self._w_u
         answers, distractors = group.answers.to(w_u.device), group.distractors.to(w_u.device)
@@ -66,18 +66,18 @@ class Readout:
         checkpoint = self.experiment.checkpoint
         checkpoint.check_identity("heads")
         # In float32: attributions of heads are small beside what cancels in them.
-        written = values.float() @ checkpoint.w_o(head.layer)[head.head].float()
-        hook = checkpoint.write_scale_hook(head.layer)
+        written = values.float() @ checkpoint.weights.w_o(head.layer)[head.head].float()
+        hook = checkpoint.sites.write_scale_hook(head.layer)
         if hook is None:
             return written
         return written / self.activations[hook][index][:, -1].flatten(1)[:, :1].float()
 
     @cached_property
     def _w_u(self) -> Float[Tensor, "d_model d_vocab"]:
-        return self.experiment.checkpoint.w_u()
+        return self.experiment.checkpoint.weights.w_u()
 
     def _scale(self, index: int) -> Float[Tensor, " row"]:
-        hook = self.experiment.checkpoint.scale_hook
+        hook = self.experiment.checkpoint.sites.scale_hook
         if hook is None:
             rows = len(self.experiment.data.clean.groups[index].rows)
             return torch.ones(rows, device=self.experiment.checkpoint.device)

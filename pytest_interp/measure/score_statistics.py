@@ -79,13 +79,13 @@ def _scores(experiment: Experiment, layer: int, variant: Variant, run: str) -> l
 def _queries_and_keys(experiment: Experiment, layer: int, variant: Variant) -> list[str]:
     """The hooks that scores are made of: after rotation, but for the concatenated variant."""
     if variant == "concatenated":
-        return [experiment.checkpoint.hook(site, layer) for site in "qk"]
+        return [experiment.checkpoint.sites.hook(site, layer) for site in "qk"]
     return [_rotated(experiment, site, layer) for site in "qk"]
 
 
 def _rotated(experiment: Experiment, site: str, layer: int) -> str:
     """The hook of a query or key as scores are made of it: after rotation where there is one."""
     try:
-        return experiment.checkpoint.hook(f"rot_{site}", layer)
+        return experiment.checkpoint.sites.hook(f"rot_{site}", layer)
     except NotApplicable:
-        return experiment.checkpoint.hook(site, layer)
+        return experiment.checkpoint.sites.hook(site, layer)

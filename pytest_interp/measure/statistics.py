@@ -241,7 +241,7 @@ def correlation(one: Table[Head], other: Table[Head]) -> Measurement:
 
 def _difference(experiment: Experiment, layer: int, first: str, second: str, run: str) -> Tensor:
     by_group = []
-    hook = experiment.checkpoint.hook("z", layer)
+    hook = experiment.checkpoint.sites.hook("z", layer)
     for group, z in zip(experiment.data.clean.groups, experiment.activation(hook, run), strict=True):
         rows = torch.arange(len(z), device=z.device)
         a, b = (z[rows, experiment.position(group, name)] for name in (first, second))
@@ -266,7 +266,7 @@ def layers_after_a_pass(experiment: Experiment, run: str, hooks_of: Callable[[in
 
 
 def _z(experiment: Experiment, layer: int) -> list[str]:
-    return [experiment.checkpoint.hook("z", layer)]
+    return [experiment.checkpoint.sites.hook("z", layer)]
 
 
 def _activation(experiment: Experiment, site: str, layer: int, run: str, value_bias: ValueBias) -> list[Tensor]:
@@ -279,4 +279,4 @@ def _activation(experiment: Experiment, site: str, layer: int, run: str, value_b
 
 
 def _site(experiment: Experiment, site: str, layer: int) -> str:
-    return experiment.checkpoint.hook(site, layer)
+    return experiment.checkpoint.sites.hook(site, layer)

@@ -144,7 +144,7 @@ def ioi_cache(ioi: Experiment) -> Callable[..., list[Tensor]]:
     """
 
     def activations(site: str, *, layer: int, run: str = "clean") -> list[Tensor]:
-        return ioi.activation(ioi.checkpoint.hook(site, layer), run)
+        return ioi.activation(ioi.checkpoint.sites.hook(site, layer), run)
 
     return activations
 

@@ -26,7 +26,7 @@ def undone_later(item: pytest.Function) -> bool:
 def checkpoints_of(item: pytest.Function) -> list[Any]:
     """The checkpoints that a claim has in hand, its own fixtures' among them."""
     values = [getattr(value, "checkpoint", value) for value in (getattr(item, "funcargs", None) or {}).values()]
-    return list({id(value): value for value in values if hasattr(value, "disturbed")}.values())
+    return list({id(value): value for value in values if hasattr(value, "changes_since_load")}.values())
 
 
 def assign(item: pytest.Function, checkpoint: Any) -> None:
@@ -59,7 +59,7 @@ def restore(*checkpoints: Any, by: str = "the claim") -> str:
 def _restored(checkpoint: Any, by: str) -> str:
     from pytest_interp.errors import Unavailable, UsageError
 
-    if not checkpoint.is_there or not (left := checkpoint.disturbed()):
+    if not checkpoint.guard.has_model or not (left := checkpoint.changes_since_load()):
         return ""
     try:
         done = checkpoint.restore()

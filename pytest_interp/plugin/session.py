@@ -124,16 +124,14 @@ class Session:
 
     def _open(self, target: Target) -> Checkpoint:
         """The model, loaded and preflighted."""
-        from pytest_interp.checkpoints.checkpoint import Checkpoint
-        from pytest_interp.checkpoints.checks.preflight import preflight
         from pytest_interp.checkpoints.memo import bytes_of
+        from pytest_interp.checkpoints.open import open_checkpoint
         from pytest_interp.plugin.arithmetic import choose_products
 
         if not self._computes:
             choose_products(self.config, self.options)
             self._computes = True
-        model = Checkpoint(target.spec, device=self.options.device, dtype=self.options.dtype)
-        preflight(model)
+        model = open_checkpoint(target.spec, device=self.options.device, dtype=self.options.dtype)
         model.cache = self.cache
         if self.options.memory:
             model.budget = bytes_of(self.options.memory)

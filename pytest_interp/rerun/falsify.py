@@ -104,7 +104,7 @@ class _Lab:
             if name in WRONG:
                 if not self.body.has_prompts:
                     raise NotApplicable("it is measured on the weights alone")
-                with self.checkpoint.scratch():
+                with self.checkpoint.guard.isolated_memory():
                     trial = self.body.by(self._protocol(name)).run()
             elif name == "exchanged":
                 return self._exchanged(expected)

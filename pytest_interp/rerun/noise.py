@@ -67,7 +67,7 @@ def movements(body: Body, records: Sequence[Record], checkpoint: Checkpoint) -> 
             changed = body if condition.protocol is None else body.by(condition.protocol)
         except NotApplicable:
             continue
-        with condition.around(), checkpoint.scratch():
+        with condition.around(), checkpoint.guard.isolated_memory():
             trial = changed.run(until_refuted=False)
         # Of a claim under @given the worst example of each quantity is kept, here as there.
         repeated = trial.records if len(trial.records) == len(records) else worst_of(trial.records)

@@ -27,11 +27,9 @@ def in_single_precision(body: Body, records: Sequence[Record], checkpoint: Check
         records: of its verdicts in half precision.
         checkpoint: the model; a second one, in float32, is loaded beside it the first time.
     """
-    from pytest_interp.checkpoints.float32 import in_float32
-
     dtype = checkpoint.dtype
     try:
-        with in_float32(checkpoint):
+        with checkpoint.in_float32():
             trial = body.run(until_refuted=False, controls=True)
     except (InterpError, RuntimeError) as error:  # out of memory is a RuntimeError
         return Float32Run(moved=False, said=f"not measured again in float32: {error}", records=())

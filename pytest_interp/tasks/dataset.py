@@ -82,7 +82,7 @@ class DataSet:
             )
         return self.corrupted[name]
 
-    def where(self, **tags: str) -> DataSet:
+    def select(self, **tags: str) -> DataSet:
         """The prompts that carry these tags, such as ``order="ABBA"``.
 
         Raises:

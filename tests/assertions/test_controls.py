@@ -73,13 +73,13 @@ def test_heads_with_a_role_on_random_tokens_are_no_controls(ioi):
 
 def test_other_names_and_a_random_model(ioi):
     controls = {"other_names": 1, "random_model": 2}
-    before = ioi.checkpoint.state()
+    before = ioi.checkpoint.guard.state()
     verdict = assert_logit_diff(ioi, controls=controls, at_least=2)
     kinds = by_kind(verdict)
     assert [c.label for c in kinds["random_model"]] == ["random model 1", "random model 2"]
     assert abs(kinds["other_names"][0].value) < 0.1
     assert all(abs(c.value) < 2 for c in kinds["random_model"])
-    assert ioi.checkpoint.state() == before
+    assert ioi.checkpoint.guard.state() == before
     assert logit_diff(ioi).value == pytest.approx(8.854, abs=1e-2)
 
 

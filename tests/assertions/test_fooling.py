@@ -515,7 +515,7 @@ TRAPS: dict[str, list[Case]] = {
         Case("the random model's best head raises the answer", "it is the best of twelve by chance",
              lambda s: assert_direct_logit_attribution(s.random(96, 1), _best(s), at_least=0)),
         Case("the model prefers the answer by 9", "in the order ABBA only",
-             lambda s: assert_logit_diff(s.two_faced.where(order="ABBA"), at_least=9), words="ABBA|order|part of"),
+             lambda s: assert_logit_diff(s.two_faced.select(order="ABBA"), at_least=9), words="ABBA|order|part of"),
         Case("the model prefers the answer by 12", "11 of 24 prompts, on which it does, were picked",
              lambda s: assert_logit_diff(cherries(s), at_least=12), words="11 of 24|part of"),
         Case("some head is a name mover, found elsewhere", "23 of the 24 prompts are those it was found on",

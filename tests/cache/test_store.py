@@ -70,8 +70,8 @@ def entries(folder):
 
 def passes(checkpoint, monkeypatch):
     """Counts how often the model runs from now on."""
-    count, run = [], type(checkpoint).run
-    monkeypatch.setattr(type(checkpoint), "run", lambda self, *a, **k: count.append(1) or run(self, *a, **k))
+    count, run = [], type(checkpoint.forward).run
+    monkeypatch.setattr(type(checkpoint.forward), "run", lambda self, *a, **k: count.append(1) or run(self, *a, **k))
     return count
 
 
@@ -115,7 +115,7 @@ def test_the_control_on_random_weights_is_read_too(experiment, monkeypatch):
     monkeypatch.setattr(damage, "_draw_anew", lambda *a: draws.append(1) or draw(*a))
     first = controls()
     assert len(draws) == 2
-    assert experiment.checkpoint.disturbed() == []
+    assert experiment.checkpoint.changes_since_load() == []
     experiment.checkpoint.memo.clear()
     count = passes(experiment.checkpoint, monkeypatch)
     assert controls() == first
@@ -136,11 +136,11 @@ def test_no_number_of_a_damaged_model_gets_among_those_of_the_whole_one(experime
     assert checkpoint.cache.read == 2
     with damaged(checkpoint, seed):
         assert not uses_cache(checkpoint)
-    assert checkpoint.damage == ""
+    assert checkpoint.guard.damage == ""
 
 
 def uses_cache(checkpoint):
-    with checkpoint.measuring() as look:
+    with checkpoint.guard.measuring() as look:
         return look.cache is not None
 
 
@@ -222,11 +222,11 @@ def test_a_cache_of_another_format_is_not_read(experiment, monkeypatch):
 def test_hooks_and_changed_weights_bypass_it(experiment):
     checkpoint = experiment.checkpoint
     logit_diff(experiment)
-    bridge = checkpoint._bridge
+    bridge = checkpoint.bridge
     bridge.blocks[1].hook_resid_pre.add_hook(lambda value, hook: value * 0)
     assert not uses_cache(checkpoint)
     bridge.reset_hooks()
-    with checkpoint.weights(3, "o") as weight:
+    with checkpoint.edited_weight(3, "o") as weight:
         weight.zero_()
         assert not uses_cache(checkpoint)
     with damaged(checkpoint, Damage("zeroed", (Head(3, 0),))):
@@ -263,8 +263,8 @@ def test_what_a_claim_that_changes_weights_measures_is_forgotten(claims_project,
 @pytest.mark.claim(source="test", checkpoints=("planted-ioi",))
 def test_breaks(ioi):
     with __import__("torch").no_grad():
-        next(iter(ioi.checkpoint._bridge.parameters())).data.zero_()
-    assert_logit_diff(ioi.where(order="ABBA"), at_most=0)
+        next(iter(ioi.checkpoint.bridge.parameters())).data.zero_()
+    assert_logit_diff(ioi.select(order="ABBA"), at_most=0)
 """
     )
     arguments = ("--interp-cache", str(folder), "--interp-prompts", "24")

@@ -40,7 +40,7 @@ def test_the_table_names_every_architecture_and_family():
 @pytest.fixture
 def without_gains(monkeypatch):
     """Output weights as they are stored: without what stands between them and the residual stream."""
-    monkeypatch.setattr(Weights, "w_o", lambda self, layer: self._bridge.blocks[layer].attn.W_O)
+    monkeypatch.setattr(Weights, "w_o", lambda self, layer: self.bridge.blocks[layer].attn.W_O)
 
 
 @pytest.mark.parametrize("name", ["Gemma 3", "OLMo 2", "Granite"])
@@ -72,7 +72,7 @@ def test_heads_that_do_not_add_up_are_not_attributed(name, tokenizer, without_ga
 
 
 def test_a_stream_that_does_not_give_the_logits_is_not_read(tokenizer, monkeypatch):
-    monkeypatch.setattr("pytest_interp.checkpoints.checkpoint.transforms_of", lambda bridge: (None,))
+    monkeypatch.setattr("pytest_interp.checkpoints.model.transforms_of", lambda bridge: (None,))
     checkpoint = checkpoint_of("Granite", tokenizer)
     assert [identity.kind for identity in checkpoint.identities if not identity.holds] == ["logits"]
     experiment = experiment_on(checkpoint)

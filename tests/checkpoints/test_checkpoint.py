@@ -131,7 +131,7 @@ def test_preflight_refuses_hooks_that_the_model_ignores(gpt2_like, monkeypatch):
 
 def test_weights_that_become_nan_give_no_number(tokenizer):
     checkpoint = Checkpoint(CheckpointSpec("broken", loader=lambda: (random_gpt2(tokenizer), tokenizer)))
-    with checkpoint.weights(0, "o") as weight:
+    with checkpoint.edited_weight(0, "o") as weight:
         weight[0, 0] = float("nan")
         with pytest.raises(UsageError, match="NaN or infinite logits on 2 of 2 prompts"):
             preflight(checkpoint)
@@ -253,7 +253,7 @@ def test_only_end_is_unembedded_and_it_is_end(small):
     one = small.run(tokens)
     assert one.logits.shape == (2, small.shape.d_vocab)
     with torch.inference_mode():
-        whole = small._bridge(tokens)
+        whole = small.bridge(tokens)
     assert torch.allclose(whole[:, -1].float(), one.logits, atol=1e-5)
 
 
@@ -262,21 +262,21 @@ def test_an_edit_that_raises_leaves_no_hook(small):
         raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError, match="stop"):
-        small.run(torch.arange(2, 8)[None], edits={small.hook("z", 0): fail})
-    assert small.disturbed() == []
+        small.run(torch.arange(2, 8)[None], edits={small.sites.hook("z", 0): fail})
+    assert small.changes_since_load() == []
 
 
 def test_transformer_lens_own_functions_leave_nothing_that_counts(small):
     with torch.inference_mode():
-        small._bridge.run_with_cache(torch.arange(2, 8)[None])
-    assert small.disturbed() == []
+        small.bridge.run_with_cache(torch.arange(2, 8)[None])
+    assert small.changes_since_load() == []
 
 
 def test_sites_that_are_not_there(small):
     with pytest.raises(UsageError, match="'zz' is not a site"):
-        small.hook("zz", 0)
+        small.sites.hook("zz", 0)
     with pytest.raises(NotApplicable, match="has no z at layer 99"):
-        small.hook("z", 99)
+        small.sites.hook("z", 99)
     with pytest.raises(NotApplicable, match="has no activation nowhere"):
         small.run(torch.arange(2, 8)[None], keep=["nowhere"])
 
@@ -287,41 +287,41 @@ def fresh(tmp_path):
 
 
 def test_what_a_claim_left_behind_is_seen(fresh):
-    assert fresh.disturbed() == []
-    fresh._bridge.add_hook("blocks.0.attn.hook_z", lambda value, hook: value)
-    fresh._bridge.blocks[3].attn.o.weight.data[0, 0] += 1e-6
-    fresh._bridge.train()
-    assert fresh.disturbed() == ["1 hook attached", "changed weights", "the model in train mode"]
-    fresh.load()
-    assert fresh.disturbed() == []
+    assert fresh.changes_since_load() == []
+    fresh.bridge.add_hook("blocks.0.attn.hook_z", lambda value, hook: value)
+    fresh.bridge.blocks[3].attn.o.weight.data[0, 0] += 1e-6
+    fresh.bridge.train()
+    assert fresh.changes_since_load() == ["1 hook attached", "changed weights", "the model in train mode"]
+    fresh.reload()
+    assert fresh.changes_since_load() == []
 
 
 def test_a_model_that_the_user_still_has_in_hand_is_looked_at_too(tmp_path):
     bridge = build_planted(RULES, tmp_path)
     mine = Checkpoint(CheckpointSpec("mine", loader=lambda: bridge, bos=True))
-    assert mine.disturbed() == []
+    assert mine.changes_since_load() == []
     bridge.blocks[3].attn.o.weight.data[0, 0] += 1e-6
-    assert mine.disturbed() == ["changed weights"]
+    assert mine.changes_since_load() == ["changed weights"]
 
 
 @pytest.mark.parametrize("what", ["q", "o"])
 def test_two_heads_that_were_exchanged_are_seen(fresh, what):
-    weight = getattr(fresh._bridge.blocks[3].attn, what).weight.data
+    weight = getattr(fresh.bridge.blocks[3].attn, what).weight.data
     heads = [slice(0, 144), slice(432, 576)]
     one, other = (weight[rows] if what == "q" else weight[:, rows] for rows in heads)
     kept = one.clone()
     one.copy_(other)
     other.copy_(kept)
-    assert fresh.disturbed() == ["changed weights"]
+    assert fresh.changes_since_load() == ["changed weights"]
 
 
 def test_nothing_is_remembered_from_under_a_hook(fresh):
     experiment = experiment_on(fresh)
-    with fresh._bridge.hooks(fwd_hooks=[("blocks.3.attn.hook_z", lambda value, hook: value * 0)]):
+    with fresh.bridge.hooks(fwd_hooks=[("blocks.3.attn.hook_z", lambda value, hook: value * 0)]):
         assert logit_diff(experiment).value == pytest.approx(4.99, abs=0.02)
     assert logit_diff(experiment).value == pytest.approx(8.854, abs=1e-3)
     with torch.no_grad():
-        fresh._bridge.blocks[3].attn.o.weight.mul_(0)
+        fresh.bridge.blocks[3].attn.o.weight.mul_(0)
     assert logit_diff(experiment).value == pytest.approx(4.99, abs=0.02)
 
 
@@ -339,9 +339,9 @@ def test_a_bridge_that_comes_with_hooks_is_refused(tmp_path):
 def test_a_loader_that_returns_the_damaged_model_again_is_refused(tmp_path):
     bridge = build_planted(RULES, tmp_path)
     checkpoint = Checkpoint(CheckpointSpec("mine", loader=lambda: bridge, bos=True))
-    checkpoint._bridge.blocks[3].attn.o.weight.data.zero_()
+    checkpoint.bridge.blocks[3].attn.o.weight.data.zero_()
     with pytest.raises(UsageError, match="return a new model each time"):
-        checkpoint.load()
+        checkpoint.reload()
 
 
 def change_weights(source):
@@ -374,7 +374,7 @@ def test_files_that_change_during_a_run_are_refused(tmp_path, tokenizer, change)
     change(source)
     what = "weights" if change is change_weights else "configuration or another tokenizer"
     with pytest.raises(UsageError, match=f"my-model was loaded with other {what} than before: leave its files"):
-        checkpoint.load()
+        checkpoint.reload()
 
 
 def test_the_registered_names_are_in_the_circuit_files():

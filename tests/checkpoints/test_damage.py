@@ -31,7 +31,7 @@ DAMAGES = [
 def bits(checkpoint):
     """A hash of every weight of the bridge, name by name."""
     digest = hashlib.sha256()
-    for name, parameter in checkpoint._bridge.named_parameters():
+    for name, parameter in checkpoint.bridge.named_parameters():
         digest.update(name.encode())
         digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
@@ -45,17 +45,17 @@ def logits(checkpoint, **edits):
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.kind)
 @pytest.mark.parametrize("end", ["returns", "raises", "is interrupted"])
 def test_weights_come_back_bit_for_bit(small, damage, end):
-    before, whole, state = bits(small), logits(small), small.state()
+    before, whole, state = bits(small), logits(small), small.guard.state()
     memo = small.memo
     memo["something"] = 1
     with suppress(RuntimeError, KeyboardInterrupt), damaged(small, damage):
-        assert small.memory == {}
+        assert small.guard.memory == {}
         assert bits(small) != before
         if end != "returns":
             raise RuntimeError if end == "raises" else KeyboardInterrupt
     assert bits(small) == before
     assert torch.equal(logits(small), whole)
-    assert small.state() == state
+    assert small.guard.state() == state
     assert small.memo is memo
     assert memo.pop("something") == 1
 
@@ -70,7 +70,7 @@ def test_zeroed_and_flipped_are_what_hooks_on_z_do(request, model):
             z[:, :, MINE.head] *= factor
             return z
 
-        return logits(checkpoint, **{checkpoint.hook("z", MINE.layer): edit})
+        return logits(checkpoint, **{checkpoint.sites.hook("z", MINE.layer): edit})
 
     for kind, factor in (("zeroed", 0), ("flipped", -1)):
         with damaged(checkpoint, Damage(kind, (MINE,))):
@@ -123,7 +123,7 @@ def test_a_permutation_that_is_none_is_refused(gpt2_like):
     with pytest.raises(UsageError, match="every head must go somewhere"):  # noqa: SIM117
         with damaged(gpt2_like, Damage("exchanged", (MINE,), {MINE: OTHER})):
             pass
-    assert gpt2_like.disturbed() == []
+    assert gpt2_like.changes_since_load() == []
 
 
 def test_a_borrowed_circuit_copies_as_its_owner_and_looks_as_before(gpt2_like):
@@ -160,7 +160,7 @@ def test_heads_fixed_to_their_place_are_not_interchangeable(tokenizer):
     bloom = Checkpoint(CheckpointSpec("bloom-like", loader=load, bos=True))
     before = bits(bloom)
     with torch.no_grad():
-        for parameter in bloom._bridge.parameters():
+        for parameter in bloom.bridge.parameters():
             parameter.data.mul_(4)
     changed = bits(bloom)
     with pytest.raises(NotApplicable, match="are not interchangeable|not stored by head"):  # noqa: SIM117
@@ -177,16 +177,16 @@ def test_what_transformers_adds_to_modules_is_no_damage(planted, monkeypatch):
 
     added.__module__ = "transformers.modeling_utils"
     monkeypatch.setattr(torch.nn.Module, "added", added, raising=False)
-    assert planted.disturbed() == []
+    assert planted.changes_since_load() == []
     added.__module__ = "test_measure"
-    assert planted.disturbed() == ["torch.nn.modules.module.Module.added replaced"]
+    assert planted.changes_since_load() == ["torch.nn.modules.module.Module.added replaced"]
 
 
 def test_weights_are_restored_bit_for_bit_and_the_memo_is_exchanged(planted, planted_ioi):
     before = logit_diff(planted_ioi).values
-    with pytest.raises(KeyboardInterrupt), planted.weights(3, "o") as weight:
+    with pytest.raises(KeyboardInterrupt), planted.edited_weight(3, "o") as weight:
         weight.zero_()
         assert logit_diff(planted_ioi).value == pytest.approx(4.99, abs=0.02)
         raise KeyboardInterrupt
     assert logit_diff(planted_ioi).values == before
-    assert planted.disturbed() == []
+    assert planted.changes_since_load() == []

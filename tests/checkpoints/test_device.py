@@ -151,7 +151,7 @@ def test_nothing_mixes_devices(model, tokenizer):
     with marked_devices() as seen:
         checkpoint = Checkpoint(spec, device="cpu:0")
         assert checkpoint.device == STAND_IN
-        assert all(map(on_stand_in, (*checkpoint._bridge.parameters(), *checkpoint._bridge.buffers())))
+        assert all(map(on_stand_in, (*checkpoint.bridge.parameters(), *checkpoint.bridge.buffers())))
         preflight(checkpoint)
         on, find = experiment_on(checkpoint, 6), experiment_on(checkpoint, 6, "find")
         twice = Experiment(checkpoint, doubled(checkpoint.tokenizer, length=5, n=2, seed=1, bos=True))
@@ -163,7 +163,7 @@ def test_nothing_mixes_devices(model, tokenizer):
         for damage in (Damage("zeroed", (Head(1, 0),)), Damage("random")):
             with damaged(checkpoint, damage):
                 logit_diff(on)
-        assert not checkpoint.disturbed()
+        assert not checkpoint.changes_since_load()
     assert not seen.mixed
     assert seen.waits
 
@@ -183,7 +183,7 @@ def test_a_model_is_loaded_anew_on_its_device():
         checkpoint = Checkpoint(known_specs()["planted-ioi"], device="cpu:0")
         first = checkpoint.settings
         with torch.no_grad():
-            checkpoint._bridge.blocks[0].attn.q.weight.add_(1.0)
+            checkpoint.bridge.blocks[0].attn.q.weight.add_(1.0)
         assert checkpoint.restore() == "the model was loaded anew"
         assert checkpoint.device == STAND_IN
     # The same files under another name of the device are the same model.

@@ -75,17 +75,17 @@ def test_a_change_that_is_undone_leaves_no_number_behind(model, expected, tmp_pa
     model.memo.clear()
     model.cache = Cache.at(tmp_path / "cache") if cached else None
     try:
-        with change(model._bridge):
+        with change(model.bridge):
             changed = numbers(model)
     except Unsuitable as reason:
         pytest.skip(str(reason))
     assert numbers(model) == expected
     # And the other way round: what is in memory by now is not taken for the changed model's.
-    with change(model._bridge):
+    with change(model.bridge):
         again = numbers(model)
     assert again == changed
     assert again != expected
-    assert model.disturbed() == []
+    assert model.changes_since_load() == []
 
 
 SAID = {
@@ -104,15 +104,15 @@ SAID = {
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_what_is_left_behind_is_named_and_restored(model, expected, change):
     model.cache = None
-    made = change(model._bridge)  # never undone
+    made = change(model.bridge)  # never undone
     try:
         made.__enter__()
     except Unsuitable as reason:
         pytest.skip(str(reason))
-    assert SAID[change] in model.disturbed()
+    assert SAID[change] in model.changes_since_load()
     anew = change not in (global_hook, replaced_softmax)
     assert model.restore() == ("the model was loaded anew" if anew else "all was put back")
-    assert model.disturbed() == []
+    assert model.changes_since_load() == []
     assert numbers(model) == expected
 
 
@@ -131,30 +131,30 @@ def test_settings_of_the_process_are_named_and_restored(planted, said):
     before = numbers(planted)
     try:
         SETTINGS[said]()
-        assert planted.disturbed() == [said]
+        assert planted.changes_since_load() == [said]
         if not said.startswith("gradients"):
-            with planted.measuring() as look:
+            with planted.guard.measuring() as look:
                 assert look.foreign
     finally:
         assert planted.restore() == "all was put back"
-    assert planted.disturbed() == []
+    assert planted.changes_since_load() == []
     assert numbers(planted) == before
 
 
 def test_gradients_that_are_switched_off_for_a_while_cost_no_memory(planted):
-    with torch.no_grad(), planted.measuring() as look:
+    with torch.no_grad(), planted.guard.measuring() as look:
         assert look.memo is planted.memo
 
 
 def test_other_threads_compute_in_the_same_state_and_are_no_part_of_a_measurement(planted):
     seen = []
-    with planted.measuring():
-        thread = threading.Thread(target=lambda: seen.append(planted.is_measuring))
+    with planted.guard.measuring():
+        thread = threading.Thread(target=lambda: seen.append(planted.guard.is_measuring))
         thread.start()
         thread.join()
-        assert planted.is_measuring
+        assert planted.guard.is_measuring
     assert seen == [False]
-    assert not planted.is_measuring
+    assert not planted.guard.is_measuring
 
 
 def test_one_measurement_takes_one_look(planted, monkeypatch):
@@ -177,9 +177,9 @@ def llama(tokenizer):
 
 def test_an_attribute_of_a_module_shows_in_the_outputs(llama):
     before = numbers(llama)
-    norm = next(module for module in llama._bridge.original_model.modules() if hasattr(module, "variance_epsilon"))
+    norm = next(module for module in llama.bridge.original_model.modules() if hasattr(module, "variance_epsilon"))
     epsilon, norm.variance_epsilon = norm.variance_epsilon, 0.5
-    assert llama.disturbed() == ["other outputs on fixed prompts"]
+    assert llama.changes_since_load() == ["other outputs on fixed prompts"]
     assert numbers(llama) != before
     norm.variance_epsilon = epsilon
     assert numbers(llama) == before
@@ -190,10 +190,10 @@ def rotary_of(bridge):
 
 
 def test_rotary_frequencies_are_buffers_and_are_seen(llama):
-    before, rotary = numbers(llama), rotary_of(llama._bridge)
+    before, rotary = numbers(llama), rotary_of(llama.bridge)
     saved = rotary.inv_freq.clone()
     rotary.inv_freq.mul_(1.005)
-    assert llama.disturbed() == ["changed buffers"]
+    assert llama.changes_since_load() == ["changed buffers"]
     assert numbers(llama) != before
     rotary.inv_freq.copy_(saved)
     assert numbers(llama) == before
@@ -232,16 +232,16 @@ def test_a_broken_rotary_embedding_is_never_read_from_the_cache(tokenizer, tmp_p
 def test_weights_and_activations_are_handed_out_as_copies(planted):
     experiment = experiment_on(planted, n=8)
     before = numbers(planted)
-    hook = planted.hook("z", 3)
+    hook, weights = planted.sites.hook("z", 3), planted.weights
     for tensor in (
-        planted.w_u(), planted.w_e(), planted.b_u(), planted.w_v(3), planted.w_o(3), planted.value_bias(3),
+        weights.w_u(), weights.w_e(), weights.b_u(), weights.w_v(3), weights.w_o(3), weights.value_bias(3),
         *experiment.activation(hook), *experiment.activations([hook], experiment.data.clean)[hook],
         experiment.answer_logits(), experiment.logit_diffs(),
         experiment.logits_at(0, torch.zeros(len(experiment.data.clean.groups[0].rows), dtype=torch.long)),
     ):  # fmt: skip
         tensor.fill_(7)
         tensor.data.fill_(7)
-    assert planted.disturbed() == []
+    assert planted.changes_since_load() == []
     assert numbers(planted) == before
     assert not bool((experiment.activation(hook)[0] == 7).any())
 
@@ -272,13 +272,13 @@ def test_a_tokenizer_that_is_changed_is_named_and_restored(tokenizer, tmp_path, 
     checkpoint = build("directory", tokenizer, tmp_path)
     before = getattr(checkpoint.tokenizer, setting, None)
     setattr(checkpoint.tokenizer, setting, value)
-    assert checkpoint.disturbed() == ["a changed tokenizer"]
+    assert checkpoint.changes_since_load() == ["a changed tokenizer"]
     assert checkpoint.restore() == "the model was loaded anew"
     assert getattr(checkpoint.tokenizer, setting, None) == before
 
 
 def test_damage_has_a_memory_of_its_own_that_a_change_within_it_does_not_reach(planted):
-    experiment, weight = experiment_on(planted, n=8), planted._bridge.blocks[2].attn.o.weight
+    experiment, weight = experiment_on(planted, n=8), planted.bridge.blocks[2].attn.o.weight
     with damaged(planted, Damage("zeroed", (Head(3, 0),))):
         before, saved = logit_diff(experiment).values, weight.data.clone()
         weight.data.zero_()
@@ -334,8 +334,8 @@ def test_the_hash_of_weights_sees_each_change(dtype, shape, change):
 def test_what_a_pass_left_is_handed_out_as_a_copy(planted):
     experiment = experiment_on(planted, n=8)
     before = numbers(planted)
-    for prepared in experiment.prepared():
-        for residual in prepared.residual:
+    for clean in experiment.clean_passes():
+        for residual in clean.residual:
             residual.zero_()
     assert numbers(planted) == before
 
@@ -373,15 +373,15 @@ def test_tables_and_what_was_measured_cannot_be_changed(planted):
 
 
 def test_functions_of_base_classes_and_of_helpers_are_looked_at(llama, monkeypatch):
-    attention_class = type(llama._bridge.blocks[0].attn)
+    attention_class = type(llama.bridge.blocks[0].attn)
     base = next(kind for kind in attention_class.__mro__[1:] if "W_V" in vars(kind))
     with monkeypatch.context() as patch:
         patch.setattr(base, "W_V", property(lambda self: -self.v.weight))
-        assert any(said.endswith(f"{base.__name__}.W_V replaced") for said in llama.disturbed())
+        assert any(said.endswith(f"{base.__name__}.W_V replaced") for said in llama.changes_since_load())
     with monkeypatch.context() as patch:
         patch.setattr(torch.linalg, "eigvals", lambda _: None)
-        assert llama.disturbed() == ["torch.linalg.eigvals replaced"]
-    assert llama.disturbed() == []
+        assert llama.changes_since_load() == ["torch.linalg.eigvals replaced"]
+    assert llama.changes_since_load() == []
 
 
 def test_what_torch_compile_puts_in_place_is_nobodys_fault(llama, monkeypatch):
@@ -390,7 +390,7 @@ def test_what_torch_compile_puts_in_place_is_nobodys_fault(llama, monkeypatch):
 
     init.__module__ = "torch._dynamo.made_up"
     monkeypatch.setattr(torch.nn.Module, "__setstate__", init)
-    assert llama.disturbed() == []
+    assert llama.changes_since_load() == []
 
 
 def test_a_normaliser_is_part_of_the_tokenizer(tokenizer, tmp_path):
@@ -398,18 +398,18 @@ def test_a_normaliser_is_part_of_the_tokenizer(tokenizer, tmp_path):
 
     checkpoint = build("directory", tokenizer, tmp_path)
     checkpoint.tokenizer.backend_tokenizer.normalizer = normalizers.Replace("Mary", "John")
-    assert checkpoint.disturbed() == ["a changed tokenizer"]
+    assert checkpoint.changes_since_load() == ["a changed tokenizer"]
 
 
 def test_a_model_that_is_loaded_anew_within_damage_is_known_afterwards(tokenizer, tmp_path):
     checkpoint = build("directory", tokenizer, tmp_path)
-    with checkpoint.weights(0, "o") as weight:
+    with checkpoint.edited_weight(0, "o") as weight:
         weight.zero_()
-        checkpoint.load()
-    with checkpoint.measuring() as look:
+        checkpoint.reload()
+    with checkpoint.guard.measuring() as look:
         assert not look.foreign
         assert look.memo is checkpoint.memo
-    assert checkpoint.disturbed() == []
+    assert checkpoint.changes_since_load() == []
 
 
 def test_threads_measure_one_after_the_other(planted):

@@ -37,7 +37,7 @@ def test_a_naive_loop_gives_the_same_logits(planted, planted_ioi):
     """Numpy, a loop over heads and positions, from the raw weights: no bridge, no torch attention."""
     weights = {
         name.replace("._original_component", ""): value.double().cpu().numpy()
-        for name, value in planted._bridge.original_model.state_dict().items()
+        for name, value in planted.bridge.original_model.state_dict().items()
     }
     group = planted_ioi.data.clean.groups[0]
     tokens = group.tokens[:2].numpy()
@@ -106,6 +106,6 @@ def test_a_rule_between_parts_of_different_width_is_refused(tmp_path):
 
 
 def test_the_model_is_in_eval_mode_and_frozen(planted):
-    assert not planted._bridge.training
-    assert not any(parameter.requires_grad for parameter in planted._bridge.parameters())
-    assert torch.is_tensor(planted.w_u())
+    assert not planted.bridge.training
+    assert not any(parameter.requires_grad for parameter in planted.bridge.parameters())
+    assert torch.is_tensor(planted.weights.w_u())

@@ -98,10 +98,18 @@ def test_a_chain_has_no_second_way():
 
 def test_copies_through_the_first_mlp_alone():
     checkpoint = Checkpoint(known_specs()["planted-mlp0"])
-    bare = checkpoint.w_e()[2:4] @ checkpoint.w_v(3)[0] @ checkpoint.w_o(3)[0] @ checkpoint.w_u()
+    bare = (
+        checkpoint.weights.w_e()[2:4]
+        @ checkpoint.weights.w_v(3)[0]
+        @ checkpoint.weights.w_o(3)[0]
+        @ checkpoint.weights.w_u()
+    )
     assert float(bare.abs().max()) < 1e-6
-    through = checkpoint.embed_through_mlp0(torch.tensor([2, 3]))
-    assert float((through @ checkpoint.w_v(3)[0] @ checkpoint.w_o(3)[0] @ checkpoint.w_u()).max()) > 5
+    through = checkpoint.forward.embed_through_mlp0(torch.tensor([2, 3]))
+    assert (
+        float((through @ checkpoint.weights.w_v(3)[0] @ checkpoint.weights.w_o(3)[0] @ checkpoint.weights.w_u()).max())
+        > 5
+    )
     # The eigenvalues of tokens to tokens do not go through the MLP: they say nothing about such a head.
     with pytest.raises(Exception, match=r"the OV circuit of 3\.0 .* is zero"):
         ov_eigenvalue_score(checkpoint, "3.0")

@@ -223,7 +223,8 @@ def test_kept_leaves_what_the_bias_writes(biased):
     experiment, raw = biased
     (group,) = experiment.data.clean.groups
     bias = {
-        head: experiment.checkpoint.value_bias(head.layer)[experiment.checkpoint.kv_head(head).head] for head in OUT
+        head: experiment.checkpoint.weights.value_bias(head.layer)[experiment.checkpoint.kv_head(head).head]
+        for head in OUT
     }
 
     def put(head):
@@ -355,9 +356,9 @@ def test_they_differ_where_there_are_biases_and_nowhere_else(pair, what):
 
 def test_a_constant_does_not_matter_to_a_difference(biased):
     experiment, _ = biased
-    z = experiment.activation(experiment.checkpoint.hook("z", 1))[0]
-    bias = experiment.checkpoint.value_bias(1).repeat_interleave(
-        z.shape[2] // len(experiment.checkpoint.value_bias(1)), 0
+    z = experiment.activation(experiment.checkpoint.sites.hook("z", 1))[0]
+    bias = experiment.checkpoint.weights.value_bias(1).repeat_interleave(
+        z.shape[2] // len(experiment.checkpoint.weights.value_bias(1)), 0
     )
     (group,) = experiment.data.clean.groups
     rows = torch.arange(len(group.rows))
@@ -429,8 +430,8 @@ def test_planted_models_have_none(name):
     checkpoint = Checkpoint(CheckpointSpec(name, "planted", name, bos=True))
     shape = checkpoint.shape
     for layer in range(shape.n_layers):
-        assert checkpoint.value_bias(layer).shape == (shape.n_kv_heads, shape.d_head)
-        assert not checkpoint.value_bias(layer).any()
+        assert checkpoint.weights.value_bias(layer).shape == (shape.n_kv_heads, shape.d_head)
+        assert not checkpoint.weights.value_bias(layer).any()
 
 
 def test_they_are_what_the_weights_say(gpt2_like, tokenizer):
@@ -439,8 +440,8 @@ def test_they_are_what_the_weights_say(gpt2_like, tokenizer):
     for layer, block in enumerate(model.transformer.h):
         width = model.config.n_embd
         expected = block.attn.c_attn.bias[-width:] + block.ln_1.bias @ block.attn.c_attn.weight[:, -width:]
-        close(gpt2_like.value_bias(layer), expected.detach().view(4, 16), bound=1e-5)
-        assert not gpt2_like.value_bias(layer, "removed").any()
+        close(gpt2_like.weights.value_bias(layer), expected.detach().view(4, 16), bound=1e-5)
+        assert not gpt2_like.weights.value_bias(layer, "removed").any()
 
 
 @pytest.mark.parametrize("architecture", ["OPT", "Phi", "StableLm", "Starcoder2"])
@@ -467,9 +468,9 @@ def test_values_with_their_bias_are_those_of_the_raw_model(architecture, tokeniz
     with torch.no_grad():
         model(group.tokens)
     for layer, raw in enumerate(seen):
-        ours = experiment.activation(checkpoint.hook("v", layer))[0]
+        ours = experiment.activation(checkpoint.sites.hook("v", layer))[0]
         apart(ours.flatten(), raw.flatten())
-        close((ours + checkpoint.value_bias(layer)).flatten(2), raw)
+        close((ours + checkpoint.weights.value_bias(layer)).flatten(2), raw)
 
 
 def bridge_of(model, tokenizer):
@@ -498,7 +499,7 @@ def own(tokenizer, tmp_path):
 def test_of_a_bridge_of_ones_own(own, gpt2_like):
     experiment = own(random_gpt2)
     for layer in range(3):
-        close(experiment.checkpoint.value_bias(layer), gpt2_like.value_bias(layer), bound=1e-5)
+        close(experiment.checkpoint.weights.value_bias(layer), gpt2_like.weights.value_bias(layer), bound=1e-5)
 
 
 def test_of_a_bridge_that_comes_in_compatibility_mode_they_are_not_known(own, gpt2_like):
@@ -513,14 +514,14 @@ def test_of_a_bridge_that_comes_in_compatibility_mode_they_are_not_known(own, gp
 def test_where_values_are_no_constant_at_zero_they_are_not_known(gpt2_like, monkeypatch):
     monkeypatch.setattr(value_bias, "_zeros", lambda value, hook: value)
     checkpoint = Checkpoint(gpt2_like.spec)
-    assert not checkpoint.value_bias(0, "removed").any()
+    assert not checkpoint.weights.value_bias(0, "removed").any()
     with pytest.raises(NotApplicable, match="the residual stream alone"):
-        checkpoint.value_bias(0)
+        checkpoint.weights.value_bias(0)
 
 
 def test_where_nothing_can_have_been_folded_there_is_no_bias(own):
     experiment = own(random_llama, fold_ln=True)
-    assert not experiment.checkpoint.value_bias(1).any()
+    assert not experiment.checkpoint.weights.value_bias(1).any()
 
 
 def test_of_a_bridge_whose_biases_are_not_folded(own, gpt2_like):
@@ -537,7 +538,7 @@ def test_of_a_bridge_whose_biases_are_not_folded(own, gpt2_like):
 def test_damage_takes_the_biases_of_its_heads_along(gpt2_like):
     """A head that trades places takes its bias with it; what zeroed heads write is zero, bias and all."""
     experiment, mine, other = experiment_on(gpt2_like, n=8), Head(1, 0), Head(1, 3)
-    before = [gpt2_like.value_bias(layer).clone() for layer in range(3)]
+    before = [gpt2_like.weights.value_bias(layer).clone() for layer in range(3)]
     whole = direct_logit_attribution_sweep(experiment, value_bias="kept")
     effect = ablation_effect(experiment, mine, ablation="zero", value_bias="removed").values
     with damaged(gpt2_like, Damage("exchanged", (mine,), {mine: other, other: mine})):
@@ -550,19 +551,19 @@ def test_damage_takes_the_biases_of_its_heads_along(gpt2_like):
         nothing = ablation_effect(experiment, mine, ablation="zero", value_bias="removed").values
         assert float(torch.tensor(nothing).abs().max()) < 1e-5
     with damaged(gpt2_like, Damage("flipped", (mine,))):
-        bias = gpt2_like.value_bias(1)
+        bias = gpt2_like.weights.value_bias(1)
         assert torch.equal(bias, before[1])
     with damaged(gpt2_like, Damage("borrowed", (mine,), {mine: other})):
-        assert torch.equal(gpt2_like.value_bias(1)[0], before[1][3])
+        assert torch.equal(gpt2_like.weights.value_bias(1)[0], before[1][3])
     with damaged(gpt2_like, Damage("random")):
-        apart(gpt2_like.value_bias(1), before[1])
-    assert all(torch.equal(gpt2_like.value_bias(layer), before[layer]) for layer in range(3))
+        apart(gpt2_like.weights.value_bias(1), before[1])
+    assert all(torch.equal(gpt2_like.weights.value_bias(layer), before[layer]) for layer in range(3))
 
 
 def test_grouped_heads_trade_biases_with_their_group(qwen2_like):
     first, second = ([Head(1, head) for head in range(start, start + 3)] for start in (0, 3))
     partner = {**dict(zip(first, second, strict=True)), **dict(zip(second, first, strict=True))}
-    before = qwen2_like.value_bias(1).clone()
+    before = qwen2_like.weights.value_bias(1).clone()
     with damaged(qwen2_like, Damage("exchanged", tuple(first), partner)):
-        assert torch.equal(qwen2_like.value_bias(1), before.flip(0))
-    assert torch.equal(qwen2_like.value_bias(1), before)
+        assert torch.equal(qwen2_like.weights.value_bias(1), before.flip(0))
+    assert torch.equal(qwen2_like.weights.value_bias(1), before)

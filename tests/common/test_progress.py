@@ -68,7 +68,7 @@ def test_a_sweep_counts_all_of_its_passes(planted_ioi, at_once, monkeypatch):
         seen.append((total, count[0]))
 
     monkeypatch.setattr(passes, "progress", counting)
-    with planted_ioi.checkpoint.scratch():
+    with planted_ioi.checkpoint.guard.isolated_memory():
         patch_effect_sweep(planted_ioi, "z", at="S2")
         patch_effect_sweep(planted_ioi, "resid_pre")
     assert seen
@@ -93,7 +93,7 @@ def test_a_person_sees_it_and_a_machine_does_not(claims_project):
 def test_whole_passes_are_said_once(claims_project, monkeypatch):
     from pytest_interp.checkpoints.blocks import Blocks
 
-    monkeypatch.setattr(Blocks, "_way", lambda self, prepared: "whole")
+    monkeypatch.setattr(Blocks, "_earliest_start", lambda self, clean: "whole")
     claims_project.makepyfile(test_it=CLAIM.replace("progress._AFTER = 0.0", ""))
     result = claims_project.runpytest("--interp-prompts", "24")
     result.assert_outcomes(passed=1)

@@ -166,7 +166,7 @@ def small_planted(experiment):
 
 def _stream_differs(experiment, run, layer, row, i, position, group):
     """Planted heads move little: there the two streams are compared."""
-    hook = experiment.checkpoint.hook("resid_pre", layer)
+    hook = experiment.checkpoint.sites.hook("resid_pre", layer)
     index = next(n for n, g in enumerate(experiment.data.clean.groups) if g is group)
     mine, other = (experiment.activation(hook, name)[index][i, position] for name in ("clean", run))
     return (mine - other).abs().max() > 1e-3

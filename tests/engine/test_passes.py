@@ -12,8 +12,9 @@ from models import experiment_on
 from pytest_interp import Checkpoint, Experiment, Head
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.blocks import Blocks
+from pytest_interp.checkpoints.forward import Forward
 from pytest_interp.checkpoints.memo import Memo, bytes_of
-from pytest_interp.checkpoints.resume import Prepared
+from pytest_interp.checkpoints.resume import CleanPass
 from pytest_interp.engine.metric import Metric
 from pytest_interp.engine.passes import patched
 from pytest_interp.engine.patch import Node, Patch, ablated, from_run
@@ -51,12 +52,12 @@ def whole(monkeypatch):
     """Runs what it is given by whole passes."""
 
     def run(experiment, measure):
-        def prepare(self, tokens, keep=()):
-            logits, kept = self.run(tokens, keep=keep)
-            return Prepared((), logits, {}, "whole", kept)
+        def clean_pass(self, tokens, keep=()):
+            logits, activations = self.run(tokens, keep=keep)
+            return CleanPass((), logits, {}, "whole", activations)
 
-        with monkeypatch.context() as patch, experiment.checkpoint.scratch():
-            patch.setattr(Checkpoint, "prepare", prepare)
+        with monkeypatch.context() as patch, experiment.checkpoint.guard.isolated_memory():
+            patch.setattr(Forward, "clean_pass", clean_pass)
             return measure()
 
     return run
@@ -108,7 +109,7 @@ def test_every_site(experiment, whole, run, request):
     jobs = jobs_of(experiment, run)
     fast = patched(experiment, jobs, run=run)
     slow = whole(experiment, lambda: patched(experiment, jobs, run=run))
-    assert (fast.way, slow.way) == (WAYS[request.node.callspec.params["experiment"]], "whole")
+    assert (fast.start_from, slow.start_from) == (WAYS[request.node.callspec.params["experiment"]], "whole")
     agree(experiment, f"every site, into {run}", fast.values, slow.values)
     # It is no comparison of nothing: many patches move something.
     moved = (slow.values - experiment.logit_diffs(run)).abs().amax(1)
@@ -171,11 +172,11 @@ def test_what_is_asked_for_later_is_what_the_same_pass_had(small, monkeypatch):
     """Sites that the kept pass did not keep come from its residual stream, without another pass."""
     checkpoint, data = small.checkpoint, small.data
     sites = [site for site in SITES if (site, checkpoint.name) != ("resid_mid", "neox-like")]
-    hooks = [checkpoint.hook(site, layer) for site in sites for layer in range(checkpoint.shape.n_layers)]
-    whole = [checkpoint.run(group.tokens, keep=hooks).kept for group in data.clean.groups]
-    with checkpoint.scratch():
+    hooks = [checkpoint.sites.hook(site, layer) for site in sites for layer in range(checkpoint.shape.n_layers)]
+    whole = [checkpoint.run(group.tokens, keep=hooks).activations for group in data.clean.groups]
+    with checkpoint.guard.isolated_memory():
         small.logit_diffs()
-        monkeypatch.setattr(type(checkpoint), "run", None)
+        monkeypatch.setattr(Forward, "run", None)
         for hook in hooks:
             for index, one in enumerate(small.activations([hook], data.clean)[hook]):
                 agree(small, hook, one, whole[index][hook], bound=2e-5)
@@ -183,17 +184,17 @@ def test_what_is_asked_for_later_is_what_the_same_pass_had(small, monkeypatch):
 
 def passes(monkeypatch):
     """How many passes were made from the beginning, one for each group."""
-    count, run = [], Checkpoint.run
-    monkeypatch.setattr(Checkpoint, "run", lambda self, *a, **k: count.append(1) or run(self, *a, **k))
+    count, run = [], Forward.run
+    monkeypatch.setattr(Forward, "run", lambda self, *a, **k: count.append(1) or run(self, *a, **k))
     return count
 
 
 def test_other_labels_and_positions_of_the_same_tokens_take_no_pass(small, monkeypatch):
-    with small.checkpoint.scratch():
+    with small.checkpoint.guard.isolated_memory():
         own, count = small.logit_diffs(), passes(monkeypatch)
         exchanged = replace(small, data=answer_and_distractor_exchanged(small.data))
         assert torch.equal(exchanged.logit_diffs(), -own)
-        assert exchanged.activation(small.checkpoint.hook("z", 0))
+        assert exchanged.activation(small.checkpoint.sites.hook("z", 0))
         assert count == []
         assert not torch.equal(replace(small, data=end_one_earlier(small.data)).logit_diffs(), own)
         assert count
@@ -201,18 +202,18 @@ def test_other_labels_and_positions_of_the_same_tokens_take_no_pass(small, monke
 
 def test_means_over_reference_prompts_are_taken_once(small, monkeypatch):
     layers, checkpoint, data = small.checkpoint.shape.n_layers, small.checkpoint, small.data
-    with checkpoint.scratch():
+    with checkpoint.guard.isolated_memory():
         small.logit_diffs()
         first, count = ablation_effect(small, [Head(0, 0)], at="END"), passes(monkeypatch)
         ablation_effect(small, [Head(layers - 1, 1)], at="S2")
         assert ablation_effect(small, [Head(0, 0)], at="END").values == first.values
         assert count == []
         # By hand, for the first template of the reference.
-        hook, template = checkpoint.hook("z", 0), data.reference.prompts[0].template
+        hook, template = checkpoint.sites.hook("z", 0), data.reference.prompts[0].template
         means = checkpoint.memo[data.reference.digest, hook, "means"]
         (group,) = [one for one in data.reference.groups if 0 in one.rows]
         rows = [i for i, row in enumerate(group.rows) if data.reference.prompts[row].template == template]
-        z = checkpoint.run(group.tokens[rows], keep=[hook]).kept[hook]
+        z = checkpoint.run(group.tokens[rows], keep=[hook]).activations[hook]
         assert len(rows) >= 16
         assert torch.allclose(means[template], sum(z) / len(rows), atol=1e-5)
 
@@ -220,7 +221,7 @@ def test_means_over_reference_prompts_are_taken_once(small, monkeypatch):
 def test_a_circuit_as_a_whole_is_asked_once_for_all_its_heads(small, monkeypatch):
     last = small.checkpoint.shape.n_layers - 1
     circuit, resumed, resume = [Head(0, 0), Head(last, 0), Head(last, 1)], [], Blocks.resume
-    with small.checkpoint.scratch():
+    with small.checkpoint.guard.isolated_memory():
         alone = faithfulness(small, circuit, metric="logit_diff").values
         monkeypatch.setattr(Blocks, "resume", lambda self, *a, **k: resumed.append(1) or resume(self, *a, **k))
         counts = []
@@ -235,13 +236,13 @@ def test_a_circuit_as_a_whole_is_asked_once_for_all_its_heads(small, monkeypatch
 
 def test_prompts_that_are_too_many_leave_no_residual_stream(small, monkeypatch):
     expected = small.logit_diffs()
-    with small.checkpoint.scratch():
-        monkeypatch.setattr(type(small.checkpoint), "holds", lambda self, groups: False)
+    with small.checkpoint.guard.isolated_memory():
+        monkeypatch.setattr(type(small.checkpoint), "holds_stream", lambda self, groups: False)
         assert torch.allclose(small.logit_diffs(), expected, atol=1e-5)
-        assert not [key for key in small.checkpoint.memo if "prepared" in key]
-        z = small.activation(small.checkpoint.hook("z", 0))
-        assert not [key for key in small.checkpoint.memo if "prepared" in key]
-    for one, other in zip(z, small.activation(small.checkpoint.hook("z", 0)), strict=True):
+        assert not [key for key in small.checkpoint.memo if "clean passes" in key]
+        z = small.activation(small.checkpoint.sites.hook("z", 0))
+        assert not [key for key in small.checkpoint.memo if "clean passes" in key]
+    for one, other in zip(z, small.activation(small.checkpoint.sites.hook("z", 0)), strict=True):
         assert torch.allclose(one, other, atol=1e-5)
 
 
@@ -256,7 +257,7 @@ def test_a_small_budget_changes_nothing(small, monkeypatch):
 def test_what_is_kept_is_bounded_and_changes_nothing(small, monkeypatch):
     measure = lambda: [one.values for one in patch_effect_sweep(small, "z", metric="logit_diff").values()]  # noqa: E731
     expected = measure()
-    with small.checkpoint.scratch():
+    with small.checkpoint.guard.isolated_memory():
         monkeypatch.setattr(small.checkpoint.memo, "most", 1)
         monkeypatch.setattr(small.checkpoint.memo, "small", 0)
         assert measure() == expected
@@ -295,31 +296,33 @@ def test_where_end_alone_is_read_the_last_mlp_runs_there_alone(small, monkeypatc
     last, length = checkpoint.shape.n_layers - 1, group.tokens.shape[1]
     if checkpoint.spec.kind == "planted":
         pytest.skip("the last MLP of a planted model writes nothing")
-    rows, prepared = torch.arange(len(group.rows)), checkpoint.prepare(group.tokens)
-    start = 0 if prepared.way == "layer" else length // 2
-    whole, ended = (checkpoint.resume(prepared, rows, [last], start, end=end).residual for end in (False, True))
+    rows, clean = torch.arange(len(group.rows)), checkpoint.forward.clean_pass(group.tokens)
+    start = 0 if clean.start_from == "layer" else length // 2
+    whole, ended = (
+        checkpoint.forward.resume(clean, rows, [last], start, end_only=end).residual for end in (False, True)
+    )
     assert (whole[:, -1] - ended[:, -1]).abs().max() < 1e-5
     assert (whole[:, :-1] - ended[:, :-1]).abs().max() > 1e-3
-    hook = checkpoint.hook("mlp_out", last)
-    kept = checkpoint.resume(prepared, rows, [last], start, end=True, keep=[hook])
-    assert kept.kept[hook].shape[1] == length - start
+    hook = checkpoint.sites.hook("mlp_out", last)
+    kept = checkpoint.forward.resume(clean, rows, [last], start, end_only=True, keep=[hook])
+    assert kept.activations[hook].shape[1] == length - start
     assert torch.equal(kept.residual, whole)
 
 
 def test_the_parts_of_the_model_are_its_own_again(gpt2_like):
-    gelus = [one for one in gpt2_like._bridge.original_model.modules() if type(one).__name__ == "NewGELUActivation"]
+    gelus = [one for one in gpt2_like.bridge.original_model.modules() if type(one).__name__ == "NewGELUActivation"]
     assert gelus
     group = experiment_on(gpt2_like).data.clean.groups[0]
-    prepared = gpt2_like.prepare(group.tokens)
+    clean = gpt2_like.forward.clean_pass(group.tokens)
 
     def stop(value):
         assert all("forward" in vars(one) for one in gelus)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        gpt2_like.resume(prepared, torch.arange(2), [0], 3, edits={"blocks.1.hook_mlp_out": stop}, end=True)
+        gpt2_like.forward.resume(clean, torch.arange(2), [0], 3, edits={"blocks.1.hook_mlp_out": stop}, end_only=True)
     assert not any("forward" in vars(one) for one in gelus)
-    assert gpt2_like.disturbed() == []
+    assert gpt2_like.changes_since_load() == []
 
 
 def test_a_budget_for_less_than_one_prompt_gets_a_sentence(gpt2_like, monkeypatch):
@@ -340,10 +343,10 @@ def test_hooks_of_others_make_whole_passes(gpt2_like):
     experiment = experiment_on(gpt2_like)
     jobs = jobs_of(experiment, "clean")[:4]
     one = patched(experiment, jobs)
-    bridge = gpt2_like._bridge
+    bridge = gpt2_like.bridge
     with bridge.hooks(fwd_hooks=[("blocks.1.hook_mlp_out", lambda value, hook: value * 0.5)]):
         other = patched(experiment, jobs)
-    assert (one.way, other.way) == ("position", "whole")
+    assert (one.start_from, other.start_from) == ("position", "whole")
     assert (one.values - other.values).abs().max() > 0.01
     assert torch.equal(patched(experiment, jobs).values, one.values)
 
@@ -354,28 +357,28 @@ def test_blocks_that_cannot_be_driven_are_run_whole(gpt2_like, monkeypatch):
 
     experiment = experiment_on(gpt2_like)
     monkeypatch.setattr(Blocks, "resume", stubborn)
-    monkeypatch.setattr(gpt2_like._blocks, "_ways", {})
-    with gpt2_like.scratch():
+    monkeypatch.setattr(gpt2_like.forward.blocks, "_start_from", {})
+    with gpt2_like.guard.isolated_memory():
         passes = patched(experiment, jobs_of(experiment, "clean")[:2])
-    assert passes.way == "whole"
+    assert passes.start_from == "whole"
 
 
 def test_blocks_that_end_elsewhere_are_run_whole(gpt2_like, monkeypatch):
     """Driven wrongly (here: without what comes before), they are found out and not used."""
     from pytest_interp.checkpoints.resume import KeyValues
 
-    monkeypatch.setattr(KeyValues, "update", lambda self, keys, values, layer: self.seen.update(
+    monkeypatch.setattr(KeyValues, "update", lambda self, keys, values, layer: self.recorded.update(
         {layer: (keys, values)}) or (keys, values))  # fmt: skip
-    monkeypatch.setattr(gpt2_like._blocks, "_ways", {})
-    monkeypatch.setattr(gpt2_like._blocks, "_given", {})
+    monkeypatch.setattr(gpt2_like.forward.blocks, "_start_from", {})
+    monkeypatch.setattr(gpt2_like.forward.blocks, "_arguments", {})
     experiment = experiment_on(gpt2_like)
-    with gpt2_like.scratch():
-        assert patched(experiment, jobs_of(experiment, "clean")[:2]).way == "layer"
+    with gpt2_like.guard.isolated_memory():
+        assert patched(experiment, jobs_of(experiment, "clean")[:2]).start_from == "layer"
 
 
 def test_nothing_stays_after_an_error(gpt2_like):
     experiment = experiment_on(gpt2_like)
-    before = gpt2_like.state()
+    before = gpt2_like.guard.state()
 
     def fail(*_):
         raise RuntimeError("in the middle of a pass")
@@ -384,8 +387,8 @@ def test_nothing_stays_after_an_error(gpt2_like):
     object.__setattr__(patch.source, "give", fail)
     with pytest.raises(RuntimeError, match="in the middle"):
         patched(experiment, [[patch]])
-    assert gpt2_like.state() == before
-    assert gpt2_like.attached == []
+    assert gpt2_like.guard.state() == before
+    assert gpt2_like.guard.foreign_hooks == []
 
 
 def test_records_say_where_passes_started(planted_ioi, gpt2_like):

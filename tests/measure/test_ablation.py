@@ -18,13 +18,13 @@ def test_the_mean_is_over_prompts_of_the_same_template(planted_ioi):
     node = Node("z", 3, 0, "END")
     source = ablated(planted_ioi, [node], "mean")
     reference, clean = planted_ioi.data.reference, planted_ioi.data.clean
-    hook = planted_ioi.checkpoint.hook("z", 3)
+    hook = planted_ioi.checkpoint.sites.hook("z", 3)
     for index, group in enumerate(clean.groups[:2]):
         means = source.give(hook, index, torch.arange(len(group.rows)), torch.empty(0))
         for i, row in enumerate(group.rows):
             rows = []
             for other in reference.groups:
-                z = planted_ioi.checkpoint.run(other.tokens, keep=[hook]).kept[hook]
+                z = planted_ioi.checkpoint.run(other.tokens, keep=[hook]).activations[hook]
                 same = [reference.prompts[r].template == clean.prompts[row].template for r in other.rows]
                 rows += [z[j] for j, chosen in enumerate(same) if chosen]
             assert len(rows) == 16

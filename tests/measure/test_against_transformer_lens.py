@@ -33,7 +33,7 @@ def stock(experiment, group, corrupted, function, index):
     import pandas as pd
     from transformer_lens.patching import generic_activation_patch
 
-    bridge = experiment.checkpoint._bridge
+    bridge = experiment.checkpoint.bridge
     rows = torch.arange(len(group.rows))
 
     def metric(logits):
@@ -112,14 +112,14 @@ def test_direct_logit_attribution(experiment):
 
     checkpoint = experiment.checkpoint
     ours = direct_logit_attribution_sweep(experiment)
-    if checkpoint.scale_hook is None:
+    if checkpoint.sites.scale_hook is None:
         pytest.skip("TransformerLens's attribution refuses a model without a final norm; the planted truth is tested")
     group = experiment.data.clean.groups[0]
     worst = 0.0
     for i, row in enumerate(group.rows[:4]):
         with torch.inference_mode():
             theirs = direct_logit_attribution(
-                checkpoint._bridge,
+                checkpoint.bridge,
                 group.tokens[i : i + 1],
                 answer_tokens=int(group.answers[i]),
                 incorrect_tokens=int(group.distractors[i]),

@@ -56,14 +56,14 @@ def test_what_a_head_writes_from_each_source_adds_up(gpt2_like):
     whole = direct_logit_attribution_sweep(experiment)
     for head in (Head(0, 1), Head(2, 3)):
         # "John" and "to" stand twice: what their first mentions write is the rest, found by hand.
-        pattern = gpt2_like.run(data.clean.groups[0].tokens, keep=[gpt2_like.hook("pattern", head.layer)])
-        read = pattern.kept[gpt2_like.hook("pattern", head.layer)][0, head.head, -1]
-        v = gpt2_like.run(data.clean.groups[0].tokens, keep=[gpt2_like.hook("v", head.layer)])
-        value = v.kept[gpt2_like.hook("v", head.layer)][0, :, head.head]
-        w_u = gpt2_like.w_u()
+        pattern = gpt2_like.run(data.clean.groups[0].tokens, keep=[gpt2_like.sites.hook("pattern", head.layer)])
+        read = pattern.activations[gpt2_like.sites.hook("pattern", head.layer)][0, head.head, -1]
+        v = gpt2_like.run(data.clean.groups[0].tokens, keep=[gpt2_like.sites.hook("v", head.layer)])
+        value = v.activations[gpt2_like.sites.hook("v", head.layer)][0, :, head.head]
+        w_u = gpt2_like.weights.w_u()
         direction = w_u[:, data.clean.groups[0].answers[0]] - w_u[:, data.clean.groups[0].distractors[0]]
-        scale = experiment.activation(gpt2_like.scale_hook)[0][0, -1, 0]
-        by_hand = read * ((value @ gpt2_like.w_o(head.layer)[head.head]) @ direction) / scale
+        scale = experiment.activation(gpt2_like.sites.scale_hook)[0][0, -1, 0]
+        by_hand = read * ((value @ gpt2_like.weights.w_o(head.layer)[head.head]) @ direction) / scale
         covered = {int(data.clean.groups[0].positions[name][0]) for name in data.clean.position_names}
         rest = float(sum(by_hand[i] for i in range(len(words)) if i not in covered))
         assert sum(part[head].value for part in parts) + rest == pytest.approx(whole[head].value, abs=1e-4)

@@ -22,7 +22,7 @@ def slope(experiment, hook, cut):
     """How fast the logit difference moves as an activation goes from corrupted to clean: by central differences."""
     moved = []
     for group, other in zip(experiment.data.clean.groups, experiment.data.run("s2-exchanged").groups, strict=True):
-        clean = experiment.checkpoint.run(group.tokens, keep=[hook]).kept[hook]
+        clean = experiment.checkpoint.run(group.tokens, keep=[hook]).activations[hook]
 
         def at(share, clean=clean, group=group, other=other):
             def edit(value):
@@ -41,7 +41,9 @@ def slope(experiment, hook, cut):
 @pytest.mark.parametrize("head", [Head(0, 1), Head(1, 2)], ids=str)
 def test_an_estimate_is_the_slope_of_the_exact_effect(experiment, head):
     estimate = attribution_screen(experiment)[head]
-    by_hand = slope(experiment, experiment.checkpoint.hook("z", head.layer), (slice(None), slice(None), head.head))
+    by_hand = slope(
+        experiment, experiment.checkpoint.sites.hook("z", head.layer), (slice(None), slice(None), head.head)
+    )
     assert estimate == pytest.approx(by_hand, rel=1e-2, abs=1e-4)
     assert abs(by_hand) > 1e-4
 
@@ -61,7 +63,7 @@ def test_an_mlp_by_position(experiment):
     screen = attribution_screen(experiment, "mlp_out", positions=["S2", "END"])
     assert set(screen) == {(layer, at) for layer in range(experiment.checkpoint.shape.n_layers) for at in ("S2", "END")}
     last = experiment.checkpoint.shape.n_layers - 1
-    hook = experiment.checkpoint.hook("mlp_out", last)
+    hook = experiment.checkpoint.sites.hook("mlp_out", last)
     assert screen[last, "END"] == pytest.approx(slope(experiment, hook, (slice(None), -1)), rel=1e-2, abs=1e-4)
     assert screen[last, "S2"] == pytest.approx(0, abs=1e-12)
 
@@ -77,10 +79,10 @@ def test_it_finds_the_planted_heads(planted):
 
 
 def test_nothing_is_left_behind(experiment):
-    bridge = experiment.checkpoint._bridge
+    bridge = experiment.checkpoint.bridge
     wanted = [parameter.requires_grad for parameter in bridge.parameters()]
     attribution_screen(experiment)
-    assert experiment.checkpoint.disturbed() == []
+    assert experiment.checkpoint.changes_since_load() == []
     assert [parameter.requires_grad for parameter in bridge.parameters()] == wanted
     assert all(parameter.grad is None for parameter in bridge.parameters())
 

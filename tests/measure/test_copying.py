@@ -44,7 +44,7 @@ def test_a_head_that_writes_nothing_into_the_unembedding_has_no_score(planted, n
 def test_copy_score_by_hand(gpt2_like, llama_like):
     """Einsum on raw pieces, ranks by sorting, in float64."""
     for checkpoint in (gpt2_like, llama_like):
-        bridge = checkpoint._bridge
+        bridge = checkpoint.bridge
         names = single_token_names(checkpoint.tokenizer)
         ids = torch.tensor([checkpoint.tokenizer.convert_tokens_to_ids(name) for name in names])
         x = bridge.W_E[ids]
@@ -68,11 +68,11 @@ def test_copy_scores_of_a_layer_are_those_of_its_heads(gpt2_like, llama_like, mo
         names = single_token_names(checkpoint.tokenizer)
         monkeypatch.setattr(checkpoint, "budget", heads_at_once * 16 * len(names) * checkpoint.shape.d_vocab)
         for sign in (1, -1):
-            with checkpoint.scratch():
+            with checkpoint.guard.isolated_memory():
                 table = copy_score_sweep(checkpoint, names=names, k=20, negative=sign < 0)
             assert list(table) == list(checkpoint.shape.heads)
             for head, cell in table.items():
-                with checkpoint.scratch():
+                with checkpoint.guard.isolated_memory():
                     alone = copy_score(checkpoint, head, names=names, k=20, negative=sign < 0)
                 assert (cell.values, cell.labels, cell.quantity) == (alone.values, alone.labels, alone.quantity)
             assert 0 < np.mean([cell.value for cell in table.values()]) < 1
@@ -98,13 +98,13 @@ def test_a_tie_counts_against_the_name(planted, names, monkeypatch):
     flat = torch.zeros(planted.shape.d_model, planted.shape.d_vocab, device=planted.device)
     flat[:, 1] = -1.0  # one token below all others: the spread is not zero, and all names tie
     monkeypatch.setattr(type(planted), "w_u", lambda _: flat)
-    with planted.scratch():  # ranks that are known of the weights are not those of another unembedding
+    with planted.guard.isolated_memory():  # ranks that are known of the weights are not those of another unembedding
         score = copy_score(planted, "3.0", names=names, k=5)
     assert score.value == 0.0
 
 
 def test_nan_weights_have_no_copy_score(planted, names):
-    with planted.weights(3, "v") as weight:
+    with planted.edited_weight(3, "v") as weight:
         weight.fill_(float("nan"))
         with pytest.raises(UsageError, match="NaN or infinite logits"):
             copy_score(planted, "3.0", names=names)

@@ -64,7 +64,7 @@ def groups_of(experiment, prompts):
 
 def parts(experiment, run="clean"):
     """The bridge, the one group, and a cache of its run."""
-    bridge, (group,) = experiment.checkpoint._bridge, groups_of(experiment, experiment.data.run(run))
+    bridge, (group,) = experiment.checkpoint.bridge, groups_of(experiment, experiment.data.run(run))
     with torch.inference_mode():
         logits, cache = bridge.run_with_cache(group.tokens)
     return bridge, group, logits, cache
@@ -267,7 +267,7 @@ def test_a_private_key_or_value_in_two_runs(experiment):
 def test_the_lens(experiment):
     checkpoint = experiment.checkpoint
     bridge, group, _, cache = parts(experiment)
-    if checkpoint.scale_hook is None:
+    if checkpoint.sites.scale_hook is None:
         pytest.skip("no final norm: the planted truth is tested")
     from transformer_lens.tools.analysis import logit_lens as stock
 
@@ -277,8 +277,8 @@ def test_the_lens(experiment):
         scaled = cache.apply_ln_to_stack(stack, layer=-1, pos_slice=-1)
     live, frozen = (logit_lens_sweep(experiment, norm=norm, sites=("resid_pre",)) for norm in ("live", "frozen"))
     rows = torch.arange(len(group.rows))
-    direction = checkpoint.w_u()[:, group.answers] - checkpoint.w_u()[:, group.distractors]
-    bias = checkpoint.b_u()[group.answers] - checkpoint.b_u()[group.distractors]
+    direction = checkpoint.weights.w_u()[:, group.answers] - checkpoint.weights.w_u()[:, group.distractors]
+    bias = checkpoint.weights.b_u()[group.answers] - checkpoint.weights.b_u()[group.distractors]
     logits = theirs.values
     live_pairs, frozen_pairs = [], []
     for i in range(checkpoint.shape.n_layers):
@@ -293,7 +293,7 @@ def test_the_lens(experiment):
 def test_components_add_up(experiment):
     table = component_attribution_sweep(experiment)
     (group,) = groups_of(experiment, experiment.data.clean)
-    bias = experiment.checkpoint.b_u()[group.answers] - experiment.checkpoint.b_u()[group.distractors]
+    bias = experiment.checkpoint.weights.b_u()[group.answers] - experiment.checkpoint.weights.b_u()[group.distractors]
     total = torch.tensor([one.values for one in table.values()]).sum(0) + bias.cpu()
     agree(experiment, "components' sum", list(zip(total, logit_diff(experiment).values, strict=True)))
 
@@ -386,7 +386,7 @@ def test_faithfulness_prompt_by_prompt(experiment):
 def test_attention_weighted_and_against_writes(experiment):
     checkpoint = experiment.checkpoint
     bridge, group, _, cache = parts(experiment)
-    scale = cache[checkpoint.scale_hook][:, -1, 0].double() if checkpoint.scale_hook else 1.0
+    scale = cache[checkpoint.sites.scale_hook][:, -1, 0].double() if checkpoint.sites.scale_hook else 1.0
     pairs, correlations, rows = [], [], torch.arange(len(group.rows))
     for head in heads_of(experiment):
         v = cache[f"blocks.{head.layer}.attn.hook_v"][:, :, checkpoint.kv_head(head).head].double()
@@ -400,7 +400,7 @@ def test_attention_weighted_and_against_writes(experiment):
         for name in ("IO", "S1", "S2"):
             at = group.positions[name]
             read.append(pattern[rows, at])
-            w_u = checkpoint.w_u()[:, group.tokens[rows, at]].double()
+            w_u = checkpoint.weights.w_u()[:, group.tokens[rows, at]].double()
             written.append((z @ w_o * w_u.T).sum(-1) / scale)
         read, written = torch.cat(read).cpu(), torch.cat(written).cpu()
         if read.std() > 1e-4 and written.std() > 1e-2:
@@ -424,16 +424,21 @@ def test_copying(experiment):
         if float(values.abs().sum()) > 1e-3:
             eigen.append((ov_eigenvalue_score(checkpoint, head, through="residual").value,
                       values.real.sum() / values.abs().sum()))  # fmt: skip
-        w_v, w_o = checkpoint.w_v(head.layer)[head.head].double(), checkpoint.w_o(head.layer)[head.head].double()
+        w_v, w_o = (
+            checkpoint.weights.w_v(head.layer)[head.head].double(),
+            checkpoint.weights.w_o(head.layer)[head.head].double(),
+        )
         full = (
-            torch.linalg.eigvals(checkpoint.w_e().double() @ w_v @ w_o @ checkpoint.w_u().double()) if small else None
+            torch.linalg.eigvals(checkpoint.weights.w_e().double() @ w_v @ w_o @ checkpoint.weights.w_u().double())
+            if small
+            else None
         )
         if full is not None and float(full.abs().sum()) > 1e-3:
             eigen.append((ov_eigenvalue_score(checkpoint, head).value, full.real.sum() / full.abs().sum()))
         copied = []
         for name in ("IO", "S1", "S2"):
             at = group.positions[name]
-            logits = stream[rows, at] @ w_v @ w_o @ checkpoint.w_u().double()
+            logits = stream[rows, at] @ w_v @ w_o @ checkpoint.weights.w_u().double()
             own = logits[rows, group.tokens[rows, at]]
             copied.append((logits >= own[:, None]).sum(-1) <= 5)
         with contextlib.suppress(NotApplicable):  # a head that writes nothing has no copy score

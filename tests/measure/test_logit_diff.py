@@ -28,6 +28,6 @@ def test_logit_diff_by_hand(gpt2_like):
     values = logit_diff(experiment).values
     for group in experiment.data.clean.groups:
         for i, row in enumerate(group.rows):
-            logits = gpt2_like._bridge(group.tokens[i : i + 1].to(gpt2_like.device))[0, -1]
+            logits = gpt2_like.bridge(group.tokens[i : i + 1].to(gpt2_like.device))[0, -1]
             by_hand = float(logits[group.answers[i]] - logits[group.distractors[i]])
             assert values[row] == pytest.approx(by_hand, abs=1e-4)

@@ -148,7 +148,7 @@ def test_other_metrics(planted_ioi):
 
 
 def test_positions_by_index_and_several(planted_ioi):
-    one = planted_ioi.where(order="ABBA", IO=planted_ioi.data.clean.prompts[0].tags["IO"])
+    one = planted_ioi.select(order="ABBA", IO=planted_ioi.data.clean.prompts[0].tags["IO"])
     end = one.data.clean.groups[0].tokens.shape[1] - 1
     named, index = (head_patch_effect(one, "3.0", at=at, metric="logit_diff").values for at in ("END", end))
     assert named == index
@@ -211,4 +211,4 @@ def test_hooks_are_gone_after_an_error(planted_ioi):
         ablation_effect(planted_ioi, "3.0", at="S9")
     with pytest.raises(UsageError):
         faithfulness(planted_ioi, {Head(3, 0): "S9"})
-    assert planted_ioi.checkpoint.disturbed() == []
+    assert planted_ioi.checkpoint.changes_since_load() == []

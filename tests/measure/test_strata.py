@@ -14,7 +14,7 @@ def test_parts_of_a_measurement(planted_ioi):
     whole = logit_diff(planted_ioi)
     orders = by_part(planted_ioi, whole, "order")
     assert {key[0]: one.value for key, one in orders.items()} == {
-        order: pytest.approx(logit_diff(planted_ioi.where(order=order)).value) for order in ("ABBA", "BABA")
+        order: pytest.approx(logit_diff(planted_ioi.select(order=order)).value) for order in ("ABBA", "BABA")
     }
     wordings = by_part(planted_ioi, whole, "template")
     assert sum(len(one.values) for one in wordings.values()) == len(whole.values)
@@ -22,4 +22,4 @@ def test_parts_of_a_measurement(planted_ioi):
     with pytest.raises(UsageError, match="not every prompt of ioi/confirm has 'colour'; allowed: IO, S, object, order"):
         by_part(planted_ioi, whole, "colour")
     with pytest.raises(UsageError, match="pass a measurement of this experiment"):
-        by_part(planted_ioi, logit_diff(planted_ioi.where(order="ABBA")), "order")
+        by_part(planted_ioi, logit_diff(planted_ioi.select(order="ABBA")), "order")

@@ -82,7 +82,7 @@ from pytest_interp import assert_logit_diff
 
 @pytest.fixture
 def knocked_out(checkpoint):
-    with checkpoint.weights(3, "o") as weight:
+    with checkpoint.edited_weight(3, "o") as weight:
         weight.zero_()
         yield
 

@@ -27,7 +27,7 @@ def test_cache(ioi, ioi_cache, checkpoint):
     assert [len(t) for t in z] == [len(g.rows) for g in ioi.data.clean.groups]
     kept = {key[1] for key in checkpoint.memo if key[0] == ioi.data.clean.inputs and str(key[1]).startswith("blocks")}
     # Of one site, since all layers are small, and what the first pass brought along.
-    assert kept == {checkpoint.hook(site, layer) for site in ("z", "pattern") for layer in range(5)}
+    assert kept == {checkpoint.sites.hook(site, layer) for site in ("z", "pattern") for layer in range(5)}
     assert ioi_cache("z", layer=3)[0].equal(z[0])
     assert not ioi_cache("z", layer=3, run="abc")[0].equal(z[0])
     assert_attention(ioi, "3.0", at="END", to="IO", at_least=0.5)

@@ -17,28 +17,28 @@ from pytest_interp import assert_logit_diff
 pytestmark = pytest.mark.claim(source="a paper")
 
 def test_1_leaves_a_hook(checkpoint, ioi):
-    checkpoint._bridge.add_hook("blocks.3.attn.hook_z", lambda value, hook: value * 0)
+    checkpoint.bridge.add_hook("blocks.3.attn.hook_z", lambda value, hook: value * 0)
 
 def test_2_sees_a_clean_model(ioi):
     assert_logit_diff(ioi, near=(8.854, 0.01))
 
 def test_3_changes_weights(checkpoint, ioi):
-    checkpoint._bridge.blocks[3].attn.o.weight.data.zero_()
+    checkpoint.bridge.blocks[3].attn.o.weight.data.zero_()
     assert_logit_diff(ioi, near=(8.854, 9))
 
 def test_4_sees_a_clean_model(ioi):
     assert_logit_diff(ioi, near=(8.854, 0.01))
 
 def test_5_fails_and_leaves_a_hook(checkpoint, ioi):
-    checkpoint._bridge.add_hook("blocks.3.attn.hook_z", lambda value, hook: value)
+    checkpoint.bridge.add_hook("blocks.3.attn.hook_z", lambda value, hook: value)
     assert_logit_diff(ioi, at_least=99)
 
 def test_6_sees_a_clean_model(checkpoint, ioi):
-    assert checkpoint.disturbed() == []
+    assert checkpoint.changes_since_load() == []
     assert_logit_diff(ioi, near=(8.854, 0.01))
 
 def test_7_weights_in_a_context_are_restored(checkpoint, ioi):
-    with checkpoint.weights(3, "o") as weight:
+    with checkpoint.edited_weight(3, "o") as weight:
         weight.zero_()
         assert_logit_diff(ioi, at_most=6)
 """
@@ -52,14 +52,14 @@ pytestmark = pytest.mark.claim(source="a paper")
 
 @pytest.fixture
 def knocked_out(checkpoint):
-    with checkpoint.weights(3, "o") as weight:
+    with checkpoint.edited_weight(3, "o") as weight:
         weight.zero_()
         yield
 
 @pytest.fixture
 def leaky(checkpoint):
     yield
-    checkpoint._bridge.add_hook("blocks.3.attn.hook_z", lambda value, hook: value * 0)
+    checkpoint.bridge.add_hook("blocks.3.attn.hook_z", lambda value, hook: value * 0)
 
 def test_1_under_a_fixture_that_restores(ioi, knocked_out):
     assert_logit_diff(ioi, at_most=6)
@@ -110,7 +110,7 @@ pytestmark = pytest.mark.claim(source="a paper")
 
 @pytest.fixture(scope="session")
 def held(checkpoint):
-    return checkpoint._bridge.blocks[3].attn.o.weight
+    return checkpoint.bridge.blocks[3].attn.o.weight
 
 def test_1_has_it_in_hand(ioi, held):
     assert_logit_diff(ioi, near=(8.854, 0.01))
@@ -157,7 +157,7 @@ LEFT = {
         "a changed tokenizer on planted-ioi; the model was loaded anew",
     ),
     "a buffer": (
-        ["next(iter(checkpoint._bridge.buffers())).logical_not_()"],
+        ["next(iter(checkpoint.bridge.buffers())).logical_not_()"],
         "changed buffers on planted-ioi; the model was loaded anew",
     ),
 }
@@ -183,7 +183,7 @@ def test_what_monkeypatch_undoes_is_not_left_behind(claims_project):
         + claim("1", ["assert_logit_diff(ioi, near=(8.854, 0.01))"])
         + claim("2", changed, asks="ioi, monkeypatch")
         + claim("3", ["assert_logit_diff(ioi, near=(8.854, 0.01))"])
-        + claim("4", ["ioi.checkpoint._bridge.train()", *changed], asks="ioi, monkeypatch")
+        + claim("4", ["ioi.checkpoint.bridge.train()", *changed], asks="ioi, monkeypatch")
     )
     result = claims_project.runpytest("-p", "no:syrupy")
     result.assert_outcomes(passed=4, errors=1)
@@ -195,7 +195,7 @@ import test_it
 
 def pytest_runtest_logfinish(nodeid):
     if "test_1" in nodeid:
-        test_it.held[0]._bridge.blocks[3].attn.o.weight.data.zero_()
+        test_it.held[0].bridge.blocks[3].attn.o.weight.data.zero_()
 """
 
 OWN_FIXTURE = """
@@ -227,7 +227,7 @@ def test_what_changed_between_two_claims_is_not_taken_for_the_work_of_a_claims_f
 
 UNDONE = """
 def test_1_under_a_change_that_it_undoes(checkpoint, ioi):
-    weight = checkpoint._bridge.blocks[3].attn.o.weight
+    weight = checkpoint.bridge.blocks[3].attn.o.weight
     saved = weight.data.clone()
     weight.data.zero_()
     assert_logit_diff(ioi, at_most=6)
@@ -296,7 +296,7 @@ RAISING = """
 @pytest.fixture
 def raising(checkpoint):
     yield
-    checkpoint._bridge.blocks[3].attn.o.weight.data.zero_()
+    checkpoint.bridge.blocks[3].attn.o.weight.data.zero_()
     raise RuntimeError("in teardown")
 
 def test_1(ioi, raising):
@@ -324,7 +324,7 @@ def second():
 
 def test_1(ioi, second):
     assert_logit_diff(Experiment(second, ioi.data), near=(8.854, 0.01))
-    second._bridge.blocks[3].attn.o.weight.data.zero_()
+    second.bridge.blocks[3].attn.o.weight.data.zero_()
 
 def test_2(ioi, second):
     assert_logit_diff(Experiment(second, ioi.data), near=(8.854, 0.01))
@@ -357,7 +357,7 @@ def pytest_interp_checkpoints(config):
 
 def test_a_model_that_cannot_be_loaded_anew_is_said_once_and_asked_nothing(claims_project):
     ordinary = ["assert_logit_diff(ioi, at_least=1)"]
-    leaving = [*ordinary, "checkpoint._bridge.blocks[3].attn.o.weight.data.zero_()"]
+    leaving = [*ordinary, "checkpoint.bridge.blocks[3].attn.o.weight.data.zero_()"]
     claims_project.makeconftest(SAME_MODEL)
     claims_project.makepyfile(HEAD + claim("1", leaving) + claim("2", ordinary))
     result = claims_project.runpytest("-p", "no:syrupy", "--interp-model", "mine")

@@ -72,12 +72,12 @@ def test_turns_too(checkpoint, ioi):
     assert_logit_diff(ioi, at_least=8.5)
 """
     claims_project.makeconftest("""
-        from pytest_interp.checkpoints.checkpoint import Checkpoint
-        load = Checkpoint.load
+        from pytest_interp.checkpoints.model import LoadedModel
+        load = LoadedModel.load
         def told(self):
             load(self)
             print("LOADED", self.dtype)
-        Checkpoint.load = told
+        LoadedModel.load = told
     """)
     result = run(claims_project, "bfloat16", body, "-s")
     result.assert_outcomes(passed=1, failed=2)

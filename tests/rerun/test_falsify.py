@@ -49,11 +49,11 @@ def find(ioi):
 
 def on_mutants(function, arguments, checkpoint, *, everything=True):
     """What a claim shows on its mutants, after it was supported."""
-    before = checkpoint.state()
+    before = checkpoint.guard.state()
     with recording.collecting() as records:
         function(**arguments)
     mutants = falsify.falsify(Body(function, arguments), records, checkpoint, everything=everything)
-    assert checkpoint.state() == before
+    assert checkpoint.guard.state() == before
     return {(m.name, m.expected): m for m in mutants}, verdict_of(mutants, names_heads=bool(heads_of(records)))
 
 
@@ -267,13 +267,13 @@ def test_an_interrupt_in_a_mutant_goes_through_and_leaves_nothing(ioi):
         if recording.in_trial():
             raise KeyboardInterrupt
 
-    before, circuit = ioi.checkpoint.state(), ioi.checkpoint.circuit
+    before, circuit = ioi.checkpoint.guard.state(), ioi.checkpoint.circuit
     with pytest.raises(KeyboardInterrupt):
         on_mutants(claim, {"ioi": ioi}, ioi.checkpoint)
-    assert ioi.checkpoint.state() == before
+    assert ioi.checkpoint.guard.state() == before
     assert ioi.checkpoint.circuit is circuit
     assert not recording.in_trial()
-    assert ioi.checkpoint.disturbed() == []
+    assert ioi.checkpoint.changes_since_load() == []
 
 
 def test_an_error_is_no_kill(ioi):

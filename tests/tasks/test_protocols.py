@@ -134,9 +134,9 @@ def test_each_is_another_data_set_also_of_some_rows(planted_ioi):
     for protocol in (*WRONG.values(), in_batches(3), in_another_order):
         changed = protocol(planted_ioi.data)
         digests.add(changed.digest)
-        some = changed.where(order="ABBA")
+        some = changed.select(order="ABBA")
         if protocol is not in_another_order:
-            assert some.clean.digest != planted_ioi.data.where(order="ABBA").clean.digest
+            assert some.clean.digest != planted_ioi.data.select(order="ABBA").clean.digest
         assert len(some.clean) == len(changed.clean) / 2
     assert len(digests) == 3 + len(WRONG)
 

@@ -126,11 +126,11 @@ def test_drawing_does_not_touch_the_global_generators(tokenizer):
 
 
 def test_where_keeps_runs_aligned(data):
-    part = data.where(order="BABA")
+    part = data.select(order="BABA")
     assert len(part.clean) == 24
     assert all(p.tags["order"] == "BABA" for p in part.run("abc").prompts)
     with pytest.raises(UsageError, match=r"has \{'order': 'AABB'\}; its values are"):
-        data.where(order="AABB")
+        data.select(order="AABB")
 
 
 def test_given_pairs_over_every_template(tokenizer):

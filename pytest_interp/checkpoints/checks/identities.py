@@ -7,9 +7,9 @@ with half of the heads' outputs exchanged between them, and what does not add up
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
@@ -20,8 +20,7 @@ from pytest_interp.errors import InterpError, NotApplicable
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pytest_interp.checkpoints.hooks import Edit
-    from pytest_interp.checkpoints.weights import Shape
+    from pytest_interp.checkpoints.parts import Parts
 
 Kind: TypeAlias = Literal["components", "heads", "logits"]
 
@@ -35,32 +34,6 @@ _ALLOWED = {"float64": 1e-5, "float32": 1e-4, "tf32": 0.01, "bfloat16": 0.05, "f
 
 In float64 too parts of the bridge (its softmax, for one) compute in float32: SmolLM2 is off by 1.1e-6 of it."""
 _TOKENS = (2, 6)
-
-
-class Model(Protocol):
-    """What is asked of a loaded checkpoint here."""
-
-    precision: str
-    shape: Shape
-    sites: Collection[str]
-
-    @property
-    def embedding_hooks(self) -> Mapping[str, str]: ...  # noqa: D102
-    @property
-    def scale_hook(self) -> str | None: ...  # noqa: D102
-    @property
-    def norm_centres(self) -> bool: ...  # noqa: D102
-    def hook(self, site: str, layer: int) -> str: ...  # noqa: D102
-    def write_scale_hook(self, layer: int) -> str | None: ...  # noqa: D102
-    def w_o(self, layer: int) -> Tensor: ...  # noqa: D102
-    def b_o(self, layer: int) -> Tensor: ...  # noqa: D102
-    def w_u(self) -> Tensor: ...  # noqa: D102
-    def b_u(self) -> Tensor: ...  # noqa: D102
-    def unembedded(self, normed: Tensor) -> Tensor: ...  # noqa: D102
-    def logits(self, unembedded: Tensor) -> Tensor: ...  # noqa: D102
-    def run(  # noqa: D102
-        self, tokens: Tensor, *, edits: Mapping[str, Edit] = ..., keep: Sequence[str] = ...
-    ) -> tuple[Tensor, Mapping[str, Tensor]]: ...
 
 
 @dataclass(frozen=True)
@@ -96,26 +69,26 @@ class Identity:
         return f"{name}: {SUMS[self.kind]}{layer}: off by {self.difference:.2g}, where at most {self.size:.2g} is added"
 
 
-def outlet_of(checkpoint: Model, transforms: Sequence[Transform | None]) -> Outlet:
+def outlet_of(model: Parts, transforms: Sequence[Transform | None]) -> Outlet:
     """What the residual stream starts from and what stands after it, as a pass over fixed tokens shows.
 
     Args:
-        checkpoint: just loaded.
+        model: just loaded.
         transforms: what may stand between unembedding and logits; the first that gives the logits is taken.
     """
     hooks = {"embed": "hook_embed", "pos_embed": "hook_pos_embed"}
-    last = checkpoint.hook("resid_post", checkpoint.shape.n_layers - 1)
-    keep = [name for name in (*hooks.values(), last, "unembed.hook_in") if name in checkpoint.sites]
-    logits, activations = checkpoint.run(fixed_tokens(checkpoint.shape.d_vocab, _TOKENS, seed=5), keep=keep)
+    last = model.sites.hook("resid_post", model.shape.n_layers - 1)
+    keep = [name for name in (*hooks.values(), last, "unembed.hook_in") if name in model.sites.names]
+    logits, activations = model.forward.run(fixed_tokens(model.shape.d_vocab, _TOKENS, seed=5), keep=keep)
     start = {name: hook for name, hook in hooks.items() if hook in activations}
     stream = activations[last][:, -1].float()
     off_centre = float(stream.mean(-1).abs().max()) > 1e-5 * float(stream.abs().max())
     plain = Outlet(start, centred=False, transform=None)
-    centred = checkpoint.norm_centres and off_centre
+    centred = model.weights.norm_centres and off_centre
     if "unembed.hook_in" not in activations:
         return plain
-    before = checkpoint.unembedded(activations["unembed.hook_in"][:, -1]).float()
-    allowed = _ALLOWED[checkpoint.precision] * float(before.abs().max())
+    before = model.weights.unembedded(activations["unembed.hook_in"][:, -1]).float()
+    allowed = _ALLOWED[model.precision] * float(before.abs().max())
     for transform in transforms:
         outlet = Outlet(start, centred, transform)
         difference = (outlet.logits(before) - logits).abs().max()
@@ -124,11 +97,11 @@ def outlet_of(checkpoint: Model, transforms: Sequence[Transform | None]) -> Outl
     return Outlet(start, centred, None)
 
 
-def identities_of(checkpoint: Model) -> tuple[Identity, ...]:
+def identities_of(model: Parts) -> tuple[Identity, ...]:
     """The three identities on fixed tokens; those of components and heads also where heads are exchanged."""
     kinds: tuple[Kind, ...] = ("components", "heads", "logits")
     try:
-        return tuple(_measured(checkpoint))
+        return tuple(_measured(model))
     except (InterpError, RuntimeError, AttributeError, KeyError, IndexError, TypeError) as error:
         # An architecture without one of the parts: nothing that rests on them is applicable.
         text = " ".join(str(error).split())
@@ -148,16 +121,16 @@ def check(identities: Sequence[Identity], kinds: Sequence[Kind], name: str) -> N
             )
 
 
-def _measured(checkpoint: Model) -> list[Identity]:
-    layers = range(checkpoint.shape.n_layers)
-    tokens = fixed_tokens(checkpoint.shape.d_vocab, _TOKENS, seed=5)
-    z_hooks = [checkpoint.hook("z", layer) for layer in layers]
-    written = [checkpoint.hook("attn_out", layer) for layer in layers]
-    mlps = [name for layer in layers if (name := f"blocks.{layer}.hook_mlp_out") in checkpoint.sites]
-    last = checkpoint.hook("resid_post", layers[-1])
-    scales = [scale for layer in layers if (scale := checkpoint.write_scale_hook(layer))]
-    end = [checkpoint.scale_hook] if checkpoint.scale_hook else []
-    keep = [*checkpoint.embedding_hooks.values(), *z_hooks, *written, *mlps, *scales, *end, last]
+def _measured(model: Parts) -> list[Identity]:
+    layers = range(model.shape.n_layers)
+    tokens = fixed_tokens(model.shape.d_vocab, _TOKENS, seed=5)
+    z_hooks = [model.sites.hook("z", layer) for layer in layers]
+    written = [model.sites.hook("attn_out", layer) for layer in layers]
+    mlps = [name for layer in layers if (name := f"blocks.{layer}.hook_mlp_out") in model.sites.names]
+    last = model.sites.hook("resid_post", layers[-1])
+    scales = [scale for layer in layers if (scale := model.sites.write_scale_hook(layer))]
+    end = [model.sites.scale_hook] if model.sites.scale_hook else []
+    keep = [*model.sites.embedding_hooks.values(), *z_hooks, *written, *mlps, *scales, *end, last]
 
     def exchanged(z: Tensor) -> Tensor:
         changed = z.clone()
@@ -166,28 +139,30 @@ def _measured(checkpoint: Model) -> list[Identity]:
 
     worst: dict[Kind, Identity] = {}
     for edits in ({}, dict.fromkeys(z_hooks, exchanged)):
-        logits, activations = checkpoint.run(tokens, keep=keep, edits=edits)
+        logits, activations = model.forward.run(tokens, keep=keep, edits=edits)
         parts = [
             activations[hook].float()
-            for hook in (*checkpoint.embedding_hooks.values(), *written, *mlps)
+            for hook in (*model.sites.embedding_hooks.values(), *written, *mlps)
             if hook in activations
         ]
         stream = activations[last].float()
-        identities = [_off("components", [part.expand_as(stream) for part in parts], stream, checkpoint.precision)]
+        identities = [_off("components", [part.expand_as(stream) for part in parts], stream, model.precision)]
         for layer in layers:
-            heads = torch.einsum("rphd,hdm->hrpm", activations[z_hooks[layer]].float(), checkpoint.w_o(layer).float())
-            bias = checkpoint.b_o(layer).float().expand_as(heads[0])
-            scale_hook = checkpoint.write_scale_hook(layer)
+            heads = torch.einsum(
+                "rphd,hdm->hrpm", activations[z_hooks[layer]].float(), model.weights.w_o(layer).float()
+            )
+            bias = model.weights.b_o(layer).float().expand_as(heads[0])
+            scale_hook = model.sites.write_scale_hook(layer)
             divided = activations[scale_hook].float() if scale_hook else 1.0
             terms = [part / divided for part in (*heads, bias)]
-            identities.append(_off("heads", terms, activations[written[layer]].float(), checkpoint.precision, layer))
+            identities.append(_off("heads", terms, activations[written[layer]].float(), model.precision, layer))
         scaled = stream[:, -1] / (activations[end[0]][:, -1].flatten(1)[:, :1].float() if end else 1.0)
-        before = scaled @ checkpoint.w_u().float() + checkpoint.b_u().float()
+        before = scaled @ model.weights.w_u().float() + model.weights.b_u().float()
         size = float(before.abs().max())
-        expected = checkpoint.logits(before)
+        expected = model.weights.logits(before)
         # Processed logits may differ from these by a constant for each position.
         difference = float(((expected - logits) - (expected - logits).mean(-1, keepdim=True)).abs().max())
-        identities.append(Identity("logits", difference, size, None, _ALLOWED[checkpoint.precision]))
+        identities.append(Identity("logits", difference, size, None, _ALLOWED[model.precision]))
         for identity in identities:
             furthest = worst.get(identity.kind)
             if furthest is None or _relative(identity) > _relative(furthest):

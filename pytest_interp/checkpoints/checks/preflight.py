@@ -29,31 +29,31 @@ def preflight(checkpoint: Checkpoint) -> None:
         UsageError: one of these does not hold; the message says which and by how much.
     """
     noise = FLOAT_NOISE[checkpoint.precision]
-    if attached := checkpoint.attached:
+    if attached := checkpoint.guard.foreign_hooks:
         raise UsageError(f"{checkpoint.name} comes with hooks attached ({', '.join(attached[:3])}); remove them first")
     check_parity(checkpoint.name, checkpoint.parity, checkpoint.shape.n_layers, checkpoint.precision)
     tokens = fixed_tokens(checkpoint.shape.d_vocab, (2, 6), seed=1)
     clean = checkpoint.run(tokens).logits
     for layer in sorted({0, checkpoint.shape.n_layers // 2}):
-        z = checkpoint.hook("z", layer)
+        z = checkpoint.sites.hook("z", layer)
         same = checkpoint.run(tokens, edits={z: torch.Tensor.clone}).logits
         if float((same - clean).abs().max()) > noise:
             raise UsageError(
                 f"{checkpoint.name}: patching {z} with itself changes the logits; its hooks are not to be trusted"
             )
     for site in _SITES:
-        name = checkpoint.hook(site, 0)
+        name = checkpoint.sites.hook(site, 0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # TransformerLens warns of an edit that it discards
             edited = checkpoint.run(tokens, edits={name: torch.zeros_like}).logits
         moved = float((edited - clean).abs().max())
         if moved == 0 and not _silent(checkpoint, tokens, name):
             if site in _SPARE:
-                checkpoint.refuse_edits(site)
+                checkpoint.sites.refuse_edits(site)
                 continue
             raise UsageError(f"{checkpoint.name}: zeroing {name} changes nothing; edits there are ignored by the model")
 
 
 def _silent(checkpoint: Checkpoint, tokens: torch.Tensor, name: str) -> bool:
     """Whether the activation is zero already, so that zeroing it proves nothing."""
-    return bool((checkpoint.run(tokens, keep=[name]).kept[name] == 0).all())
+    return bool((checkpoint.run(tokens, keep=[name]).activations[name] == 0).all())

@@ -1,0 +1,181 @@
+"""Forward passes of a bridge: whole ones, those that start at a layer and a position, and the readout alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
+from pytest_interp.checkpoints.resume import CleanPass, PartialPass
+from pytest_interp.errors import NotApplicable, UsageError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor
+
+    from pytest_interp.checkpoints.blocks import Blocks
+    from pytest_interp.checkpoints.guard import Guard
+    from pytest_interp.checkpoints.sites import Sites
+    from pytest_interp.checkpoints.weights import Weights
+
+
+class Pass(NamedTuple):
+    """One forward pass.
+
+    Attributes:
+        logits: at END, shape ``(row, vocab)``; ``(row, k, vocab)`` where ``k`` positions were asked for.
+        activations: those that were asked for, by hook name.
+    """
+
+    logits: Tensor
+    activations: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Forward:
+    """The forward passes of a model.
+
+    Attributes:
+        bridge: the model.
+        sites: the names of its hook points, and which of them it reads.
+        weights: its unembedding and what follows it.
+        blocks: its blocks, driven one by one.
+        guard: whether it is as it was loaded; else its blocks are not driven.
+    """
+
+    bridge: Any
+    sites: Sites
+    weights: Weights
+    blocks: Blocks
+    guard: Guard
+
+    def run(
+        self,
+        tokens: Int[Tensor, "row pos"],
+        *,
+        edits: Mapping[str, Edit] = {},
+        keep: Sequence[str] = (),
+        positions: Int[Tensor, "row k"] | None = None,
+    ) -> Pass:
+        """One forward pass with activations replaced and others kept; only what is read is unembedded.
+
+        Args:
+            tokens: shape ``(row, pos)``; END is the last column.
+            edits: hook name -> what replaces that activation.
+            keep: hook names; each activation is kept as it is after its edit.
+            positions: indices whose logits are read, shape ``(row, k)``; None for END alone.
+
+        Returns:
+            Logits, ``(row, vocab)`` or ``(row, k, vocab)``, and the kept activations.
+
+        Raises:
+            NotApplicable: the architecture has no such site, or does not read what is edited.
+            UsageError: the logits are not finite.
+        """
+        activations: dict[str, Tensor] = {}
+
+        def only_read(value: Tensor, hook: Any) -> Tensor:  # noqa: ARG001
+            if positions is None:
+                return value[:, -1:].contiguous()  # else the unembedding is read once for each row
+            index = positions.to(value.device)[:, :, None]
+            return value.gather(1, index.expand(-1, -1, value.shape[-1]))
+
+        for name in (*edits, *keep):
+            if name not in self.sites.names:
+                raise NotApplicable(f"{self.weights.name} has no activation {name}")
+        self.sites.check_edits(edits)
+        hooks = [*hooks_of(edits, keep, activations), ("unembed.hook_in", only_read)]
+        with self.guard.lock, torch.inference_mode(), hooked(self.blocks.points, hooks):
+            logits = self.bridge(tokens.to(self._device), return_type="logits")
+        if positions is None:
+            logits = logits[:, -1]
+        return Pass(self._finite(logits), activations)
+
+    def clean_pass(self, tokens: Int[Tensor, "row pos"], keep: Sequence[str] = ()) -> CleanPass:
+        """An unedited pass, with what others need to start from it.
+
+        Only logits and the kept activations where the model is not as it was loaded: its blocks may do something else.
+
+        Args:
+            tokens: shape ``(row, pos)``.
+            keep: hook names of further activations.
+        """
+        with self.guard.measuring() as look:
+            if look.foreign or self.guard.foreign_hooks:
+                logits, activations = self.run(tokens, keep=keep)
+                return CleanPass((), logits, {}, "whole", activations)
+        return self.blocks.clean_pass(tokens.to(self._device), lambda names: self.run(tokens, keep=names), keep)
+
+    def recompute(self, clean: CleanPass, hooks: Sequence[str]) -> Mapping[str, Tensor]:
+        """Activations of a clean pass: those that it kept, others from its blocks run once more."""
+        missing = [hook for hook in hooks if hook not in clean.activations]
+        return {**clean.activations, **(self.blocks.recompute(clean, missing) if missing else {})}
+
+    def resume(self, *args: Any, edits: Mapping[str, Edit] = {}, **kwargs: Any) -> PartialPass:
+        """Passes that start at a layer and a position: :meth:`Blocks.resume`."""
+        self.sites.check_edits(edits)
+        return self.blocks.resume(*args, edits=edits, **kwargs)
+
+    def read(
+        self, residual: Float[Tensor, "row d_model"], tokens: Int[Tensor, "row k"] | None, keep: Sequence[str] = ()
+    ) -> Pass:
+        """Logits of a residual stream after the last layer.
+
+        Args:
+            residual: shape ``(row, d_model)``.
+            tokens: ids whose logits are wanted, shape ``(row, k)``; None for the whole vocabulary.
+            keep: hook names of the final norm and the unembedding.
+        """
+        activations: dict[str, Tensor] = {}
+        with torch.inference_mode(), hooked(self.blocks.points, hooks_of({}, keep, activations)):
+            normed = self.bridge.ln_final(residual[:, None])
+            values = (
+                self.bridge.unembed(normed)[:, 0] if tokens is None else self.weights.unembedded(normed[:, 0], tokens)
+            )
+        return Pass(self._finite(self.weights.logits(values)), activations)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.blocks.device
+
+    def _finite(self, logits: Tensor) -> Tensor:
+        if not bool(torch.isfinite(logits).all()):
+            raise UsageError(
+                f"{self.weights.name} gives NaN or infinite logits on "
+                f"{int((~logits.isfinite().flatten(1).all(-1)).sum())} of {len(logits)} prompts; check its weights, or "
+                "run it with --interp-dtype float32"
+            )
+        return logits.float()
+
+    # ---- embeddings
+
+    def embed_through_mlp0(self, tokens: Int[Tensor, " name"]) -> Float[Tensor, "name d_model"]:
+        """Token embeddings after the first MLP, without attention or positions: ``W_E + MLP0(ln2(W_E))``.
+
+        The model itself makes them, in passes over one token: so what an architecture puts beside its embedding and its
+        MLP (a multiplier, a norm after it, an MLP that reads what attention reads) is in them.
+        """
+        after_mlp = self.sites.hook("resid_post", 0)
+        positions = [hook for name, hook in self.sites.embedding_hooks.items() if name != "embed"]
+        silent = dict.fromkeys([self.sites.hook("attn_out", 0), *positions], torch.zeros_like)
+        one_token = self.run(tokens[:, None], edits=silent, keep=[after_mlp])
+        return one_token.activations[after_mlp][:, 0]
+
+    def check_embedding(self) -> None:
+        """Accepts a model whose residual stream starts from its embedding, or from a multiple of it.
+
+        Raises:
+            NotApplicable: something else stands there, such as a norm (BLOOM).
+        """
+        tokens, hook = torch.arange(min(8, self.weights.shape.d_vocab)), self.sites.embedding_hooks["embed"]
+        start = self.run(tokens[:, None], keep=[hook]).activations[hook][:, 0].double()
+        rows = self.weights.w_e()[: len(tokens)].double()
+        factor = (start * rows).sum() / (rows * rows).sum()
+        if float((start - factor * rows).abs().max()) > 0.02 * float(start.abs().max()):
+            raise NotApplicable(
+                f"the residual stream of {self.weights.name} does not start from its embedding: something else, such "
+                "as a norm, stands between; through='residual' does not need it"
+            )
