@@ -24,7 +24,6 @@ from safetensors.torch import load_file, save_file
 from pytest_interp import Checkpoint
 from pytest_interp.checkpoints import boot, known_specs, resolve
 from pytest_interp.checkpoints.checks.preflight import preflight
-from pytest_interp.checkpoints.sources.model import load_transformers
 from pytest_interp.errors import Unavailable, UsageError
 
 WEIGHTS = "model.safetensors"
@@ -260,8 +259,10 @@ def judge(folder: Path) -> Outcome:
     """Loads and preflights what is in a folder, and compares the weights with those in its files."""
     seen: dict[str, torch.Tensor] = {}
 
+    original = vars(boot)["load_transformers"]  # that of a test, where it has put another in place
+
     def listening(*arguments):
-        model, tokenizer = load_transformers(*arguments)
+        model, tokenizer = original(*arguments)
         # The bridge wraps and folds the model's parts in place.
         seen.update({name: weight.detach().clone() for name, weight in model.state_dict().items()})
         return model, tokenizer

@@ -160,8 +160,8 @@ def test_other_threads_compute_in_the_same_state_and_are_no_part_of_a_measuremen
 def test_one_measurement_takes_one_look(planted, monkeypatch):
     from pytest_interp import assert_head_patch_effect
 
-    looks, look = [], type(planted)._look
-    monkeypatch.setattr(type(planted), "_look", lambda self: looks.append(1) or look(self))
+    looks, look = [], type(planted.guard)._look
+    monkeypatch.setattr(type(planted.guard), "_look", lambda self: looks.append(1) or look(self))
     experiment = experiment_on(planted)
     assert_head_patch_effect(experiment, "3.0", at="END", at_least=0.1)
     assert len(looks) == 1
