@@ -123,7 +123,7 @@ def test_preflight_refuses_hooks_that_the_model_ignores(gpt2_like, monkeypatch):
     def deaf(tokens, *, edits=None, keep=()):
         return run(tokens, keep=keep)
 
-    monkeypatch.setattr(gpt2_like, "_sealed", False)
+    monkeypatch.setattr(gpt2_like, "_is_sealed", False)
     monkeypatch.setattr(gpt2_like, "run", deaf)
     with pytest.raises(UsageError, match="zeroing .* changes nothing"):
         preflight(gpt2_like)

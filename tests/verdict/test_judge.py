@@ -83,7 +83,7 @@ def test_a_fixed_population_says_what_its_verdict_is_about(n, each, note):
     for bound in (Bound.of(at_least=0), Bound.of(at_least=2)):
         verdict = judge(one, bound)
         assert verdict.notes == (note,)
-        assert record_of(verdict, "it")["notes"] == [note]
+        assert record_of(verdict, "it").notes == (note,)
         assert f"note        {note}" in explain(verdict, "it")
 
 
