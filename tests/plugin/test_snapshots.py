@@ -463,12 +463,12 @@ def test_the_extension_serves_ordinary_tests_too(pytester):
     pytester.runpytest().assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("place", ["runtest.restore", "runtest._unfounded", "compare.Comparison.compare"])
+@pytest.mark.parametrize("place", ["ClaimRun.left_behind", "ClaimRun.unfounded", "Comparison.compare"])
 def test_an_interrupt_between_the_last_claim_and_its_snapshot_deletes_no_entry(accepted, place):
     before = json.loads(snapshot_file(accepted).read_text())
     accepted.makeconftest(f"""
-        from pytest_interp.plugin import runtest
-        from pytest_interp.snapshots import compare
+        from pytest_interp.plugin.claim_run import ClaimRun
+        from pytest_interp.snapshots.compare import Comparison
         calls, usual = [], {place}
         def interrupted(*arguments, **named):
             calls.append(arguments)
