@@ -84,7 +84,7 @@ def test_a_stream_that_does_not_give_the_logits_is_not_read(tokenizer, monkeypat
 
 def test_components_that_are_missing_are_not_attributed(tokenizer, monkeypatch):
     monkeypatch.setattr(
-        "pytest_interp.checkpoints.checkpoint.outlet_of",
+        "pytest_interp.checkpoints.model.outlet_of",
         lambda checkpoint, transforms: Outlet({"pos_embed": "hook_pos_embed"}, centred=False, transform=None),
     )
     checkpoint = checkpoint_of("GPT-2", tokenizer)

@@ -97,7 +97,7 @@ def test_a_tie_counts_against_the_name(planted, names, monkeypatch):
     """A head that ranks every token alike would otherwise have a perfect score."""
     flat = torch.zeros(planted.shape.d_model, planted.shape.d_vocab, device=planted.device)
     flat[:, 1] = -1.0  # one token below all others: the spread is not zero, and all names tie
-    monkeypatch.setattr(type(planted), "w_u", lambda _: flat)
+    monkeypatch.setattr(type(planted.weights), "w_u", lambda _: flat)
     with planted.guard.isolated_memory():  # ranks that are known of the weights are not those of another unembedding
         score = copy_score(planted, "3.0", names=names, k=5)
     assert score.value == 0.0
