@@ -1,5 +1,6 @@
 """The README's code blocks run: each block of claims on the checkpoint that the comment before it names."""
 
+import dataclasses
 import re
 import runpy
 from pathlib import Path
@@ -41,12 +42,12 @@ def test_block(claims_project, checkpoint, outcome, code, request):
 
 def test_every_assertion_option_and_fixture_is_in_the_manual():
     import pytest_interp
-    from pytest_interp.plugin.options import _OPTIONS
+    from pytest_interp.plugin.options import Options, _flag
 
     for name in pytest_interp.__all__:
         if name.startswith("assert_"):
             assert f"| `{name}` |" in README
-    assert all(option.flag in README for option in _OPTIONS)
+    assert all(f"`{_flag(option)}`" in README for option in dataclasses.fields(Options))
 
 
 def test_the_figures_of_the_opening_are_those_of_the_circuit_file():
