@@ -18,7 +18,7 @@ import transformers
 from device_marks import STAND_IN, marked_devices
 from models import CLAIMS, benchmark, experiment_on, random_gpt2, random_llama, random_neox, word_tokenizer
 
-import pytest_interp.assertions.question
+import pytest_interp
 import pytest_interp.measure
 import pytest_interp.report.terminal
 import pytest_interp.snapshots.compare
@@ -30,6 +30,10 @@ from pytest_interp.tasks import ioi as ioi_data
 
 DEVICE = os.environ.get("INTERP_TEST_DEVICE", "cpu")
 """Where models of the tests are: ``cuda``; or ``cpu:0``, a stand-in that is told from the CPU (device_marks.py)."""
+
+
+for _name in dir(pytest_interp):
+    getattr(pytest_interp, _name)  # public names are imported on first use, also by an inner run
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -99,7 +99,7 @@ def test_it_runs_the_claims_and_the_tests_that_it_says(gpu, tmp_path):
     runs = gpu.commands("cuda", tmp_path)
     assert list(runs) == ["planted-ioi", "smollm2-135m-instruct", "tests of engine, measure and guard"]
     for path in gpu.TESTS:
-        assert (gpu.ROOT / path).is_file()
+        assert (gpu.ROOT / path).exists()
     assert runs["planted-ioi"][runs["planted-ioi"].index("--interp-device") + 1] == "cuda"
 
 
