@@ -353,12 +353,11 @@ def options(count: int, seed: int) -> Counter[str]:
 def weights(count: int, seed: int) -> Counter[str]:
     """Damaged files of weights, configurations and tokenizers."""
     import damaged_files
-
-    from conftest import random_gpt2
+    from models import random_gpt2, word_tokenizer
 
     counts = Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
-        tokenizer = _tokenizer()
+        tokenizer = word_tokenizer()
         random_gpt2(tokenizer).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         for number, what, outcome in damaged_files.outcomes(Path(folder), seed, count):
@@ -450,7 +449,7 @@ def wrong_numbers(checkpoint: Any, change: Callable[[Any], Any], cache: Path | N
 
 def _models(folder: Path, *, small: bool) -> Iterator[tuple[str, Any]]:
     """A model of each kind of source; SmolLM2 where it is installed."""
-    from test_state import build
+    from models import build, word_tokenizer
 
     from pytest_interp import Checkpoint
     from pytest_interp.checkpoints import known_specs
@@ -458,16 +457,10 @@ def _models(folder: Path, *, small: bool) -> Iterator[tuple[str, Any]]:
     for kind in ("planted", "directory", "loader", "bridge"):
         place = folder / kind
         place.mkdir()
-        yield kind, build(kind, _tokenizer(), place)
+        yield kind, build(kind, word_tokenizer(), place)
     spec = known_specs()["smollm2-135m-instruct"]
     if not small and not spec.missing():
         yield spec.name, Checkpoint(spec)
-
-
-def _tokenizer() -> Any:
-    import conftest
-
-    return conftest.tokenizer.__wrapped__()
 
 
 def _planted() -> Any:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from pytest_interp import Checkpoint, CheckpointSpec, Experiment
+from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.planted.build import build_planted
 from pytest_interp.checkpoints.planted.rules import vocabulary
 from pytest_interp.errors import NotApplicable
@@ -159,3 +160,25 @@ def on_a_terminal(project, *arguments, **more):
     os.close(ours)
     assert done.wait() == 0, text.decode()
     return text.decode()
+
+
+def build(kind, tokenizer, tmp_path):
+    """A model of each kind of source."""
+    if kind == "planted":
+        return Checkpoint(known_specs()["planted-ioi"])
+    if kind == "directory":
+        random_gpt2(tokenizer).save_pretrained(tmp_path / "mine")
+        tokenizer.save_pretrained(tmp_path / "mine")
+        return Checkpoint(CheckpointSpec("mine", "directory", str(tmp_path / "mine"), bos=True))
+    model = {"loader": random_llama, "bridge": random_gpt2}[kind]
+    if kind == "loader":
+        return Checkpoint(CheckpointSpec("mine", loader=lambda: (model(tokenizer), tokenizer), bos=True))
+    return Checkpoint(CheckpointSpec("mine", loader=lambda: bridge_of(model(tokenizer), tokenizer, tmp_path), bos=True))
+
+
+def bridge_of(model, tokenizer, tmp_path):
+    from transformer_lens.model_bridge import TransformerBridge
+
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    named = type(tokenizer).from_pretrained(tmp_path / "tokenizer")
+    return TransformerBridge.boot_transformers("mine", hf_model=model, tokenizer=named, device="cpu")

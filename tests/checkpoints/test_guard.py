@@ -22,37 +22,14 @@ from model_changes import (
     replaced_forward,
     replaced_softmax,
 )
-from models import experiment_on, random_gpt2, random_llama
+from models import build, experiment_on, random_llama
 
 from pytest_interp import Checkpoint, CheckpointSpec, Experiment
 from pytest_interp.cache.store import Cache
-from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.damage import Damage, damaged
 from pytest_interp.checkpoints.model_state import hash_of_bits
 from pytest_interp.heads import Head
 from pytest_interp.measure import direct_logit_attribution_sweep, logit_diff
-
-
-def build(kind, tokenizer, tmp_path):
-    """A model of each kind of source."""
-    if kind == "planted":
-        return Checkpoint(known_specs()["planted-ioi"])
-    if kind == "directory":
-        random_gpt2(tokenizer).save_pretrained(tmp_path / "mine")
-        tokenizer.save_pretrained(tmp_path / "mine")
-        return Checkpoint(CheckpointSpec("mine", "directory", str(tmp_path / "mine"), bos=True))
-    model = {"loader": random_llama, "bridge": random_gpt2}[kind]
-    if kind == "loader":
-        return Checkpoint(CheckpointSpec("mine", loader=lambda: (model(tokenizer), tokenizer), bos=True))
-    return Checkpoint(CheckpointSpec("mine", loader=lambda: bridge_of(model(tokenizer), tokenizer, tmp_path), bos=True))
-
-
-def bridge_of(model, tokenizer, tmp_path):
-    from transformer_lens.model_bridge import TransformerBridge
-
-    tokenizer.save_pretrained(tmp_path / "tokenizer")
-    named = type(tokenizer).from_pretrained(tmp_path / "tokenizer")
-    return TransformerBridge.boot_transformers("mine", hf_model=model, tokenizer=named, device="cpu")
 
 
 @pytest.fixture(scope="module", params=["planted", "directory", "loader", "bridge"])
