@@ -369,8 +369,7 @@ def weights(count: int, seed: int) -> Counter[str]:
 def arguments(count: int, seed: int) -> Counter[str]:
     """Bad arguments of every public function."""
     import bad_arguments
-
-    from conftest import experiment_on
+    from models import experiment_on
 
     counts = Counter[str]()
     checkpoint = _planted()

@@ -16,8 +16,7 @@ def table() -> str:
     """The table: a row for each architecture, a column for each family."""
     from architecture_checks import FAMILIES, cells_of
     from architectures import ARCHITECTURES
-
-    from conftest import word_tokenizer
+    from models import word_tokenizer
 
     tokenizer, reasons = word_tokenizer(), dict[str, int]()
     lines = [f"| architecture | {' | '.join(FAMILIES)} |", f"| --- |{' --- |' * len(FAMILIES)}"]
