@@ -83,8 +83,8 @@ def assert_head_patch_effect(
         return head_patch_effect(on, some, site=site, at=at, direction=direction, corruption=corrupted, metric=metric)
 
     named = named_heads(heads, demands)
-    way = f"{direction} {site} at {position_text(at)}, {corrupted}"
-    subject = f"patch effect of {names_of(named)} ({way}) on {where(experiment)}"
+    setting = f"{direction} {site} at {position_text(at)}, {corrupted}"
+    subject = f"patch effect of {names_of(named)} ({setting}) on {where(experiment)}"
     shared = site in ("k", "v")
     # Of a divergence from the clean run that of doing nothing is not known when clean is put into corrupted.
     unknown = direction == "denoise" and str(metric).startswith("kl")

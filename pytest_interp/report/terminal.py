@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from pytest_interp.ledger.json_file import versions
 from pytest_interp.ledger.outcome import NO_FAILURE, ClaimOutcome, Finding, OtherPrompts, SnapshotStatus
@@ -20,18 +20,7 @@ from pytest_interp.report.mutants import falsified, remarks
 from pytest_interp.report.noise import noise
 from pytest_interp.text import line, wrapped
 
-_ORDER: tuple[Finding, ...] = (
-    "supported",
-    "refuted",
-    "inconclusive",
-    "moved by precision",
-    "snapshot differs",
-    "no snapshot",
-    "no teeth",
-    "expected failure",
-    "not applicable",
-    "error",
-)
+_ORDER: tuple[Finding, ...] = tuple(finding for finding in get_args(Finding) if finding != "not checked")
 _SHOWN_STATUS: tuple[SnapshotStatus, ...] = ("new number", "other prompts", "updated")
 _MARKUP: dict[Finding, dict[str, bool]] = {
     "supported": {"green": True},

@@ -94,8 +94,7 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
     """
     if not 0 < level < 1:
         raise UsageError(f"level is {level:g}; pass a number between 0 and 1, such as 0.95")
-    # Of a share the tolerance says how much noise could flip; what counts against a claim counts against it.
-    noise = 0.0 if measurement.unit == "share" else measurement.tolerance
+    noise = _noise(measurement)
     require_defined(measurement)
     require_resolution(measurement, bound)
     require_meaning(measurement, bound)
@@ -121,6 +120,14 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
     if not hopeless:
         notes.append(_what_would_settle(measurement, bound, interval))
     return Verdict("inconclusive", measurement, bound, interval, tuple(notes), caveats)
+
+
+def _noise(measurement: Measurement) -> float:
+    """By how much an interval must clear a bound.
+
+    The tolerance of a share is how much noise could flip. Ties count against a claim already, so nothing is added.
+    """
+    return 0.0 if measurement.unit == "share" else measurement.tolerance
 
 
 def these_only(measurement: Measurement) -> str:
@@ -215,12 +222,10 @@ def _about_the_interval(measurement: Measurement, interval: Interval, noise: flo
 def _what_would_settle(measurement: Measurement, bound: Bound, interval: Interval) -> str:
     value = measurement.value
     edge = min((edge for edge in (bound.low, bound.high) if isfinite(edge)), key=lambda edge: abs(value - edge))
-    # The interval must clear the bound by float noise; that of a share is how much noise could flip.
-    noise = 0.0 if measurement.unit == "share" else measurement.tolerance
-    margin = abs(value - edge) - noise
+    margin = abs(value - edge) - _noise(measurement)  # the interval must clear the bound by float noise
     # An interval of a share is not symmetric: what counts is how far it reaches to the side of the bound.
     reach = value - interval.low if edge < value else interval.high - value
-    if margin <= 0 or abs(value - edge) <= measurement.tolerance:
+    if abs(value - edge) <= measurement.tolerance:
         return "the value lies within float noise of the bound: no number of prompts would settle it"
     times = (reach / margin) ** 2
     if times > HOPELESS:
