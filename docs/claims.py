@@ -97,7 +97,7 @@ def claims_page(items: list[pytest.Item]) -> str:
         failing = {checkpoint_of(item) for item in some if item.get_closest_marker("xfail")}
         where = ", ".join(f"{one} *x*" if one in failing else one for one in checkpoints_of(some))
         count = f" ({len(some)} cases)" if len(some) > len(checkpoints_of(some)) > 0 else ""
-        cells = (name.partition(".")[2] + count, statement_of(some[0]), claim.source, claim.cls or "", where)
+        cells = (name.partition(".")[2] + count, statement_of(some[0]), claim.source, claim.evidence or "", where)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -113,7 +113,7 @@ def documented_page(items: list[pytest.Item]) -> str:
     claims: dict[str, dict[str, None]] = {row: {} for row in rows}
     for name, some in by_claim(items).items():
         for item in some:
-            for row in claim_of(item).row:
+            for row in claim_of(item).finding:
                 claims[row][name] = None
     covered = {row for row, names in claims.items() if names}
     lines = [
@@ -126,8 +126,8 @@ def documented_page(items: list[pytest.Item]) -> str:
         "",
         f"{len(covered)} of {len(rows)} rows have a claim: "
         + ", ".join(
-            f"class {cls} {sum(rows[row]['cls'] == cls for row in covered)} of "
-            f"{sum(one['cls'] == cls for one in rows.values())}"
+            f"class {cls} {sum(rows[row]['evidence'] == cls for row in covered)} of "
+            f"{sum(one['evidence'] == cls for one in rows.values())}"
             for cls in "ABC"
         )
         + ".",
@@ -137,7 +137,7 @@ def documented_page(items: list[pytest.Item]) -> str:
     ]
     for row, one in rows.items():
         said = ", ".join(f"`{name}`" for name in claims[row]) or one["why"]
-        lines.append(f"| {row} | {one['checkpoint']} | {one['cls']} | {one['what']} | {said} |")
+        lines.append(f"| {row} | {one['checkpoint']} | {one['evidence']} | {one['what']} | {said} |")
     return "\n".join(lines) + "\n"
 
 

@@ -24,42 +24,42 @@ SERI = (
     "callummcdougall/SERI-MATS-2023-Streamlit-pages at c2a732c, path_patching_from_name_movers.ipynb, seed 42, no BOS"
 )
 
-pytestmark = pytest.mark.claim(source="see each claim", checkpoints="gpt2", cls="C")
+pytestmark = pytest.mark.claim(source="see each claim", checkpoints="gpt2", evidence="C")
 
 
-@pytest.mark.claim(source=f"{WANG}, section 2 and figure 8; {PTS}", row=("S-B1", "S-B4", "S-B20"))
+@pytest.mark.claim(source=f"{WANG}, section 2 and figure 8; {PTS}", finding=("S-B1", "S-B4", "S-B20"))
 @pytest.mark.parametrize("bos", [True, False], ids=["bos", "no-bos"])
 def test_mean_logit_difference(ioi_with, bos):
     """The mean logit difference is about 3.5 (3.56, 3.55, and 3.30 over a hundred prompts); BOS is not stated."""
     assert_logit_diff(ioi_with(half="confirm", bos=bos), between=(2.6, 4.5))
 
 
-@pytest.mark.claim(source=f"{WANG}, section 2: 99.3 %", row="S-B2")
+@pytest.mark.claim(source=f"{WANG}, section 2: 99.3 %", finding="S-B2")
 def test_the_answer_is_preferred(ioi_with):
     """The answer is above the subject on nearly every prompt."""
     assert_accuracy(ioi_with(half="confirm", bos=True), at_least=0.93)
 
 
-@pytest.mark.claim(source=f"{WANG}, section 2: 49 %", row="S-B3")
+@pytest.mark.claim(source=f"{WANG}, section 2: 49 %", finding="S-B3")
 def test_the_answer_has_half_the_probability(ioi_with):
     """The answer has about half of the probability."""
     assert_next_token(ioi_with(half="confirm", bos=True), "probability", between=(0.3, 0.68))
 
 
-@pytest.mark.claim(source=f"{WANG}, figure 8: 3.64, wrong on 0.4 %", row="S-B5")
+@pytest.mark.claim(source=f"{WANG}, figure 8: 3.64, wrong on 0.4 %", finding="S-B5")
 def test_one_more_mention_of_the_subject_changes_little(mentioned):
     """With the subject mentioned once more the answer leads by about 3.6 logits, and nearly always."""
     assert_logit_diff(mentioned, between=(2.4, 4.9))
     assert_accuracy(mentioned, at_least=0.93)
 
 
-@pytest.mark.claim(source=f"{WANG}, figure 8 and appendix L: 1.23, wrong on 23.4 %", row="S-B6")
+@pytest.mark.claim(source=f"{WANG}, figure 8 and appendix L: 1.23, wrong on 23.4 %", finding="S-B6")
 def test_one_more_mention_of_the_answer_costs_most_of_the_lead(mentioned):
     """With the answer mentioned once more, so that both names stand twice, about 1.2 logits are left."""
     assert_logit_diff(mentioned, run="io-mentioned", between=(0.2, 2.3))
 
 
-@pytest.mark.claim(source="TransformerLens's own tests of ioi_eval at 4cd36aae", row="S-B23")
+@pytest.mark.claim(source="TransformerLens's own tests of ioi_eval at 4cd36aae", finding="S-B23")
 def test_the_library_test_holds(ioi_with):
     """Accuracy is 99 % or near it, and the mean logit difference above 2."""
     one = ioi_with(half="confirm", bos=True)
@@ -67,13 +67,13 @@ def test_the_library_test_holds(ioi_with):
     assert_logit_diff(one, at_least=2)
 
 
-@pytest.mark.claim(source=f"{SERI}: 3.0731", row="S-B19", cls="B")
+@pytest.mark.claim(source=f"{SERI}: 3.0731", finding="S-B19", evidence="B")
 def test_logit_difference_without_bos(ioi_with):
     """Without BOS, on mixed orders of names read at END, the mean logit difference is about 3."""
     assert_logit_diff(ioi_with(half="confirm", bos=False), between=(2.3, 4.0))
 
 
-@pytest.mark.claim(source=f"{ARENA}: -0.7699 of 25 prompts", row="S-B18", cls="B")
+@pytest.mark.claim(source=f"{ARENA}: -0.7699 of 25 prompts", finding="S-B18", evidence="B")
 def test_three_other_names_leave_nothing(ioi_with):
     """With three other names in place of two, the answer's lead over the subject is gone, from about 3 to below 1."""
     one = ioi_with(half="confirm", bos=False)
@@ -81,23 +81,23 @@ def test_three_other_names_leave_nothing(ioi_with):
     assert_logit_diff(one, run="abc", between=(-1.5, 1.5))
 
 
-@pytest.mark.claim(source=f"{RON}: 3.79377 over all its prompts", row="S-B7", cls="A")
+@pytest.mark.claim(source=f"{RON}: 3.79377 over all its prompts", finding="S-B7", evidence="A")
 def test_logit_difference_where_the_subject_is_first(ioi_with):
     """With BOS and the subject named first the mean logit difference is 3.79."""
     assert_logit_diff(ioi_with(half="confirm", bos=True).select(order="BABA"), between=(2.8, 4.8))
 
 
-@pytest.mark.claim(source=f"{RON}: negative on 1.348 % of its prompts", row="S-B8", cls="A")
+@pytest.mark.claim(source=f"{RON}: negative on 1.348 % of its prompts", finding="S-B8", evidence="A")
 def test_failures_are_rare(ioi_with):
     """The subject leads on one prompt in seventy only."""
     assert_accuracy(ioi_with(half="confirm", bos=True).select(order="BABA"), at_least=0.93)
 
 
-@pytest.mark.claim(source=RON, cls="A")
+@pytest.mark.claim(source=RON, evidence="A")
 @pytest.mark.parametrize(
     ("hard", "place"),
     [
-        pytest.param(name, place, id=f"{place}-{name}", marks=pytest.mark.claim(source=RON, row=row))
+        pytest.param(name, place, id=f"{place}-{name}", marks=pytest.mark.claim(source=RON, finding=row))
         for name, place, row in (
             ("Lisa", "S", "S-B9"),
             ("Bradley", "IO", "S-B13"),
@@ -116,11 +116,11 @@ def test_hard_names(with_others, hard, place):
     assert_logit_diff(with_others("Jeffrey", "S"), at_least=3.79)
 
 
-@pytest.mark.claim(source=RON, cls="A")
+@pytest.mark.claim(source=RON, evidence="A")
 @pytest.mark.parametrize(
     ("easy", "value"),
     [
-        pytest.param(name, value, id=name, marks=pytest.mark.claim(source=RON, row=row))
+        pytest.param(name, value, id=name, marks=pytest.mark.claim(source=RON, finding=row))
         for name, value, row in (
             ("Jeffrey", 6.501, "S-B12"),
             ("Bradley", 6.237, "S-B12"),
@@ -135,13 +135,13 @@ def test_easy_subjects(with_others, easy, value):
     assert_logit_diff(with_others(easy, "S"), between=(0.67 * value, 1.33 * value))
 
 
-@pytest.mark.claim(source=RON, cls="A")
+@pytest.mark.claim(source=RON, evidence="A")
 @pytest.mark.parametrize(
     "answer",
     [
-        pytest.param("Katie", marks=pytest.mark.claim(source=RON, row="S-B10")),
+        pytest.param("Katie", marks=pytest.mark.claim(source=RON, finding="S-B10")),
         *(
-            pytest.param(name, marks=pytest.mark.claim(source=RON, row="S-B11"))
+            pytest.param(name, marks=pytest.mark.claim(source=RON, finding="S-B11"))
             for name in ("Alicia", "Michelle", "Samantha", "Lindsay", "Sara", "Laura", "Stephanie", "Christina")
         ),
     ],
@@ -152,7 +152,7 @@ def test_the_hardest_pairs(subject_first, with_others, answer):
     assert_logit_diff(with_others("Jeffrey", "S"), at_least=3.79)
 
 
-@pytest.mark.claim(source=f"{ARENA}: 2.8052 to 2.6290, where 9.9 writes 1.7086", row="S-K4", cls="B")
+@pytest.mark.claim(source=f"{ARENA}: 2.8052 to 2.6290, where 9.9 writes 1.7086", finding="S-K4", evidence="B")
 def test_without_the_strongest_name_mover(ioi_with):
     """Mean-ablating 9.9 at END costs a tenth of what it writes: others make up for it."""
     one = ioi_with(half="confirm", bos=False)
@@ -161,7 +161,7 @@ def test_without_the_strongest_name_mover(ioi_with):
     assert_logit_diff(one, knocked_out="9.9", between=(2.0, 4.0))
 
 
-@pytest.mark.claim(source=f"{WANG}, section 3.4: -5 %; Murano et al.: 3.484 to 3.520", row=("S-K5", "S-K6"))
+@pytest.mark.claim(source=f"{WANG}, section 3.4: -5 %; Murano et al.: 3.484 to 3.520", finding=("S-K5", "S-K6"))
 def test_without_all_three_name_movers(ioi_with):
     """Mean-ablating 9.9, 9.6 and 10.0 changes the logit difference by a tenth or less, though they write most of it."""
     one, three = ioi_with(half="confirm", bos=True), ["9.9", "9.6", "10.0"]
@@ -170,7 +170,7 @@ def test_without_all_three_name_movers(ioi_with):
     assert_logit_diff(one, knocked_out=three, at_least=2)
 
 
-@pytest.mark.claim(source=f"{WANG}, section 3.4 and appendix F", row="S-K5")
+@pytest.mark.claim(source=f"{WANG}, section 3.4 and appendix F", finding="S-K5")
 def test_a_negative_name_mover_turns_round(ioi_with):
     """Without the three name movers 10.7, which wrote against the answer, writes for it."""
     one = ioi_with(half="confirm", bos=True)
@@ -181,7 +181,7 @@ def test_a_negative_name_mover_turns_round(ioi_with):
 FAITHFUL = f"{WANG}, section 4: all but 0.46; {PTS}: 2.8381 of 3.3024; {ARENA}: 2.8226 of 3.1490 and 3.1122 of 2.8052"
 
 
-@pytest.mark.claim(source=FAITHFUL, row=("S-F1", "S-F2", "S-F3", "S-F4"))
+@pytest.mark.claim(source=FAITHFUL, finding=("S-F1", "S-F2", "S-F3", "S-F4"))
 def test_the_circuit_alone(ioi_with):
     """The 26 heads at their positions keep about 0.9 of the logit difference, all other heads mean-ablated."""
     one = ioi_with(half="confirm", bos=True)
@@ -189,7 +189,7 @@ def test_the_circuit_alone(ioi_with):
     assert_faithfulness(one, metric="of_model", between=(0.65, 1.25))
 
 
-@pytest.mark.claim(source=f"{PTS}, completeness by class", row="S-F6")
+@pytest.mark.claim(source=f"{PTS}, completeness by class", finding="S-F6")
 @pytest.mark.parametrize(
     ("role", "low", "high"),
     [

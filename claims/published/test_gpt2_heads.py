@@ -24,10 +24,10 @@ SERI = "callummcdougall/SERI-MATS-2023-Streamlit-pages at c2a732c"
 # Neither the paper nor scores_dict.pkl says whether value biases count as their heads': they are left out, as
 # TransformerLens's default loading leaves them out.
 
-pytestmark = pytest.mark.claim(source="see each claim", checkpoints="gpt2", cls="C")
+pytestmark = pytest.mark.claim(source="see each claim", checkpoints="gpt2", evidence="C")
 
 
-@pytest.mark.claim(source=f"{WANG}, section 3.1 (mean of three .59); {MUR}", row=("S-C1", "S-C2"))
+@pytest.mark.claim(source=f"{WANG}, section 3.1 (mean of three .59); {MUR}", finding=("S-C1", "S-C2"))
 @pytest.mark.parametrize(
     ("which", "low", "high"), [("9.9", 0.55, 0.95), ("9.6", 0.5, 0.9), ("10.0", 0.3, 0.7)], ids=["9.9", "9.6", "10.0"]
 )
@@ -36,28 +36,30 @@ def test_name_movers_attend_to_the_answer(ioi_with, which, low, high):
     assert_attention(ioi_with(half="confirm", bos=True), which, at="END", to="IO", between=(low, high))
 
 
-@pytest.mark.claim(source=f"{WANG}, figure 3", row="S-C3")
+@pytest.mark.claim(source=f"{WANG}, figure 3", finding="S-C3")
 @pytest.mark.parametrize("which", ["9.9", "9.6", "10.0"])
 def test_name_movers_write_what_they_attend_to(ioi_with, which):
     """A name mover's attention to a name and its write towards it correlate, by more than .81 there."""
     assert_attention_write_correlation(ioi_with(half="confirm", bos=True), which, at_least=0.6)
 
 
-@pytest.mark.claim(source=f"{ARENA}; {WANG}, section 3.1", row=("S-C4", "S-C6"))
+@pytest.mark.claim(source=f"{ARENA}; {WANG}, section 3.1", finding=("S-C4", "S-C6"))
 @pytest.mark.parametrize("which", ["9.9", "10.0", "9.6"])
 def test_name_movers_copy(checkpoint, names, which):
     """The name movers' copy score is about 95 % or more (9.9 100 %, 10.0 and 9.6 94.5 %); the names are others."""
     assert_copy_score(checkpoint, which, names=names, k=5, at_least=0.85)
 
 
-@pytest.mark.claim(source=f"{ARENA}; {WANG}, section 3.1", row=("S-C5", "S-C6"))
+@pytest.mark.claim(source=f"{ARENA}; {WANG}, section 3.1", finding=("S-C5", "S-C6"))
 @pytest.mark.parametrize("which", ["10.7", "11.10"])
 def test_negative_name_movers_suppress(checkpoint, names, which):
     """The negative name movers' negative copy score is about 100 %; the names are others."""
     assert_copy_score(checkpoint, which, names=names, k=5, negative=True, at_least=0.85)
 
 
-@pytest.mark.claim(source="ARENA-like notebook (seed document 001), copy scores over prompts", row="S-C7", cls="B")
+@pytest.mark.claim(
+    source="ARENA-like notebook (seed document 001), copy scores over prompts", finding="S-C7", evidence="B"
+)
 @pytest.mark.parametrize(
     ("which", "negative"), [("9.9", False), ("10.0", False), ("9.6", False), ("10.7", True), ("11.10", True)]
 )
@@ -67,7 +69,9 @@ def test_they_copy_names_in_prompts(ioi_with, which, negative):
     assert_prompt_copy_score(one, which, k=5, negative=negative, at_least=0.85)
 
 
-@pytest.mark.claim(source="ARENA-like notebook (seed document 001), copy scores over prompts", row="S-C7", cls="B")
+@pytest.mark.claim(
+    source="ARENA-like notebook (seed document 001), copy scores over prompts", finding="S-C7", evidence="B"
+)
 def test_other_heads_do_not_copy(ioi_with):
     """9.10, 3.2 and 6.1 copy none of the names, where 9.9 copies all."""
     one = ioi_with(half="confirm", bos=False)
@@ -77,28 +81,30 @@ def test_other_heads_do_not_copy(ioi_with):
     assert_prompt_copy_score(one, "6.1", k=5, at_most=0.05)
 
 
-@pytest.mark.claim(source=f"{WANG}, section 3.2", row="S-C8")
+@pytest.mark.claim(source=f"{WANG}, section 3.2", finding="S-C8")
 @pytest.mark.parametrize("which", ["7.3", "7.9", "8.6", "8.10"])
 def test_subject_suppressors_attend_to_the_second_subject(ioi_with, which):
     """From END the four attend to S2, with .51 in the mean over them; of each a fifth at least is claimed."""
     assert_attention(ioi_with(half="confirm", bos=True), which, at="END", to="S2", at_least=0.2)
 
 
-@pytest.mark.claim(source=f"{SERI}, path_patching_from_name_movers.ipynb, cell 7", row="S-C9")
+@pytest.mark.claim(source=f"{SERI}, path_patching_from_name_movers.ipynb, cell 7", finding="S-C9")
 def test_a_negative_name_mover_attends_to_the_answer(ioi_with):
     """Without BOS 10.7 attends from END to IO by .5953 more than to S1."""
     one = ioi_with(half="confirm", bos=False)
     assert_attention(one, "10.7", at="END", to="IO", minus=("S1",), between=(0.45, 0.75))
 
 
-@pytest.mark.claim(source=MAIN, row="S-C14", cls="A")
+@pytest.mark.claim(source=MAIN, finding="S-C14", evidence="A")
 @pytest.mark.parametrize(("which", "value"), [("11.3", 0.9995), ("10.9", 0.9987), ("9.3", 0.9987), ("11.10", 0.9945)])
 def test_eigenvalues_of_the_full_circuit(checkpoint, which, value):
     """From token to token nearly all eigenvalues are positive, of 11.10 too: this score does not tell its sign."""
     assert_ov_eigenvalue_score(checkpoint, which, through="tokens", near=(value, 0.002))
 
 
-@pytest.mark.claim(source=f"{SERI}, investigate_query.ipynb, cell 22: 50 prompts of seed 42", row="S-D4", cls="B")
+@pytest.mark.claim(
+    source=f"{SERI}, investigate_query.ipynb, cell 22: 50 prompts of seed 42", finding="S-D4", evidence="B"
+)
 @pytest.mark.parametrize(
     ("which", "low", "high"),
     [
@@ -117,7 +123,7 @@ def test_what_heads_write_on_sampled_prompts(ioi_with, which, low, high):
     assert_direct_logit_attribution(ioi_with(half="confirm", bos=True), which, between=(low, high))
 
 
-@pytest.mark.claim(source=f"{SERI}, scores_dict.pkl: IOI direct effect of gpt2-small", row="S-D5", cls="B")
+@pytest.mark.claim(source=f"{SERI}, scores_dict.pkl: IOI direct effect of gpt2-small", finding="S-D5", evidence="B")
 def test_who_writes_the_answer_from_where_it_stands(ioi_with):
     """What 9.9, 9.6 and 10.0 write into the answer's own logit from IO is the most of all heads; 9.9 writes 3.11."""
     table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
@@ -126,7 +132,7 @@ def test_who_writes_the_answer_from_where_it_stands(ioi_with):
     assert_cell(table, "9.9", between=(2.0, 4.5))
 
 
-@pytest.mark.claim(source=f"{SERI}, scores_dict.pkl: IOI direct effect of gpt2-small", row="S-D5", cls="B")
+@pytest.mark.claim(source=f"{SERI}, scores_dict.pkl: IOI direct effect of gpt2-small", finding="S-D5", evidence="B")
 def test_who_writes_against_it(ioi_with):
     """10.7 (-2.38) and 11.10 (-1.63) write most against it, and by far."""
     table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
@@ -135,7 +141,7 @@ def test_who_writes_against_it(ioi_with):
     assert_cell(table, "11.10", between=(-2.6, -0.8))
 
 
-@pytest.mark.claim(source=f"{WANG}, figure 4b; {MUR}: -28.9 % for 9.9, -22.8 % for 10.0", row="S-H4")
+@pytest.mark.claim(source=f"{WANG}, figure 4b; {MUR}: -28.9 % for 9.9, -22.8 % for 10.0", finding="S-H4")
 @pytest.mark.parametrize("which", ["9.9", "10.0"])
 def test_subject_suppressors_act_through_queries(ioi_with, which):
     """Along paths into a name mover's queries the four heads carry about a quarter of the logit difference."""
@@ -144,7 +150,9 @@ def test_subject_suppressors_act_through_queries(ioi_with, which):
     assert_path_patch_effect(one, senders, which, into="q", metric="of_clean", between=(-0.5, -0.05))
 
 
-@pytest.mark.claim(source=f"{WANG}, appendix A, figure 9: logit differences 3.55 to 2.45, 1.77 and -3.16", row="S-H6")
+@pytest.mark.claim(
+    source=f"{WANG}, appendix A, figure 9: logit differences 3.55 to 2.45, 1.77 and -3.16", finding="S-H6"
+)
 @pytest.mark.parametrize(
     ("corruption", "low", "high"),
     [("random-names", -1.9, -0.4), ("names-exchanged", -3.0, -0.8), ("s2-exchanged", -8.7, -4.5)],

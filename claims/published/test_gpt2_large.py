@@ -9,17 +9,17 @@ RON = "ronakrm/ioi-enumerate, plot_results.ipynb, cells 45 and 46, and ronakrm.g
 SCORES = "callummcdougall/SERI-MATS-2023-Streamlit-pages at c2a732c, scores_dict.pkl: gpt2-large"
 NOTEBOOK = "a TransformerLens notebook on numbers and pets (seed document 003)"
 
-pytestmark = pytest.mark.claim(source=NOTEBOOK, checkpoints="gpt2-large", cls="A")
+pytestmark = pytest.mark.claim(source=NOTEBOOK, checkpoints="gpt2-large", evidence="A")
 
 
-@pytest.mark.claim(source=f"{NOTEBOOK}, which prints the corrupted value; the clean one is its negative", row="L-1")
+@pytest.mark.claim(source=f"{NOTEBOOK}, which prints the corrupted value; the clean one is its negative", finding="L-1")
 def test_mean_logit_difference_of_the_eight_prompts(p8):
     """The mean logit difference is 4.5051, and -4.5051 with S2 exchanged."""
     assert_logit_diff(p8, near=(4.5051, 0.01))
     assert_logit_diff(p8, run="s2-exchanged", near=(-4.5051, 0.01))
 
 
-@pytest.mark.claim(source=f"{RON}: 4.67917, negative on .064 % of its prompts", row="L-2")
+@pytest.mark.claim(source=f"{RON}: 4.67917, negative on .064 % of its prompts", finding="L-2")
 def test_mean_logit_difference(ioi_with):
     """With BOS and the subject named first the mean logit difference is 4.68. A band on prompts of our own."""
     one = ioi_with(half="confirm", bos=True).select(order="BABA")
@@ -27,7 +27,7 @@ def test_mean_logit_difference(ioi_with):
     assert_accuracy(one, at_least=0.95)
 
 
-@pytest.mark.claim(source=RON, row="L-3")
+@pytest.mark.claim(source=RON, finding="L-3")
 @pytest.mark.parametrize(
     ("name", "place"),
     [("Paul", "S"), ("Jesse", "S"), ("Gregory", "IO"), ("James", "S"), ("Adam", "S"), ("John", "S"), ("Mary", "S")],
@@ -59,7 +59,7 @@ FAILING = [
 ]  # fmt: skip
 
 
-@pytest.mark.claim(source=RON, row="L-4")
+@pytest.mark.claim(source=RON, finding="L-4")
 @pytest.mark.parametrize(("text", "answer", "subject", "value"), FAILING, ids=[f"{v:.2f}" for *_, v in FAILING])
 def test_prompts_that_fail(prompts, text, answer, subject, value):
     """On a listed prompt with BOS the subject leads the answer by what is printed."""
@@ -82,7 +82,7 @@ BAG = [
 @pytest.mark.parametrize(
     ("text", "token", "probability"),
     [
-        pytest.param(text, token, p, id=f"{row}-{token.strip()}", marks=pytest.mark.claim(source=NOTEBOOK, row=row))
+        pytest.param(text, token, p, id=f"{row}-{token.strip()}", marks=pytest.mark.claim(source=NOTEBOOK, finding=row))
         for row, text, token, p in BAG
     ],
 )
@@ -92,7 +92,7 @@ def test_after_the_bag(prompts, text, token, probability):
     assert_next_token(one, Metric("probability", token=token), near=(probability, 0.002))
 
 
-@pytest.mark.claim(source=f"{SCORES}, IOI direct effect", row="L-7", cls="B")
+@pytest.mark.claim(source=f"{SCORES}, IOI direct effect", finding="L-7", evidence="B")
 def test_who_writes_the_answer_from_where_it_stands(ioi_with):
     """29.0 (.81), 30.14 (.47) and 23.13 (.45) write most into the answer's own logit from IO: among the first eight."""
     table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
@@ -100,7 +100,7 @@ def test_who_writes_the_answer_from_where_it_stands(ioi_with):
     assert_cell(table, "29.0", between=(0.4, 1.4))
 
 
-@pytest.mark.claim(source=f"{SCORES}, IOI direct effect", row="L-7", cls="B")
+@pytest.mark.claim(source=f"{SCORES}, IOI direct effect", finding="L-7", evidence="B")
 def test_who_writes_against_it(ioi_with):
     """32.0 (-1.07) writes most against it, and 34.14 and 30.0 (-.37, -.36) are among the first six."""
     table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
@@ -109,7 +109,7 @@ def test_who_writes_against_it(ioi_with):
     assert_cell(table, "32.0", between=(-1.8, -0.5))
 
 
-@pytest.mark.claim(source=f"{SCORES}, induction direct effect", row="L-8", cls="C")
+@pytest.mark.claim(source=f"{SCORES}, induction direct effect", finding="L-8", evidence="C")
 def test_the_same_heads_write_against_repeated_tokens(induced):
     """On repeated random tokens 32.0, 34.14, 27.11 and 26.0 write most against what comes next, 21.8 most of it."""
     table = source_attribution_sweep(induced, "NEXT")

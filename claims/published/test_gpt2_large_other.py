@@ -24,7 +24,7 @@ ROLES = "The human is Mary. The dog is Fido. The pet is Fido. "
 DOG_FIRST = ROLES + "The dog is Pebbles. The human is Rachel. The pet is"
 DOG_LAST = ROLES + "The human is Rachel. The dog is Pebbles. The pet is"
 
-pytestmark = pytest.mark.claim(source=NOTEBOOK, checkpoints="gpt2-large", cls="A")
+pytestmark = pytest.mark.claim(source=NOTEBOOK, checkpoints="gpt2-large", evidence="A")
 
 NEXT = [
     ("L-N2", "1 2 3 4", " 5", 0.9691),
@@ -69,7 +69,7 @@ NEXT = [
 @pytest.mark.parametrize(
     ("text", "token", "probability"),
     [
-        pytest.param(text, token, p, id=f"{row}-{i}", marks=pytest.mark.claim(source=NOTEBOOK, row=row))
+        pytest.param(text, token, p, id=f"{row}-{i}", marks=pytest.mark.claim(source=NOTEBOOK, finding=row))
         for i, (row, text, token, p) in enumerate(NEXT)
     ],
 )
@@ -91,7 +91,7 @@ DIFFERENCES = [
 @pytest.mark.parametrize(
     ("text", "one", "other", "value"),
     [
-        pytest.param(text, one, other, v, id=row, marks=pytest.mark.claim(source=NOTEBOOK, row=row))
+        pytest.param(text, one, other, v, id=row, marks=pytest.mark.claim(source=NOTEBOOK, finding=row))
         for row, text, one, other, v in DIFFERENCES
     ],
 )
@@ -100,7 +100,7 @@ def test_one_token_against_another(prompts, text, one, other, value):
     assert_logit_diff(prompts(text, one, other, bos=True), near=(value, 0.01))
 
 
-@pytest.mark.claim(source=NOTEBOOK, row="L-N10")
+@pytest.mark.claim(source=NOTEBOOK, finding="L-N10")
 def test_the_mean_over_both_orders(prompts):
     """With the cat second and with the cat first the mean logit difference is .8093."""
     both = prompts([PET_SECOND, PET_FIRST], [" Peb", " Peb"], [" Rachel", " Rachel"], bos=True)

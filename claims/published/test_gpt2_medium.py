@@ -9,10 +9,10 @@ RON = "ronakrm/ioi-enumerate, plot_results.ipynb, cells 35 and 36, and ronakrm.g
 SCORES = "callummcdougall/SERI-MATS-2023-Streamlit-pages at c2a732c, scores_dict.pkl: gpt2-medium"
 WLG = "wlg100/numseqcont_circuit_expms at 7961d03"
 
-pytestmark = pytest.mark.claim(source=RON, checkpoints="gpt2-medium", cls="A")
+pytestmark = pytest.mark.claim(source=RON, checkpoints="gpt2-medium", evidence="A")
 
 
-@pytest.mark.claim(source=f"{RON}: 4.17984, negative on .044 % of its prompts", row="M-1")
+@pytest.mark.claim(source=f"{RON}: 4.17984, negative on .044 % of its prompts", finding="M-1")
 def test_mean_logit_difference(ioi_with):
     """With BOS and the subject named first the mean logit difference is 4.18. A band on prompts of our own."""
     one = ioi_with(half="confirm", bos=True).select(order="BABA")
@@ -20,7 +20,7 @@ def test_mean_logit_difference(ioi_with):
     assert_accuracy(one, at_least=0.95)
 
 
-@pytest.mark.claim(source=RON, row="M-2")
+@pytest.mark.claim(source=RON, finding="M-2")
 @pytest.mark.parametrize("subject", ["Amy", "Megan", "Emily", "Jesse"])
 def test_hard_subjects(ioi_with, with_others, subject):
     """With these as subject it is 2.8 to 3.0, below the mean of 4.18 but well above 0."""
@@ -52,14 +52,14 @@ FAILING = [
 ]  # fmt: skip
 
 
-@pytest.mark.claim(source=RON, row="M-2b")
+@pytest.mark.claim(source=RON, finding="M-2b")
 @pytest.mark.parametrize(("text", "answer", "subject", "value"), FAILING, ids=[f"{v:.2f}" for *_, v in FAILING])
 def test_prompts_that_fail(prompts, text, answer, subject, value):
     """On a listed prompt with BOS the subject leads the answer by what is printed."""
     assert_logit_diff(prompts(text, answer, subject, bos=True), near=(value, 0.01))
 
 
-@pytest.mark.claim(source=f"{SCORES}, IOI direct effect", row="M-3", cls="B")
+@pytest.mark.claim(source=f"{SCORES}, IOI direct effect", finding="M-3", evidence="B")
 def test_who_writes_the_answer_from_where_it_stands(ioi_with):
     """20.6 (1.03), 20.0 (.74) and 15.14 (.67) write most into the answer's own logit from IO: among the first eight."""
     table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
@@ -67,7 +67,7 @@ def test_who_writes_the_answer_from_where_it_stands(ioi_with):
     assert_cell(table, "20.6", between=(0.5, 1.8))
 
 
-@pytest.mark.claim(source=f"{SCORES}, IOI direct effect", row="M-3", cls="B")
+@pytest.mark.claim(source=f"{SCORES}, IOI direct effect", finding="M-3", evidence="B")
 def test_who_writes_against_it(ioi_with):
     """22.14 (-1.23) and 23.3 (-.77) write most against it."""
     table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
@@ -75,7 +75,7 @@ def test_who_writes_against_it(ioi_with):
     assert_cell(table, "22.14", between=(-2.1, -0.6))
 
 
-@pytest.mark.claim(source=f"{SCORES}, induction direct effect", row="M-4", cls="C")
+@pytest.mark.claim(source=f"{SCORES}, induction direct effect", finding="M-4", evidence="C")
 def test_the_same_heads_write_against_repeated_tokens(induced):
     """On repeated random tokens 22.14, 23.3 and 17.12 write most against what comes next, 13.14 most of it."""
     table = source_attribution_sweep(induced, "NEXT")
@@ -84,7 +84,7 @@ def test_the_same_heads_write_against_repeated_tokens(induced):
     assert_cell(table, "22.14", between=(-1.4, -0.4))
 
 
-@pytest.mark.claim(source=f"Merullo et al. on heads reused between tasks, with {SCORES}", row="M-6", cls="B")
+@pytest.mark.claim(source=f"Merullo et al. on heads reused between tasks, with {SCORES}", finding="M-6", evidence="B")
 def test_movers_named_by_another_study(ioi_with):
     """15.14, 16.15, 17.4, 18.5 and 19.15 rank 3, 6, 7, 8 and 11 of 384, and 19.1 fifth of those against the answer.
 
@@ -95,13 +95,13 @@ def test_movers_named_by_another_study(ioi_with):
     assert_top(table, "19.1", among=10, most="negative")
 
 
-@pytest.mark.claim(source=WLG, row="M-11")
+@pytest.mark.claim(source=WLG, finding="M-11")
 def test_even_numbers(prompts):
     """After six even numbers the seventh leads the sixth by 3.2485."""
     assert_logit_diff(prompts("2 4 6 8 10 12", " 14", " 12", bos=True), near=(3.2485, 0.01))
 
 
-@pytest.mark.claim(source=WLG, row="M-11")
+@pytest.mark.claim(source=WLG, finding="M-11")
 def test_a_break_in_even_numbers(prompts):
     """After five even numbers and 11 the likeliest is 12, with .6317."""
     one = prompts("2 4 6 8 10 11", " 12", " 11", bos=True)

@@ -27,7 +27,7 @@ MONTHS = (
 )  # fmt: skip
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
-pytestmark = pytest.mark.claim(source=TOPK, checkpoints="gpt2", cls="A")
+pytestmark = pytest.mark.claim(source=TOPK, checkpoints="gpt2", evidence="A")
 
 NEXT = [
     ("S-N1", "1 2 3 4", " 5", 0.9617),
@@ -48,7 +48,7 @@ NEXT = [
 @pytest.mark.parametrize(
     ("text", "token", "probability"),
     [
-        pytest.param(text, token, p, id=f"{row}-{token.strip()}", marks=pytest.mark.claim(source=TOPK, row=row))
+        pytest.param(text, token, p, id=f"{row}-{token.strip()}", marks=pytest.mark.claim(source=TOPK, finding=row))
         for row, text, token, p in NEXT
     ],
 )
@@ -58,25 +58,25 @@ def test_next_token(prompts, text, token, probability):
     assert_next_token(one, Metric("probability", token=token), near=(probability, 0.002))
 
 
-@pytest.mark.claim(source=TOPK, row="S-N1")
+@pytest.mark.claim(source=TOPK, finding="S-N1")
 def test_five_follows(prompts):
     """The next number leads the likeliest word by 5.4894."""
     assert_logit_diff(prompts("1 2 3 4", " 5", " Next", bos=True), near=(5.4894, 0.01))
 
 
-@pytest.mark.claim(source=TOPK, row="S-N2")
+@pytest.mark.claim(source=TOPK, finding="S-N2")
 def test_the_next_even_number_is_not_seen_after_two(prompts):
     """After two even numbers the third is only the ninth likeliest token, level with the tenth."""
     assert_next_token(prompts("2 4", " 6", " 5", bos=True), "rank", between=(9, 10))
 
 
-@pytest.mark.claim(source=TOPK, row="S-N3")
+@pytest.mark.claim(source=TOPK, finding="S-N3")
 def test_the_cat_is_the_pet(prompts):
     """The cat's name leads the human's by 5.5811."""
     assert_logit_diff(prompts(PETS, " Peb", " Rachel", bos=True), near=(5.5811, 0.01))
 
 
-@pytest.mark.claim(source=HART, row="S-N5")
+@pytest.mark.claim(source=HART, finding="S-N5")
 @pytest.mark.parametrize(
     ("token", "probability"),
     [
@@ -98,7 +98,7 @@ def test_a_surname_that_was_said(prompts, token, probability):
     assert_next_token(one, Metric("probability", token=token), near=(probability, 0.002))
 
 
-@pytest.mark.claim(source=HART, row="S-N6")
+@pytest.mark.claim(source=HART, finding="S-N6")
 def test_a_surname_that_is_known(prompts):
     """A famous first name with its profession is followed by its surname."""
     assert_top_k(prompts("Famous computer scientist Alan", " Turing", " Hart", bos=True), 1, at_least=1)
@@ -110,14 +110,14 @@ def four(prompts):
     return prompts("1 2 3 4", " 5", " 4", bos=True, corrupted={"last-repeated": "1 2 3 3"})
 
 
-@pytest.mark.claim(source=WLG, row="S-N7")
+@pytest.mark.claim(source=WLG, finding="S-N7")
 def test_the_next_number_against_the_last(four):
     """The next number leads the last by 6.7274, and is behind by 4.8826 where the last was said twice."""
     assert_logit_diff(four, near=(6.7274, 0.01))
     assert_logit_diff(four, run="last-repeated", near=(-4.8826, 0.01))
 
 
-@pytest.mark.claim(source=WLG, row="S-N7")
+@pytest.mark.claim(source=WLG, finding="S-N7")
 @pytest.mark.parametrize(
     ("layer", "component", "value"),
     [(9, "mlp_out", 3.6794), (10, "mlp_out", 2.1580), (11, "mlp_out", 1.5200), (9, "attn_out", 0.4555)],
@@ -127,14 +127,14 @@ def test_late_mlps_write_the_next_number(four, layer, component, value):
     assert_component_attribution(four, component, layer, near=(value, 0.01))
 
 
-@pytest.mark.claim(source=WLG, row="S-N7")
+@pytest.mark.claim(source=WLG, finding="S-N7")
 @pytest.mark.parametrize(("which", "value"), [("9.1", 0.4135), ("7.10", -0.3470), ("6.9", -0.2923)])
 def test_heads_that_write_the_next_number(four, which, value):
     """Of all heads 9.1 writes most of it."""
     assert_direct_logit_attribution(four, which, near=(value, 0.01))
 
 
-@pytest.mark.claim(source=WLG, row="S-N7")
+@pytest.mark.claim(source=WLG, finding="S-N7")
 @pytest.mark.parametrize(
     ("site", "layer", "value"),
     [("mlp_out", 0, 0.8546), ("mlp_out", 9, 0.6575), ("mlp_out", 10, 0.3171), ("attn_out", 9, 0.2206)],
@@ -144,13 +144,13 @@ def test_mlps_move_the_next_number(four, site, layer, value):
     assert_patch_effect(four, site, layer, at="END", corruption="last-repeated", near=(value, 0.002))
 
 
-@pytest.mark.claim(source=WLG, row="S-N7")
+@pytest.mark.claim(source=WLG, finding="S-N7")
 def test_one_head_moves_the_next_number(four):
     """Clean into corrupted at END, 9.1 recovers a quarter."""
     assert_head_patch_effect(four, "9.1", at="END", corruption="last-repeated", near=(0.2513, 0.002))
 
 
-@pytest.mark.claim(source=WLG, row="S-N7", cls="C")
+@pytest.mark.claim(source=WLG, finding="S-N7", evidence="C")
 def test_without_that_head_little_is_lost(four):
     """Zeroing 9.1 takes about an eighth: 6.727 to 5.963. At which positions is not said, so at END a band."""
     assert_logit_diff(four, knocked_out="9.1", ablation="zero", between=(5.1, 6.7))
@@ -178,13 +178,13 @@ def several(prompts):
     return build
 
 
-@pytest.mark.claim(source=WLG, cls="C")
+@pytest.mark.claim(source=WLG, evidence="C")
 @pytest.mark.parametrize(
     ("kind", "clean", "corrupted"),
     [
-        pytest.param("numbers", 5.6015, -2.4612, id="numbers", marks=pytest.mark.claim(source=WLG, row="S-N8")),
-        pytest.param("months", 8.4781, -6.7150, id="months", marks=pytest.mark.claim(source=WLG, row="S-N9")),
-        pytest.param("days", 5.7776, -3.6786, id="days", marks=pytest.mark.claim(source=WLG, row="S-N9")),
+        pytest.param("numbers", 5.6015, -2.4612, id="numbers", marks=pytest.mark.claim(source=WLG, finding="S-N8")),
+        pytest.param("months", 8.4781, -6.7150, id="months", marks=pytest.mark.claim(source=WLG, finding="S-N9")),
+        pytest.param("days", 5.7776, -3.6786, id="days", marks=pytest.mark.claim(source=WLG, finding="S-N9")),
     ],
 )
 def test_what_comes_next_in_a_row(several, kind, clean, corrupted):
@@ -193,12 +193,12 @@ def test_what_comes_next_in_a_row(several, kind, clean, corrupted):
     assert_logit_diff(several(kind), run="last-repeated", between=(1.15 * corrupted, 0.85 * corrupted))
 
 
-@pytest.mark.claim(source=WLG, cls="C")
+@pytest.mark.claim(source=WLG, evidence="C")
 @pytest.mark.parametrize(
     ("kind", "mlp", "head"),
     [
-        pytest.param("numbers", 0.6612, 0.2097, id="numbers", marks=pytest.mark.claim(source=WLG, row="S-N8")),
-        pytest.param("months", 0.7086, 0.2388, id="months", marks=pytest.mark.claim(source=WLG, row="S-N9")),
+        pytest.param("numbers", 0.6612, 0.2097, id="numbers", marks=pytest.mark.claim(source=WLG, finding="S-N8")),
+        pytest.param("months", 0.7086, 0.2388, id="months", marks=pytest.mark.claim(source=WLG, finding="S-N9")),
     ],
 )
 def test_the_same_parts_move_it(several, kind, mlp, head):
@@ -208,19 +208,19 @@ def test_the_same_parts_move_it(several, kind, mlp, head):
     assert_head_patch_effect(one, "9.1", at="END", corruption="last-repeated", between=(0.85 * head, 1.15 * head))
 
 
-@pytest.mark.claim(source=WLG, row="S-N9", cls="C")
+@pytest.mark.claim(source=WLG, finding="S-N9", evidence="C")
 def test_one_head_moves_the_next_day(several):
     """Of days 9.1 moves .2855. A band of 15 %."""
     assert_head_patch_effect(several("days"), "9.1", at="END", corruption="last-repeated", between=(0.24, 0.33))
 
 
-@pytest.mark.claim(source=WLG, row="S-N8", cls="C")
+@pytest.mark.claim(source=WLG, finding="S-N8", evidence="C")
 def test_one_head_writes_the_next_number(several):
     """Over the number sequences 9.1 writes .4114 into the answer's direction. A band of 15 %."""
     assert_direct_logit_attribution(several("numbers"), "9.1", between=(0.35, 0.47))
 
 
-@pytest.mark.claim(source=WLG, row="S-N9")
+@pytest.mark.claim(source=WLG, finding="S-N9")
 @pytest.mark.parametrize(
     ("text", "answer", "last", "probability"),
     [

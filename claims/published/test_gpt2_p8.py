@@ -25,7 +25,7 @@ from pytest_interp.measure import (
 EAD = "TransformerLens demos/Exploratory_Analysis_Demo.ipynb at 52c42edd"
 APD = "TransformerLens demos/Activation_Patching_in_TL_Demo.ipynb at 4cd36aae"
 
-pytestmark = pytest.mark.claim(source=EAD, checkpoints="gpt2", cls="A")
+pytestmark = pytest.mark.claim(source=EAD, checkpoints="gpt2", evidence="A")
 
 PER_PROMPT = [
     ("Mary", "John", 3.337),
@@ -39,26 +39,26 @@ PER_PROMPT = [
 ]
 
 
-@pytest.mark.claim(source=f"{EAD}; {APD}", row="S-B21")
+@pytest.mark.claim(source=f"{EAD}; {APD}", finding="S-B21")
 def test_mean_logit_difference(p8):
     """The mean logit difference over the eight prompts is 3.5519."""
     assert_logit_diff(p8, near=(3.5519, 0.01))
 
 
-@pytest.mark.claim(source=f"{EAD}; {APD}", row="S-B21")
+@pytest.mark.claim(source=f"{EAD}; {APD}", finding="S-B21")
 def test_exchanging_the_second_subject_negates_it(p8):
     """On the prompts with S2 exchanged it is -3.5519, since they are the same prompts in pairs."""
     assert_logit_diff(p8, run="s2-exchanged", near=(-3.5519, 0.01))
 
 
-@pytest.mark.claim(source=EAD, row="S-B22")
+@pytest.mark.claim(source=EAD, finding="S-B22")
 @pytest.mark.parametrize(("io", "s", "value"), PER_PROMPT, ids=[f"{io}-{s}" for io, s, _ in PER_PROMPT])
 def test_logit_difference_of_each_prompt(p8, io, s, value):
     """Each prompt has the logit difference that the demo prints."""
     assert_logit_diff(p8.select(IO=io, S=s), near=(value, 0.01))
 
 
-@pytest.mark.claim(source=f"{EAD}, cell 41", row="S-D1")
+@pytest.mark.claim(source=f"{EAD}, cell 41", finding="S-D1")
 @pytest.mark.parametrize(
     ("layer", "site", "value"),
     [(7, "resid_mid", 0.2497), (9, "resid_pre", 0.46), (9, "resid_mid", 5.0255), (11, "resid_mid", 3.4454)],
@@ -68,13 +68,13 @@ def test_the_lens_at_a_layer(p8, layer, site, value):
     assert_logit_lens(p8, layer, site=site, norm="frozen", near=(value, 0.01))
 
 
-@pytest.mark.claim(source=f"{EAD}, cell 41", row="S-D1")
+@pytest.mark.claim(source=f"{EAD}, cell 41", finding="S-D1")
 def test_the_lens_at_every_layer(p8, figure):
     """The accumulated residual stream at END reads as printed before and in the middle of every layer."""
     assert_matrix(logit_lens_sweep(p8, norm="frozen"), figure("ead_logit_lens_accumulated"), within=0.01)
 
 
-@pytest.mark.claim(source=f"{EAD}, cell 44", row="S-D2")
+@pytest.mark.claim(source=f"{EAD}, cell 44", finding="S-D2")
 @pytest.mark.parametrize(
     ("layer", "component", "value"),
     [
@@ -93,13 +93,13 @@ def test_attribution_of_a_layer(p8, layer, component, value):
     assert_component_attribution(p8, component, layer, near=(value, 0.01))
 
 
-@pytest.mark.claim(source=f"{EAD}, cell 44", row="S-D2")
+@pytest.mark.claim(source=f"{EAD}, cell 44", finding="S-D2")
 def test_attribution_of_every_component(p8, figure):
     """Embeddings, attention and MLP of each layer write what is printed, most of them nearly nothing."""
     assert_matrix(component_attribution_sweep(p8), figure("ead_layer_dla"), within=0.01)
 
 
-@pytest.mark.claim(source=f"{EAD}, cell 47", row="S-D3")
+@pytest.mark.claim(source=f"{EAD}, cell 47", finding="S-D3")
 @pytest.mark.parametrize(
     ("which", "value"),
     [
@@ -121,19 +121,19 @@ def test_attribution_of_heads(p8, which, value):
     assert_direct_logit_attribution(p8, which, near=(value, 0.01))
 
 
-@pytest.mark.claim(source=f"{EAD}, cell 47", row="S-D3")
+@pytest.mark.claim(source=f"{EAD}, cell 47", finding="S-D3")
 def test_attribution_of_every_head(p8, figure):
     """All 144 heads write what is printed, those outside the circuit less than 0.1."""
     assert_matrix(direct_logit_attribution_sweep(p8), figure("ead_head_dla"), within=0.01)
 
 
-@pytest.mark.claim(source=f"{EAD}, cell 105", row="S-K1")
+@pytest.mark.claim(source=f"{EAD}, cell 105", finding="S-K1")
 def test_zero_ablating_the_strongest_name_mover(p8):
     """Zeroing z of 9.9 at END leaves 2.92 of the logit difference, though it writes 2.99 of it."""
     assert_logit_diff(p8, knocked_out="9.9", ablation="zero", near=(2.92, 0.01))
 
 
-@pytest.mark.claim(source=f"{EAD}, cell 107", row="S-K2")
+@pytest.mark.claim(source=f"{EAD}, cell 107", finding="S-K2")
 def test_what_heads_write_without_it(p8, figure):
     """With z of 9.9 zeroed at END every other head writes what is printed, later ones more for the answer.
 
@@ -144,7 +144,7 @@ def test_what_heads_write_without_it(p8, figure):
     )
 
 
-@pytest.mark.claim(source=f"{EAD}, cell 109", row="S-K3")
+@pytest.mark.claim(source=f"{EAD}, cell 109", finding="S-K3")
 def test_the_norm_rescales_by_little(p8, scale_ratios):
     """Zeroing 9.9 at END makes the final norm's scale smaller, so that all else weighs 1.042 times as much."""
     ratios = scale_ratios(p8, "9.9", "10.0")

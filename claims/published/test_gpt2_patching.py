@@ -12,22 +12,22 @@ APD = "TransformerLens demos/Activation_Patching_in_TL_Demo.ipynb at 4cd36aae"
 ATP = "TransformerLens demos/Attribution_Patching_Demo.ipynb (copy in SERI-MATS-2023-Streamlit-pages at c2a732c)"
 MAIN = "TransformerLens demos/Main_Demo.ipynb at 2223baa0"
 
-pytestmark = pytest.mark.claim(source=APD, checkpoints="gpt2", cls="A")
+pytestmark = pytest.mark.claim(source=APD, checkpoints="gpt2", evidence="A")
 
 
-@pytest.mark.claim(source=f"{APD}, cell 22", row=("S-A1", "S-A2"))
+@pytest.mark.claim(source=f"{APD}, cell 22", finding=("S-A1", "S-A2"))
 def test_the_residual_stream_by_layer_and_position(p8, figure):
     """The answer's information sits at S2 up to layer 8 and at END from layer 9 on, and nowhere else."""
     assert_matrix(patch_effect_sweep(p8, "resid_pre"), figure("apd_resid_pre"), within=0.002)
 
 
-@pytest.mark.claim(source=f"{APD}, cell 28", row="S-A3")
+@pytest.mark.claim(source=f"{APD}, cell 28", finding="S-A3")
 def test_attention_output_by_layer_and_position(p8, figure):
     """Attention of layers 3 and 5 matters at S2, that of 7 to 9 at END, and that of 10 and 11 at END against it."""
     assert_matrix(patch_effect_sweep(p8, "attn_out"), figure("apd_block_attn_out"), within=0.002)
 
 
-@pytest.mark.claim(source=f"{APD}, cell 28", row="S-A4")
+@pytest.mark.claim(source=f"{APD}, cell 28", finding="S-A4")
 def test_mlp_output_by_layer_and_position(p8, figure):
     """Of all MLPs the first matters, at S2, and none at END."""
     assert_matrix(patch_effect_sweep(p8, "mlp_out"), figure("apd_block_mlp_out"), within=0.002)
@@ -46,7 +46,7 @@ STREAMS = [
 ]
 
 
-@pytest.mark.claim(source=f"{APD}, cells 22 and 28", row=("S-A1", "S-A2", "S-A3", "S-A4"))
+@pytest.mark.claim(source=f"{APD}, cells 22 and 28", finding=("S-A1", "S-A2", "S-A3", "S-A4"))
 @pytest.mark.parametrize(("site", "layer", "at", "value"), STREAMS)
 def test_one_layer_at_one_position(p8, site, layer, at, value):
     """A layer's stream or output at S2 or END recovers what is printed."""
@@ -62,7 +62,7 @@ SWEEPS = [
 ]
 
 
-@pytest.mark.claim(source=f"{APD}, cells 24 and 30", row=("S-A5", "S-A7", "S-A8", "S-A9", "S-A10"))
+@pytest.mark.claim(source=f"{APD}, cells 24 and 30", finding=("S-A5", "S-A7", "S-A8", "S-A9", "S-A10"))
 @pytest.mark.parametrize(("activation", "name"), SWEEPS, ids=[activation for activation, _ in SWEEPS])
 def test_every_head_at_all_positions(p8, figure, activation, name):
     """Output, queries, keys, values and patterns of each head, exchanged at all positions, recover what is printed."""
@@ -81,7 +81,7 @@ BY_POSITION = [
 @pytest.mark.parametrize(
     ("activation", "name"),
     [
-        pytest.param(activation, name, id=activation, marks=pytest.mark.claim(source=source, row=row))
+        pytest.param(activation, name, id=activation, marks=pytest.mark.claim(source=source, finding=row))
         for activation, name, source, row in BY_POSITION
     ],
 )
@@ -109,14 +109,14 @@ ALL_POSITIONS = [
 ]
 
 
-@pytest.mark.claim(source=f"{APD}, cells 24 and 30", row=("S-A5", "S-A7", "S-A8", "S-A9", "S-A10"))
+@pytest.mark.claim(source=f"{APD}, cells 24 and 30", finding=("S-A5", "S-A7", "S-A8", "S-A9", "S-A10"))
 @pytest.mark.parametrize(("which", "activation", "value"), ALL_POSITIONS)
 def test_one_head_at_all_positions(p8, which, activation, value):
     """Subject suppressors act through their values, induction heads and name movers through queries and patterns."""
     assert_head_patch_effect(p8, which, site=activation, near=(value, 0.002))
 
 
-@pytest.mark.claim(source=f"{APD}, cell 26", row="S-A6")
+@pytest.mark.claim(source=f"{APD}, cell 26", finding="S-A6")
 @pytest.mark.parametrize(
     ("which", "at", "value"),
     [
@@ -149,14 +149,14 @@ def milk(prompts):
     )
 
 
-@pytest.mark.claim(source=MAIN, row="S-P2")
+@pytest.mark.claim(source=MAIN, finding="S-P2")
 def test_the_milk_prompt(milk):
     """John leads by 4.276 where Mary gives, and by -2.738 where John does."""
     assert_logit_diff(milk, near=(4.276, 0.01))
     assert_logit_diff(milk, run="s2-exchanged", near=(-2.738, 0.01))
 
 
-@pytest.mark.claim(source=f"{MAIN}, cell 36", row="S-A11")
+@pytest.mark.claim(source=f"{MAIN}, cell 36", finding="S-A11")
 def test_the_residual_stream_of_the_milk_prompt(milk, figure):
     """On one prompt too the information moves from S2 to END between layers 7 and 9."""
     assert_matrix(

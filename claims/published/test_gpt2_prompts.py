@@ -21,7 +21,7 @@ RON = "ronakrm/ioi-enumerate, plot_results.ipynb and ronakrm.github.io/ioi-tails
 LOG = "a replication log with its own GPT-2 code, checked against Hugging Face's"
 WLG = "wlg100/numseqcont_circuit_expms at 7961d03"
 
-pytestmark = pytest.mark.claim(source="see each claim", checkpoints="gpt2", cls="A")
+pytestmark = pytest.mark.claim(source="see each claim", checkpoints="gpt2", evidence="A")
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +30,7 @@ def bag(prompts):
     return prompts("When John and Mary went to the shops, John gave the bag to", " Mary", " John", bos=True)
 
 
-@pytest.mark.claim(source=EAD, row="S-P1")
+@pytest.mark.claim(source=EAD, finding="S-P1")
 @pytest.mark.parametrize(
     ("token", "probability"),
     [(" Mary", 0.7007), (" the", 0.0467), (" John", 0.0454), (" them", 0.0411), (" his", 0.0273)],
@@ -41,7 +41,7 @@ def test_after_a_bottle_of_milk(prompts, token, probability):
     assert_next_token(one, Metric("probability", token=token), near=(probability, 0.002))
 
 
-@pytest.mark.claim(source=MAIN, row="S-P3")
+@pytest.mark.claim(source=MAIN, finding="S-P3")
 @pytest.mark.parametrize(("bos", "value"), [(True, 6.754), (False, 2.782)], ids=["bos", "no-bos"])
 def test_the_first_word_is_a_name(prompts, bos, value):
     """A prompt that begins with the answer loses most of its logit difference without BOS."""
@@ -49,20 +49,20 @@ def test_the_first_word_is_a_name(prompts, bos, value):
     assert_logit_diff(prompts(text, " Claire", " Mary", bos=bos), near=(value, 0.01))
 
 
-@pytest.mark.claim(source=MAIN, row="S-P4")
+@pytest.mark.claim(source=MAIN, finding="S-P4")
 def test_the_bias_of_the_unembedding(bias_difference):
     """The unembedding's bias, the final norm's folded in, prefers John to Mary by 2.8995 - 1.6034 logits."""
     values = [bias_difference(" John", " Mary")]
     assert_measurement(values, name="bias_difference", unit="logits", population="fixed", near=(1.2961, 0.01))
 
 
-@pytest.mark.claim(source=WLG, row="S-P5")
+@pytest.mark.claim(source=WLG, finding="S-P5")
 def test_the_bag_prompt(bag):
     """The logit difference of the first of the eight prompts is 3.3367."""
     assert_logit_diff(bag, near=(3.3367, 0.01))
 
 
-@pytest.mark.claim(source="TransformerLens demos/Direct_Logit_Attribution demo", row="S-D7")
+@pytest.mark.claim(source="TransformerLens demos/Direct_Logit_Attribution demo", finding="S-D7")
 @pytest.mark.parametrize(
     ("which", "value"),
     [
@@ -81,7 +81,7 @@ def test_what_heads_write_on_the_bag_prompt(bag, which, value):
     assert_direct_logit_attribution(bag, which, near=(value, 0.01))
 
 
-@pytest.mark.claim(source=SERI, row="S-P6")
+@pytest.mark.claim(source=SERI, finding="S-P6")
 @pytest.mark.parametrize(
     ("token", "probability"),
     [(" Sarah", 0.4679), (" Arthur", 0.1415), (" the", 0.0585), (" her", 0.0224), (" his", 0.0154)],
@@ -93,7 +93,7 @@ def test_after_a_bone(prompts, token, probability):
     assert_next_token(one, Metric("probability", token=token), near=(probability, 0.002))
 
 
-@pytest.mark.claim(source=RON, row="S-P7")
+@pytest.mark.claim(source=RON, finding="S-P7")
 @pytest.mark.parametrize(
     ("token", "probability"),
     [(" her", 0.2356), (" Lisa", 0.1318), (" the", 0.1157), (" them", 0.0928), (" Alicia", 0.0743)],
@@ -122,7 +122,7 @@ WITHOUT_BOS = [
 @pytest.mark.parametrize(
     ("text", "token", "probability"),
     [
-        pytest.param(text, token, p, id=f"{row}-{token.strip()}", marks=pytest.mark.claim(source=LOG, row=row))
+        pytest.param(text, token, p, id=f"{row}-{token.strip()}", marks=pytest.mark.claim(source=LOG, finding=row))
         for row, text, token, p in WITHOUT_BOS
     ],
 )
@@ -132,7 +132,7 @@ def test_without_bos(prompts, text, token, probability):
     assert_next_token(one, Metric("probability", token=token), near=(probability, 0.007))
 
 
-@pytest.mark.claim(source="TransformerLens's own tests at 4cd36aae", row="S-P12")
+@pytest.mark.claim(source="TransformerLens's own tests at 4cd36aae", finding="S-P12")
 def test_the_loss_of_a_greeting(prompts):
     """The mean cross-entropy of a two-word greeting with its exclamation mark, after BOS, is 5.3319 nats."""
     assert_loss(prompts("Hello world!", " Hello", " world", bos=True), near=(5.3319, 0.01))

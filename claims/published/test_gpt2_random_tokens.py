@@ -13,13 +13,13 @@ SERI = (
 )
 # How its model was loaded is not said: value biases are left out, as TransformerLens's default loading leaves them out.
 
-pytestmark = pytest.mark.claim(source=EAD, checkpoints="gpt2", cls="B")
+pytestmark = pytest.mark.claim(source=EAD, checkpoints="gpt2", evidence="B")
 
 
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        pytest.param(kind, name, id=kind, marks=pytest.mark.claim(source=EAD, row=row))
+        pytest.param(kind, name, id=kind, marks=pytest.mark.claim(source=EAD, finding=row))
         for kind, name, row in (
             ("previous_token", "ead_prev_token_score", "S-R1"),
             ("duplicate_token", "ead_duplicate_score", "S-R2"),
@@ -38,7 +38,7 @@ def test_every_head(demo_tokens, figure, kind, name):
 @pytest.mark.parametrize(
     ("which", "kind", "value"),
     [
-        pytest.param(which, kind, value, id=f"{which}-{kind}", marks=pytest.mark.claim(source=EAD, row=row))
+        pytest.param(which, kind, value, id=f"{which}-{kind}", marks=pytest.mark.claim(source=EAD, finding=row))
         for which, kind, value, row in (
             ("4.11", "previous_token", 0.9921, "S-R1"),
             ("2.2", "previous_token", 0.4818, "S-R1"),
@@ -63,7 +63,7 @@ def other_tokens(doubled_of, random_tokens):
     return doubled_of(random_tokens(10, 50, low=1000, high=10000, seed=1), bos=False)
 
 
-@pytest.mark.claim(source=MAIN, row="S-R4", cls="C")
+@pytest.mark.claim(source=MAIN, finding="S-R4", evidence="C")
 @pytest.mark.parametrize(
     ("which", "value"),
     [("5.5", 0.9294), ("6.9", 0.9181), ("7.10", 0.9134), ("5.1", 0.8983), ("7.2", 0.8459), ("10.1", 0.5045)],
@@ -73,7 +73,7 @@ def test_induction_on_another_draw(other_tokens, which, value):
     assert_detector_score(other_tokens, which, "induction", between=(0.85 * value, min(1.0, 1.15 * value)))
 
 
-@pytest.mark.claim(source=f"{WANG}; order of the first two as {EAD} prints it", row="S-R5", cls="C")
+@pytest.mark.claim(source=f"{WANG}; order of the first two as {EAD} prints it", finding="S-R5", evidence="C")
 def test_first_among_previous_token_heads(demo_tokens):
     """4.11 attends to the token before more than any other head, and 2.2 is among the first five.
 
@@ -84,7 +84,7 @@ def test_first_among_previous_token_heads(demo_tokens):
     assert_top(table, "2.2", among=5)
 
 
-@pytest.mark.claim(source=WANG, row="S-R5", cls="C")
+@pytest.mark.claim(source=WANG, finding="S-R5", evidence="C")
 @pytest.mark.parametrize(
     ("kind", "heads", "among"), [("induction", ["5.5", "6.9"], 5), ("duplicate_token", ["3.0", "0.1"], 3)]
 )
@@ -93,7 +93,7 @@ def test_first_among_other_heads(demo_tokens, kind, heads, among):
     assert_top(detector_score_sweep(demo_tokens, kind), heads, among=among)
 
 
-@pytest.mark.claim(source=SERI, row="S-D6", cls="C")
+@pytest.mark.claim(source=SERI, finding="S-D6", evidence="C")
 def test_who_writes_against_what_induction_finds(induced):
     """On repeated random tokens too, 10.7 and then 11.10 write most against the token that comes next."""
     table = source_attribution_sweep(induced, "NEXT")
@@ -101,7 +101,7 @@ def test_who_writes_against_what_induction_finds(induced):
     assert_cell(table, "10.7", between=(-1.8, -0.8))
 
 
-@pytest.mark.claim(source=SERI, row="S-D6", cls="C")
+@pytest.mark.claim(source=SERI, finding="S-D6", evidence="C")
 def test_who_writes_what_induction_finds(induced):
     """Name movers 9.6, 9.9, 10.0 and induction heads 7.2 and 7.10 write most of it: among the first eight."""
     assert_top(source_attribution_sweep(induced, "NEXT"), ["9.6", "7.2", "9.9", "10.0", "7.10"], among=8)

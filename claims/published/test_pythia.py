@@ -23,7 +23,7 @@ from pytest_interp.measure import (
 REPO = "callummcdougall/SERI-MATS-2023-Streamlit-pages at c2a732c"
 NOTEBOOK = f"{REPO}, archive/callums_notebooks_old/pythia_ioi.ipynb"
 
-pytestmark = pytest.mark.claim(source=NOTEBOOK, checkpoints="pythia-410m", cls="A")
+pytestmark = pytest.mark.claim(source=NOTEBOOK, checkpoints="pythia-410m", evidence="A")
 
 PER_PROMPT = [
     ("Mary", "John", 4.4561),
@@ -37,21 +37,21 @@ PER_PROMPT = [
 ]
 
 
-@pytest.mark.claim(source=NOTEBOOK, row="O-14")
+@pytest.mark.claim(source=NOTEBOOK, finding="O-14")
 def test_mean_logit_difference(p8):
     """The mean logit difference is 4.8005, and -4.8005 with S2 exchanged."""
     assert_logit_diff(p8, near=(4.8005, 0.01))
     assert_logit_diff(p8, run="s2-exchanged", near=(-4.8005, 0.01))
 
 
-@pytest.mark.claim(source=NOTEBOOK, row="O-14")
+@pytest.mark.claim(source=NOTEBOOK, finding="O-14")
 @pytest.mark.parametrize(("io", "s", "value"), PER_PROMPT, ids=[f"{io}-{s}" for io, s, _ in PER_PROMPT])
 def test_logit_difference_of_each_prompt(p8, io, s, value):
     """Each prompt has the logit difference that is printed."""
     assert_logit_diff(p8.select(IO=io, S=s), near=(value, 0.01))
 
 
-@pytest.mark.claim(source=NOTEBOOK, row="O-15")
+@pytest.mark.claim(source=NOTEBOOK, finding="O-15")
 @pytest.mark.parametrize(
     ("token", "probability"),
     [(" Mary", 0.6454), (" the", 0.0805), (" his", 0.0429), (" each", 0.0379), (" John", 0.0064)],
@@ -62,7 +62,7 @@ def test_after_a_bottle_of_milk(prompts, token, probability):
     assert_next_token(one, Metric("probability", token=token), near=(probability, 0.002))
 
 
-@pytest.mark.claim(source=f"{NOTEBOOK}, cell 6", row="O-16")
+@pytest.mark.claim(source=f"{NOTEBOOK}, cell 6", finding="O-16")
 def test_the_lens_at_every_layer(p8, figure):
     """With the finished run's scale, the answer appears with layer 11 and grows until layer 19."""
     assert_matrix(
@@ -70,7 +70,7 @@ def test_the_lens_at_every_layer(p8, figure):
     )
 
 
-@pytest.mark.claim(source=f"{NOTEBOOK}, cell 7", row="O-17")
+@pytest.mark.claim(source=f"{NOTEBOOK}, cell 7", finding="O-17")
 @pytest.mark.parametrize(
     ("layer", "component", "value"),
     [
@@ -87,13 +87,13 @@ def test_attribution_of_a_layer(p8, layer, component, value):
     assert_component_attribution(p8, component, layer, near=(value, 0.01))
 
 
-@pytest.mark.claim(source=f"{NOTEBOOK}, cell 7", row="O-17")
+@pytest.mark.claim(source=f"{NOTEBOOK}, cell 7", finding="O-17")
 def test_attribution_of_every_component(p8, figure):
     """Embedding, attention and MLP of each layer write what is printed."""
     assert_matrix(component_attribution_sweep(p8), figure("pythia410m_layer_dla"), within=0.01)
 
 
-@pytest.mark.claim(source=f"{NOTEBOOK}, cell 10", row="O-18")
+@pytest.mark.claim(source=f"{NOTEBOOK}, cell 10", finding="O-18")
 @pytest.mark.parametrize(
     ("which", "value"),
     [("11.4", 1.4252), ("19.15", -1.3128), ("18.8", 1.2532), ("17.10", 0.6002), ("13.5", 0.5991), ("20.15", -0.5219)],
@@ -103,13 +103,13 @@ def test_attribution_of_heads(p8, which, value):
     assert_direct_logit_attribution(p8, which, near=(value, 0.01))
 
 
-@pytest.mark.claim(source=f"{NOTEBOOK}, cell 10", row="O-18")
+@pytest.mark.claim(source=f"{NOTEBOOK}, cell 10", finding="O-18")
 def test_attribution_of_every_head(p8, figure):
     """All 384 heads write what is printed."""
     assert_matrix(direct_logit_attribution_sweep(p8), figure("pythia410m_head_dla"), within=0.01)
 
 
-@pytest.mark.claim(source=f"{REPO}, scores_dict.pkl: IOI direct effect of pythia-410m", row="O-11", cls="B")
+@pytest.mark.claim(source=f"{REPO}, scores_dict.pkl: IOI direct effect of pythia-410m", finding="O-11", evidence="B")
 def test_who_writes_the_answer_from_where_it_stands(ioi_with):
     """18.8 (.98) and 17.6 (.91) write most into the answer's own logit from IO: among the first six."""
     table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
@@ -117,7 +117,7 @@ def test_who_writes_the_answer_from_where_it_stands(ioi_with):
     assert_cell(table, "18.8", between=(0.5, 1.7))
 
 
-@pytest.mark.claim(source=f"{REPO}, scores_dict.pkl: IOI direct effect of pythia-410m", row="O-11", cls="B")
+@pytest.mark.claim(source=f"{REPO}, scores_dict.pkl: IOI direct effect of pythia-410m", finding="O-11", evidence="B")
 def test_one_head_writes_against_it(ioi_with):
     """19.15 (-1.48) writes most against it."""
     table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
@@ -125,7 +125,7 @@ def test_one_head_writes_against_it(ioi_with):
     assert_cell(table, "19.15", between=(-2.5, -0.7))
 
 
-@pytest.mark.claim(source=NOTEBOOK, row="O-19", cls="C")
+@pytest.mark.claim(source=NOTEBOOK, finding="O-19", evidence="C")
 def test_it_attends_to_the_answer(ioi_with):
     """19.15 attends from END to IO by .6241 more than to S1. A band on prompts of our own.
 

@@ -19,8 +19,8 @@ class RecordedClaim:
         statement: what the claim states, in one line.
         source: the paper and section.
         role: whose heads it is about; None for a claim without a role.
-        cls: class of a published figure: A, B, C or D.
-        row: rows of a list of documented findings.
+        evidence: class of a published figure: A, B, C or D.
+        finding: rows of a list of documented findings.
     """
 
     id: str
@@ -28,26 +28,25 @@ class RecordedClaim:
     statement: str
     source: str
     role: str | None
-    cls: str | None
-    row: tuple[str, ...]
+    evidence: str | None
+    finding: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As a table of JSON; ``cls`` is written as ``class``."""
+        """As a table of JSON."""
         return {
             "id": self.id,
             "cite": self.cite,
             "statement": self.statement,
             "source": self.source,
             "role": self.role,
-            "class": self.cls,
-            "row": list(self.row),
+            "evidence": self.evidence,
+            "finding": list(self.finding),
         }
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> RecordedClaim:
         """From what :meth:`to_json` returned."""
-        rest = {key: value for key, value in table.items() if key not in ("class", "row")}
-        return cls(**rest, cls=table["class"], row=tuple(table["row"]))
+        return cls(**{**table, "finding": tuple(table["finding"])})
 
 
 @dataclass(frozen=True)

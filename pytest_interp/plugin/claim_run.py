@@ -217,7 +217,7 @@ def _described(item: pytest.Item, records: Sequence[Record]) -> tuple[tuple[Reco
     assert claim is not None  # it has the marker
     statement = statement_of(item)
     recorded = RecordedClaim(
-        item.nodeid, cite_of(item), statement, claim.source, claim.role, claim.cls, tuple(claim.row)
+        item.nodeid, cite_of(item), statement, claim.source, claim.role, claim.evidence, tuple(claim.finding)
     )
     seed = session_of(item.config).options.seed
     described = tuple(replace(record, claim=recorded, seed=seed) for record in records)

@@ -19,7 +19,7 @@ from pytest_interp.ledger.outcome import NOT_APPLICABLE, NOT_CHECKED, NOT_QUICK,
 from pytest_interp.plugin.claim_files import check_failures
 from pytest_interp.plugin.options import Options
 
-MARKER_KEYS = ("source", "role", "checkpoints", "cls", "row", "quick")
+MARKER_KEYS = ("source", "role", "checkpoints", "evidence", "finding", "quick")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +40,16 @@ class Claim:
         source: the paper and section, or the notebook, whose finding it is.
         role: the role whose heads ``head`` and ``heads`` are.
         checkpoints: the only checkpoints it is about; by default every one.
-        cls: the class of a published figure: A exact, B regenerable, C band, D sign or rank.
-        row: the rows of a list of documented findings that it checks.
+        evidence: the class of a published figure: A exact, B regenerable, C band, D sign or rank.
+        finding: the rows of a list of documented findings that it checks.
         quick: whether it belongs to the few that ``--interp-quick`` runs.
     """
 
     source: str
     role: str | None = None
     checkpoints: tuple[str, ...] = ()
-    cls: str | None = None
-    row: tuple[str, ...] = ()
+    evidence: str | None = None
+    finding: tuple[str, ...] = ()
     quick: bool = False
 
 
@@ -74,11 +74,11 @@ def claim_of(node: Any) -> Claim | None:
         keywords.update(mark.kwargs)
     if not isinstance(keywords.get("source"), str) or not keywords["source"]:
         raise UsageError('claim marker needs its source, e.g. claim(source="Wang et al. 2022, 3.1")')
-    for key in ("checkpoints", "row"):
+    for key in ("checkpoints", "finding"):
         some = keywords.get(key, ())
         keywords[key] = (some,) if isinstance(some, str) else tuple(some)
-    if keywords.get("cls") not in (None, "A", "B", "C", "D"):
-        raise UsageError(f"claim marker: cls is {keywords['cls']!r}; allowed: 'A', 'B', 'C', 'D'")
+    if keywords.get("evidence") not in (None, "A", "B", "C", "D"):
+        raise UsageError(f"claim marker: evidence is {keywords['evidence']!r}; allowed: 'A', 'B', 'C', 'D'")
     return Claim(**keywords)
 
 

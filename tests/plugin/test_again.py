@@ -168,9 +168,9 @@ def test_a_record_carries_all_that_a_number_rests_on(project):
         "statement": "The answer is preferred.",
         "source": "a paper, 3.1",
         "role": "name_mover",
-        "class": None,
+        "evidence": None,
         "cite": "it.task[planted-ioi]",
-        "row": [],
+        "finding": [],
     }
     about = record["about"]
     for key in ("checkpoint", "fingerprint", "data_hash", "bos", "n", "run", "dtype", "device", "data_seed"):

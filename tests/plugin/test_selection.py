@@ -266,7 +266,7 @@ def test_bad_options_get_a_sentence(claims_project, arguments, message):
         ("claim('a paper')", "*claim marker takes keywords only*got ('a paper',)*"),
         ("claim(source='a', rôle='x')", "*claim marker has no keyword 'rôle'*nearest: role*"),
         ("claim(source='a')", "*asks for head(s), but its claim marker names no role*"),
-        ("claim(source='a', role='name_mover', cls='E')", "*cls is 'E'; allowed: 'A', 'B', 'C', 'D'*"),
+        ("claim(source='a', role='name_mover', evidence='E')", "*evidence is 'E'; allowed: 'A', 'B', 'C', 'D'*"),
     ],
 )
 def test_bad_markers_get_a_sentence(claims_project, marker, message):
@@ -457,7 +457,7 @@ def test_help_markers_and_fixtures_read_like_a_manual(pytester):
         assert f"\n{name} " in fixtures, name
     assert "The checkpoint on IOI prompts of the confirming half" in fixtures
     pytester.runpytest("--markers").stdout.fnmatch_lines(
-        ["@pytest.mark.claim(source, role=None, checkpoints=(), cls=None, row=(), quick=False)*"]
+        ["@pytest.mark.claim(source, role=None, checkpoints=(), evidence=None, finding=(), quick=False)*"]
     )
 
 

@@ -115,7 +115,7 @@ def rows():
 
 def test_every_row_has_a_claim_or_says_why_not(published):
     known, claims = rows(), claims_of(published)
-    claimed = {row for _, claim in claims for row in claim.row}
+    claimed = {row for _, claim in claims for row in claim.finding}
     assert claimed <= set(known)
     assert [name for name, row in known.items() if (name in claimed) == ("why" in row)] == []
 
@@ -123,10 +123,10 @@ def test_every_row_has_a_claim_or_says_why_not(published):
 def test_every_claim_names_its_rows_and_their_checkpoint(published):
     known = rows()
     for name, claim in claims_of(published):
-        assert claim.row, name
+        assert claim.finding, name
         assert claim.source != "see each claim", name
-        assert claim.cls in ("A", "B", "C"), name
-        assert {known[row]["checkpoint"] for row in claim.row} == set(claim.checkpoints), name
+        assert claim.evidence in ("A", "B", "C"), name
+        assert {known[row]["checkpoint"] for row in claim.finding} == set(claim.checkpoints), name
 
 
 def test_rows_are_well_formed():
@@ -135,8 +135,8 @@ def test_rows_are_well_formed():
     assert len(re.findall(r"^\[rows\.", text, re.MULTILINE)) == len(rows())
     for name, row in rows().items():
         assert re.fullmatch(r"[SMLXO]-[A-Z]?\d+b?", name), name
-        assert {"cls", "checkpoint", "what"} <= set(row) <= {"cls", "checkpoint", "what", "why"}, name
-        assert row["cls"] in ("A", "B", "C"), name
+        assert {"evidence", "checkpoint", "what"} <= set(row) <= {"evidence", "checkpoint", "what", "why"}, name
+        assert row["evidence"] in ("A", "B", "C"), name
         assert all(isinstance(value, str) and value.strip() for value in row.values()), name
 
 
@@ -200,7 +200,7 @@ def test_a_right_figure_passes_and_one_that_is_off_fails(published, impostor):
 import pytest
 from pytest_interp import assert_direct_logit_attribution, assert_logit_diff
 
-pytestmark = pytest.mark.claim(source="measured here", checkpoints="gpt2", cls="A")
+pytestmark = pytest.mark.claim(source="measured here", checkpoints="gpt2", evidence="A")
 
 def test_right(p8):
     assert_logit_diff(p8, near=({mean}, 0.01))
