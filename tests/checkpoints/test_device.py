@@ -143,7 +143,14 @@ def _deep_llama(tokenizer):
     return random_llama(tokenizer, n_layer=5)
 
 
-@pytest.mark.parametrize("model", ["planted-ioi", _deep_gpt2, _deep_llama], ids=["planted", "gpt2", "llama"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param("planted-ioi", id="planted"),
+        pytest.param(_deep_gpt2, id="gpt2", marks=pytest.mark.thorough),
+        pytest.param(_deep_llama, id="llama"),
+    ],
+)
 def test_nothing_mixes_devices(model, tokenizer):
     """Loading, preflight, the look at what is left behind, damage, and each measurement and assertion."""
     spec = known_specs()[model] if isinstance(model, str) else None

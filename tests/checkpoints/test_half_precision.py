@@ -13,7 +13,7 @@ from pytest_interp.measure import logit_lens_sweep
 from pytest_interp.tasks import doubled
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("model", [None, random_gpt2, random_llama], ids=["planted", "gpt2", "llama"])
 def test_every_measurement_and_assertion_runs(model, dtype, tokenizer):
     spec = known_specs()["planted-ioi"]
