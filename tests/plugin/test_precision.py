@@ -29,7 +29,9 @@ def run(project, dtype, body, *arguments):
     return project.runpytest("--interp-prompts", "24", "--interp-dtype", dtype, *arguments)
 
 
-@pytest.mark.parametrize(("dtype", "between"), [("bfloat16", 8.5), pytest.param("float16", 8.82, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize(
+    ("dtype", "between"), [("bfloat16", 8.5), pytest.param("float16", 8.82, marks=pytest.mark.thorough)]
+)
 def test_a_claim_that_turns_only_because_of_precision_says_so(claims_project, dtype, between):
     body = CLAIMS.format(between=between)
     result = run(claims_project, dtype, body, "--interp-ledger", "records.json")
