@@ -5,7 +5,17 @@ from importlib import import_module
 
 import pytest
 
-MODULES = ["cli", "heads", "strategies", "tasks.reference", "tasks.slots"]
+MODULES = [
+    "cli",
+    "heads",
+    "strategies",
+    "tasks.reference",
+    "tasks.slots",
+    "verdict.bound",
+    "verdict.evidence",
+    "verdict.intervals",
+    "verdict.judge",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
