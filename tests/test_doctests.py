@@ -8,6 +8,8 @@ import pytest
 MODULES = [
     "cli",
     "heads",
+    "rerun.exchange",
+    "rerun.falsify",
     "strategies",
     "tasks.reference",
     "tasks.slots",
