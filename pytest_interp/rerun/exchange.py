@@ -75,12 +75,12 @@ def _exchange_in_layer(
     for unit in range(n_heads // unit_size):
         if unit not in claimed:
             free.setdefault(pool_of(unit), []).append(unit)
-    for units in free.values():
-        rng.shuffle(units)
+    for pool in free.values():
+        rng.shuffle(pool)
     partner: dict[Head, Head] = {}
     for unit in sorted(claimed):
-        if units := free.get(pool_of(unit)):
-            other = units.pop()
+        if unclaimed := free.get(pool_of(unit)):
+            other = unclaimed.pop()
             # Inside a group all query heads read the same keys and values, so their order is free.
             for i, j in enumerate(rng.sample(range(unit_size), unit_size)):
                 head, other_head = Head(layer, unit * unit_size + i), Head(layer, other * unit_size + j)
