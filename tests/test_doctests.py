@@ -12,6 +12,7 @@ MODULES = [
     "common.builtin_types",
     "common.files",
     "errors",
+    "figures",
     "heads",
     "rerun.exchange",
     "rerun.falsify",

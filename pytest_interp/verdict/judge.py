@@ -30,11 +30,11 @@ MIN_CLUSTERS = 8
 MIN_CLUSTERS_OF_A_SHARE = 12
 """The same for a share, whose distribution over templates is further from normal."""
 NOTICEABLE_WIDENING = 1.1
-"""The widening by names from which on it is said."""
+"""The widening by names from which on a note says so."""
 KINDS_OF_NAMES = ("answer", "distractor")
 """What the names of a prompt are, in their order."""
 HOPELESS = 1000
-"""No more than this many times the prompts is ever proposed: nobody draws as many."""
+"""The largest multiple of the prompts that a verdict proposes."""
 MAX_RATIO_NOISE = 0.25
 """The largest float noise of a ratio, and of a bound in half-widths, with which a verdict still means something."""
 
