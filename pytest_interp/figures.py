@@ -125,7 +125,7 @@ def _(result: Sequence[Any], title: str = "") -> Figure:
 
 
 def heatmap(table: Table[Any], title: str = "") -> Figure:
-    """A heat map of a sweep: blue above 0, red below, on one scale; undefined cells are grey."""
+    """A heat map of a sweep over any two axes: blue above 0, red below, on one scale; undefined cells are grey."""
     label = f"{_words(table.quantity)} ({table.unit})"
     return _coloured(table.matrix(), (table.rows, table.columns), table.axes, label, title or _about(table))
 
@@ -163,7 +163,12 @@ def _coloured(
 
 
 def lines(table: Table[Any], title: str = "") -> Figure:
-    """A line for each column of a sweep over layers, with the 95 % intervals of sampled populations as bands."""
+    """A line for each column of a sweep over layers, with the 95 % intervals of sampled populations as bands.
+
+    Args:
+        table: a sweep whose rows are layers.
+        title: above the figure; by default the quantity, the checkpoint and the data set.
+    """
     figure, axes = _canvas(6.4, 3.4)
     ranks = {row: i for i, row in enumerate(table.rows)}
     for i, column in enumerate(table.columns):
@@ -181,7 +186,12 @@ def lines(table: Table[Any], title: str = "") -> Figure:
 
 
 def bars(measurements: Mapping[str, Measurement], title: str = "") -> Figure:
-    """A bar for each measurement, with the 95 % intervals of sampled populations."""
+    """A bar for each measurement, with the 95 % intervals of sampled populations.
+
+    Args:
+        measurements: by the label of the bar, all in one unit.
+        title: above the figure; by default the quantity, the checkpoint and the data set.
+    """
     figure, axes = _canvas(max(4.0, 0.5 * len(measurements) + 1.6), 3.2)
     for i, measurement in enumerate(measurements.values()):
         low, high = ends_of(measurement)
@@ -195,7 +205,13 @@ def bars(measurements: Mapping[str, Measurement], title: str = "") -> Figure:
 
 
 def before_and_after(before: Mapping[Any, Measurement], after: Mapping[Any, Measurement], title: str = "") -> Figure:
-    """What each head writes before (x) and after (y) other heads are knocked out; above the diagonal it writes more."""
+    """What each head writes before (x) and after (y) other heads are knocked out; above the diagonal it writes more.
+
+    Args:
+        before: by head, in logits.
+        after: of the same heads, in logits.
+        title: above the figure; by default the quantity, the checkpoint and the data set.
+    """
     figure, axes = _canvas(4.6, 4.2)
     x, y = [before[head].value for head in before], [after[head].value for head in before]
     axes.plot([min(x + y), max(x + y)], [min(x + y), max(x + y)], color=_GREY, linewidth=1)
@@ -208,7 +224,12 @@ def before_and_after(before: Mapping[Any, Measurement], after: Mapping[Any, Meas
 
 
 def strip(measurement: Measurement, title: str = "") -> Figure:
-    """A dot for each prompt in a row for each template; a line for the mean, a band for its 95 % interval."""
+    """A dot for each prompt in a row for each template; a line for the mean, a band for its 95 % interval.
+
+    Args:
+        measurement: with values per prompt; those of a ratio are divided by the mean denominator.
+        title: above the figure; by default the quantity, the checkpoint and the data set.
+    """
     rows = list(dict.fromkeys(measurement.clusters))
     figure, axes = _canvas(6.4, max(2.2, 0.24 * len(rows) + 1.2))
     values: Sequence[float] = measurement.values
@@ -225,7 +246,12 @@ def strip(measurement: Measurement, title: str = "") -> Figure:
 
 
 def scatter(points: Sequence[tuple[str, Tensor, Tensor]], title: str = "") -> Figure:
-    """Attention (x) against what is written towards the attended token (y); each position has a colour."""
+    """Attention (x) against what is written towards the attended token (y); each position has a colour.
+
+    Args:
+        points: name of a position, attention to it and write towards its token, each of shape ``(prompt,)``.
+        title: above the figure.
+    """
     figure, axes = _canvas(4.8, 3.6)
     for (name, read, written), colour in zip(points, (_BLUE, _RED, _INK, _GREY), strict=False):
         axes.scatter(read.tolist(), written.tolist(), color=colour, s=14, alpha=0.7, label=name)

@@ -149,7 +149,11 @@ def right_padded(pad: int) -> Protocol:
 
 
 def in_batches(size: int) -> Protocol:
-    """The protocol that puts at most ``size`` prompts into a forward pass: equal numbers but for float noise."""
+    """The protocol that puts at most ``size`` prompts into a forward pass: equal numbers but for float noise.
+
+    Args:
+        size: at least 1.
+    """
 
     def split(run: PromptSet) -> PromptSet:
         groups = tuple(
