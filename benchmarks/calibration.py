@@ -1,8 +1,8 @@
-"""How often are verdicts wrong? Claims about every head of planted models, against what is so by construction.
+"""How often verdicts are wrong: claims about each head of planted models, compared with the planted truth.
 
-A variant is the planted table of rules with a changed row, and what that changes in what is true. On each of them
-every claim is asked of every head, and its verdict held against the truth: *false support* and *false refutation* are
-mistakes, inconclusive and not applicable are none. Without noise on the weights there must be no mistake.
+A variant is the planted table of rules with some rows changed, together with the claims that become true or false. On
+each variant each claim is made about each head, and the verdict is compared with the truth. *False support* and *false
+refutation* are mistakes; inconclusive and not applicable are not. Without noise on the weights there must be none.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MOVERS = ("3.0", "3.1", "3.2")
 
 @dataclass(frozen=True)
 class Setting:
-    """A planted model with everything that claims are asked on."""
+    """A planted model with the prompts and names that the claims need."""
 
     checkpoint: Checkpoint
     prompts: Experiment
@@ -178,23 +178,26 @@ def setting(plan: Plan, prompts: int, directory: Path) -> Setting:
 def calibrate(
     noise: float, prompts: int, variants: Iterable[str] = VARIANTS, claims: Iterable[str] = CLAIMS
 ) -> dict[tuple[str, str], dict[str, Result]]:
-    """For each variant and claim, the result of each head.
+    """The result of each claim about each head of each variant.
 
     Args:
-        noise: standard deviation of what is added to every weight; rules have weights around 1.
-        prompts: how many IOI prompts.
+        noise: standard deviation of the noise that is added to all weights; rules have weights around 1.
+        prompts: the number of IOI prompts.
         variants: of :data:`VARIANTS`.
         claims: of :data:`CLAIMS`.
+
+    Returns:
+        (variant, claim) -> head -> result.
     """
-    found: dict[tuple[str, str], dict[str, Result]] = {}
+    results: dict[tuple[str, str], dict[str, Result]] = {}
     for name in variants:
         with TemporaryDirectory() as directory:
             place = setting(Plan(VARIANTS[name].rules, noise=noise), prompts, Path(directory))
             heads = [str(head) for head in place.checkpoint.shape.heads]
             for claim in claims:
                 true = VARIANTS[name].true(claim)
-                found[name, claim] = {head: _result(CLAIMS[claim], place, head, head in true) for head in heads}
-    return found
+                results[name, claim] = {head: _result(CLAIMS[claim], place, head, head in true) for head in heads}
+    return results
 
 
 def _result(ask: Ask, place: Setting, head: str, true: bool) -> Result:
@@ -210,6 +213,6 @@ def _result(ask: Ask, place: Setting, head: str, true: bool) -> Result:
     return "false support" if outcome == "supported" else "false refutation"
 
 
-def counts(found: Mapping[tuple[str, str], Mapping[str, Result]]) -> Counter[Result]:
-    """How many of each result."""
-    return Counter(result for by_head in found.values() for result in by_head.values())
+def counts(results: Mapping[tuple[str, str], Mapping[str, Result]]) -> Counter[Result]:
+    """The number of heads with each result."""
+    return Counter(result for by_head in results.values() for result in by_head.values())

@@ -1,4 +1,4 @@
-"""``pytest claims`` on SmolLM2: cold and with a warm cache, beside loading the model alone; and as it was before.
+"""Times ``pytest claims`` on SmolLM2: with a cold and a warm cache, loading alone, and before passes were restarted.
 
 python benchmarks/claims.py [--runs RUN ...] [--json FILE] [-- pytest arguments ...]
 """
@@ -33,28 +33,28 @@ preflight(Checkpoint(known_specs()[{MODEL!r}]))
 
 
 def timed(name: str, command: list[str], root: Path = ROOT) -> tuple[dict[str, Any], str]:
-    """Seconds of a command and what it closed with; and all that it printed."""
+    """Runs a command; returns its seconds, memory and closing lines, and all that it printed."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(ROOT / "benchmarks")])}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is compiled once is not what is timed
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled files are kept, so that compiling is not timed
     start = time.perf_counter()
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, env=environment)
     seconds = time.perf_counter() - start
     lines = re.sub(r"cache /\S+: ", "", done.stdout).splitlines()
-    found = {
+    result = {
         "run": name,
         "seconds": seconds,
         "peak MB": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
         "said": [line for line in lines if re.match(rf"{MODEL}: \d|interp: \d", line)] + lines[-1:],
     }
-    print(found, flush=True)
+    print(result, flush=True)
     if done.returncode:
         print(done.stdout[-3000:], done.stderr[-2000:], file=sys.stderr)
-    return found, done.stdout
+    return result, done.stdout
 
 
 @contextmanager
 def checkout(commit: str) -> Iterator[Path]:
-    """The files of a commit of this repository, beside those that are worked on."""
+    """A context with the files of a commit of this repository in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
         subprocess.run(["git", "worktree", "add", "--detach", str(tree), commit], cwd=ROOT, check=True)
@@ -65,17 +65,17 @@ def checkout(commit: str) -> Iterator[Path]:
 
 
 def before_and_now(pytest: list[str]) -> list[dict[str, Any]]:
-    """The suite before patched passes started where they differ; and now the claims that it had."""
+    """Times the suite at the commit ``BEFORE``, and the same claims now."""
     with checkout(BEFORE) as tree:
-        old, said = timed("the suite before", [*pytest, "claims", "-v"], tree)
-    same = re.findall(r"^(claims/\S+) (?:PASSED|XFAIL)", said, re.MULTILINE)
+        old, printed = timed("the suite before", [*pytest, "claims", "-v"], tree)
+    same = re.findall(r"^(claims/\S+) (?:PASSED|XFAIL)", printed, re.MULTILINE)
     assert same, f"no claim of {BEFORE} ran: there is nothing to compare"  # pytest without a name would run all tests
     new, _ = timed(f"the same {len(same)} claims now", [*pytest, *same, "-q"])
     return [old, new]
 
 
 def main() -> None:
-    """Each in a process of its own, one after the other."""
+    """Times the chosen runs, each in its own process, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS, help="which; the last two take the longest")
     parser.add_argument("--json", type=Path, help="where to write the results")

@@ -1,10 +1,10 @@
-"""What is claimed and tested on the CPU, on a GPU: verdicts, every number beside the CPU's snapshot, the tool's tests.
+"""Runs the claims and the tool's tests on a GPU, and compares each number with the CPU's snapshot.
 
 python benchmarks/gpu.py [--device DEVICE]
 
-All of it runs at once, and is stopped after five minutes. The last lines, one for each: what came of it, and for claims
-how far numbers are from the snapshots, by unit. Exit status 0 where all is well, 1 where something is not, 77 where
-there is no GPU. ``--device cpu`` rehearses it without one, ``--device cpu:0`` only the tests.
+All runs start at once, and are stopped after five minutes. The last lines have the result of each run and, for claims,
+the largest distance of a number from its snapshot, by unit. The exit status is 0 if all runs passed, 1 if one did not,
+and 77 without a GPU. ``--device cpu`` rehearses all of it on the CPU, ``--device cpu:0`` the tests only.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ MODELS = ("planted-ioi", "smollm2-135m-instruct")
 TESTS = ("tests/engine/test_passes.py", "tests/measure", "tests/checkpoints/test_guard.py",
          "tests/plugin/test_model_guard.py")  # fmt: skip
 LIMIT = 290
-"""Seconds after which what still runs is stopped: less than five minutes with what comes before and after."""
+"""Seconds after which runs are stopped, so that the whole takes less than five minutes."""
 NO_GPU = 77
 
 
 @dataclass
 class Compared:
-    """Numbers of a run beside those of the snapshots.
+    """The comparison of a run's numbers with the snapshots.
 
     Attributes:
         numbers: how many were compared.
         furthest: the largest difference, by unit.
-        moved: what is beyond its tolerance or has another outcome, a line each.
-        other_prompts: how many were measured on other prompts, which says nothing of the device.
+        moved: the numbers beyond their tolerance or with another outcome, a line each.
+        other_prompts: how many were measured on other prompts, so that they say nothing about the device.
     """
 
     numbers: int = 0
@@ -54,7 +54,7 @@ class Compared:
 
 
 def compared(claims: Iterable[Mapping[str, Any]], root: Path = ROOT) -> Compared:
-    """Each number of the claims of a file of records beside that of its snapshot."""
+    """Compares each number of the claims of a ledger with its snapshot."""
     result, files = Compared(), dict[Path, dict[str, Any]]()
     for claim in claims:
         path, _, name = claim["claim"]["id"].partition("::")
@@ -81,7 +81,7 @@ def compared(claims: Iterable[Mapping[str, Any]], root: Path = ROOT) -> Compared
 
 
 def reason_for_none() -> str:
-    """Why nothing can be run here; empty where a GPU is."""
+    """The reason why nothing can be run; empty if there is a GPU."""
     import torch
 
     if torch.cuda.is_available():
@@ -91,7 +91,7 @@ def reason_for_none() -> str:
 
 
 def commands(device: str, folder: Path) -> dict[str, list[str]]:
-    """What is run, by the name of its line."""
+    """The command of each run, by the name that its line has."""
     python = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     claims = {
         model: [*python, "claims", "--interp-model", model, "--interp-device", device, "--interp-ledger",
@@ -103,7 +103,7 @@ def commands(device: str, folder: Path) -> dict[str, list[str]]:
 
 
 def main() -> int:
-    """Runs it all; returns the exit status."""
+    """Runs all commands; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
     device = parser.parse_args().device
@@ -131,17 +131,17 @@ def main() -> int:
             seconds, text = time.monotonic() - start, output.read_text().strip()
             late = seconds >= LIMIT
             closing = f"stopped after {LIMIT} s" if late else (text.splitlines() or ["it said nothing"])[-1]
-            said = [closing.strip("= ")]
+            parts = [closing.strip("= ")]
             records = folder / f"{what}.json"
             if records.is_file():
                 result = compared(json.loads(records.read_text())["claims"])
-                said.append(str(result))
+                parts.append(str(result))
                 well &= not result.moved
                 print("\n".join(result.moved), end="\n" * bool(result.moved))
             well &= status == 0
             if status:
                 print(f"---- {what}\n{text[-6000:]}", flush=True)
-            lines.append(f"{what}: {'; '.join(said)}")
+            lines.append(f"{what}: {'; '.join(parts)}")
     print("\n".join(lines))
     return 0 if well else 1
 

@@ -1,7 +1,8 @@
 """How often the interval of a sampled population is wrong: ``python benchmarks/interval_error.py [--write]``.
 
 The true value lies exactly on the bound, where a verdict is wrong most often: ``at_least`` is supported although it
-should not be, or ``at_most`` is. Each is nominally 2.5 %. Prints a table; ``--write`` puts it into docs/verdicts.md.
+should not be, or ``at_most`` is. Each error has the nominal rate 2.5 %. Prints a
+table; ``--write`` puts it into docs/verdicts.md.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ Pairs: TypeAlias = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Population:
-    """Prompts of which templates and names are drawn anew for each run.
+    """A population of prompts whose templates and names are drawn anew for each run.
 
     Attributes:
         sizes: how many prompts each template has.

@@ -1,4 +1,4 @@
-"""Writes what the benchmarks wrote into benchmarks/README.md, with a picture: ``python benchmarks/page.py``."""
+"""Puts the results of the benchmarks into benchmarks/README.md, with a picture: ``python benchmarks/page.py``."""
 
 from __future__ import annotations
 
@@ -18,28 +18,31 @@ def table(heads: list[str], rows: list[list[Any]]) -> str:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def sweeps(found: list[dict[str, Any]]) -> str:
-    """Ours against stock."""
+def sweeps(results: list[dict[str, Any]]) -> str:
+    """The table of sweeps: this package beside TransformerLens's functions."""
     heads = ["work", "model", "stock (s)", "ours (s)", "ratio", "at least", "largest difference", "of the bound",
              "peak (MB)"]  # fmt: skip
     rows = []
-    for one in found:
-        share = "" if one["of the bound"] is None else f"{one['of the bound']:.0%}"
-        rows.append([one["work"], one["model"], f"{one['stock']:.0f}", f"{one['ours']:.1f}",
-                     f"**{one['ratio']:.1f}**", f"{one['at least']:g}", f"{one['largest difference']:.1e}", share,
-                     f"{one['peak MB']:.0f}"])  # fmt: skip
+    for result in results:
+        share = "" if result["of the bound"] is None else f"{result['of the bound']:.0%}"
+        rows.append([result["work"], result["model"], f"{result['stock']:.0f}", f"{result['ours']:.1f}",
+                     f"**{result['ratio']:.1f}**", f"{result['at least']:g}", f"{result['largest difference']:.1e}",
+                     share, f"{result['peak MB']:.0f}"])  # fmt: skip
     return table(heads, rows)
 
 
-def growth(found: list[dict[str, Any]]) -> str:
-    """How time grows, and a picture of it."""
+def growth(results: list[dict[str, Any]]) -> str:
+    """The table of times by size, and a picture of it."""
     figure = Figure(figsize=(9, 3), layout="constrained")
-    where = {"all": "all positions", "END": "END alone"}
-    names = list(dict.fromkeys(one["grows with"] for one in found))
+    positions = {"all": "all positions", "END": "END alone"}
+    names = list(dict.fromkeys(result["grows with"] for result in results))
     for axes, name in zip(figure.subplots(1, len(names), sharey=True), names, strict=True):
-        for one in (one for one in found if one["grows with"] == name):
-            axes.loglog(one["sizes"], one["seconds"], "o-", label=f"{where[one['at']]}, power {one['power']:.2f}")
-        axes.set_xticks(one["sizes"], labels=map(str, one["sizes"]))
+        of_name = [result for result in results if result["grows with"] == name]
+        for result in of_name:
+            label = f"{positions[result['at']]}, power {result['power']:.2f}"
+            axes.loglog(result["sizes"], result["seconds"], "o-", label=label)
+        sizes = of_name[-1]["sizes"]
+        axes.set_xticks(sizes, labels=map(str, sizes))
         axes.minorticks_off()
         axes.set_xlabel(name)
         axes.legend(fontsize="small")
@@ -47,28 +50,31 @@ def growth(found: list[dict[str, Any]]) -> str:
     figure.savefig(HERE / "growth.png", dpi=110)
     heads = ["grows with", "positions", "sizes", "seconds", "power"]
     rows = [
-        [one["grows with"], one["at"], ", ".join(map(str, one["sizes"])),
-         ", ".join(f"{second:.1f}" for second in one["seconds"]), f"{one['power']:.2f}"]
-        for one in found
+        [result["grows with"], result["at"], ", ".join(map(str, result["sizes"])),
+         ", ".join(f"{second:.1f}" for second in result["seconds"]), f"{result['power']:.2f}"]
+        for result in results
     ]  # fmt: skip
     return table(heads, rows) + "\n\n![how time grows](growth.png)"
 
 
-def claims(found: list[dict[str, Any]]) -> str:
-    """The suite."""
-    rows = [[one["run"], f"{one['seconds']:.0f}", f"{one['peak MB']:.0f}", "; ".join(one["said"])] for one in found]
+def claims(results: list[dict[str, Any]]) -> str:
+    """The table of the suite's runs."""
+    rows = [
+        [result["run"], f"{result['seconds']:.0f}", f"{result['peak MB']:.0f}", "; ".join(result["said"])]
+        for result in results
+    ]
     return table(["run", "seconds", "peak so far (MB)", "said"], rows)
 
 
 def main() -> None:
-    """Fills the page from the files that are there."""
+    """Fills the page from the result files that exist."""
     page = HERE / "README.md"
     text = page.read_text()
     for name, write in (("patching", sweeps), ("growth", growth), ("claims", claims)):
         file = HERE / f"{name}.json"
         if file.is_file():
-            made = f"<!-- measured: {name} -->\n{write(json.loads(file.read_text()))}\n<!-- end -->"
-            text = re.sub(rf"<!-- measured: {name} -->.*?<!-- end -->", lambda _, made=made: made, text, flags=re.S)
+            block = f"<!-- measured: {name} -->\n{write(json.loads(file.read_text()))}\n<!-- end -->"
+            text = re.sub(rf"<!-- measured: {name} -->.*?<!-- end -->", lambda _, block=block: block, text, flags=re.S)
     page.write_text(text)
 
 

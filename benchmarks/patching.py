@@ -79,9 +79,9 @@ def pairs(checkpoint: Checkpoint, n: int, lengths: int = 2) -> Experiment:
 
 
 def spread(cells: Iterable[Any], count: int) -> list[Any]:
-    """About so many of the cells, spread over all; 0: all."""
-    every = list(cells)
-    return every[:: max(1, len(every) // count) if count else 1]
+    """About ``count`` of the cells, spread evenly over them; all cells for 0."""
+    listed = list(cells)
+    return listed[:: max(1, len(listed) // count) if count else 1]
 
 
 def stock(experiment: Experiment, count: int, *, site: str, setter: Any = None, corruption: str) -> tuple[Values, int]:
@@ -91,13 +91,13 @@ def stock(experiment: Experiment, count: int, *, site: str, setter: Any = None, 
 
     shape, clean = experiment.checkpoint.shape, experiment.data.clean
     if site == "z":
-        every, columns = [(head.layer, head.head) for head in shape.heads], ["layer", "head"]
+        cells, columns = [(head.layer, head.head) for head in shape.heads], ["layer", "head"]
         setter = setter or patching.layer_head_vector_patch_setter
     else:
         length, setter = clean.groups[0].tokens.shape[1], patching.layer_pos_patch_setter
-        every, columns = [(layer, pos) for layer in range(shape.n_layers) for pos in range(length)], ["layer", "pos"]
-    some = spread(every, count)
-    found = {cell: torch.empty(len(clean)) for cell in some}
+        cells, columns = [(layer, pos) for layer in range(shape.n_layers) for pos in range(length)], ["layer", "pos"]
+    timed_cells = spread(cells, count)
+    results = {cell: torch.empty(len(clean)) for cell in timed_cells}
     for group, other in zip(clean.groups, experiment.data.run(corruption).groups, strict=True):
         rows = torch.arange(len(group.rows))
 
@@ -109,11 +109,11 @@ def stock(experiment: Experiment, count: int, *, site: str, setter: Any = None, 
             _, cache = bridge.run_with_cache(group.tokens, names_filter=lambda name: name.endswith(f"hook_{site}"))
             result = patching.generic_activation_patch(
                 bridge, other.tokens, cache, metric, patch_setter=setter, activation_name=site,
-                index_df=pd.DataFrame(some, columns=columns), reduce="none",
+                index_df=pd.DataFrame(timed_cells, columns=columns), reduce="none",
             )  # fmt: skip
-        for cell, values in zip(some, result.values, strict=True):
-            found[cell][list(group.rows)] = values.float()
-    return found, len(every)
+        for cell, values in zip(timed_cells, result.values, strict=True):
+            results[cell][list(group.rows)] = values.float()
+    return results, len(cells)
 
 
 def at_end(corrupted: Any, index: Any, clean: Any) -> Any:
@@ -125,17 +125,18 @@ def at_end(corrupted: Any, index: Any, clean: Any) -> Any:
 def stock_paths(experiment: Experiment, count: int) -> tuple[Values, int]:
     """A naive loop of whole passes with hooks, one sender after the other."""
     receivers = MOVERS[experiment.checkpoint.name]
-    last = max(Head.parse(one).layer for one in receivers)
+    last = max(Head.parse(name).layer for name in receivers)
     heads = [head for head in experiment.checkpoint.shape.heads if head.layer < last]
-    some, driven = spread(heads, count), Forward.clean_pass
+    senders, original = spread(heads, count), Forward.clean_pass
     Forward.clean_pass = whole  # type: ignore[method-assign]
     try:
         clean = experiment.logit_diffs()
-        effects = [path_patch_effect(experiment, head, receivers, into="q") for head in some]
+        effects = [path_patch_effect(experiment, head, receivers, into="q") for head in senders]
     finally:
-        Forward.clean_pass = driven  # type: ignore[method-assign]
-    assert {one.context.extra["passes_from"] for one in effects} == {"whole"}
-    return {head: torch.tensor(one.values) + clean for head, one in zip(some, effects, strict=True)}, len(heads)
+        Forward.clean_pass = original  # type: ignore[method-assign]
+    assert {effect.context.extra["passes_from"] for effect in effects} == {"whole"}
+    pairs_of = zip(senders, effects, strict=True)
+    return {head: torch.tensor(effect.values) + clean for head, effect in pairs_of}, len(heads)
 
 
 # ---- what cannot be avoided
@@ -201,10 +202,10 @@ def rate() -> float:
     """Multiply-adds a second of matrix products on this machine, the best of several."""
     best = 0.0
     for rows, inner, columns in ((512, 768, 3072), (1024, 1024, 1024), (2048, 2048, 2048)):
-        one, other = torch.randn(rows, inner), torch.randn(inner, columns)
+        left, right = torch.randn(rows, inner), torch.randn(inner, columns)
         for _ in range(8):
             start = time.perf_counter()
-            one @ other
+            left @ right
             best = max(best, rows * inner * columns / (time.perf_counter() - start))
     return best
 
@@ -213,11 +214,11 @@ def rate() -> float:
 
 
 def works() -> list[Work]:
-    """What is timed, and by how much it has to be faster."""
-    made = []
+    """The works to time, each with the smallest ratio that is required."""
+    all_works = []
     for model, everywhere, end in ((GPT2, 7.0, 20.0), (SMOLLM2, 6.0, 17.0)):
         exchanged, abc = "s2-exchanged", "abc"
-        made += [
+        all_works += [
             Work("z, all positions", model, lambda e: patch_effect_sweep(e, "z", metric="logit_diff"),
                  partial(stock, site="z", corruption=exchanged), everywhere, bound=bound_heads),
             Work("z, END only", model, lambda e: patch_effect_sweep(e, "z", at="END", metric="logit_diff"),
@@ -232,37 +233,39 @@ def works() -> list[Work]:
                  lambda e: path_patch_effect_sweep(e, MOVERS[e.checkpoint.name], into="q"), stock_paths, 10.0,
                  corruption="clean"),
         ]  # fmt: skip
-    return made
+    return all_works
 
 
 def timed(experiment: Experiment, what: Callable[[Experiment], Any]) -> tuple[Any, float]:
-    """What it gives, and seconds from an empty memo on: preparation is included."""
+    """The result of a function, and its seconds from an empty memo on, preparation included."""
     with experiment.checkpoint.guard.isolated_memory():
         start = time.perf_counter()
-        found = what(experiment)
-        return found, time.perf_counter() - start
+        result = what(experiment)
+        return result, time.perf_counter() - start
 
 
 def run(work: Work, checkpoint: Checkpoint, n: int, cells: int, repeat: int, best: float) -> dict[str, Any]:
-    """Both ways in turn."""
+    """Times a work with this package and with the stock functions, and compares their results."""
     experiment = pairs(checkpoint, n, work.lengths)
     timed(experiment, lambda e: e.logit_diffs())  # weights are paged in before the clock starts
     seconds = []
     for _ in range(repeat):
-        table, one = timed(experiment, work.ours)
-        seconds.append(one)
+        table, duration = timed(experiment, work.ours)
+        seconds.append(duration)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    (found, total), took = timed(experiment, lambda e: work.stock(e, cells))
-    ours, theirs = statistics.median(seconds), took * total / len(found)
+    (stock_results, total), stock_seconds = timed(experiment, lambda e: work.stock(e, cells))
+    ours, stock_scaled = statistics.median(seconds), stock_seconds * total / len(stock_results)
     base = experiment.logit_diffs(work.corruption)
     worst = max(
-        float((torch.tensor(table[cell].values) - (values - base)).abs().max()) for cell, values in found.items()
+        float((torch.tensor(table[cell].values) - (values - base)).abs().max())
+        for cell, values in stock_results.items()
     )
     least = bound_of(work, experiment) / best if work.bound else None
     return {
-        "work": work.name, "model": work.model, "prompts": n, "cells": total, "stock cells timed": len(found),
-        "ours": ours, "stock": theirs, "ratio": theirs / ours, "at least": work.least, "largest difference": worst,
-        "peak MB": peak, "lower bound": least, "of the bound": least and least / ours,
+        "work": work.name, "model": work.model, "prompts": n, "cells": total,
+        "stock cells timed": len(stock_results), "ours": ours, "stock": stock_scaled, "ratio": stock_scaled / ours,
+        "at least": work.least, "largest difference": worst, "peak MB": peak, "lower bound": least,
+        "of the bound": least and least / ours,
     }  # fmt: skip
 
 
@@ -275,8 +278,8 @@ def growth(chosen: list[str]) -> list[dict[str, Any]]:
         ("layers", [3, 6, 12, 24], lambda n: pairs(gpt2_shape(n_layers=n), 16)),
         ("heads", [4, 8, 16, 32], lambda n: pairs(gpt2_shape(n_heads=n), 16)),
     ]
-    found = []
-    for name, sizes, experiment_of in (one for one in sweeps if not chosen or one[0] in chosen):
+    results = []
+    for name, sizes, experiment_of in (sweep for sweep in sweeps if not chosen or sweep[0] in chosen):
         for at in (None, "END"):
             seconds = []
             for size in sizes:
@@ -286,9 +289,9 @@ def growth(chosen: list[str]) -> list[dict[str, Any]]:
                     timed(experiment, lambda e, at=at: patch_effect_sweep(e, "z", at=at, metric="logit_diff"))[1]
                 )
             power = float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
-            found.append({"grows with": name, "at": at or "all", "sizes": sizes, "seconds": seconds, "power": power})
-            print(found[-1], flush=True)
-    return found
+            results.append({"grows with": name, "at": at or "all", "sizes": sizes, "seconds": seconds, "power": power})
+            print(results[-1], flush=True)
+    return results
 
 
 def main() -> None:
@@ -308,13 +311,17 @@ def main() -> None:
         results, best = [], rate()
         print(f"{best / 1e9:.0f}e9 multiply-adds a second, {torch.get_num_threads()} threads", flush=True)
         for model, load in ((GPT2, gpt2_shape), (SMOLLM2, lambda: Checkpoint(known_specs()[SMOLLM2]))):
-            some = [work for work in works() if work.model == model and chosen.model in model]
-            some = [work for work in some if not chosen.works or any(part in work.name for part in chosen.works)]
-            checkpoint = load() if some else None
-            for work in some:
+            selected = [work for work in works() if work.model == model and chosen.model in model]
+            if chosen.works:
+                selected = [work for work in selected if any(part in work.name for part in chosen.works)]
+            checkpoint = load() if selected else None
+            for work in selected:
                 results.append(run(work, checkpoint, chosen.prompts, chosen.stock_cells, chosen.repeat, best))
                 print(
-                    {key: round(one, 6) if isinstance(one, float) else one for key, one in results[-1].items()},
+                    {
+                        key: round(number, 6) if isinstance(number, float) else number
+                        for key, number in results[-1].items()
+                    },
                     flush=True,
                 )
     if chosen.json:

@@ -1,4 +1,4 @@
-"""What the plugin adds to a project without claims: `pytest --collect-only` with it and without, in turn.
+"""Times what the plugin adds to a project without claims: `pytest --collect-only` with it and without, in turn.
 
 python benchmarks/plugin_overhead.py [runs]
 """

@@ -1,4 +1,4 @@
-"""What kills, interrupts, damaged files, bad arguments and changes of the model come to: counts, faults by name.
+"""Tries kills, interrupts, damaged files, bad arguments and changes of the model; counts the outcomes, prints faults.
 
 ``python benchmarks/robustness.py [PART ...] [--seed N] [--count N]``; the parts are kills, interrupts, updates, files,
 options, weights, arguments and pairs, by default all. Everything is drawn from the seed; a fault is printed with what

@@ -1,8 +1,8 @@
-"""Writes docs/claims.md and docs/documented.md: what is checked, and which documented finding has a claim.
+"""Writes docs/claims.md and docs/documented.md: the list of claims, and the claims on documented findings.
 
     python docs/claims.py
 
-Both come from the claims' own markers and docstrings, nothing is run; tests/test_docs.py holds them true.
+Both follow from the markers and docstrings of the claims; no claim is run. tests/test_docs.py compares the pages.
 """
 
 import tomllib
@@ -16,7 +16,7 @@ from pytest_interp.plugin.selection import cite_of, claim_of, statement_of
 ROOT = Path(__file__).parents[1]
 CLAIMS = ROOT / "claims"
 HERE = ("planted-ioi", "smollm2-135m-instruct")
-"""The checkpoints that are run where this project is developed."""
+"""The checkpoints on which the project itself runs the claims."""
 
 
 class _Collected:
@@ -29,7 +29,7 @@ class _Collected:
 
 def collected() -> list[pytest.Item]:
     """Every case of every claim, for every checkpoint that it is about."""
-    found = _Collected()
+    collector = _Collected()
     arguments = [
         str(CLAIMS),
         "--collect-only",
@@ -41,10 +41,10 @@ def collected() -> list[pytest.Item]:
         "no:syrupy",
         f"--rootdir={ROOT}",
     ]
-    code = pytest.main(arguments, plugins=[found])
+    code = pytest.main(arguments, plugins=[collector])
     if code != pytest.ExitCode.OK:
         raise SystemExit(f"collecting the claims ended with {code}")
-    return found.items
+    return collector.items
 
 
 def by_claim(items: list[pytest.Item]) -> dict[str, list[pytest.Item]]:
@@ -66,24 +66,24 @@ def checkpoints_of(items: list[pytest.Item]) -> list[str]:
 
 
 def claims_page(items: list[pytest.Item]) -> str:
-    """One list of what is checked."""
+    """The page that lists all claims."""
     claims = by_claim(items)
     cases = {name: sum(checkpoint_of(item) == name for item in items) for name in map(checkpoint_of, items)}
     lines = [
         "# What is checked",
         "",
-        "Every claim: its stable id, what it states, whose finding it is, and on which checkpoints. Where this project",
-        f"is developed it runs on {' and '.join(HERE)}; the weights of the others are not to be had there.",
-        "*x*: it does not carry over, and runs as a strict expected failure; the circuit file has the measured value.",
+        "The table lists every claim: its stable id, its statement, the source of the finding, its checkpoints. The",
+        f"project's own runs are on {' and '.join(HERE)}; the weights of the others were not available.",
+        "*x*: the claim does not hold there and runs as a strict expected failure; the circuit file has the value.",
         "Made by `python docs/claims.py` from the claims' markers and docstrings.",
         "",
         f"{len(claims)} claims in {len(items)} cases: "
         + ", ".join(f"{name} {count}" for name, count in cases.items())
         + ". Run here: "
-        + f"{sum(bool(set(checkpoints_of(some)) & set(HERE)) for some in claims.values())} claims.",
+        + f"{sum(bool(set(checkpoints_of(cases_of_claim)) & set(HERE)) for cases_of_claim in claims.values())} claims.",
     ]
     folder = ""
-    for name, some in claims.items():
+    for name, claim_items in claims.items():
         if folder != name.partition(".")[0]:
             folder = name.partition(".")[0]
             lines += [
@@ -93,11 +93,18 @@ def claims_page(items: list[pytest.Item]) -> str:
                 "| claim | statement | source | class | checkpoints |",
                 "|---|---|---|---|---|",
             ]
-        claim = claim_of(some[0])
-        failing = {checkpoint_of(item) for item in some if item.get_closest_marker("xfail")}
-        where = ", ".join(f"{one} *x*" if one in failing else one for one in checkpoints_of(some))
-        count = f" ({len(some)} cases)" if len(some) > len(checkpoints_of(some)) > 0 else ""
-        cells = (name.partition(".")[2] + count, statement_of(some[0]), claim.source, claim.evidence or "", where)
+        claim = claim_of(claim_items[0])
+        failing = {checkpoint_of(item) for item in claim_items if item.get_closest_marker("xfail")}
+        checkpoints = checkpoints_of(claim_items)
+        marked = ", ".join(f"{label} *x*" if label in failing else label for label in checkpoints)
+        count = f" ({len(claim_items)} cases)" if len(claim_items) > len(checkpoints) > 0 else ""
+        cells = (
+            name.partition(".")[2] + count,
+            statement_of(claim_items[0]),
+            claim.source,
+            claim.evidence or "",
+            marked,
+        )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -108,26 +115,26 @@ def checkpoint_of(item: pytest.Item) -> str:
 
 
 def documented_page(items: list[pytest.Item]) -> str:
-    """Which documented finding of class A, B or C has which claim, or why none can."""
+    """The page that lists the documented findings of classes A, B and C, each with its claims or why it has none."""
     rows = tomllib.loads((CLAIMS / "published" / "rows.toml").read_text())["rows"]
     claims: dict[str, dict[str, None]] = {row: {} for row in rows}
-    for name, some in by_claim(items).items():
-        for item in some:
+    for name, claim_items in by_claim(items).items():
+        for item in claim_items:
             for row in claim_of(item).finding:
                 claims[row][name] = None
     covered = {row for row, names in claims.items() if names}
     lines = [
         "# Documented findings",
         "",
-        "Findings about GPT-2 and Pythia that others documented with numbers, by row of the list that the claims in",
-        "`claims/published/` were written from: A exact prompts and a deterministic number, B a data set that can be",
-        "drawn again, C a band. Each has a claim, or the reason why it has none. None of these was run where this",
-        "project is developed: the weights are not to be had there. Made by `python docs/claims.py`.",
+        "The table lists findings about GPT-2 and Pythia that others documented with numbers. Class A has exact",
+        "prompts and a deterministic number, class B a data set that can be drawn again, class C a band. Each row has",
+        "its claims in `claims/published/`, or the reason why it has none. The project has not run these claims,",
+        "because the weights were not available. Made by `python docs/claims.py`.",
         "",
         f"{len(covered)} of {len(rows)} rows have a claim: "
         + ", ".join(
             f"class {cls} {sum(rows[row]['evidence'] == cls for row in covered)} of "
-            f"{sum(one['evidence'] == cls for one in rows.values())}"
+            f"{sum(finding['evidence'] == cls for finding in rows.values())}"
             for cls in "ABC"
         )
         + ".",
@@ -135,9 +142,9 @@ def documented_page(items: list[pytest.Item]) -> str:
         "| row | checkpoint | class | finding | claim, or why there is none |",
         "|---|---|---|---|---|",
     ]
-    for row, one in rows.items():
-        said = ", ".join(f"`{name}`" for name in claims[row]) or one["why"]
-        lines.append(f"| {row} | {one['checkpoint']} | {one['evidence']} | {one['what']} | {said} |")
+    for row, finding in rows.items():
+        names = ", ".join(f"`{name}`" for name in claims[row]) or finding["why"]
+        lines.append(f"| {row} | {finding['checkpoint']} | {finding['evidence']} | {finding['what']} | {names} |")
     return "\n".join(lines) + "\n"
 
 

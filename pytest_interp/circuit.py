@@ -1,7 +1,7 @@
-"""A circuit: a checkpoint's roles and heads for a task, with the source of each.
+"""Circuits: the roles and heads of a checkpoint for a task, with the source of each.
 
-A role that heads have on random tokens said twice is another role than the one in the circuit of a task: the two
-stand apart.
+A role on repeated random tokens, such as induction, says nothing about a task until it is shown there. So roles on
+random tokens are kept apart from those of the task.
 """
 
 from __future__ import annotations
@@ -17,24 +17,30 @@ from pytest_interp.measurement import check_quantity
 from pytest_interp.text import shown
 
 RANDOM_TOKENS = "random_tokens"
-"""The section of roles on random tokens; a claim asks for one of them as ``random_tokens.induction``."""
+"""The section of roles on random tokens; a claim names such a role ``random_tokens.induction``."""
 
 
 @dataclass(frozen=True)
 class Role:
-    """What a set of heads does: where it acts, what it reads and writes, and who says so.
+    """What a set of heads does, with its source.
 
     Attributes:
-        name: as a claim asks for it, such as ``name_mover`` or ``random_tokens.induction``; a circuit file may define
-            its own.
+        name: as claims write it, such as ``name_mover`` or ``random_tokens.induction``; a circuit file may define
+            further roles.
         heads: the heads, in the file's order.
-        at: the named position at which the role acts.
-        source: paper and section, or how it was found.
-        reads: the position it reads, where the role is defined by that.
-        writes: whose token it writes, where the role is defined by that.
-        sign: +1 where it raises that token's logit, -1 where it lowers it.
-        bounds: by measurement, the bounds that differ on this checkpoint; ``default`` or a head.
-        quantities: of a project's own, which the file declares.
+        at: the named position at which the heads act.
+        source: paper and section, or how the heads were found.
+        reads: the position that the heads attend to; empty if the role does not depend on it.
+        writes: the position whose token the heads write to the logits; empty if the role does not depend on it.
+        sign: 1 if the heads raise that token's logit, -1 if they lower it.
+        bounds: this checkpoint's own bounds: quantity -> ``default`` or a head -> keyword and value.
+        quantities: the project's own quantities, as the file declares them.
+
+    Example:
+        >>> role = Role("name_mover", (Head(9, 9),), at="END", source="Wang et al. 2022, 3.1",
+        ...             bounds={"copy_score": {"default": {"at_least": 0.8}}})
+        >>> dict(role.bound("copy_score", Head(9, 9)))
+        {'at_least': 0.8}
     """
 
     name: str
@@ -51,10 +57,17 @@ class Role:
         _freeze(self, "bounds")
 
     def bound(self, quantity: str, head: Head | None) -> Mapping[str, Any]:
-        """The bound that the file sets on a quantity, for one head or for the role; empty if none.
+        """The bound that the circuit file sets for a quantity.
+
+        Args:
+            quantity: such as ``copy_score``.
+            head: a head of the role, whose own bound is preferred; None for the bound of the role.
+
+        Returns:
+            A keyword of ``Bound.of`` and its value; an empty mapping if the file sets none.
 
         Raises:
-            UsageError: a quantity that nothing measures: its bound would never be found.
+            UsageError: a quantity that nothing measures, so that no file could set its bound.
         """
         check_quantity(quantity, self.quantities)
         table = self.bounds.get(quantity, {})
@@ -63,7 +76,13 @@ class Role:
 
 @dataclass(frozen=True)
 class ExpectedFailure:
-    """A claim that does not hold here, as measured: it runs as a strict xfail."""
+    """A claim that is known to fail on this checkpoint; it runs as a strict xfail.
+
+    Attributes:
+        claim: the name of the test.
+        heads: the heads for which it fails; empty for all.
+        reason: what was measured.
+    """
 
     claim: str
     heads: tuple[Head, ...]
@@ -72,18 +91,24 @@ class ExpectedFailure:
 
 @dataclass(frozen=True)
 class Circuit:
-    """The roles of one checkpoint.
+    """The roles and heads of one checkpoint for one task.
 
     Attributes:
-        checkpoint: whose heads they are.
-        task: on which they were found.
-        roles: those of the task, by name.
-        random_tokens: those on random tokens said twice, by name within their section.
-        bos: whether they were found with BOS before each prompt; None where the file does not say.
-        fingerprint: of the weights they were measured on.
-        found: half, seed and prompts on which they were found.
-        expected_failures: claims that do not hold here, as measured.
-        path: of the file.
+        checkpoint: the name of the checkpoint.
+        task: the task on which the roles were found.
+        roles: the roles in the task, by name.
+        random_tokens: the roles on repeated random tokens, by name within their section.
+        bos: whether the roles were found with BOS before each prompt; None if the file does not say.
+        fingerprint: of the weights that were measured.
+        discovery: the half, seed and number of prompts on which the heads were found (``[found]`` in the file).
+        expected_failures: the claims that are known to fail on this checkpoint.
+        path: of the circuit file.
+
+    Example:
+        >>> movers = Role("name_mover", (Head(9, 9), Head(9, 6)), at="END", source="Wang et al. 2022, 3.1")
+        >>> circuit = Circuit("gpt2", "ioi", {"name_mover": movers})
+        >>> sorted(map(str, circuit.heads)), circuit.role_of(Head(9, 6)).name
+        (['9.6', '9.9'], 'name_mover')
     """
 
     checkpoint: str
@@ -92,12 +117,12 @@ class Circuit:
     random_tokens: Mapping[str, Role] = field(default_factory=dict)
     bos: bool | None = None
     fingerprint: str = ""
-    found: Mapping[str, Any] = field(default_factory=dict)
+    discovery: Mapping[str, Any] = field(default_factory=dict)
     expected_failures: tuple[ExpectedFailure, ...] = ()
     path: str = ""
 
     def __post_init__(self) -> None:
-        _freeze(self, "roles", "random_tokens", "found")
+        _freeze(self, "roles", "random_tokens", "discovery")
 
     @property
     def heads(self) -> frozenset[Head]:
@@ -106,7 +131,7 @@ class Circuit:
 
     @property
     def sections(self) -> Mapping[str, Role]:
-        """The roles of both sections, by the name that a claim asks for."""
+        """All roles, by the names that claims write."""
         return {**self.roles, **{f"{RANDOM_TOKENS}.{name}": role for name, role in self.random_tokens.items()}}
 
     @property
@@ -115,10 +140,13 @@ class Circuit:
         return frozenset(head for role in self.sections.values() for head in role.heads)
 
     def role(self, name: str) -> Role:
-        """The role of that name, such as ``name_mover`` or ``random_tokens.induction``.
+        """The role of this name.
+
+        Args:
+            name: such as ``name_mover`` or ``random_tokens.induction``.
 
         Raises:
-            NotApplicable: the circuit does not have it.
+            NotApplicable: the circuit has no such role.
         """
         roles = self.sections
         if name not in roles:
@@ -129,7 +157,11 @@ class Circuit:
         return roles[name]
 
     def renamed(self, partner: Mapping[Head, Head]) -> Circuit:
-        """The circuit with other heads in the place of these, in both sections."""
+        """The circuit with heads replaced by others, in both sections.
+
+        Args:
+            partner: for each head that is replaced, the head that replaces it.
+        """
 
         def exchanged(roles: Mapping[str, Role]) -> dict[str, Role]:
             return {
@@ -140,12 +172,12 @@ class Circuit:
         return replace(self, roles=exchanged(self.roles), random_tokens=exchanged(self.random_tokens))
 
     def role_of(self, head: Head) -> Role | None:
-        """The first role of the task that lists this head."""
+        """The first role of the task that lists this head; None if no role does."""
         return next((role for role in self.roles.values() if head in role.heads), None)
 
 
 def _freeze(value: Role | Circuit, *names: str) -> None:
-    """Makes tables read-only: all claims of a session share them."""
+    """Makes the tables of a value read-only, since all claims of a session share them."""
     for name in names:
         object.__setattr__(value, name, _read_only(getattr(value, name)))
 

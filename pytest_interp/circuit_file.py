@@ -1,7 +1,7 @@
-"""Circuit files: one TOML file for each checkpoint, read and checked.
+"""Reads and checks circuit files: one TOML file for each checkpoint.
 
-A mistake that would change a claim without a word is an error here: an unknown key, a value of another type, the bound
-of a quantity that nothing measures, a head without a role.
+A mistake that would silently change a claim is an error: an unknown key, a value of another type, the bound of a
+quantity that nothing measures, an expected failure of a head without a role.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ _FAILURE_KEYS: Mapping[str, type] = {"claim": str, "heads": list, "reason": str}
 
 @checked
 def load_circuit(path: Path) -> Circuit:
-    """Reads and checks a circuit file.
+    """The circuit in a circuit file, checked.
+
+    Args:
+        path: of the TOML file (docs/circuit_files.md).
 
     Raises:
         UsageError: not TOML; an unknown or missing key; a value of another type; a head that is not LAYER.HEAD; the
@@ -81,7 +84,7 @@ def load_circuit(path: Path) -> Circuit:
         random_tokens=sections[RANDOM_TOKENS],
         bos=data.get("bos"),
         fingerprint=data.get("fingerprint", ""),
-        found=data.get("found", {}),
+        discovery=data.get("found", {}),
         path=str(path),
     )
     return _with_failures(path, circuit, data.get("expected_failures", []))
@@ -126,7 +129,7 @@ def _role(path: Path, key: str, name: str, table: Any, quantities: Sequence[str]
 
 
 def _with_failures(path: Path, circuit: Circuit, tables: list[Any]) -> Circuit:
-    """The circuit with the claims that are expected to fail; their heads have a role in it."""
+    """The circuit with its expected failures; refuses heads that have no role in it."""
     failures = []
     for table in tables:
         _check(path, "expected_failures", table, _FAILURE_KEYS, needed=("claim", "reason"))
@@ -159,7 +162,7 @@ def _head(path: Path, key: str, value: Any) -> Head:
 
 
 def _check_bound(path: Path, key: str, bound: Any) -> None:
-    """One bound, by the grammar of the assertions' keywords."""
+    """Refuses a bound that ``Bound.of`` refuses."""
     _check_type(path, key, bound, dict)
     if len(bound) != 1:
         raise UsageError(f"{path}: {key} has {len(bound)} bounds; give exactly one, such as {{ at_least = 0.8 }}")
@@ -177,7 +180,15 @@ def _strings(path: Path, key: str, values: list[Any], example: str) -> tuple[str
 
 
 def _check(path: Path, key: str, table: Any, types: Mapping[str, type], needed: Collection[str] = ()) -> None:
-    """That a table has keys that are known, those that are needed, and values of their types."""
+    """Refuses a table with an unknown key, a missing key, or a value of another type.
+
+    Args:
+        path: of the file, for the message.
+        key: of the table in the file, for the message; empty for the file itself.
+        table: as TOML gives it.
+        types: the type of each allowed key.
+        needed: the keys that must be there.
+    """
     _check_type(path, key, table, dict)
     for name, value in table.items():
         if name not in types:
@@ -192,6 +203,6 @@ def _check(path: Path, key: str, table: Any, types: Mapping[str, type], needed: 
 
 
 def _check_type(path: Path, key: str, value: object, kind: type) -> None:
-    # TOML's true is no number here, though Python's is; an empty string says nothing.
+    # ``type`` instead of isinstance, since True is an int in Python. An empty string is refused as a missing value.
     if kind is not object and (type(value) is not kind or value == ""):
         raise UsageError(f"{path}: {key} is {shown(value)}; it must be {_TYPES[kind]}")

@@ -1,4 +1,4 @@
-"""What can go wrong, by what the reader should do about it."""
+"""The exceptions of pytest-interp, divided by what the reader should do about them."""
 
 from __future__ import annotations
 
@@ -9,44 +9,59 @@ from pytest_interp.text import line, paragraph
 
 
 class InterpError(Exception):
-    """The root of everything that pytest-interp raises on purpose; its text has no control characters of others."""
+    """The base of all exceptions that pytest-interp raises on purpose.
 
-    most = 2_000
-    """Characters from which on its text is shortened: no sentence of ours is that long, what it quotes may be."""
+    Control characters in the text are escaped, since the text may quote prompts and files.
+    """
+
+    max_length = 2_000
+    """Characters from which on the text is shortened; only text that it quotes can be so long."""
 
     def __init__(self, text: object = "") -> None:
-        super().__init__(paragraph(str(text), self.most))
+        super().__init__(paragraph(str(text), self.max_length))
 
 
 class UsageError(InterpError, ValueError):
-    """What was passed cannot be meant; the message says what is allowed."""
+    """An argument, option or file is wrong; the message says what is allowed."""
 
 
 class Unavailable(InterpError):
-    """Weights that cannot be had on this machine now; the message says how to get them."""
+    """Weights are not available on this machine; the message says how to get them."""
 
 
 class NotApplicable(InterpError):
-    """The question has no answer on this checkpoint: no such site, or the model cannot do the task.
+    """The measurement is undefined on this checkpoint: no such site, or the model cannot do the task.
 
-    Neither support nor refutation; the plugin shows it as a skip with the reason.
+    It neither supports nor refutes a claim; the plugin shows it as a skip with the reason.
     """
 
 
 class ClaimFailed(InterpError, AssertionError):
-    """A claim that was refuted or could not be decided; the message says what was seen."""
+    """A claim was refuted, or is inconclusive; the message has the measured numbers."""
 
-    most = 50_000
+    max_length = 50_000
     __module__ = "pytest_interp"  # as users import it, and short enough for a terminal
 
 
 def nearest(word: object, known: Iterable[object]) -> str:
-    """The clause that names what may have been meant, e.g. ``"; nearest: gpt2"``, or an empty string."""
-    if not isinstance(word, str) or len(word) > _MOST:
+    """A clause with the known words that are most like a word.
+
+    Args:
+        word: as it was passed; a value that is no string has no nearest word.
+        known: the words that are allowed.
+
+    Returns:
+        The clause, such as ``; nearest: gpt2``; an empty string if no word is like it.
+
+    Example:
+        >>> nearest("gtp2", ["gpt2", "planted-ioi"])
+        '; nearest: gpt2'
+    """
+    if not isinstance(word, str) or len(word) > _LONGEST_WORD:
         return ""
     close = difflib.get_close_matches(word, [name for name in known if isinstance(name, str)], n=3, cutoff=0.4)
     return f"; nearest: {', '.join(map(line, close))}" if close else ""
 
 
-_MOST = 200
-"""Characters up to which a word is compared with those that are known: longer ones are no slip of a key."""
+_LONGEST_WORD = 200
+"""Characters up to which a word is compared: a longer one is no typing error, and the comparison would be slow."""

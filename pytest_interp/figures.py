@@ -1,7 +1,7 @@
-"""Figures: one function that draws whatever a measurement returned, and the few kinds of picture it draws.
+"""Figures: ``draw`` makes the figure of any measurement; the other functions make one kind of figure each.
 
-A figure is a ``matplotlib.figure.Figure`` of its own, without pyplot's global state: ``draw(table).savefig("a.png")``.
-The import of this module says whether matplotlib is missing, so that nobody learns of it after a long sweep.
+A figure is a ``matplotlib.figure.Figure`` without pyplot's global state: ``draw(table).savefig("a.png")``. The import
+of this module fails if matplotlib is missing, so that a long sweep is not run in vain.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _INK, _BLUE, _RED, _GREY = "#222222", "#2a6f97", "#b23a48", "#b8b8b8"
 
 
 class MatplotlibMissing(UsageError, ImportError):
-    """matplotlib is not installed; an ImportError too, as the import of this module raises it."""
+    """matplotlib is not installed; also an ImportError, since the import of this module raises it."""
 
 
 def require_matplotlib() -> None:
-    """Refuses, without importing anything, to go on where figures cannot be drawn.
+    """Checks, without importing it, that matplotlib is installed.
 
     Raises:
         MatplotlibMissing: matplotlib is not installed; the message says how to install it.
@@ -46,24 +46,28 @@ require_matplotlib()
 
 @singledispatch
 def draw(result: Any, title: str = "") -> Figure:  # noqa: ARG001  (the signature of every kind below)
-    """The figure of a result.
+    """The figure of a result; the kind of figure follows from the type of the result.
 
-    A sweep with many columns is a heat map, one with a few a line for each column; a screen is a heat map; a
-    measurement is a dot for each prompt in a row for each template; measurements by name are bars with their
-    intervals; points of ``attention_and_write`` are a scatter; a next-token table is bars of probability.
+    - a sweep with up to three columns: a line for each column; any other sweep, and a screen: a heat map;
+    - a measurement: a dot for each prompt, in a row for each template;
+    - measurements by name: bars with intervals;
+    - a ``BackupEffect``: what heads write before against after;
+    - points of ``attention_and_write``: a scatter; next tokens: bars of probability.
 
     Args:
-        result: what a function of ``pytest_interp.measure`` returned, or a dictionary of measurements by name.
+        result: the result of a function of ``pytest_interp.measure``, or a dictionary of measurements by name.
         title: above the figure; by default the quantity, the checkpoint and the data set.
 
     Returns:
-        A figure that belongs to the caller.
+        A new figure, which belongs to the caller.
 
     Raises:
-        UsageError: nothing that can be drawn.
+        UsageError: a result that has no figure.
 
     Example:
-        >>> draw({"clean": logit_diff(experiment), "corrupted": logit_diff(experiment, run="abc")})
+        >>> scores = [0.9, 0.8, 0.7]
+        >>> accuracy = Measurement("probe accuracy", "share", scores, ("a", "b", "c"), ("1", "1", "2"), "fixed")
+        >>> draw({"layer 1": accuracy})
         <Figure size 440x352 with 1 Axes>
     """
     raise UsageError(
@@ -121,7 +125,7 @@ def _(result: Sequence[Any], title: str = "") -> Figure:
 
 
 def heatmap(table: Table[Any], title: str = "") -> Figure:
-    """A sweep as coloured cells, blue above 0 and red below on one scale; cells that are undefined stay grey."""
+    """A heat map of a sweep over any two axes: blue above 0, red below, on one scale; undefined cells are grey."""
     label = f"{_words(table.quantity)} ({table.unit})"
     return _coloured(table.matrix(), (table.rows, table.columns), table.axes, label, title or _about(table))
 
@@ -133,13 +137,13 @@ def _coloured(
     label: str,
     title: str,
 ) -> Figure:
-    """Numbers by row and column as colours.
+    """A heat map of numbers.
 
     Args:
-        cells: a number for each row and column; None stays grey.
-        places: what the rows and the columns are.
+        cells: a number for each row and column; None is grey.
+        places: the labels of the rows, and those of the columns.
         names: of the two axes.
-        label: of the colours.
+        label: of the colour bar.
         title: above the figure.
     """
     matrix = [[float("nan") if value is None else value for value in row] for row in cells]
@@ -159,7 +163,12 @@ def _coloured(
 
 
 def lines(table: Table[Any], title: str = "") -> Figure:
-    """A sweep over layers as a line for each column, with the intervals of sampled populations as bands."""
+    """A line for each column of a sweep over layers, with the 95 % intervals of sampled populations as bands.
+
+    Args:
+        table: a sweep whose rows are layers.
+        title: above the figure; by default the quantity, the checkpoint and the data set.
+    """
     figure, axes = _canvas(6.4, 3.4)
     ranks = {row: i for i, row in enumerate(table.rows)}
     for i, column in enumerate(table.columns):
@@ -177,7 +186,12 @@ def lines(table: Table[Any], title: str = "") -> Figure:
 
 
 def bars(measurements: Mapping[str, Measurement], title: str = "") -> Figure:
-    """Measurements side by side, with the 95 % intervals of sampled ones."""
+    """A bar for each measurement, with the 95 % intervals of sampled populations.
+
+    Args:
+        measurements: by the label of the bar, all in one unit.
+        title: above the figure; by default the quantity, the checkpoint and the data set.
+    """
     figure, axes = _canvas(max(4.0, 0.5 * len(measurements) + 1.6), 3.2)
     for i, measurement in enumerate(measurements.values()):
         low, high = ends_of(measurement)
@@ -191,7 +205,13 @@ def bars(measurements: Mapping[str, Measurement], title: str = "") -> Figure:
 
 
 def before_and_after(before: Mapping[Any, Measurement], after: Mapping[Any, Measurement], title: str = "") -> Figure:
-    """What heads write before and after others are knocked out: above the diagonal they rise."""
+    """What each head writes before (x) and after (y) other heads are knocked out; above the diagonal it writes more.
+
+    Args:
+        before: by head, in logits.
+        after: of the same heads, in logits.
+        title: above the figure; by default the quantity, the checkpoint and the data set.
+    """
     figure, axes = _canvas(4.6, 4.2)
     x, y = [before[head].value for head in before], [after[head].value for head in before]
     axes.plot([min(x + y), max(x + y)], [min(x + y), max(x + y)], color=_GREY, linewidth=1)
@@ -204,7 +224,12 @@ def before_and_after(before: Mapping[Any, Measurement], after: Mapping[Any, Meas
 
 
 def strip(measurement: Measurement, title: str = "") -> Figure:
-    """A dot for each prompt in a row for each template, the mean and its interval across."""
+    """A dot for each prompt in a row for each template; a line for the mean, a band for its 95 % interval.
+
+    Args:
+        measurement: with values per prompt; those of a ratio are divided by the mean denominator.
+        title: above the figure; by default the quantity, the checkpoint and the data set.
+    """
     rows = list(dict.fromkeys(measurement.clusters))
     figure, axes = _canvas(6.4, max(2.2, 0.24 * len(rows) + 1.2))
     values: Sequence[float] = measurement.values
@@ -221,7 +246,12 @@ def strip(measurement: Measurement, title: str = "") -> Figure:
 
 
 def scatter(points: Sequence[tuple[str, Tensor, Tensor]], title: str = "") -> Figure:
-    """Attention against what is written towards the token attended to, a colour for each position."""
+    """Attention (x) against what is written towards the attended token (y); each position has a colour.
+
+    Args:
+        points: name of a position, attention to it and write towards its token, each of shape ``(prompt,)``.
+        title: above the figure.
+    """
     figure, axes = _canvas(4.8, 3.6)
     for (name, read, written), colour in zip(points, (_BLUE, _RED, _INK, _GREY), strict=False):
         axes.scatter(read.tolist(), written.tolist(), color=colour, s=14, alpha=0.7, label=name)
@@ -233,7 +263,14 @@ def scatter(points: Sequence[tuple[str, Tensor, Tensor]], title: str = "") -> Fi
 
 
 def histogram(values: Mapping[str, Tensor], title: str = "", *, bins: int = 80, unit: str = "activation") -> Figure:
-    """Distributions on one axis, each scaled to area 1."""
+    """Histograms of several distributions on one axis, each of area 1.
+
+    Args:
+        values: the numbers of each distribution, by its label.
+        title: above the figure.
+        bins: the number of bins.
+        unit: the label of the x axis.
+    """
     figure, axes = _canvas(6.4, 3.2)
     for i, (name, numbers) in enumerate(values.items()):
         axes.hist(numbers.tolist(), bins=bins, density=True, histtype="step", label=name, color=f"C{i}")
@@ -245,7 +282,13 @@ def histogram(values: Mapping[str, Tensor], title: str = "", *, bins: int = 80, 
 
 
 def pattern(attention: Tensor, tokens: Sequence[str], title: str = "") -> Figure:
-    """The attention pattern of one head on one prompt: destinations down, sources across."""
+    """The attention pattern of a head on a prompt.
+
+    Args:
+        attention: probabilities, shape ``(destination, source)``.
+        tokens: of the prompt, as text.
+        title: above the figure.
+    """
     figure, axes = _canvas(0.3 * len(tokens) + 2.2, 0.3 * len(tokens) + 1.4)
     image = axes.imshow(attention.tolist(), cmap="Blues", vmin=0, vmax=1)
     _ticks(axes, "x", tokens, "source", all_labels=True)
@@ -256,7 +299,7 @@ def pattern(attention: Tensor, tokens: Sequence[str], title: str = "") -> Figure
 
 
 def _probabilities(tokens: Sequence[NextToken], title: str) -> Figure:
-    """Bars of probability, the likeliest token at the top."""
+    """A bar of probability for each token, the most likely at the top."""
     figure, axes = _canvas(5.2, 0.26 * len(tokens) + 1.1)
     labels = [f"{token.rank}  {token.token!r}" for token in tokens]
     axes.barh(range(len(tokens)), [token.probability for token in tokens], color=_BLUE, height=0.7)
@@ -267,7 +310,7 @@ def _probabilities(tokens: Sequence[NextToken], title: str) -> Figure:
 
 
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    """An empty figure of so many inches, and its axes without a frame."""
+    """An empty figure of this size in inches, and its axes without a frame."""
     from matplotlib.figure import Figure as MatplotlibFigure
 
     figure = MatplotlibFigure(figsize=(width, height), layout="constrained", dpi=110)
@@ -278,7 +321,7 @@ def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _ticks(axes: Axes, axis: str, labels: Sequence[Any], name: str, *, all_labels: bool = False) -> None:
-    """A tick for each label; where there are many, for every second, third and so on, unless all are wanted."""
+    """Ticks with labels; of many labels only every second, third and so on is shown, unless ``all_labels``."""
     step = 1 if all_labels or len(labels) <= 16 or (axis == "y" and len(labels) <= 40) else -(-len(labels) // 12)
     places = list(range(0, len(labels), step))
     texts = [name_of(label) for label in labels]

@@ -1,6 +1,6 @@
-"""Attention heads as values: ``Head(9, 9)`` is written ``9.9``, both numbers from 0.
+"""Attention heads as values: ``Head(9, 9)`` is layer 9, head 9, both counted from 0, and is shown as ``9.9``.
 
-Wherever a head is taken it may be ``Head(9, 9)``, ``"9.9"``, ``"L9H9"`` or ``(9, 9)``; it is always shown as ``9.9``.
+An argument that is a head may be ``Head(9, 9)``, ``"9.9"``, ``"L9H9"`` or ``(9, 9)``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ _MOST = 10**6
 
 @dataclass(frozen=True, order=True)
 class Head:
-    """A query head: the unit that has a pattern and writes to the residual stream."""
+    """A query head: it has an attention pattern and writes to the residual stream.
+
+    Attributes:
+        layer: counted from 0.
+        head: its index within the layer, counted from 0.
+
+    Example:
+        >>> str(Head(9, 6)), sorted([Head(10, 0), Head(9, 9)])[0]
+        ('9.6', Head(layer=9, head=9))
+    """
 
     layer: int
     head: int
@@ -34,7 +43,10 @@ class Head:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The head that ``"9.9"`` or ``"L9H9"`` names.
+        """The head that a text names.
+
+        Args:
+            text: such as ``9.9`` or ``L9H9``.
 
         Raises:
             UsageError: the text has neither form.
@@ -52,7 +64,16 @@ class Head:
 
 @dataclass(frozen=True, order=True)
 class KVHead:
-    """A key-value head of a model with grouped queries: several query heads read it."""
+    """A key-value head of a model with grouped-query attention, which several query heads read.
+
+    Attributes:
+        layer: counted from 0.
+        head: its index among the key-value heads of the layer, counted from 0.
+
+    Example:
+        >>> str(KVHead(9, 3)), KVHead.parse("kv 9.3") == KVHead(9, 3)
+        ('kv 9.3', True)
+    """
 
     layer: int
     head: int
@@ -65,7 +86,10 @@ class KVHead:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The key-value head that ``"kv 9.3"`` names.
+        """The key-value head that a text names.
+
+        Args:
+            text: such as ``kv 9.3``.
 
         Raises:
             UsageError: the text is not kv LAYER.HEAD.
@@ -75,7 +99,7 @@ class KVHead:
 
 
 def _check_place(head: Head | KVHead) -> None:
-    """Refuses a layer or head that is not a whole number from 0; True and False are not numbers here."""
+    """Refuses a layer or head that is not a whole number from 0; True and False are refused too."""
     if any(type(number) is not int or not 0 <= number < _MOST for number in (head.layer, head.head)):
         raise UsageError(f"layer {shown(head.layer)}, head {shown(head.head)} is not a head; {_SPELLINGS}")
 
@@ -84,7 +108,10 @@ HeadLike: TypeAlias = Head | str | tuple[int, int]
 
 
 def as_head(value: HeadLike) -> Head:
-    """The head meant by ``Head(9, 9)``, ``"9.9"``, ``"L9H9"`` or ``(9, 9)``.
+    """A head from any of its forms.
+
+    Args:
+        value: ``Head(9, 9)``, ``"9.9"``, ``"L9H9"`` or ``(9, 9)``.
 
     Raises:
         UsageError: the value has none of these forms, or a number below 0.
@@ -103,22 +130,30 @@ def as_head(value: HeadLike) -> Head:
 
 
 def is_head(value: object) -> bool:
-    """Whether a value means one head, not a set of them."""
+    """Whether a value is meant as a single head, not as a collection of heads.
+
+    Example:
+        >>> is_head((9, 9)), is_head("9.9"), is_head(["9.9"])
+        (True, True, False)
+    """
     if isinstance(value, tuple) and value and isinstance(value[0], int):
         return True
     return isinstance(value, Head | str | bytes | Mapping) or not _entries(value)
 
 
 def _entries(value: object) -> bool:
-    """Whether a value has entries; a tensor without dimensions says so and has none."""
+    """Whether a value can be iterated; a tensor without dimensions has ``__iter__`` but cannot."""
     return hasattr(value, "__iter__") and getattr(value, "ndim", 1) > 0
 
 
 def as_heads(value: HeadLike | Iterable[HeadLike]) -> tuple[Head, ...]:
-    """One head or several, as a sorted tuple.
+    """A head, or a collection of heads, as a sorted tuple.
+
+    Args:
+        value: a head, or a collection of heads, in any of their forms.
 
     Raises:
-        UsageError: the set is empty, a member is not a head, or a head is named twice.
+        UsageError: the collection is empty, an entry is not a head, or a head is named twice.
 
     Example:
         >>> names_of(as_heads(["10.0", "L9H6"]))
@@ -129,18 +164,23 @@ def as_heads(value: HeadLike | Iterable[HeadLike]) -> tuple[Head, ...]:
     heads = sorted(as_head(item) for item in cast("Iterable[HeadLike]", value))
     if not heads:
         raise UsageError("an empty set of heads was passed; name at least one, such as '9.9'")
-    if twice := sorted({str(head) for head in heads if heads.count(head) > 1}):
-        raise UsageError(f"{', '.join(twice)} is named twice in a set of {len(heads)} heads; name each head once")
+    if repeated := sorted({str(head) for head in heads if heads.count(head) > 1}):
+        raise UsageError(f"{', '.join(repeated)} is named twice in a set of {len(heads)} heads; name each head once")
     return tuple(heads)
 
 
 def optional_heads(value: HeadLike | Iterable[HeadLike] | None) -> tuple[Head, ...]:
-    """One head or several, as a sorted tuple; an empty tuple for None and for an empty collection."""
+    """A head, or a collection of heads, as a sorted tuple; an empty tuple for None and for an empty collection.
+
+    Example:
+        >>> optional_heads(None), optional_heads("9.9")
+        ((), (Head(layer=9, head=9),))
+    """
     sized = isinstance(value, Sized) and not isinstance(value, str | bytes) and _entries(value)
     empty = value is None or (sized and not len(cast("Sized", value)))
     return () if empty else as_heads(cast("HeadLike", value))
 
 
 def names_of(heads: Sequence[Head | KVHead]) -> str:
-    """Heads for a reader: ``"9.9, 10.0"``."""
+    """The names of heads in one text, such as ``9.9, 10.0``."""
     return ", ".join(str(head) for head in heads)

@@ -1,7 +1,7 @@
-"""Text of others as a terminal may have it: control characters escaped, long values shortened, lines cut by columns.
+"""Makes foreign text safe for a terminal: escapes control characters, shortens long values, wraps lines by columns.
 
-Names, prompts, docstrings and circuit files come from anywhere: an escape sequence would colour or clear the screen, a
-direction override would turn a line round, and a value of a hundred thousand characters would bury everything else.
+Names, prompts, docstrings and circuit files come from anywhere. An escape sequence could colour or clear the screen, a
+direction override could reverse a line, and a value of a hundred thousand characters would hide everything else.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _FILLER = "\0"
 
 
 class _Escapes(dict[int, str]):
-    """The escape of each unsafe character, as Python writes it."""
+    """A table for ``str.translate`` that replaces unsafe characters by their Python escapes."""
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
         unsafe = unicodedata.category(character) in _UNSAFE
-        self[code] = made = character.encode("unicode_escape").decode() if unsafe else character
-        return made
+        self[code] = character.encode("unicode_escape").decode() if unsafe else character
+        return self[code]
 
 
 class _Lines(_Escapes):
-    """The same for text of several lines, whose ends stay."""
+    """The same table for text of several lines: newlines stay."""
 
     def __missing__(self, code: int) -> str:
         return "\n" if code == 10 else super().__missing__(code)
@@ -51,7 +51,14 @@ _escapes, _lines, _repr = _Escapes(), _Lines(), _Repr()
 
 
 def shown(value: Any) -> str:
-    """A value as Python writes it, for an error: without control characters, and shortened where it is long."""
+    """The ``repr`` of a value in one line, for messages; control characters are escaped, long values shortened.
+
+    Example:
+        >>> shown("Mary")
+        "'Mary'"
+        >>> shown(list(range(100)))
+        '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...]'
+    """
     try:
         text = _repr.repr(value)
     except Exception:
@@ -61,21 +68,31 @@ def shown(value: Any) -> str:
 
 
 def line(text: object, limit: int = LONG) -> str:
-    """A text for one line: control characters and ends of lines as escapes; the middle of what is long is left out."""
+    """A text in one line; control characters and newlines are escaped, and the middle of a long text is left out.
+
+    Args:
+        text: any text.
+        limit: characters from which on it is shortened.
+    """
     return _without_middle(str(text), limit).translate(_escapes)
 
 
 def paragraph(text: str, limit: int) -> str:
-    """A text of several lines without other control characters; the middle of what is long is left out."""
+    """A text of several lines; other control characters are escaped, and the middle of a long text is left out.
+
+    Args:
+        text: any text.
+        limit: characters from which on it is shortened.
+    """
     return _without_middle(text, limit).translate(_lines)
 
 
 def _without_middle(text: str, limit: int) -> str:
-    """The text if it is short; else with its longest words shortened, and itself if that is not enough."""
+    """A text within a limit: its longest words are shortened first, and the text itself if that is not enough."""
     if len(text) <= limit:
         return text
     words = _LONG_WORD.sub(lambda word: _shortened(word[0], LONG), text)
-    length = 30  # what a shortened word says of its length
+    length = 30  # a shortened word also has its number of characters
     return words if len(words) <= limit + length else _shortened(text, limit)
 
 
@@ -84,18 +101,28 @@ def _shortened(text: str, limit: int) -> str:
 
 
 def columns(text: str) -> int:
-    """How many columns of a terminal a text takes."""
+    """The number of terminal columns that a text takes.
+
+    Example:
+        >>> columns("head"), columns("\u982d")
+        (4, 2)
+    """
     return sum(map(_width, text))
 
 
 def cut(text: str, width: int) -> str:
-    """The end of a text that fits into so many columns, with dots before it where it is not all."""
+    """The end of a text that fits into ``width`` columns, with three dots before it if something was cut.
+
+    Example:
+        >>> cut("When Mary and John went", 14)
+        '...d John went'
+    """
     if columns(text) <= width:
         return text
-    taken, room = 0, width - 3
+    used, available = 0, width - 3
     for start in range(len(text) - 1, -1, -1):
-        taken += _width(text[start])
-        if taken > room:
+        used += _width(text[start])
+        if used > available:
             return f"...{text[start + 1 :]}"
     return text
 
@@ -103,20 +130,20 @@ def cut(text: str, width: int) -> str:
 def wrapped(
     text: object, width: int, first: str = "", rest: str = "", *, limit: int = 5 * LONG, hyphens: bool = True
 ) -> list[str]:
-    """The lines of a text, each of at most so many columns; words that are longer are broken.
+    """The lines of a text, each of at most ``width`` columns; longer words are broken.
 
     Args:
-        text: with or without control characters, which are escaped.
-        width: columns, the indents among them.
-        first: what the first line begins with.
-        rest: what the others begin with.
+        text: any text; control characters are escaped.
+        width: columns of a line, its indent included.
+        first: the indent of the first line.
+        rest: the indent of the other lines.
         limit: characters from which on the text is shortened.
         hyphens: whether a line may end after a hyphen.
     """
     # textwrap counts characters: a filler after each wide one makes it count columns.
     filled = _WIDE.sub(lambda match: match[0] + _FILLER * (_width(match[0]) - 1), line(text, limit))
-    made = textwrap.wrap(filled, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=hyphens)
-    return [part.replace(_FILLER, "") for part in made]
+    lines = textwrap.wrap(filled, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=hyphens)
+    return [text_line.replace(_FILLER, "") for text_line in lines]
 
 
 def _width(character: str) -> int:

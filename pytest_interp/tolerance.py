@@ -1,4 +1,4 @@
-"""How far a number may move between machines, batch sizes and kernels: constants by precision, and their rule."""
+"""Numeric tolerances: how far a number may move between machines, batch sizes and kernels, by precision."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from math import floor, log10
 
 FLOAT_NOISE: Mapping[str, float] = {"float64": 1e-5, "float32": 2e-4, "tf32": 0.05, "bfloat16": 0.5, "float16": 0.05}
-"""How far a logit may move between machines, batch sizes and kernels, by dtype.
+"""How far a logit may move between machines, batch sizes and kernels, in logits, by dtype.
 
-Any kernel is as far from exact arithmetic as ours, so these are :func:`tolerance_from` the distance from float64 that
-docs/verdicts.md shows ("How much is float noise"): in float32 of single prompts, in bfloat16, where single prompts move
-by half a logit, of means; float16 has three bits more, a tenth stands for it, and for products in TF32, whose factors
-have as many (not measured: no GPU was at hand). In float64 too parts of the bridge (its softmax, for one) compute in
-float32."""
+The values follow from the measured distance to float64 (docs/verdicts.md, "How much is float noise") by
+``tolerance_from``, on the assumption that other kernels are about as far from exact arithmetic. The distance is that of
+single prompts for float32, and that of means for bfloat16, where single prompts move by half a logit. float16 has three
+more bits of mantissa than bfloat16 and gets a tenth of its tolerance. So does TF32, whose factors have as many bits as
+float16; it was not measured, since no GPU was available. float64 is not exact either: parts of the bridge, such as its
+softmax, compute in float32."""
 
 PROBABILITY_NOISE: Mapping[str, float] = {
     "float64": 1e-6,
@@ -21,7 +22,7 @@ PROBABILITY_NOISE: Mapping[str, float] = {
     "bfloat16": 0.05,
     "float16": 5e-3,
 }
-"""The same for a probability such as an attention weight."""
+"""How far a probability, such as an attention weight, may move, by dtype."""
 
 ACTIVATION_NOISE: Mapping[str, float] = {
     "float64": 1e-6,
@@ -30,19 +31,27 @@ ACTIVATION_NOISE: Mapping[str, float] = {
     "bfloat16": 4e-3,
     "float16": 5e-4,
 }
-"""How far an activation may move, relative to its size, before two runs count as different there.
+"""How far two runs may differ in an activation, relative to its size, and still count as equal there, by dtype.
 
-Two runs of equal tokens, in batches of one shape, were equal bit by bit; a softmax lets a little of any key through."""
+Runs of equal tokens in batches of one shape are equal bit by bit. After a difference elsewhere, a softmax lets a tiny
+part of it through, which must not count."""
 
 
 def tolerance_from(prompt: float, mean: float, dtype: str) -> float:
-    """A tolerance, rounded up to 1, 2 or 5: twice the furthest that a prompt moved; in half precision ten means.
+    """The tolerance that follows from measured errors.
+
+    It is 2 times the largest error of a prompt, or 10 times the largest error of a mean in half precision, rounded up
+    to 1, 2 or 5 times a power of ten.
 
     Args:
-        prompt: the furthest that any one prompt's number was from exact.
-        mean: the furthest that any mean over 24 prompts was.
-        dtype: which they were computed in.
+        prompt: the largest distance of a single prompt's number from the exact number; above 0.
+        mean: the largest distance of a mean over 24 prompts; above 0.
+        dtype: in which the numbers were computed.
+
+    Example:
+        >>> tolerance_from(prompt=0.00008, mean=0.00002, dtype="float32")
+        0.0002
     """
-    enough = 10 * mean if dtype in ("bfloat16", "float16") else 2 * prompt
-    power = 10.0 ** floor(log10(enough))
-    return next(step * power for step in (1, 2, 5, 10) if enough <= step * power * (1 + 1e-9))
+    least = 10 * mean if dtype in ("bfloat16", "float16") else 2 * prompt
+    power = 10.0 ** floor(log10(least))
+    return next(step * power for step in (1, 2, 5, 10) if least <= step * power * (1 + 1e-9))

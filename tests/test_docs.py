@@ -55,10 +55,10 @@ def test_tolerances_are_those_that_were_measured():
     assert {(unit, dtype) for unit, dtype, *_ in rows} == {
         (unit, dtype) for unit in ("logits", "probability") for dtype in ("float32", "bfloat16")
     }
-    kept = {"logits": FLOAT_NOISE, "probability": PROBABILITY_NOISE}
-    for unit, dtype, prompt, mean, made, shown in rows:
-        assert tolerance_from(float(prompt), float(mean), dtype) == pytest.approx(float(made))
-        assert kept[unit][dtype] == pytest.approx(float(made)) == pytest.approx(float(shown)), (unit, dtype)
+    constants = {"logits": FLOAT_NOISE, "probability": PROBABILITY_NOISE}
+    for unit, dtype, prompt, mean, derived, shown in rows:
+        assert tolerance_from(float(prompt), float(mean), dtype) == pytest.approx(float(derived))
+        assert constants[unit][dtype] == pytest.approx(float(derived)) == pytest.approx(float(shown)), (unit, dtype)
 
 
 def test_verdicts_are_wrong_as_rarely_as_the_page_requires(interval_error):

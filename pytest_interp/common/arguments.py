@@ -1,7 +1,8 @@
-"""Arguments against the signature that they are passed to: a sentence for each of another kind, before anything runs.
+"""Checks of arguments against a function's annotations, before anything runs; each error says what may be passed.
 
-A kind is what an annotation says, word by word: ``str``, ``Sequence[str]``, ``Experiment``, ``Literal["a", "b"]``. What
-a value must be beside its kind (a position that the prompts have, a head of the model) is checked where it is used.
+A *kind* is a set of accepted values, with its description. It follows from the text of an annotation: ``str``,
+``Sequence[str]``, ``Experiment``, ``Literal["a", "b"]``. Further conditions (a position that the prompts have, a head
+of the model) are checked where the value is used.
 """
 
 from __future__ import annotations
@@ -21,14 +22,20 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MOST_PROMPTS = 100_000
-"""How many prompts may be asked for: templates and names do not give more different ones, and drawing takes hours."""
+"""The largest number of prompts: templates and names do not give more different ones, and drawing them takes hours."""
 
 
 class Kind(NamedTuple):
-    """What values an argument may have, and how that is said after "pass"."""
+    """The values that an argument may have.
+
+    Attributes:
+        accepts: whether a value is one of them.
+        description: of the values, as it follows "pass" in a message.
+        words: the values themselves, if they are few.
+    """
 
     accepts: Callable[[Any], bool]
-    said: str
+    description: str
     words: tuple[Any, ...] = ()
 
 
@@ -38,17 +45,17 @@ def is_text(value: object) -> bool:
 
 
 def is_whole(value: object) -> bool:
-    """Whether a value is a whole number that a machine can hold; True and False are none."""
+    """Whether a value is a whole number of at most 64 bits; True and False are not."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a finite number; True and False are none."""
+    """Whether a value is a finite number; True and False are not."""
     return (isinstance(value, float) and isfinite(value)) or is_whole(value)
 
 
 def is_list_of(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """Whether a value is a list (or a tuple, a range) all of whose entries are accepted."""
+    """A test whether a value is a list, tuple or range whose entries are all accepted."""
     return lambda value: isinstance(value, Sequence) and not isinstance(value, str | bytes) and all(map(accepts, value))
 
 
@@ -58,7 +65,7 @@ def is_position(value: object) -> bool:
 
 
 def is_a(name: str) -> Callable[[Any], bool]:
-    """Whether a value is of a class of this package, by its name: classes are imported where they are needed."""
+    """A test whether a value is of a class of this package; it takes the name, so that the class is not imported."""
     return lambda value: any(
         kind.__name__ == name and kind.__module__.startswith("pytest_interp.") for kind in type(value).__mro__
     )
@@ -121,7 +128,7 @@ KINDS: Mapping[str, Kind] = {
     "tuple[float, ...]": Kind(is_list_of(lambda value: isinstance(value, float | int)), "numbers"),
     "tuple[tuple[str, ...], ...]": Kind(is_list_of(is_list_of(is_text)), "a tuple of strings for each value"),
 }  # fmt: skip
-"""What an annotation says of a value; one that does not stand here (nor is a Literal) is checked where it is used."""
+"""The kind of each annotation; arguments with other annotations, except Literals, are checked where they are used."""
 
 WORDS: Mapping[str, tuple[str, ...]] = {
     "Ablation": ("mean", "zero", "resample", "permute"),
@@ -133,24 +140,24 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "Stream": ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"),
     "ValueBias": ("kept", "removed"),
 }
-"""What Literals say that modules know for type checking only: those of modules that import torch."""
+"""The words of Literals that a function's module imports for type checking only, as they stand beside torch code."""
 
 _BY_NAME: Mapping[str, Kind] = {
     "tokenizer": TOKENIZER,
     "n": Kind(lambda value: is_whole(value) and value <= MOST_PROMPTS, f"a whole number up to {MOST_PROMPTS}"),
     "length": Kind(lambda value: is_whole(value) and value <= MOST_PROMPTS, f"a whole number up to {MOST_PROMPTS}"),
 }
-"""Arguments whose name says what their annotation does not."""
+"""The kinds of arguments by name, where the annotation says too little."""
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, refusing arguments of another kind than its annotations say.
+    """A decorator: the function refuses arguments that do not match its annotations.
 
     Raises:
-        UsageError: (when called) such an argument; the sentence has its name, what was passed and what may be.
+        UsageError: (when called) such an argument; the message has its name, its value and what may be passed.
     """
     signature, known = inspect.signature(function), inspect.unwrap(function).__globals__
-    wanted = {
+    kinds_by_name = {
         name: kinds
         for name, parameter in signature.parameters.items()
         if (kinds := [_BY_NAME[name]] if name in _BY_NAME else kinds_of(str(parameter.annotation), known))
@@ -162,19 +169,25 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         try:
             arguments = signature.bind(*args, **kwargs).arguments
         except TypeError:
-            return function(*args, **kwargs)  # which says what is missing
+            return function(*args, **kwargs)  # Python's own error says which argument is missing
         for name, value in arguments.items():
-            if name in wanted and value is not signature.parameters[name].default:
-                check(name, value, wanted[name])
+            if name in kinds_by_name and value is not signature.parameters[name].default:
+                check(name, value, kinds_by_name[name])
         return function(*args, **kwargs)
 
     return call
 
 
 def subject_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
-    """What a call is about: its first argument, an experiment or a checkpoint, and the checkpoint.
+    """The experiment or checkpoint that a call measures, and the checkpoint itself.
 
-    The checkpoint is None where the argument is something else; the function that is called says what it expects.
+    Args:
+        args: positional arguments of the call.
+        kwargs: keyword arguments of the call.
+
+    Returns:
+        The first argument, and its checkpoint; None for the checkpoint if the argument is something else, which the
+        called function refuses.
     """
     first = args[0] if args else kwargs.get("experiment", kwargs.get("checkpoint"))
     checkpoint = getattr(first, "checkpoint", first)
@@ -182,7 +195,7 @@ def subject_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Any
 
 
 def check_fields(value: Any) -> None:
-    """Refuses a dataclass with a field of another kind than its annotation says.
+    """Refuses a dataclass with a field that does not match its annotation.
 
     Raises:
         UsageError: such a field.
@@ -199,14 +212,22 @@ def _fields_of(of: Hashable) -> Sequence[tuple[str, list[Kind]]]:
 def check(name: str, value: Any, kinds: Sequence[Kind]) -> None:
     """Refuses a value that is of none of these kinds.
 
+    Args:
+        name: of the argument, for the message.
+        value: the argument.
+        kinds: the kinds that are allowed.
+
     Raises:
-        UsageError: it is of none.
+        UsageError: the value is of none of them.
+
+    Example:
+        >>> check("n", 3, kinds_of("int | None", {}))
     """
     if any(_accepted(kind, value) for kind in kinds):
         return
     words = [word for kind in kinds for word in kind.words]
-    said = [kind.said for kind in kinds]
-    allowed = f"allowed: {', '.join(said)}{nearest(value, words)}" if words else f"pass {' or '.join(said)}"
+    texts = [kind.description for kind in kinds]
+    allowed = f"allowed: {', '.join(texts)}{nearest(value, words)}" if words else f"pass {' or '.join(texts)}"
     raise UsageError(f"{name} is {shown(value)}; {allowed}")
 
 
@@ -228,11 +249,18 @@ def _accepted(kind: Kind, value: Any) -> bool:
 
 
 def kinds_of(annotation: str, known: Mapping[str, Any]) -> list[Kind]:
-    """The kinds that an annotation allows; none where it says something that is checked elsewhere.
+    """The kinds that an annotation allows.
 
     Args:
         annotation: as it stands in the source.
-        known: the names that it may use; those of Literals are looked up in it.
+        known: the globals of its module, in which names of Literals are looked up.
+
+    Returns:
+        A kind for each part of a union; an empty list if a part is not in ``KINDS``, so that nothing is checked here.
+
+    Example:
+        >>> [kind.description for kind in kinds_of("bool | None", {})]
+        ['True or False', 'None']
     """
     kinds = [_kind_of(part, known) for part in _alternatives(annotation)]
     return [] if None in kinds else [kind for kind in kinds if kind is not None]
@@ -248,7 +276,7 @@ def _kind_of(word: str, known: Mapping[str, Any]) -> Kind | None:
 
 
 def _one_of(words: Sequence[Any]) -> Kind:
-    # True == 1, and an array says neither yes nor no.
+    # Types are compared first: True == 1, and an array compared with a word has no truth value.
     return Kind(
         lambda value: any(type(value) is type(word) and value == word for word in words),
         ", ".join(map(repr, words)),
@@ -257,7 +285,7 @@ def _one_of(words: Sequence[Any]) -> Kind:
 
 
 def _alternatives(annotation: str) -> list[str]:
-    """The parts of a union, brackets kept whole."""
+    """The parts of a union; a bar inside brackets does not divide."""
     parts, depth = [""], 0
     for character in annotation:
         depth += (character == "[") - (character == "]")

@@ -1,4 +1,4 @@
-"""Values in builtin types, as reports carry them from one process to another and as JSON has them."""
+"""Converts values to builtin types, for reports that travel between processes and for JSON."""
 
 from __future__ import annotations
 
@@ -9,13 +9,23 @@ from math import isfinite, isnan
 from typing import Any
 
 DEEPEST = 40
-"""What is nested deeper is written as its text."""
+"""Levels of nesting from which on a value is replaced by the name of its type."""
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """A value in builtin types: numbers of numpy and torch as numbers, arrays as lists, a Path and the like as text.
+    """A value in builtin types.
 
-    Half a surrogate pair, which no encoding has, is written as its escape.
+    Scalars of numpy and torch become numbers, arrays lists, dataclasses dictionaries; a Path or any other object
+    becomes text. A lone surrogate, which UTF-8 cannot encode, becomes its escape.
+
+    Args:
+        value: any value.
+        depth: levels of nesting above it.
+
+    Example:
+        >>> from pathlib import PurePosixPath
+        >>> plain({"path": PurePosixPath("a/b"), "heads": ((9, 9), (9, 6))})
+        {'path': 'a/b', 'heads': [[9, 9], [9, 6]]}
     """
     if value is None or isinstance(value, bool | int | float | str):
         return _scalar(value)
@@ -35,7 +45,7 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 
 def _scalar(value: Any) -> Any:
-    """A subclass's value as one of the builtin class."""
+    """A scalar as a value of the builtin class, if it is of a subclass."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -44,7 +54,12 @@ def _scalar(value: Any) -> Any:
 
 
 def strict_json(value: Any) -> str:
-    """JSON that every reader takes; numbers that JSON does not have are texts: NaN, Infinity, -Infinity."""
+    """A value as standard JSON; numbers that JSON lacks become the texts ``NaN``, ``Infinity`` and ``-Infinity``.
+
+    Example:
+        >>> strict_json(float("nan"))
+        '"NaN"'
+    """
     return json.dumps(_finite(value), indent=1, allow_nan=False)
 
 

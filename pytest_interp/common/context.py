@@ -1,4 +1,4 @@
-"""The context of a number: which model, prompts and heads it belongs to, and by which intervention it was measured."""
+"""The context of a number: the model, prompts, heads and intervention that it was measured with."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Json: TypeAlias = str | int | float | bool | Sequence["Json"] | Mapping[str, "Js
 
 @dataclass(frozen=True)
 class CheckpointIdentity:
-    """Which checkpoint was measured.
+    """The identity of a checkpoint.
 
     Attributes:
         name: of the checkpoint.
         fingerprint: of its weights.
         dtype: of its weights, such as ``float32``.
         device: such as ``cpu``.
-        precision: ``tf32`` where products of matrices are rounded to it; else empty.
+        precision: ``tf32`` if matrix products are computed in it; else empty.
     """
 
     name: str
@@ -39,15 +39,15 @@ class CheckpointIdentity:
 
 @dataclass(frozen=True)
 class DataIdentity:
-    """Which prompts a checkpoint was measured on.
+    """The identity of a data set.
 
     Attributes:
         name: of the data set.
-        digest: a hash of its prompts.
-        bos: whether BOS stands before each.
-        n: how many prompts.
-        seed: that drew them; None where nothing was drawn.
-        remarks: what a reader must know of them.
+        digest: the hash of its prompts.
+        bos: whether BOS stands before each prompt.
+        n: the number of prompts.
+        seed: the seed they were drawn with; None where nothing was drawn.
+        remarks: what a reader of a verdict on it must know, a sentence each.
     """
 
     name: str
@@ -66,11 +66,11 @@ class DataIdentity:
 
 @dataclass(frozen=True)
 class Ablated:
-    """An intervention that replaces the output of heads by something that says nothing.
+    """An intervention that replaces the output of heads by a value without information about the prompt.
 
     Attributes:
-        ablation: ``mean``, ``zero`` ...
-        knocked_out: the heads, where they are others than those that are measured; else None.
+        ablation: ``mean``, ``zero``, ``resample`` or ``permute``.
+        knocked_out: the ablated heads, if the measured heads are others; else None.
     """
 
     ablation: str
@@ -79,11 +79,11 @@ class Ablated:
 
 @dataclass(frozen=True)
 class Exchanged:
-    """An intervention that puts activations of one run into another.
+    """A comparison of the clean run with a corrupted one, by patching activations of one run into the other or as is.
 
     Attributes:
-        corruption: the corrupted run.
-        direction: ``denoise`` or ``noise``; None where the runs are compared as they are.
+        corruption: the name of the corrupted run.
+        direction: ``denoise`` or ``noise``; None if nothing is patched.
     """
 
     corruption: str
@@ -92,25 +92,25 @@ class Exchanged:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a number was measured on, and by which intervention.
+    """The model, prompts, heads and intervention that a number was measured with.
 
-    The fields without a default decide on which mutants a claim about the number must fail. None says that there is no
-    such thing; a measurement that leaves one out does not pass the type check, and raises where it is called.
+    The fields without a default decide on which mutants a claim about the number must fail. So a measurement must pass
+    each of them, and passes None for what it does not have.
 
     Attributes:
         checkpoint: the model.
-        data: the prompts; None for what weights alone say.
+        data: the prompts; None for a property of the weights.
         heads: the heads that the number belongs to.
-        intervention: what is changed in the run.
-        metric: what is scored, where that can be chosen, such as ``kl at END``.
+        intervention: the change to the run.
+        metric: the metric, if the measurement lets the caller choose it, such as ``kl at END``.
         run: ``clean`` or a corruption.
         at: the position or positions.
-        each: what each value belongs to.
-        left_out: how many prompts the intervention cannot change.
-        kv_heads: for each key-value head that is exchanged the query heads that read it.
-        claim: the kind of a claim that names no head, where that is more than its quantity.
+        each: what each value of the measurement belongs to: ``prompt``, ``name``, ``head``.
+        left_out: the number of prompts that the intervention cannot change.
+        kv_heads: for each patched key-value head, the query heads that read it.
+        claim: the kind of a claim that names no head, if its quantity does not determine its mutants.
         cached: whether the number was read from disk.
-        extra: what only a reader needs.
+        extra: further facts for a reader; nothing depends on them.
     """
 
     checkpoint: CheckpointIdentity | None
@@ -133,7 +133,7 @@ class Context:
 
     @property
     def knocked_out(self) -> tuple[Head, ...]:
-        """The heads that are knocked out beside those that are measured."""
+        """The heads that are knocked out in addition to the measured ones."""
         return (self.intervention.knocked_out or ()) if isinstance(self.intervention, Ablated) else ()
 
     @property
@@ -148,15 +148,15 @@ class Context:
 
     @property
     def place(self) -> str:
-        """The checkpoint and the data set for a reader; empty where there are none."""
+        """The names of checkpoint and data set, as messages show them; empty without both."""
         return ", ".join(part.name for part in (self.checkpoint, self.data) if part is not None)
 
     def noting(self, **extra: Json) -> Context:
-        """The same with more for a reader."""
+        """This context with further facts for a reader."""
         return replace(self, extra={**self.extra, **extra})
 
     def to_json(self) -> dict[str, Json]:
-        """The context in builtin types, as records hold it; what there is none of has no key."""
+        """The context in builtin types, as records have it; fields that are None or empty have no key."""
         knocked_out = self.intervention.knocked_out if isinstance(self.intervention, Ablated) else None
         parts: dict[str, Json] = {
             **(self.checkpoint.to_json() if self.checkpoint else {}),
@@ -181,7 +181,11 @@ class Context:
 
     @classmethod
     def from_json(cls, about: Mapping[str, Any]) -> Context:
-        """The context that a record holds; the inverse of ``to_json``."""
+        """The context of a record; the inverse of ``to_json``.
+
+        Args:
+            about: as ``to_json`` has made it; unknown keys become ``extra``.
+        """
         rest = dict(about)
         checkpoint, data = None, None
         intervention: Ablated | Exchanged | None = None
@@ -210,7 +214,7 @@ class Context:
 
 
 NO_CONTEXT = Context(checkpoint=None, data=None, heads=None, intervention=None, metric=None)
-"""Of numbers that come from elsewhere."""
+"""The context of numbers that were not measured here."""
 
 _PLAIN = ("run", "at", "each", "left_out", "claim", "cached")
 

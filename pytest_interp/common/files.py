@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, by one process at a time; hashes of what is in them, and of texts."""
+"""Writes files atomically, locks them between processes, marks cache folders, and hashes files and texts."""
 
 from __future__ import annotations
 
@@ -21,10 +21,15 @@ LOCK_SECONDS = 60.0
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes to a temporary file beside it, then renames; its folder has to be there.
+    """Writes a file atomically: to a temporary file beside it, which is then renamed.
 
-    Two that write at once leave what one of them wrote. Of a symbolic link the target is written; a device, which
-    cannot be replaced, is written to. What killed processes left half-written in its folder is taken away.
+    If two processes write at once, the file has the whole text of one of them. The target of a symbolic link is
+    written, not the link. A device cannot be replaced and is written to directly. Temporary files that killed processes
+    have left in the folder are deleted.
+
+    Args:
+        path: of the file; its folder must exist.
+        text: written as UTF-8.
     """
     path = path.resolve()
     if path.exists() and not path.is_file():
@@ -44,12 +49,12 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def _writer() -> str:
-    """This process, as the names of its temporary files tell it."""
+    """The part of a temporary file's name that identifies this machine and process."""
     return f"{digest(socket.gethostname())[:8]}-{os.getpid()}"
 
 
 def _clear_parts(folder: Path) -> None:
-    """Takes away what processes of this machine that are no more have left of files in a folder."""
+    """Deletes temporary files in a folder whose process ran on this machine and has ended."""
     left = re.compile(rf"\..*-{_writer().partition('-')[0]}-(\d+)-[^-]*\.part")
     for part in folder.iterdir():
         match = left.fullmatch(part.name)
@@ -59,7 +64,7 @@ def _clear_parts(folder: Path) -> None:
 
 
 def _alive(process: int) -> bool:
-    """Whether a process may be there; on Windows, where asking would end it, always."""
+    """Whether a process may be running; always True on Windows, where ``os.kill`` would end it."""
     if os.name == "nt":
         return True
     try:
@@ -73,12 +78,15 @@ def _alive(process: int) -> bool:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """A context in which no other process reads, changes and writes a file; its folder is made.
+    """A context in which no other process holds the lock of a file; the folder is made if needed.
 
-    The lock is the operating system's, so that it ends with the process that has it.
+    The lock is the operating system's, so it is released when the process that holds it ends.
+
+    Args:
+        path: of the file that is to be read, changed and written.
 
     Raises:
-        UsageError: another process has had it for a minute.
+        UsageError: another process has held the lock for a minute.
     """
     from filelock import FileLock, Timeout
 
@@ -94,17 +102,21 @@ def locked(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # While it is held: whoever waits for it sees that it is gone, and makes another.
+        # The lock file is deleted while the lock is held: a waiting process sees that it is gone, and makes another.
         with suppress(OSError):
             Path(lock.lock_file).unlink()
         lock.release()
 
 
 def check_writable(path: Path, flag: str) -> None:
-    """Makes the folder of a file that a run will write at its end, and refuses what cannot be written.
+    """Checks, before a run, that the file it writes at its end can be written; makes the file's folder.
+
+    Args:
+        path: of the file.
+        flag: the option that names it, for the message.
 
     Raises:
-        UsageError: a folder, a pipe, or a place where no file can be made.
+        UsageError: the path is a folder or a pipe, or no file can be made there.
     """
     path = path.resolve()
     advice = f"; pass {flag} FILE, a file in a folder that can be written"
@@ -124,11 +136,14 @@ def check_writable(path: Path, flag: str) -> None:
 
 
 def check_cache(folder: Path) -> list[str]:
-    """The names in a folder that is to be a cache; none where it is not there.
+    """Checks that a folder can be used as a cache.
+
+    Returns:
+        The names of its entries; an empty list if the folder does not exist.
 
     Raises:
-        UsageError: the folder has content that is no cache of this tool.
-        OSError: it is no folder.
+        UsageError: the folder has content that is not a cache of this tool.
+        OSError: the path is not a folder.
     """
     names = [entry.name for entry in folder.iterdir()] if folder.exists() else []
     others = [name for name in names if not _OURS.fullmatch(name)]
@@ -143,11 +158,11 @@ def check_cache(folder: Path) -> list[str]:
 
 
 def make_cache(folder: Path) -> None:
-    """Makes a folder and marks it as a cache, which backups and git pass over.
+    """Makes a folder and marks it as a cache, so that backups and git ignore it.
 
     Raises:
-        UsageError: the folder has content that is no cache of this tool.
-        OSError: it cannot be written.
+        UsageError: the folder has content that is not a cache of this tool.
+        OSError: the folder cannot be written.
     """
     names = check_cache(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -157,11 +172,16 @@ def make_cache(folder: Path) -> None:
 
 
 def digest(text: str) -> str:
-    """The SHA-256 of a text."""
+    """The SHA-256 of a text, as 64 hex digits.
+
+    Example:
+        >>> digest("9.9")[:12]
+        '1b5c15d377f5'
+    """
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def digest_of(path: Path) -> str:
-    """The SHA-256 of a file."""
+    """The SHA-256 of a file, as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""What goes on that takes long: a bar, if someone says where to draw it, and the name of what is being done."""
+"""Progress of long computations: a bar, if a screen is set, and the name of the current activity."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from pytest_interp.text import line
 
 _AFTER = 3.0
-"""Seconds after which a bar is drawn: nobody waits for what is shorter."""
+"""Seconds after which a bar is drawn."""
 
 _screen: Any = None
 _drawn = 0.0
@@ -20,7 +20,11 @@ _activities: list[str] = []
 
 @contextmanager
 def drawn_on(screen: Any) -> Iterator[None]:
-    """Bars are drawn on this meanwhile (it has ``write`` and ``flush``); on None they are not."""
+    """A context in which bars are drawn on a screen.
+
+    Args:
+        screen: an object with ``write`` and ``flush``; None for no bars.
+    """
     global _screen  # noqa: PLW0603  (a run has one terminal)
     before, _screen = _screen, screen
     try:
@@ -29,8 +33,8 @@ def drawn_on(screen: Any) -> Iterator[None]:
         _screen = before
 
 
-class _Noted:
-    """A screen that notes when it was drawn on."""
+class _TimedScreen:
+    """A screen that remembers when it was last drawn on."""
 
     def __init__(self, screen: Any) -> None:
         self.screen = screen
@@ -46,13 +50,21 @@ class _Noted:
 
 @contextmanager
 def progress(total: int, what: str) -> Iterator[Callable[[int], object]]:
-    """Counts passes; a bar that is gone afterwards, if there is a screen and it takes longer than a moment."""
+    """A context that counts passes; it shows a bar if a screen is set and the passes take more than three seconds.
+
+    Args:
+        total: the number of passes.
+        what: the label of the bar.
+
+    Yields:
+        A function to call with the number of passes that were just made.
+    """
     if _screen is None or not total:
         yield lambda _: None
         return
     from tqdm import tqdm
 
-    columns, screen = shutil.get_terminal_size().columns - 1, _Noted(_screen)
+    columns, screen = shutil.get_terminal_size().columns - 1, _TimedScreen(_screen)
     bar = tqdm(
         total=total,
         desc=line(what, 40),
@@ -68,13 +80,13 @@ def progress(total: int, what: str) -> Iterator[Callable[[int], object]]:
 
 
 def drawn_at() -> float:
-    """When a bar was last drawn or taken away, on the monotonic clock; 0 if never."""
+    """The time at which a bar was last drawn or removed, on the monotonic clock; 0 if never."""
     return _drawn
 
 
 @contextmanager
 def activity(name: str) -> Iterator[None]:
-    """Names what a claim waits for meanwhile, such as ``loading gpt2``; whoever shows a run's progress may say it."""
+    """A context in which ``current_activity`` gives this name, such as ``loading gpt2``."""
     _activities.append(name)
     try:
         yield
@@ -83,5 +95,5 @@ def activity(name: str) -> Iterator[None]:
 
 
 def current_activity() -> str:
-    """The innermost activity that goes on; empty if none."""
+    """The name of the innermost current activity; empty if there is none."""
     return next(iter(_activities[-1:]), "")

@@ -1,1 +1,1 @@
-"""A claim run again: on mutants, for its noise, in another precision."""
+"""Runs a claim again: on mutants, under conditions that show its noise, in another precision."""

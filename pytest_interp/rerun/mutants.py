@@ -1,4 +1,4 @@
-"""On which mutants a claim must die and on which it must live, by what it measures."""
+"""The mutants of a claim: on which it must die and on which it must live, by the quantity that it measures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from pytest_interp.tasks.protocols import WRONG
 Expected: TypeAlias = Literal["die", "live"]
 
 ON_HEADS = ("exchanged", "zeroed", "flipped", "borrowed", "later heads zeroed")
+"""Damages to heads; for claims that name heads."""
 WITHOUT_HEADS = ("random weights",)
+"""Damages to the whole model; for claims that name no heads."""
 MUTANTS = (*ON_HEADS, *WITHOUT_HEADS, *WRONG)
 
 MEANING = {
@@ -33,24 +35,33 @@ MEANING = {
 }
 
 OTHER = Mutants(("random weights", "answer exchanged", "names permuted", "END one earlier"))
-"""For a quantity of the user's own."""
+"""For a user's own quantity."""
 
 OTHER_OF_HEADS = Mutants((*WRITES, *OTHER.die))
-"""For one that names heads."""
+"""For a user's own quantity of heads."""
 
 WITHOUT = Mutants(("exchanged", *READOUT.die))
-"""For the logit difference that is left without heads: what they write is gone already, which they are is not."""
+"""For the logit difference with heads knocked out: damage to what they write changes nothing, but an exchange does."""
 
 _RATIOS = ("recovered", "of clean", "of model")
+"""Units of quantities that do not change with the sign of the metric."""
 
 
 def contexts_of(records: Sequence[Record]) -> list[Context]:
-    """What each verdict of a claim was measured on."""
+    """The context of each verdict: checkpoint, prompts, heads and intervention."""
     return [Context.from_json(record.about) for record in records]
 
 
 def kind_of(records: Sequence[Record]) -> Mutants:
-    """The mutants for a claim: it may die by any of its quantities, and must live only where all of them must."""
+    """The mutants of a claim that may measure several quantities.
+
+    Args:
+        records: of its verdicts, at least one.
+
+    Returns:
+        ``die``: the mutants on which any of its quantities must die. ``live``: the others on which all of its
+        quantities must live.
+    """
     kinds = [_kind(record) for record in records]
     die = tuple(dict.fromkeys(name for kind in kinds for name in kind.die))
     live = tuple(name for name in kinds[0].live if all(name in kind.live for kind in kinds) and name not in die)
@@ -58,14 +69,16 @@ def kind_of(records: Sequence[Record]) -> Mutants:
 
 
 def _kind(record: Record) -> Mutants:
+    """The mutants of one verdict's quantity."""
     context, quantity = Context.from_json(record.about), record.quantity.removesuffix("_gap")
     declared = QUANTITIES.get(context.claim or quantity)
     kind = declared.mutants if declared else OTHER_OF_HEADS if context.heads else OTHER
     if quantity == "logit_diff" and context.knocked_out:
         kind = WITHOUT
-    # A share of an effect, and a divergence, are the same whatever the sign of what is scored.
+    # A ratio of effects and a divergence stay the same where the metric changes its sign: mutants that only change the
+    # sign cannot kill them, and an exchanged answer must leave them alive.
     if record.unit in _RATIOS or (context.metric or "").startswith("kl"):
-        signs = ("answer exchanged", "runs exchanged")
+        of_sign = ("answer exchanged", "runs exchanged")
         live = ("answer exchanged",) if "answer exchanged" in kind.die else ()
-        return Mutants(tuple(name for name in kind.die if name not in signs), (*kind.live, *live))
+        return Mutants(tuple(name for name in kind.die if name not in of_sign), (*kind.live, *live))
     return kind

@@ -1,7 +1,8 @@
-"""How far a claim's numbers move where nothing should move them, and where another draw might.
+"""How far the numbers of a claim move when it is run again under other conditions.
 
-The first three conditions leave the question as it is: what moves is float noise, the *floor*. The others ask the
-same of other prompts. A claim whose verdict hangs on less than the floor is worth nothing.
+Under the first three conditions (batch size, threads, order) the numbers should be equal; the movement that is seen is
+float noise, the *floor*. The other two draw other prompts, or turn BOS on or off. A verdict that a movement within the
+floor could change is worth nothing.
 """
 
 from __future__ import annotations
@@ -22,11 +23,18 @@ if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
 
 BATCH = 5
+"""Prompts of a forward pass, under the condition of small batches."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What is changed: a protocol, or how the machine computes."""
+    """A condition under which a claim is run again.
+
+    Attributes:
+        name: as reports show it.
+        protocol: the change to the data sets; None where they stay.
+        around: the context in which the claim runs.
+    """
 
     name: str
     protocol: Protocol | None = None
@@ -45,6 +53,9 @@ def _other_threads() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+_CHOICE_BY_ROW = ("resample", "permute")
+"""Ablations that draw for each row: in another order or batch they are another draw, not float noise."""
+
 FLOOR = (
     Condition(f"batches of {BATCH}", in_batches(BATCH)),
     Condition("other threads", around=_other_threads),
@@ -58,7 +69,16 @@ CONDITIONS = (*FLOOR, *DRAWS)
 
 
 def movements(body: Body, records: Sequence[Record], checkpoint: Checkpoint) -> tuple[Movement, ...]:
-    """How far each number of a claim moves under each condition."""
+    """Runs a claim under each condition, and compares its numbers.
+
+    Args:
+        body: the claim, which was supported.
+        records: of its verdicts.
+        checkpoint: the model.
+
+    Returns:
+        A movement for each condition that applies and each verdict.
+    """
     moved: list[Movement] = []
     for condition in CONDITIONS:
         if condition.protocol is not None and not body.has_prompts:
@@ -69,7 +89,7 @@ def movements(body: Body, records: Sequence[Record], checkpoint: Checkpoint) -> 
             continue
         with condition.around(), checkpoint.guard.isolated_memory():
             trial = changed.run(until_refuted=False)
-        # Of a claim under @given the worst example of each quantity is kept, here as there.
+        # ``records`` of a claim under @given hold the worst example of each quantity only; so do these, to match.
         repeated = trial.records if len(trial.records) == len(records) else worst_of(trial.records)
         matching: Sequence[Record | None] = repeated if len(repeated) == len(records) else [None] * len(records)
         for before, after in zip(records, matching, strict=True):
@@ -82,8 +102,7 @@ def movements(body: Body, records: Sequence[Record], checkpoint: Checkpoint) -> 
                     before.margin,
                     before.tolerance,
                     trial.seen if after is None else after.outcome,
-                    # A draw that follows the rows is another draw in another order or batch.
-                    condition in FLOOR and before.about.get("ablation") not in ("resample", "permute"),
+                    condition in FLOOR and before.about.get("ablation") not in _CHOICE_BY_ROW,
                 )
             )
     return tuple(moved)

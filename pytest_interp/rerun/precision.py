@@ -1,4 +1,4 @@
-"""Whether a claim that fails in half precision fails because of it: it is measured again in float32."""
+"""Measures a claim that failed in half precision again in float32, to see whether the precision made it fail."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ HALF = ("bfloat16", "float16")
 
 
 def in_single_precision(body: Body, records: Sequence[Record], checkpoint: Checkpoint) -> Float32Run:
-    """A claim that failed in half precision, measured again with the checkpoint's weights in float32.
+    """Measures a claim again with the checkpoint's weights in float32.
 
     Args:
-        body: the claim.
+        body: the claim, which failed in half precision.
         records: of its verdicts in half precision.
-        checkpoint: the model; a second one, in float32, is loaded beside it the first time.
+        checkpoint: the model; a second one in float32 is loaded beside it the first time.
+
+    Returns:
+        The records in float32, with a sentence; ``moved`` is True where the claim holds in float32.
     """
     dtype = checkpoint.dtype
     try:
@@ -33,25 +36,25 @@ def in_single_precision(body: Body, records: Sequence[Record], checkpoint: Check
             trial = body.run(until_refuted=False, controls=True)
     except (InterpError, RuntimeError) as error:  # out of memory is a RuntimeError
         return Float32Run(moved=False, said=f"not measured again in float32: {error}", records=())
-    # Of a claim under @given the worst example of each quantity is kept, here as there.
-    drawn = getattr(body.function, "is_hypothesis_test", False)
-    exact = worst_of(trial.records) if drawn else tuple(trial.records)
+    # ``records`` of a claim under @given hold the worst example of each quantity only; so do these, to match.
+    is_property = getattr(body.function, "is_hypothesis_test", False)
+    exact = worst_of(trial.records) if is_property else tuple(trial.records)
     moved = trial.seen == "survived"
     numbers = "; ".join(
-        f"{old.quantity} {_seen(old)} in {dtype}, {_seen(new)} in float32"
+        f"{old.quantity} {_value_and_outcome(old)} in {dtype}, {_value_and_outcome(new)} in float32"
         for old, new in zip(records, exact, strict=False)
         if old.outcome != "supported"
     )
-    said = "moved by precision" if moved else f"not moved by precision: {_unsupported(trial)} in float32 too"
-    return Float32Run(moved=moved, said=f"{said}{f' ({numbers})' if numbers else ''}", records=exact)
+    summary = "moved by precision" if moved else f"not moved by precision: {_outcome_of(trial)} in float32 too"
+    return Float32Run(moved=moved, said=f"{summary}{f' ({numbers})' if numbers else ''}", records=exact)
 
 
-def _seen(record: Record) -> str:
-    """A number with its interval, and the verdict on it."""
+def _value_and_outcome(record: Record) -> str:
+    """The value of a record with its interval, and its outcome."""
     ends = f" [{', '.join(map(quote, record.interval))}]" if record.interval else ""
     return f"{quote(record.value)}{ends} {record.outcome}"
 
 
-def _unsupported(trial: Trial) -> str:
-    """What a claim that is not supported came to."""
+def _outcome_of(trial: Trial) -> str:
+    """The outcome of a trial that is not supported, in words."""
     return {"killed": "refuted", "error": f"an error ({trial.reason})"}.get(trial.seen, trial.seen)

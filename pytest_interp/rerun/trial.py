@@ -1,7 +1,7 @@
-"""A claim run again under other conditions: on damaged weights, by another protocol, in other batches.
+"""Runs a claim again under other conditions: on damaged weights, by another protocol, in other batches.
 
-The claim's own function is called once more, with its fixtures' values; experiments among them are exchanged for
-changed ones. Nothing fails and nothing is compared with a snapshot: what is returned is what was seen.
+The claim's own function is called once more with the values of its fixtures; experiments among them are replaced by
+changed ones. Nothing fails, and nothing is compared with a snapshot: the result is returned as a ``Trial``.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from pytest_interp.verdict import recording
 
 @dataclass(frozen=True)
 class Trial:
-    """What a claim said when it was run again.
+    """The result of running a claim again.
 
     Attributes:
         seen: ``killed`` if a verdict was refuted; ``survived`` if all were supported.
         records: of its verdicts.
-        reason: why it was not applicable, or went wrong.
+        reason: why it was not applicable, inconclusive or an error.
     """
 
     seen: Seen
@@ -45,7 +45,7 @@ class Body:
 
     Attributes:
         function: the claim.
-        arguments: by name.
+        arguments: the values of its fixtures, by argument name.
     """
 
     function: Callable[..., Any]
@@ -53,11 +53,11 @@ class Body:
 
     @property
     def has_prompts(self) -> bool:
-        """Whether anything it gets is measured on prompts, so that a protocol matters."""
+        """Whether an argument is an experiment, or builds one, so that a protocol changes what is measured."""
         return any(isinstance(value, Experiment) or _builds(value) for value in self.arguments.values())
 
     def by(self, protocol: Protocol) -> Body:
-        """The claim on data sets changed by a protocol, those that its fixtures build on demand among them."""
+        """The claim on data sets that a protocol has changed, those included that its fixtures build on demand."""
 
         def changed(value: Any) -> Any:
             if isinstance(value, Experiment):
@@ -69,7 +69,11 @@ class Body:
         return replace(self, arguments={name: changed(value) for name, value in self.arguments.items()})
 
     def naming(self, partner: Mapping[Head, Head]) -> Body:
-        """The claim with other heads in the place of those it names; heads written in its body stay."""
+        """The claim about other heads: its arguments name them instead; heads written in its body stay.
+
+        Args:
+            partner: for each head that is replaced, the head that replaces it.
+        """
         texts = {str(head): str(other) for head, other in partner.items()}
 
         def changed(value: Any) -> Any:
@@ -84,12 +88,15 @@ class Body:
         return replace(self, arguments={name: changed(value) for name, value in self.arguments.items()})
 
     def run(self, *, until_refuted: bool = True, controls: bool = False) -> Trial:
-        """Calls the claim and says what came of it; never raises, but for an interrupt.
+        """Calls the claim; raises nothing but an interrupt.
 
         Args:
-            until_refuted: whether the first refuted verdict ends it.
-            controls: whether it is measured as a whole, with its controls; then the first verdict that is no support
-                ends it.
+            until_refuted: whether the first refuted verdict ends the call.
+            controls: whether controls are measured and assertions fail, as in the first run; then the first verdict
+                that is not supported ends the call.
+
+        Returns:
+            What was seen, and the records of the verdicts up to that point.
         """
         reason = ""
         seen: Seen = "survived"
@@ -112,5 +119,5 @@ class Body:
 
 
 def _builds(value: Any) -> bool:
-    """Whether a fixture's value builds experiments, as ``ioi_of`` does: a function that says so."""
+    """Whether a fixture's value is a function that builds experiments, as ``ioi_of``: its annotation says so."""
     return callable(value) and getattr(value, "__annotations__", {}).get("return") in ("Experiment", Experiment)

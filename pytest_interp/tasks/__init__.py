@@ -1,4 +1,4 @@
-"""Prompts: text in, groups of equal token length out. Nothing is ever padded."""
+"""Tasks: functions that make data sets of prompts, grouped by token length and never padded."""
 
 from pytest_interp.tasks.analogies import analogies
 from pytest_interp.tasks.dataset import DataSet

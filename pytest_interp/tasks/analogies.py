@@ -1,11 +1,11 @@
-"""What was said of two, asked about one: "Fido is a dog. Pebbles is a cat. So Fido is a"; own wordings and orders.
+"""Analogies: the kinds of two animals are given, and the kind of one of them is asked for.
 
-The corruptions:
+An example is "Fido is a dog. Pebbles is a cat. So Fido is a". The wordings are this project's own. The corruptions:
 
-- ``kinds-exchanged``: each is of the other kind, so that the answer flips;
-- ``asked-exchanged``: the other one is asked about, so that the answer flips;
-- ``sentences-exchanged``: the two sentences change places: the answer must stay (a control, not a corruption to patch
-  from).
+- ``kinds-exchanged``: the two animals exchange their kinds, so the answer flips;
+- ``asked-exchanged``: the other animal is asked about, so the answer flips;
+- ``sentences-exchanged``: the two statements change places, and the answer must stay. It is a control, not a
+  corruption to patch from.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from pytest_interp.common.arguments import checked
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.prompts import Prompt
-from pytest_interp.tasks.slots import Half, fill, half_of, known_templates, single_words
+from pytest_interp.tasks.slots import Half, fill, half_of, known_templates, single_token_words
 
 _NAMES = ("Max", "Rex", "Luna", "Daisy", "Ruby", "Oscar", "Felix", "Leo", "Bella", "Molly", "Rose", "Sam", "Ben",
           "Jack", "Charlie", "Lucy", "Sophie", "Toby", "Rocky", "Lily")  # fmt: skip
@@ -60,23 +60,24 @@ _TEMPLATES = (
 @checked
 @redrawable
 def analogies(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> DataSet:
-    """A seeded sample: every wording of a half in turn, asking about the first and the second by turns.
+    """A seeded sample of analogies; each template of a half in turn, first about the first animal, then the second.
 
-    Positions: ASKED (the mention that is asked about), OTHER, ANSWER and DISTRACTOR (their kinds), QUESTION, END.
+    Positions: ASKED and OTHER (the animal that is asked about, and the other one, where they are introduced), ANSWER
+    and DISTRACTOR (their kinds), QUESTION (the animal's name in the question), END.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
-        half: of wordings.
-        n: how many prompts.
-        seed: for this object's own generator.
+        half: the half of the templates.
+        n: the number of prompts.
+        seed: of the random choice of names and kinds.
         bos: whether BOS stands before each prompt.
 
     Raises:
-        NotApplicable: too few names or kinds that are single tokens, or no wording that the tokenizer knows.
+        NotApplicable: too few names or kinds that are single tokens, or no template that the tokenizer knows.
     """
     rng = random.Random(f"{half} {seed}")
-    names = single_words(tokenizer, _NAMES, 2, "names")
-    kinds = single_words(tokenizer, _KINDS, 2, "kinds of animals")
+    names = single_token_words(tokenizer, _NAMES, 2, "names")
+    kinds = single_token_words(tokenizer, _KINDS, 2, "kinds of animals")
     templates = known_templates(tokenizer, half_of(_TEMPLATES, half))
     clean: list[Prompt] = []
     corrupted: dict[str, list[Prompt]] = {"kinds-exchanged": [], "asked-exchanged": [], "sentences-exchanged": []}

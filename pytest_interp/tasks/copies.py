@@ -1,4 +1,4 @@
-"""Tensors that are handed out as copies: prompts are shared by all claims of a session, and none may change them."""
+"""Tensors that are read as copies: all claims of a session share the prompts, and no claim may change them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Copied:
-    """A tensor that is handed out as a copy: what a claim does to it in place stays in the claim."""
+    """A field of a dataclass that holds a tensor; each read returns a copy, so the stored tensor cannot be changed."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -26,7 +26,7 @@ class Copied:
 
 
 class Copies(Mapping[str, "Tensor"]):
-    """Tensors by name, each handed out as a copy."""
+    """A read-only mapping of names to tensors; each read returns a copy."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         self._tensors = {name: tensor.clone() for name, tensor in tensors.items()}

@@ -1,4 +1,4 @@
-"""A data set: the clean run, its corruptions, the reference for mean ablation; what identifies it is hashed."""
+"""Data sets: the clean prompts of a task, their corruptions, and the reference prompts for mean ablation."""
 
 from __future__ import annotations
 
@@ -20,16 +20,23 @@ class DataSet:
     """A task's prompts: the clean run, its corruptions, and the reference for mean ablation.
 
     Attributes:
-        name: for records, such as ``ioi/confirm``.
-        clean: the clean run.
-        corrupted: by name; each aligned with ``clean`` prompt by prompt and token by token. Scored with
-            the clean run's answers.
-        reference: prompts over which mean ablation averages, by template; None where there are none.
+        name: as records show it, such as ``ioi/confirm``.
+        clean: the prompts of the clean run.
+        corrupted: the prompts of each corrupted run, by name; each run is aligned with ``clean`` prompt by prompt and
+            token by token, and is scored with the answers of the clean run.
+        reference: the prompts over which mean ablation averages, by template; None without such prompts.
         population: ``sampled`` from templates and names, or ``fixed``.
-        seed: what it was drawn with.
-        rebuild: the same of some of its prompts, by row.
+        seed: the seed it was drawn with; None where nothing was drawn.
+        rebuild: makes the data set of some of its prompts, from their rows.
         remarks: what a reader of a verdict on it must know, a sentence each.
-        redraw: the same task with another ``seed`` or ``bos``; None where it was not drawn.
+        redraw: draws the task again with another ``seed`` or ``bos``; None for listed prompts.
+
+    Example:
+        >>> from pytest_interp import load
+        >>> from pytest_interp.tasks import ioi
+        >>> data = ioi(load("planted-ioi").tokenizer, half="confirm", n=24, seed=0, bos=True)
+        >>> len(data.select(order="ABBA").clean)
+        12
     """
 
     name: str
@@ -62,13 +69,16 @@ class DataSet:
 
     @property
     def digest(self) -> str:
-        """The hash that identifies the data set: prompts, answers, tokens, BOS, corruptions."""
+        """The hash that identifies the data set: 12 hex digits over prompts, answers, tokens, BOS and corruptions."""
         parts = [self.clean.digest, *(f"{name}:{run.digest}" for name, run in sorted(self.corrupted.items()))]
         parts.append(self.reference.digest if self.reference else "no reference")
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 
     def run(self, name: str) -> PromptSet:
-        """The run of that name: ``clean`` or a corruption.
+        """The prompts of a run.
+
+        Args:
+            name: ``clean`` or a corruption.
 
         Raises:
             UsageError: the data set has no such corruption.
@@ -83,24 +93,32 @@ class DataSet:
         return self.corrupted[name]
 
     def select(self, **tags: str) -> DataSet:
-        """The prompts that carry these tags, such as ``order="ABBA"``.
+        """The data set of the prompts that carry these tags.
+
+        Args:
+            **tags: the value of each tag, such as ``order="ABBA"``.
 
         Raises:
             UsageError: no prompt carries them.
         """
-        keep = [
+        rows = [
             row
             for row, prompt in enumerate(self.clean.prompts)
             if all(prompt.tags.get(key) == value for key, value in tags.items())
         ]
-        if not keep:
-            seen = {key: sorted({prompt.tags.get(key, "") for prompt in self.clean.prompts}) for key in tags}
-            raise UsageError(f"no prompt of {self.name} has {tags}; its values are {seen}")
-        chosen = ", ".join(f"{key}={value}" for key, value in tags.items())
-        return replace(self.rebuild(keep), name=f"{self.name}, {chosen}")
+        if not rows:
+            values = {key: sorted({prompt.tags.get(key, "") for prompt in self.clean.prompts}) for key in tags}
+            raise UsageError(f"no prompt of {self.name} has {tags}; its values are {values}")
+        selection = ", ".join(f"{key}={value}" for key, value in tags.items())
+        return replace(self.rebuild(rows), name=f"{self.name}, {selection}")
 
     def part_of(self, name: str, total: int) -> DataSet:
-        """This data set, named as a part of another one of ``total`` prompts; unchanged if it is all of it."""
+        """This data set, named and marked as a part of a larger one; unchanged if it has all of its prompts.
+
+        Args:
+            name: of the larger data set.
+            total: the number of its prompts.
+        """
         count = len(self.clean)
         if count >= total:
             return self
@@ -109,7 +127,7 @@ class DataSet:
 
 
 def redrawable(draw: Callable[..., DataSet]) -> Callable[..., DataSet]:
-    """Lets the data set that a task's function draws be drawn again with other choices."""
+    """A decorator for a task's function: its data sets can be drawn again with other choices (``DataSet.redraw``)."""
 
     @wraps(draw)
     def drawn(tokenizer: Any, **choices: Any) -> DataSet:
@@ -130,7 +148,22 @@ def build(
     seed: int | None,
     remarks: tuple[str, ...] = (),
 ) -> DataSet:
-    """Tokenises, groups and checks a data set."""
+    """Tokenises the prompts of a data set, groups them by token length, and checks them.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        clean: the prompts of the clean run.
+        corrupted: the prompts of each corruption, aligned with ``clean``.
+        reference: the prompts over which mean ablation averages; None without them.
+        bos: whether BOS stands before each prompt.
+        name: as records show it.
+        population: ``sampled`` or ``fixed``.
+        seed: the seed it was drawn with; None where nothing was drawn.
+        remarks: what a reader of a verdict on it must know, a sentence each.
+
+    Raises:
+        UsageError: a prompt that ``tokenize`` refuses, or a corruption that is not aligned.
+    """
     clean_set = tokenize(tokenizer, clean, bos=bos)
     runs = {key: tokenize(tokenizer, prompts, bos=bos) for key, prompts in corrupted.items()}
     for key, run in runs.items():
@@ -165,22 +198,28 @@ def build(
 def check_aligned(name: str, clean: PromptSet, run: PromptSet) -> None:
     """Refuses a corruption that is not aligned with the clean run prompt by prompt and token by token.
 
+    Args:
+        name: of the corruption.
+        clean: the clean run.
+        run: the corrupted run.
+
     Raises:
-        UsageError: another number of prompts, or a prompt of another length.
+        UsageError: another number of prompts, or a prompt of another token length.
     """
     if len(run) != len(clean):
         raise UsageError(
             f"corruption {shown(name)} has {len(run)} prompts for {len(clean)} clean ones; pass one for each"
         )
-    lengths = [_lengths(clean), _lengths(run)]
-    for row, (ours, theirs) in enumerate(zip(*lengths, strict=True)):
-        if ours != theirs:
+    lengths = zip(_lengths(clean), _lengths(run), strict=True)
+    for row, (clean_length, corrupted_length) in enumerate(lengths):
+        if clean_length != corrupted_length:
             raise UsageError(
-                f"corruption {shown(name)}: {shown(run.prompts[row].text)} has {theirs} tokens, its clean prompt "
-                f"{shown(clean.prompts[row].text)} has {ours}; patching needs the same length"
+                f"corruption {shown(name)}: {shown(run.prompts[row].text)} has {corrupted_length} tokens, its clean "
+                f"prompt {shown(clean.prompts[row].text)} has {clean_length}; patching needs the same length"
             )
 
 
 def _lengths(run: PromptSet) -> Iterable[int]:
+    """The token length of each prompt, in data-set order."""
     length = {row: group.tokens.shape[1] for group in run.groups for row in group.rows}
     return [length[row] for row in range(len(run))]

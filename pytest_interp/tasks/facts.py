@@ -1,9 +1,12 @@
-"""Facts: a surname that was said before ("Her name was Alex Hart. When Alex"), and capitals that are known.
+"""Facts: a surname that the prompt has given before, and capitals that the model must know.
 
-``surnames``: the corruptions are ``surname`` (another surname was said; the answer flips), ``first-name`` (another
-first name was said with it), ``last-name`` (another first name is asked about).
-``capitals``: ``country-exchanged`` (the other country is asked about; the answer flips).
-``alex_hart``: the published stimulus of a notebook on patching, one prompt with the same three corruptions.
+- ``surnames``, such as "The new teacher was Emma Stone. On the first day Emma". The corruptions: ``surname`` (another
+  surname is given; the answer flips), ``first-name`` (another first name is given with the surname), ``last-name``
+  (another first name is asked about).
+- ``capitals``, such as "The capital of France is the city of". The corruption ``country-exchanged`` asks about the
+  other country; the answer flips.
+- ``alex_hart``: the stimulus of a published notebook on patching, "Her name was Alex Hart. When Alex", with the
+  corruptions of ``surnames``.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from pytest_interp.errors import NotApplicable
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.listed import from_strings
 from pytest_interp.tasks.prompts import Prompt, encode, is_single_token
-from pytest_interp.tasks.slots import Half, fill, half_of, known_templates, single_words
+from pytest_interp.tasks.slots import Half, fill, half_of, known_templates, single_token_words
 from pytest_interp.tasks.vocabulary import decode
 
 _FIRST = ("Alice", "Robert", "Emma", "David", "Sarah", "James", "Laura", "Michael", "Anna", "Thomas", "Julia", "Daniel",
@@ -84,16 +87,23 @@ _CAPITAL_TEMPLATES = (
 @checked
 @redrawable
 def surnames(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> DataSet:
-    """A seeded sample of full names, the surname asked for: every wording of a half in turn.
+    """A seeded sample of full names whose surname is asked for; each template of a half in turn.
 
-    Positions: FIRST (the first name's first mention), SURNAME, END (its second mention).
+    Positions: FIRST (the first mention of the first name), SURNAME, END (the second mention of the first name).
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        half: the half of the templates.
+        n: the number of prompts.
+        seed: of the random choice of names.
+        bos: whether BOS stands before each prompt.
 
     Raises:
-        NotApplicable: too few names that are single tokens, or no wording that the tokenizer knows.
+        NotApplicable: too few names that are single tokens, or no template that the tokenizer knows.
     """
     rng = random.Random(f"{half} {seed}")
-    firsts = single_words(tokenizer, _FIRST, 2, "first names")
-    lasts = single_words(tokenizer, _LAST, 2, "surnames")
+    firsts = single_token_words(tokenizer, _FIRST, 2, "first names")
+    lasts = single_token_words(tokenizer, _LAST, 2, "surnames")
     templates = known_templates(tokenizer, half_of(_SURNAME_TEMPLATES, half))
     clean: list[Prompt] = []
     corrupted: dict[str, list[Prompt]] = {"surname": [], "first-name": [], "last-name": []}
@@ -120,12 +130,19 @@ def surnames(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> Dat
 @checked
 @redrawable
 def capitals(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> DataSet:
-    """A seeded sample of countries, the capital asked for: every wording of a half in turn.
+    """A seeded sample of countries whose capital is asked for; each template of a half in turn.
 
-    Positions: COUNTRY, END. Countries and capitals that are one token each.
+    Positions: COUNTRY, END. Only countries are used that are one token, with capitals of one token.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        half: the half of the templates.
+        n: the number of prompts.
+        seed: of the random choice of countries.
+        bos: whether BOS stands before each prompt.
 
     Raises:
-        NotApplicable: fewer than two such pairs, or no wording that the tokenizer knows.
+        NotApplicable: fewer than two such countries, or no template that the tokenizer knows.
     """
     rng = random.Random(f"{half} {seed}")
     pairs = [pair for pair in _CAPITALS if all(is_single_token(tokenizer, f" {word}") for word in pair)]
@@ -150,9 +167,14 @@ def capitals(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> Dat
 
 @checked
 def alex_hart(tokenizer: Any, *, bos: bool) -> DataSet:
-    """The published stimulus "Her name was Alex Hart. When Alex", with Carroll for Hart and Sarah for either Alex.
+    """The published prompt "Her name was Alex Hart. When Alex", and its three corruptions.
 
-    Where a tokenizer writes a surname in several tokens, its first token is the answer.
+    The corruptions replace Hart by Carroll, the first Alex by Sarah, or the second Alex by Sarah. Of a surname of
+    several tokens, the first is the answer.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        bos: whether BOS stands before the prompt.
 
     Raises:
         UsageError: the two surnames begin alike, or the prompts do not align.

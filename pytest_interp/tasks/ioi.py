@@ -1,13 +1,14 @@
 """Indirect object identification (Wang et al. 2022, section 2): "When Mary and John ..., John gave ... to".
 
-Each prompt names IO and S, then S again; the answer is IO. ABBA has IO first, BABA has S first. The corruptions:
+Each prompt mentions IO and S, then S again; the answer is IO. In the order ABBA IO comes first, in BABA S. The
+corruptions:
 
 - ``s2-exchanged``: the second S becomes IO, so the answer flips;
-- ``names-exchanged``: IO and S change places everywhere, so the answer flips and the order of names too;
+- ``names-exchanged``: IO and S change places everywhere, so the answer flips and so does the order of the names;
 - ``abc``: three other names, none repeated, so the question has no answer;
 - ``random-names``: two other names in the same pattern.
 
-Templates and names fall into two halves, one to find heads on and one to confirm them.
+Templates and names are divided into two halves: heads are found on one and confirmed on the other.
 """
 
 from __future__ import annotations
@@ -28,14 +29,24 @@ from pytest_interp.text import shown
 Order: TypeAlias = Literal["ABBA", "BABA"]
 ORDERS: tuple[Order, Order] = ("ABBA", "BABA")
 REFERENCE_PER_TEMPLATE = 16
+"""Reference prompts of each template, over which mean ablation averages."""
 
 
 @checked
 def single_token_names(tokenizer: Any, half: Half = "all") -> tuple[str, ...]:
-    """The first names that are one token with their leading space, of one half of the list.
+    """The first names that are one token with their leading space.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        half: the half of the list of names.
 
     Raises:
-        UsageError: fewer than four are left, too few for the ABC corruption.
+        UsageError: fewer than four, too few for the corruption ``abc``.
+
+    Example:
+        >>> from pytest_interp import load
+        >>> single_token_names(load("planted-ioi").tokenizer, "find")[:3]
+        ('Mary', 'Alice', 'Emma')
     """
     names = single_tokens(tokenizer, half_of(NAMES, half))
     if len(names) < 4:
@@ -56,17 +67,28 @@ def ioi(
     seed: int,
     bos: bool,
 ) -> DataSet:
-    """A seeded sample of IOI prompts: every template in both orders in turn, names without repetition.
+    """A seeded sample of IOI prompts: each template of a half in both orders in turn.
+
+    Names are drawn without repetition until all have been used.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
-        half: the half of templates and names to draw from; ``find`` and ``confirm`` share neither.
-        n: how many prompts; best a multiple of twice the number of templates.
-        seed: for this object's own generator.
+        half: the half of templates and names; ``find`` and ``confirm`` share neither.
+        n: the number of prompts, at least 2; a multiple of twice the number of templates is best.
+        seed: of the random choice of names, places and objects.
         bos: whether BOS stands before each prompt.
+
+    Returns:
+        The data set with four corruptions, and a reference of 16 ABC prompts for each template.
 
     Raises:
         UsageError: n < 2, or too few single-token names.
+
+    Example:
+        >>> from pytest_interp import load
+        >>> data = ioi(load("planted-ioi").tokenizer, half="confirm", n=24, seed=0, bos=True)
+        >>> data.clean.position_names, list(data.corrupted)
+        (('IO', 'S1', 'S2', 'S1+1', 'END'), ['s2-exchanged', 'names-exchanged', 'abc', 'random-names'])
     """
     if n < 2:
         raise UsageError(f"--interp-prompts is {n}; pass at least 2")
@@ -100,10 +122,24 @@ def ioi(
 
 @checked
 def ioi_grid(tokenizer: Any, pairs: Collection[tuple[str, str]], *, half: Half, bos: bool) -> DataSet:
-    """Given (IO, S) pairs over every template of a half, in both orders: no draw at all.
+    """IOI prompts of these pairs of names, with each template of a half in both orders; nothing is drawn.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        pairs: (IO, S) of each pair.
+        half: the half of the templates.
+        bos: whether BOS stands before each prompt.
+
+    Returns:
+        A fixed population without corruptions; place and object are the same in all prompts.
 
     Raises:
-        UsageError: a name of several tokens, or a pair of one name.
+        UsageError: a name of several tokens, or a pair of equal names.
+
+    Example:
+        >>> from pytest_interp import load
+        >>> len(ioi_grid(load("planted-ioi").tokenizer, [("Mary", "John")], half="find", bos=True).clean)
+        24
     """
     for io, s in pairs:
         _check_names(io, s)
@@ -121,18 +157,30 @@ def ioi_grid(tokenizer: Any, pairs: Collection[tuple[str, str]], *, half: Half, 
 def ioi_prompt(
     tokenizer: Any, io: str, s: str, *, wording: int, order: Order, place: int, thing: int, half: Half, bos: bool
 ) -> DataSet:
-    """One prompt, all of whose choices are given: a fixed population of one.
+    """A data set of a single IOI prompt, with every choice passed by the caller.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
         io: the answer, without its leading space.
         s: the subject.
-        wording: which template of the half; counted round.
+        wording: the index of the template in its half, modulo their number.
         order: ``ABBA`` or ``BABA``.
-        place: which place; counted round.
-        thing: which object; counted round.
-        half: of the templates.
-        bos: whether BOS stands before it.
+        place: the index of the place, modulo their number.
+        thing: the index of the object, modulo their number.
+        half: the half of the templates.
+        bos: whether BOS stands before the prompt.
+
+    Returns:
+        A fixed population of one prompt, without corruptions.
+
+    Example:
+        >>> from pytest_interp import load
+        >>> tokenizer = load("planted-ioi").tokenizer
+        >>> data = ioi_prompt(
+        ...     tokenizer, "Mary", "John", wording=0, order="ABBA", place=0, thing=0, half="find", bos=True
+        ... )
+        >>> data.clean.prompts[0].text
+        'When Mary and John arrived at the market, John handed a book to'
     """
     _check_names(io, s)
     templates, places, objects = half_of(TEMPLATES, half), _single(tokenizer, PLACES), _single(tokenizer, OBJECTS)
@@ -144,17 +192,17 @@ def ioi_prompt(
 
 
 def _check_names(io: str, s: str) -> None:
-    """Refuses a name that is no word.
+    """Refuses a name that is empty or has spaces around it.
 
     Raises:
-        UsageError: it is empty or has spaces around it.
+        UsageError: such a name.
     """
     if wrong := [name for name in (io, s) if not name or name != name.strip()]:
         raise UsageError(f"{shown(wrong[0])} is no name; pass one without spaces around it, such as 'Mary'")
 
 
 class _Filler:
-    """A template with everything but the names filled in; answers stay those of the clean prompt."""
+    """Writes the prompts of one template, place and object with different names; all have the clean prompt's answer."""
 
     def __init__(self, template: str, order: Order, place: str, thing: str, *, answer: str, distractor: str) -> None:
         self.template, self.order = template, order
@@ -174,29 +222,30 @@ class _Filler:
 
 
 def _next_word(text: str) -> int:
-    """Characters up to the end of the next word or punctuation mark."""
-    at = 1 if text.startswith(" ") else 0
-    if not text[at].isalnum():
-        return at + 1
-    stop = at
+    """The number of characters up to the end of the next word or punctuation mark."""
+    start = 1 if text.startswith(" ") else 0
+    if not text[start].isalnum():
+        return start + 1
+    stop = start
     while stop < len(text) and text[stop].isalnum():
         stop += 1
     return stop
 
 
 class _Bag:
-    """Draws names without repetition until all were used, then begins again."""
+    """Draws names without repetition until all have been used, then starts again with all of them."""
 
     def __init__(self, names: Sequence[str], rng: random.Random) -> None:
         self.names, self.rng = names, rng
-        self.left: list[str] = []
+        self.undrawn: list[str] = []
 
     def draw(self, count: int) -> tuple[str, ...]:
+        """So many different names."""
         drawn: list[str] = []
         while len(drawn) < count:
-            if not self.left:
-                self.left = self.rng.sample(self.names, len(self.names))
-            name = self.left.pop()
+            if not self.undrawn:
+                self.undrawn = self.rng.sample(self.names, len(self.names))
+            name = self.undrawn.pop()
             if name not in drawn:
                 drawn.append(name)
         return tuple(drawn)
@@ -205,7 +254,7 @@ class _Bag:
 def _reference(
     rng: random.Random, templates: Sequence[str], names: Sequence[str], places: Sequence[str], objects: Sequence[str]
 ) -> list[Prompt]:
-    """At least 16 ABC prompts of each template: the population that mean ablation averages over."""
+    """16 ABC prompts of each template: the population that mean ablation averages over."""
     prompts = []
     for template in templates:
         for _ in range(REFERENCE_PER_TEMPLATE):
@@ -216,15 +265,23 @@ def _reference(
 
 
 def _single(tokenizer: Any, words: Sequence[str]) -> tuple[str, ...]:
-    """The words of one token, so that all prompts of a template have one length."""
-    kept = single_tokens(tokenizer, words)
-    if not kept:
+    """The words that are one token, so that all prompts of a template have one length.
+
+    Raises:
+        UsageError: none is.
+    """
+    single = single_tokens(tokenizer, words)
+    if not single:
         raise UsageError(f"none of {', '.join(words)} is a single token of this tokenizer")
-    return kept
+    return single
 
 
 def _check_answers(tokenizer: Any, data: DataSet) -> None:
-    """Every name occurs where its position says it does, and the sample is diverse."""
+    """Checks that the token at each named position is the name that it stands for, and that all prompts differ.
+
+    Raises:
+        UsageError: another token, or equal prompts.
+    """
     ids = encode_all(tokenizer, (word for prompt in data.clean.prompts for word in (prompt.answer, prompt.distractor)))
     for group in data.clean.groups:
         for i, row in enumerate(group.rows):

@@ -1,7 +1,7 @@
-"""Indirect object identification with one more mention of a name, in a sentence between (Wang et al. 2022, figure 8).
+"""Indirect object identification with an extra mention of a name in a sentence between (Wang et al. 2022, figure 8).
 
-The clean run mentions S once more, the corruption ``io-mentioned`` mentions IO instead: then both names stand twice,
-and the answer is no longer the one that stands once. The sentences are of this project.
+The extra sentence of the clean run mentions S; that of the corruption ``io-mentioned`` mentions IO. In the corrupted
+run both names stand twice, so the answer is no longer the name that stands once. The sentences are this project's own.
 """
 
 from __future__ import annotations
@@ -14,30 +14,31 @@ from pytest_interp.errors import NotApplicable
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.ioi import ioi
 from pytest_interp.tasks.prompts import Prompt
-from pytest_interp.tasks.slots import Half, known
+from pytest_interp.tasks.slots import Half, is_known
 
 _SENTENCES = ("{N} had some time left.", "{N} wore a green scarf.", "{N} liked the quiet.")
 EXTRA = "EXTRA"
+"""The position of the extra mention."""
 
 
 @checked
 @redrawable
 def mentioned(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> DataSet:
-    """A seeded sample of IOI prompts of two sentences, with a third between them that mentions S again.
+    """A seeded sample of IOI prompts of two sentences, with a third sentence between them that mentions S again.
 
-    Positions: those of IOI, and EXTRA: the added mention.
+    Positions: those of IOI, and EXTRA, the extra mention.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
-        half: of templates and names.
-        n: how many prompts at most; four templates of a half have two sentences.
-        seed: for this object's own generator.
+        half: the half of templates and names.
+        n: the largest number of prompts; four templates of a half have two sentences.
+        seed: of the random choice of names, places and objects.
         bos: whether BOS stands before each prompt.
 
     Raises:
-        NotApplicable: a tokenizer that does not know the added sentences.
+        NotApplicable: the tokenizer does not know the words of the extra sentences.
     """
-    if not all(known(tokenizer, sentence.replace("{N}", "")) for sentence in _SENTENCES):
+    if not all(is_known(tokenizer, sentence.replace("{N}", "")) for sentence in _SENTENCES):
         raise NotApplicable("this tokenizer does not know the words of the sentences that mention a name once more")
     drawn = ioi(tokenizer, half=half, n=3 * n, seed=seed, bos=bos)
     chosen = [prompt for prompt in drawn.clean.prompts if ". " in prompt.text][:n]
@@ -51,9 +52,9 @@ def mentioned(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> Da
 
 
 def _with(prompt: Prompt, sentence: str, name: str) -> Prompt:
-    """The prompt with a sentence after its first one; marks move with the text."""
-    at = prompt.text.index(". ") + 1
-    added = " " + sentence.replace("{N}", name.strip())
-    marks = {key: end + len(added) * (end > at) for key, end in prompt.marks.items()}
-    marks[EXTRA] = at + 1 + len(name.strip())
-    return replace(prompt, text=prompt.text[:at] + added + prompt.text[at:], marks=marks)
+    """The prompt with a sentence inserted after its first one; marks behind it move with the text."""
+    split = prompt.text.index(". ") + 1
+    inserted = " " + sentence.replace("{N}", name.strip())
+    marks = {key: end + len(inserted) * (end > split) for key, end in prompt.marks.items()}
+    marks[EXTRA] = split + 1 + len(name.strip())
+    return replace(prompt, text=prompt.text[:split] + inserted + prompt.text[split:], marks=marks)

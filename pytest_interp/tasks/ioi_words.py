@@ -1,9 +1,9 @@
 """The words of the IOI prompts: templates, places, objects and first names, written for this project.
 
 ``{A}`` and ``{B}`` are the first two names in the order of the text, ``{S}`` the subject's second mention.
-A template never starts with a name (the token without its leading space is another token), has each name
-once before ``{S}``, and ends just before the answer. Templates at even places of the list are for finding
-heads, those at odd places for confirming them; likewise the names.
+A template never starts with a name, since a name without its leading space is another token. It has each name
+once before ``{S}``, and ends just before the answer. Templates and names at even indices of their lists are
+for finding heads, those at odd indices for confirming them.
 """
 
 TEMPLATES = (

@@ -1,4 +1,4 @@
-"""Data sets of listed prompts: from strings, or from the token ids that a published figure rests on."""
+"""Data sets of listed prompts: from strings, or from token ids, as published figures list them."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def from_strings(
         tokenizer: a Hugging Face tokenizer.
         clean: prompts without their answers.
         answers: the right next token of each, with its leading space.
-        distractors: the token each is compared with.
+        distractors: the token that each answer is compared with, with its leading space.
         corrupted: corruption name -> prompts, aligned with ``clean``.
-        positions: position name -> for each prompt the word at whose last token it stands (its last
-            occurrence in the clean text). END is always there.
-        templates: the stratum of each prompt; by default each prompt of a fixed population is its own.
-        reference: the prompts over which mean and resample ablation go, for each template by its name; or one list for
-            all templates, of which each takes the prompts of its own token length. Prompts of one template then have
-            one token length. None: the task has no mean ablation, and no faithfulness.
+        positions: position name -> a word of each prompt; the position is the last token of the word's last occurrence
+            in the clean text. END need not be listed.
+        templates: the template of each prompt; by default each prompt of a fixed population has its own.
+        reference: the prompts that mean and resample ablation take activations from: a list for each template, by its
+            name; or one list, from which each template takes the prompts of its own token length. All prompts of a
+            template must then have one token length. Without it the task has no mean ablation, and no faithfulness.
         bos: whether the tokenizer's BOS is put before each prompt.
-        name: for records.
-        population: ``fixed`` where the verdict is about these prompts only, ``sampled`` where they stand for more of
-            their kind: then ``templates`` has at least 2 different ones.
+        name: as records show it.
+        population: ``fixed`` if verdicts are about these prompts only; ``sampled`` if the prompts represent a larger
+            population, which needs at least 2 different ``templates``.
 
     Returns:
         The data set; its prompts are in the order of ``clean``.
@@ -62,14 +62,15 @@ def from_strings(
             that do not align, a reference that lacks a template or has it in another token length.
 
     Example:
+        >>> from pytest_interp import load
         >>> from_strings(
-        ...     tokenizer,
+        ...     load("planted-ioi").tokenizer,
         ...     clean=["When Mary and John arrived at the market, John handed a book to"],
         ...     answers=[" Mary"],
         ...     distractors=[" John"],
         ...     corrupted={"s2": ["When Mary and John arrived at the market, Mary handed a book to"]},
         ...     positions={"S2": ["John"]},
-        ...     reference=["When Tom and Amy arrived at the market, Susan handed a book to"],
+        ...     reference=["When Emma and David arrived at the market, Sarah handed a book to"],
         ...     bos=True,
         ...     population="fixed",
         ... )
@@ -100,7 +101,7 @@ def from_strings(
     }
     templates_and_texts = [(prompt.template, prompt.text) for prompt in prompts]
     stand_ins = reference_prompts(templates_and_texts, reference, lambda text: len(encode(tokenizer, text)))
-    # Nothing is asked of reference prompts: any answer that the tokenizer takes will do.
+    # Reference prompts are never scored, so any answer of one token will do.
     averaged = [Prompt(text, answers[0], distractors[0], {}, template) for template, text in stand_ins]
     remarks = _remarks(prompts, templates)
     return build(
@@ -125,24 +126,24 @@ def from_ids(
 ) -> DataSet:
     """A data set from token ids, for figures whose source lists its tokens.
 
-    Token ids mean something in one vocabulary only, so each prompt comes with its text. Where this tokenizer decodes
-    the ids to another text, the data set does not exist here.
+    Token ids mean something in one vocabulary only, so each prompt comes with its text. If this tokenizer decodes the
+    ids to another text, the data set is not applicable to the checkpoint.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
         clean: the token ids of each prompt up to END, without BOS and without the answer.
         answers: the id of the right next token of each.
-        distractors: the id of the token each is compared with.
-        texts: what the ids of each prompt stand for.
+        distractors: the id of the token that each answer is compared with.
+        texts: the text of each prompt's ids.
         corrupted: corruption name -> token ids of prompts, aligned with ``clean``.
-        positions: position name -> its index in the ids, counted from 0, for all prompts or for each. END is always
-            there: the last token.
-        templates: the stratum of each prompt; by default each prompt of a fixed population is its own.
-        reference: the token ids of the prompts over which mean ablation goes, as in ``from_strings``.
+        positions: position name -> its index in the ids, counted from 0: one index for all prompts, or a list with one
+            for each. END, the last token, need not be listed.
+        templates: the template of each prompt; by default each prompt of a fixed population has its own.
+        reference: the token ids of the prompts that mean ablation takes activations from, as in ``from_strings``.
         bos: whether the tokenizer's BOS is put before each prompt.
-        name: for records.
-        population: ``fixed`` where the verdict is about these prompts only, ``sampled`` where they stand for more of
-            their kind: then ``templates`` has at least 2 different ones.
+        name: as records show it.
+        population: ``fixed`` if verdicts are about these prompts only; ``sampled`` if the prompts represent a larger
+            population, which needs at least 2 different ``templates``.
 
     Returns:
         The data set; its prompts are in the order of ``clean``.
@@ -151,9 +152,24 @@ def from_ids(
         NotApplicable: the ids belong to another vocabulary: this tokenizer does not have them, or decodes them to
             another text.
         UsageError: lists of different length, another population, a sample of fewer than 2 templates, a corruption
-            called ``clean``, an empty prompt, a token that stands for what the tokenizer does not know, a position
-            outside its prompt, an answer equal to the distractor, runs that do not align, a reference that lacks a
-            template or has it in another token length.
+            called ``clean``, an empty prompt, the unknown token, a position outside its prompt, an answer equal to the
+            distractor, runs that do not align, a reference that lacks a template or has it in another token length.
+
+    Example:
+        >>> from pytest_interp import load
+        >>> tokenizer = load("planted-ioi").tokenizer
+        >>> text = "When Mary and John arrived at the market , John handed a book to"
+        >>> from_ids(
+        ...     tokenizer,
+        ...     clean=[tokenizer.encode(text, add_special_tokens=False)],
+        ...     answers=tokenizer.encode(" Mary", add_special_tokens=False),
+        ...     distractors=tokenizer.encode(" John", add_special_tokens=False),
+        ...     texts=[text],
+        ...     positions={"S2": 9},
+        ...     bos=True,
+        ...     population="fixed",
+        ... )
+        <DataSet task: 1 prompt of 15 tokens (BOS), fixed; positions S2, END>
     """
     _check_kinds(tokenizer, name, corrupted, positions)
     kinds = kinds_of("Mapping[str, Sequence[Sequence[int]]] | Sequence[Sequence[int]] | None", {})
@@ -231,12 +247,12 @@ def _check_kinds(tokenizer: Any, name: str, corrupted: Any, positions: Any) -> N
 
 
 def _count(clean: Any) -> int:
-    """How many prompts; 1 where that is no list, which is said next."""
+    """The number of prompts; 1 for a value that is no list, which the next check refuses."""
     return len(clean) if isinstance(clean, Sequence) and not isinstance(clean, str) else 1
 
 
 def _check_population(population: Population, templates: Sequence[str] | None) -> None:
-    """An interval is over templates: a sample needs two."""
+    """Refuses a sample of fewer than two templates: an interval is over templates."""
     check_population(population)
     check("templates", templates, kinds_of("Sequence[str] | None", {}))
     different = len(set(templates or ()))
@@ -248,7 +264,7 @@ def _check_population(population: Population, templates: Sequence[str] | None) -
 
 
 def _check_lists(n: int, *columns: tuple[str, Any], entry: type) -> None:
-    """Each column is a list with one entry of this type for each prompt."""
+    """Refuses a column that is no list with one entry of this type for each of ``n`` prompts."""
     if not n:
         raise UsageError("a data set needs at least one prompt")
     kind = {str: "strings", int: "whole numbers", list: "lists of token ids"}[entry]
@@ -263,7 +279,7 @@ def _check_lists(n: int, *columns: tuple[str, Any], entry: type) -> None:
 
 
 def _check_reference(reference: Any, entry: type) -> None:
-    """Each list of reference prompts has entries of this type."""
+    """Refuses a list of reference prompts with entries of another type."""
     by_name = reference if isinstance(reference, Mapping) else {} if reference is None else {"": reference}
     for template, column in by_name.items():
         if count := _count(column):
@@ -275,7 +291,7 @@ def _optional(what: str, column: Any) -> list[tuple[str, Any]]:
 
 
 def _check_prompt(tokenizer: Any, row: int, ids: Sequence[int], text: str, positions: Mapping[str, int]) -> None:
-    """The ids are of this vocabulary and stand for the text; positions lie inside."""
+    """Refuses a prompt whose ids are of another vocabulary or text, or that a position lies outside of."""
     if not ids or not text.strip():
         raise UsageError(f"prompt {row} is empty ({shown(text)}, {len(ids)} tokens); pass what the model reads")
     check_ids(tokenizer, ids, f"prompt {row}, {shown(text)},")
@@ -294,7 +310,7 @@ def _check_prompt(tokenizer: Any, row: int, ids: Sequence[int], text: str, posit
 
 
 def _end_of(word: str, text: str, position: str, row: int) -> int:
-    """How many characters of a text lead up to the end of the last occurrence of a word."""
+    """The number of characters up to the end of a word's last occurrence in a text."""
     if not word.strip():
         raise UsageError(
             f"position {position} of prompt {row}, {shown(text)}: the word {shown(word)} is empty; pass a word of it"
@@ -310,7 +326,7 @@ def _end_of(word: str, text: str, position: str, row: int) -> int:
 
 
 def _remarks(prompts: Sequence[Prompt], templates: Sequence[str] | None) -> tuple[str, ...]:
-    """What a reader must know of a list of prompts."""
+    """What a reader of verdicts on these prompts must know, a sentence each."""
     remarks = []
     answered = all(prompt.answer.strip() in prompt.text for prompt in prompts)
     if answered and not any(prompt.distractor.strip() in prompt.text for prompt in prompts):

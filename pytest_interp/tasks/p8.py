@@ -1,7 +1,8 @@
-"""The eight prompts on which the documented figures of GPT-2 small rest.
+"""The eight IOI prompts on which the documented figures of GPT-2 small rest.
 
-Stimulus of TransformerLens's demos (Exploratory_Analysis_Demo, Activation_Patching_in_TL_Demo), quoted because
-the figures depend on them: four templates, each with the two names exchanged; the subject is the wrong name.
+They are the stimulus of TransformerLens's demos (Exploratory_Analysis_Demo, Activation_Patching_in_TL_Demo), and are
+quoted because the figures depend on them. Each of four templates stands twice, with the two names exchanged. The
+distractor is the subject, which is the wrong answer.
 """
 
 from __future__ import annotations
@@ -23,9 +24,16 @@ _P8 = (
 
 @checked
 def p8(tokenizer: Any, *, bos: bool = True) -> DataSet:
-    """The eight prompts in their published order; corruption ``s2-exchanged``; a fixed population.
+    """The eight prompts in their published order, with the corruption ``s2-exchanged``; a fixed population.
 
-    The published figures have BOS, 15 tokens, S2 at position 10 and END at 14 under GPT-2's tokenizer.
+    With GPT-2's tokenizer and BOS, as for the published figures, each prompt has 15 tokens, S2 at 10 and END at 14.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        bos: whether BOS stands before each prompt.
+
+    Raises:
+        UsageError: a name of several tokens, or a word that the tokenizer does not know.
     """
     clean, exchanged = [], []
     for template, first, second in _P8:

@@ -1,4 +1,4 @@
-"""Positions of a prompt: how they are written, and those of an IOI prompt as Wang et al. 2022 (section 2) name them."""
+"""Names of positions: how a position is written, and the positions of an IOI prompt (Wang et al. 2022, section 2)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ S2 = "S2"
 END = "END"
 """The last token before the answer."""
 
-IOI_POSITIONS = (IO, S1, S1_NEXT, S2, END)
-
 
 def text_of(at: At) -> str | int | list[str | int]:
-    """Positions for records."""
+    """A position, or several, as records have them.
+
+    Example:
+        >>> text_of(None), text_of(("IO", "S1"))
+        ('all positions', ['IO', 'S1'])
+    """
     return "all positions" if at is None else at if isinstance(at, str | int) else list(at)

@@ -1,7 +1,6 @@
-"""Prompts as groups of equal token length, with named positions for each prompt.
+"""Tokenised prompts in groups of equal token length, with named positions.
 
-There is no padding anywhere: END is the last token of every row, and a position is an index that was
-checked against the word it stands for.
+There is no padding: END is the last token of each row. A named position is an index that was checked against its word.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt as text.
+    """A prompt as text.
 
     Attributes:
         text: what the model reads, without the answer.
         answer: the right next token, with its leading space.
-        distractor: the token it is compared with.
-        marks: position name -> number of characters of ``text`` up to the end of the marked word.
-        template: the stratum; prompts of one template are not independent.
-        tags: further strata such as ``order`` and the names.
+        distractor: the token that the answer is compared with.
+        marks: position name -> the number of characters of ``text`` up to the end of the marked word.
+        template: the template that it was made from; prompts of one template are not independent.
+        tags: further strata, such as ``order`` and the names.
     """
 
     text: str
@@ -46,7 +45,7 @@ class Prompt:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # Prompts are shared by all claims of a session: nobody may change those of the next one.
+        # All claims of a session share the prompts, so no claim may change them.
         object.__setattr__(self, "marks", MappingProxyType(dict(self.marks)))
         object.__setattr__(self, "tags", MappingProxyType(dict(self.tags)))
 
@@ -82,7 +81,14 @@ class Group:
 
 @dataclass(frozen=True)
 class PromptSet:
-    """Tokenised prompts of one run (clean, or one corruption)."""
+    """The tokenised prompts of a run (clean, or a corruption).
+
+    Attributes:
+        prompts: as text, in data-set order.
+        groups: as tokens, a group for each token length.
+        bos: whether BOS stands before each prompt.
+        digest: the hash of texts, answers, tokens, positions and BOS.
+    """
 
     prompts: tuple[Prompt, ...]
     groups: tuple[Group, ...]
@@ -97,7 +103,7 @@ class PromptSet:
 
     @property
     def summary(self) -> str:
-        """How many prompts of how many tokens: ``96 prompts of 15 to 19 tokens (BOS)``; BOS is counted."""
+        """The number of prompts and tokens, such as ``96 prompts of 15 to 19 tokens (BOS)``; BOS is counted."""
         lengths = [group.tokens.shape[1] for group in self.groups]
         span = str(min(lengths)) if len(set(lengths)) == 1 else f"{min(lengths)} to {max(lengths)}"
         count = f"{len(self)} prompt{'s' if len(self) != 1 else ''}"
@@ -105,15 +111,15 @@ class PromptSet:
 
     @cached_property
     def inputs(self) -> str:
-        """The hash of what a model reads: the tokens, row by row as they are grouped; not answers, nor positions."""
-        found = hashlib.sha256()
+        """The hash of what a model reads: the tokens in their groups, without answers and positions."""
+        tokens = hashlib.sha256()
         for group in self.groups:
-            found.update(f"{tuple(group.tokens.shape)}".encode() + group.tokens.numpy().tobytes())
-        return found.hexdigest()[:12]
+            tokens.update(f"{tuple(group.tokens.shape)}".encode() + group.tokens.numpy().tobytes())
+        return tokens.hexdigest()[:12]
 
     @cached_property
     def identity(self) -> str:
-        """The hash of all that is measured: two answers may read alike and be other tokens."""
+        """The hash of all that a measurement depends on; it has answers as tokens, since two may have the same text."""
         labels = hashlib.sha256(self.digest.encode())
         for group in self.groups:
             for tensor in (group.answers, group.distractors, *(group.positions[name] for name in group.positions)):
@@ -127,12 +133,17 @@ class PromptSet:
 
 
 def tokenize(tokenizer: Any, prompts: Sequence[Prompt], *, bos: bool) -> PromptSet:
-    """Prompts to groups of equal length; each named position is checked against its word.
+    """Tokenises prompts, groups them by token length, and checks each named position against its word.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        prompts: as text.
+        bos: whether BOS stands before each prompt.
 
     Raises:
-        UsageError: no prompts, an empty one, one with a word that the tokenizer does not know, an answer that is
-            not one token or equals the distractor, a mark that does not fall on the end of a token, a BOS that is
-            no bool or that the tokenizer lacks.
+        UsageError: no prompts, an empty prompt, a word that the tokenizer does not know, an answer that is not one
+            token or equals the distractor, a mark that does not fall on the end of a token, a BOS that is no bool or
+            that the tokenizer lacks.
     """
     if not prompts:
         raise UsageError("a data set needs at least one prompt")
@@ -160,13 +171,13 @@ def prompts_of_ids(
     *,
     bos: bool,
 ) -> PromptSet:
-    """Prompts given as token ids, whose text is for reading only.
+    """Groups prompts of token ids by length; their text is for reading only.
 
     Args:
-        tokenizer: for its BOS.
-        prompts: for each its description, its token ids, its answer's and its distractor's id.
-        positions: for each, position name -> index in the ids.
-        bos: whether BOS stands before each.
+        tokenizer: a Hugging Face tokenizer; only its BOS is used.
+        prompts: for each prompt its description, its token ids, the id of its answer and that of its distractor.
+        positions: for each prompt, position name -> index in the ids, counted from 0.
+        bos: whether BOS stands before each prompt.
 
     Raises:
         UsageError: a BOS that is no bool or that the tokenizer lacks.
@@ -189,7 +200,7 @@ def _grouped(
     marks: Sequence[Mapping[str, int]],
     bos: bool,
 ) -> PromptSet:
-    """Prompts of equal length together, and the hash over texts and tokens."""
+    """The prompts in groups of equal length, with the hash over texts and tokens."""
     import torch
 
     names = [key for key in marks[0] if all(key in row for row in marks)]
@@ -218,7 +229,7 @@ def _grouped(
 
 
 def _check_ends(tokenizer: Any, row: int, prompt: Prompt, ids: Sequence[int], start: Sequence[int]) -> None:
-    """Refuses a BOS that would stand twice, and a space that would stand before an answer's own."""
+    """Refuses a prompt that begins with BOS if BOS is added too, and one that ends in a space if the answer has one."""
     if start and ids[0] == start[0]:
         raise UsageError(
             f"prompt {row}, {shown(prompt.text)}, begins with {shown(tokenizer.bos_token)}, which bos=True puts "
@@ -234,23 +245,23 @@ def _check_ends(tokenizer: Any, row: int, prompt: Prompt, ids: Sequence[int], st
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
-    """The tokens of a text, with nothing added before or after."""
+    """The token ids of a text, without special tokens before or after."""
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def encode_all(tokenizer: Any, texts: Iterable[str]) -> dict[str, list[int]]:
-    """The tokens of many texts, each once and all in one call."""
-    if not (different := list(dict.fromkeys(texts))):
+    """The token ids of each text; a single call tokenises all different texts."""
+    if not (unique := list(dict.fromkeys(texts))):
         return {}
-    return dict(zip(different, tokenizer(different, add_special_tokens=False)["input_ids"], strict=True))
+    return dict(zip(unique, tokenizer(unique, add_special_tokens=False)["input_ids"], strict=True))
 
 
 def single_token(tokenizer: Any, word: str) -> int:
     """The id of a word that must be one known token.
 
     Raises:
-        UsageError: the word is several tokens, or the tokenizer does not know it; the same word with or without a space
-            before it is proposed where that is one token.
+        UsageError: the word is several tokens, or the tokenizer does not know it. The message proposes the word with or
+            without a space before it if that is one token.
     """
     ids = encode(tokenizer, word)
     if len(ids) != 1:
@@ -264,14 +275,14 @@ def single_token(tokenizer: Any, word: str) -> int:
 
 
 def _hint(tokenizer: Any, word: str) -> str:
-    """The spelling of a word, by the spaces around it, that is one token: ``; did you mean ' Berlin'?``."""
+    """A clause with the spelling that is one token, with or without a space: ``; did you mean ' Berlin'?``."""
     spellings = [f" {word.strip()}", word.strip()]
-    proposed = [text for text in spellings if text.strip() and text != word and is_single_token(tokenizer, text)]
-    return f"; did you mean {shown(proposed[0])}?" if proposed else ""
+    single = [text for text in spellings if text.strip() and text != word and is_single_token(tokenizer, text)]
+    return f"; did you mean {shown(single[0])}?" if single else ""
 
 
 def single_tokens(tokenizer: Any, words: Sequence[str]) -> tuple[str, ...]:
-    """Those of these words that are one known token with a space before them."""
+    """The words that are one known token with a space before them, in their order."""
     ids, unknown = encode_all(tokenizer, (f" {word}" for word in words)), unknown_token(tokenizer)
     return tuple(word for word in words if len(ids[f" {word}"]) == 1 and ids[f" {word}"][0] != unknown)
 
@@ -283,7 +294,7 @@ def is_single_token(tokenizer: Any, word: str) -> bool:
 
 
 def _start(tokenizer: Any, bos: bool) -> list[int]:
-    """What stands before each prompt: BOS or nothing."""
+    """The token ids before each prompt: BOS, or none."""
     if not isinstance(bos, bool):
         raise UsageError(f"bos is {shown(bos)}; pass True (BOS before each prompt) or False")
     if not bos:
@@ -298,6 +309,7 @@ def _prefixes(prompt: Prompt) -> Iterable[str]:
 
 
 def _positions(ids_of: Mapping[str, list[int]], prompt: Prompt, offset: int, ids: Sequence[int]) -> dict[str, int]:
+    """The index of each named position among the ids, which begin with ``offset`` tokens that are not of the text."""
     positions = {}
     for name, stop in prompt.marks.items():
         prefix = ids_of[prompt.text[:stop]]

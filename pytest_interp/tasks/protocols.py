@@ -1,7 +1,8 @@
-"""A data set measured by another protocol: what is wrong on purpose (mutants), and what must make no difference.
+"""Protocols: functions that change how a data set is measured, as deliberate mistakes or without any effect.
 
-Each function takes a data set and returns one with another hash; nothing is drawn or tokenised again. The wrong ones
-are mistakes that people make: logits read one token too early, a position mixed up, labels of other prompts, signs.
+Each takes a data set and returns one with another hash. The deliberate mistakes (``WRONG``) are ones that people make:
+logits read one token too early, two positions mixed up, labels of other prompts, a wrong sign. A claim must fail on
+them. Other batches or another order must make no difference but for float noise.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Protocol: TypeAlias = Callable[[DataSet], DataSet]
 
 
 def end_one_earlier(data: DataSet) -> DataSet:
-    """Logits are read one token before END: every run without its last token."""
+    """Every run without its last token, so that logits are read one token before END."""
 
     def change(group: Group) -> Group:
         last = group.tokens.shape[1] - 2
@@ -37,7 +38,7 @@ def end_one_earlier(data: DataSet) -> DataSet:
 
 
 def positions_one_earlier(data: DataSet) -> DataSet:
-    """Every named position but END is one token too early.
+    """Every named position but END moved to the token before it.
 
     Raises:
         NotApplicable: the data set has no other position.
@@ -46,61 +47,64 @@ def positions_one_earlier(data: DataSet) -> DataSet:
         raise NotApplicable(f"{data.name} has no position but END")
 
     def change(group: Group) -> Group:
-        early = {name: (where - int(name != END)).clamp(min=0) for name, where in group.positions.items()}
-        return replace(group, positions=early)
+        earlier = {name: (index - int(name != END)).clamp(min=0) for name, index in group.positions.items()}
+        return replace(group, positions=earlier)
 
     return _each(data, positions_one_earlier, change)
 
 
 def s1_read_for_s2(data: DataSet) -> DataSet:
-    """The position S2 is where S1 is.
+    """The position S2 moved to S1.
 
     Raises:
         NotApplicable: the data set has no S1 and S2.
     """
     if not {S1, S2} <= set(data.clean.position_names):
         raise NotApplicable(f"{data.name} has no positions S1 and S2")
-    return _each(data, s1_read_for_s2, _reading(S1, where=S2))
+    return _each(data, s1_read_for_s2, _moved(S2, to=S1))
 
 
 def s2_read_for_end(data: DataSet) -> DataSet:
-    """The position END is where S2 is, for what is patched or attends there; logits are read at the end all the same.
+    """The position END moved to S2 for patching and attention; logits are still read at the last token.
 
     Raises:
         NotApplicable: the data set has no S2.
     """
     if S2 not in data.clean.position_names:
         raise NotApplicable(f"{data.name} has no position S2")
-    return _each(data, s2_read_for_end, _reading(S2, where=END))
+    return _each(data, s2_read_for_end, _moved(END, to=S2))
 
 
 def names_permuted(data: DataSet) -> DataSet:
-    """Each prompt is scored with answer and distractor of another, which are not its own.
+    """Each prompt scored with the answer and distractor of another prompt that shares neither with it.
 
     Raises:
-        NotApplicable: all prompts have the same ones.
+        NotApplicable: a prompt shares a label with every other one.
     """
-    prompts = data.clean.prompts
-    own = [{prompt.answer, prompt.distractor} for prompt in prompts]
-    n = len(prompts)
-    # The labels of prompt i come from the first prompt after it, in a circle, that shares no word with it.
-    sources = [
-        next((other for other in chain(range(row + 1, n), range(row)) if not own[row] & own[other]), None)
-        for row in range(n)
-    ]
-    source = [other for other in sources if other is not None]
-    if len(source) < n:
-        raise NotApplicable(f"prompts of {data.name} share their answers: there are no others to score them with")
-    return _relabelled(data, names_permuted, source, swap=False)
+    labels = [{prompt.answer, prompt.distractor} for prompt in data.clean.prompts]
+    n = len(labels)
+    sources = []
+    for row in range(n):
+        # The labels come from the next prompt that shares none; after the last prompt the search starts at the first.
+        later_then_earlier = chain(range(row + 1, n), range(row))
+        source = next((other for other in later_then_earlier if not labels[row] & labels[other]), None)
+        if source is None:
+            raise NotApplicable(f"prompts of {data.name} share their answers: there are no others to score them with")
+        sources.append(source)
+    return _relabelled(data, names_permuted, sources, swap=False)
 
 
 def answer_and_distractor_exchanged(data: DataSet) -> DataSet:
-    """The distractor is taken for the answer."""
+    """Each prompt scored with the distractor as its answer."""
     return _relabelled(data, answer_and_distractor_exchanged, range(len(data.clean)), swap=True)
 
 
 def runs_exchanged(data: DataSet, corruption: str | None = None) -> DataSet:
-    """A corrupted run is taken for the clean one, by default the first corruption's; answers stay.
+    """The clean and a corrupted run exchanged; answers stay.
+
+    Args:
+        data: with at least one corruption.
+        corruption: the corrupted run; by default the first one.
 
     Raises:
         NotApplicable: the data set has no corruption.
@@ -109,7 +113,8 @@ def runs_exchanged(data: DataSet, corruption: str | None = None) -> DataSet:
         raise NotApplicable(f"{data.name} has no corruption")
     name = corruption or next(iter(data.corrupted))
     clean, other = data.clean, data.run(name)
-    groups = tuple(replace(mine, tokens=theirs.tokens) for mine, theirs in zip(clean.groups, other.groups, strict=True))
+    pairs = zip(clean.groups, other.groups, strict=True)
+    groups = tuple(replace(group, tokens=corrupted.tokens) for group, corrupted in pairs)
     exchanged = replace(clean, groups=groups, digest=_digest(clean.digest, other.digest))
     return _under(
         data,
@@ -120,7 +125,13 @@ def runs_exchanged(data: DataSet, corruption: str | None = None) -> DataSet:
 
 
 def right_padded(pad: int) -> Protocol:
-    """Prompts are filled up at their ends to one more than the longest: index -1 is read, which is never END."""
+    """The protocol that pads all prompts at their ends to one token more than the longest has.
+
+    Index -1, where logits are read, is then never END.
+
+    Args:
+        pad: the id of the token to pad with.
+    """
 
     def padded(data: DataSet) -> DataSet:
         import torch
@@ -138,13 +149,17 @@ def right_padded(pad: int) -> Protocol:
 
 
 def in_batches(size: int) -> Protocol:
-    """At most ``size`` prompts in a forward pass: the same numbers but for float noise."""
+    """The protocol that puts at most ``size`` prompts into a forward pass: equal numbers but for float noise.
+
+    Args:
+        size: at least 1.
+    """
 
     def split(run: PromptSet) -> PromptSet:
         groups = tuple(
             Group(
                 rows=group.rows[start : start + size],
-                positions={key: where[start : start + size] for key, where in group.positions.items()},
+                positions={key: index[start : start + size] for key, index in group.positions.items()},
                 tokens=group.tokens[start : start + size],
                 answers=group.answers[start : start + size],
                 distractors=group.distractors[start : start + size],
@@ -162,14 +177,18 @@ def in_batches(size: int) -> Protocol:
 
 
 def in_another_order(data: DataSet) -> DataSet:
-    """The same prompts in another order."""
+    """The same prompts in another order, which is always the same: equal numbers but for float noise."""
     order = list(range(len(data.clean)))
     random.Random(1).shuffle(order)
     return data.rebuild(order)
 
 
 def drawn_with(**choices: Callable[[DataSet], object]) -> Protocol:
-    """The task drawn again with another choice, such as ``seed``, which follows from the data set.
+    """The protocol that draws the task again with other choices.
+
+    Args:
+        **choices: for each argument of the task's function, such as ``seed``, a function that computes it from the data
+            set.
 
     Raises:
         NotApplicable: (when applied) the prompts are listed, not drawn.
@@ -183,12 +202,14 @@ def drawn_with(**choices: Callable[[DataSet], object]) -> Protocol:
     return change
 
 
-def _reading(name: str, *, where: str) -> Callable[[Group], Group]:
-    """A group in which one position is where another is."""
-    return lambda group: replace(group, positions={**group.positions, where: group.positions[name]})
+def _moved(name: str, *, to: str) -> Callable[[Group], Group]:
+    """A change of groups: a named position gets the index of another one."""
+    return lambda group: replace(group, positions={**group.positions, name: group.positions[to]})
 
 
 def _each(data: DataSet, protocol: Protocol, change: Callable[[Group], Group], *, reference: bool = False) -> DataSet:
+    """The data set with every group of every run changed, and of the reference too if asked."""
+
     def of(run: PromptSet) -> PromptSet:
         return replace(run, groups=tuple(map(change, run.groups)), digest=_digest(run.digest, protocol.__name__))
 
@@ -202,14 +223,21 @@ def _each(data: DataSet, protocol: Protocol, change: Callable[[Group], Group], *
 
 
 def _under(data: DataSet, protocol: Protocol, **changed: Any) -> DataSet:
-    """A data set under a protocol that stays where some of its prompts are taken and where it is drawn again."""
+    """The changed data set; its parts (``rebuild``) and redraws (``redraw``) are changed by the same protocol."""
     draw = data.redraw
     redraw = None if draw is None else lambda **choices: protocol(draw(**choices))
     return replace(data, **changed, rebuild=lambda rows: protocol(data.rebuild(rows)), redraw=redraw)
 
 
 def _relabelled(data: DataSet, protocol: Protocol, source: Sequence[int], *, swap: bool) -> DataSet:
-    """The clean run with the answer and distractor of the prompts in ``source``; exchanged if ``swap``."""
+    """The data set with other labels.
+
+    Args:
+        data: as it was.
+        protocol: the change, which names the new data set's hash.
+        source: for each prompt, the row of the prompt whose answer and distractor it gets.
+        swap: whether answer and distractor are exchanged.
+    """
     import torch
 
     clean = data.clean
@@ -250,6 +278,6 @@ WRONG: dict[str, Protocol] = {
     "answer exchanged": answer_and_distractor_exchanged,
     "runs exchanged": runs_exchanged,
 }
-"""The mistakes by name."""
+"""The deliberate mistakes, by the names that mutants have."""
 
 __all__ = ["WRONG", "Protocol", "drawn_with", "in_another_order", "in_batches", "right_padded"]

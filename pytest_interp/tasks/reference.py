@@ -1,4 +1,4 @@
-"""The reference prompts of a listed task: what mean and resample ablation take the place of activations from."""
+"""The reference prompts of a listed task: mean and resample ablation take replacement activations from them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ def reference_prompts(
     reference: Mapping[str, Sequence[Entry]] | Sequence[Entry] | None,
     length_of: Callable[[Entry], int],
 ) -> list[tuple[str, Entry]]:
-    """The reference prompts, each with its template; those of a template have the token length of its clean prompts.
+    """The reference prompts of each template; they have the token length of the template's clean prompts.
 
     Args:
-        clean: template and prompt (a text, or token ids), prompt by prompt.
-        reference: prompts by template; or one list, of which each template takes those of its length.
-        length_of: the token length of a prompt.
+        clean: template and prompt (a text, or token ids) of each clean prompt.
+        reference: prompts by template; or one list, from which each template takes the prompts of its own length; or
+            None.
+        length_of: gives the token length of a prompt.
 
     Returns:
-        Template and prompt; none where ``reference`` is None.
+        Template and prompt of each reference prompt; an empty list if ``reference`` is None.
 
     Raises:
         UsageError: a template of several lengths, without reference prompts, or with one of another length.

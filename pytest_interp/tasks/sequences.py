@@ -1,14 +1,14 @@
-"""Sequences that go on: digits, steps of two, counting down, number words, days, months, letters, ordinals.
+"""Sequences to continue: digits, even numbers, digits downwards, number words, days, months, letters, ordinals.
 
-Four elements are given and the fifth is the answer. The distractor is what would follow in the corrupted prompt:
+A prompt has four consecutive elements, and the answer is the fifth. A second stretch of the same kind gives the
+distractor, its fifth element, and the corruptions:
 
-- ``sequence-exchanged``: another stretch of the same kind, so that the answer flips;
-- ``last-changed``: only the last element is that of the other stretch;
-- ``shuffled``: the first three elements in another order: what follows is less clear, but nothing speaks for the
-  distractor.
+- ``sequence-exchanged``: the four elements of the second stretch, so the answer flips;
+- ``last-changed``: only the last element is that of the second stretch;
+- ``shuffled``: the first three elements in another order, so the answer is less clear; nothing favours the distractor.
 
-Where a tokenizer writes a digit as a space and a digit apart, the prompt ends with the space, so that the answer is
-one token; kinds that it cannot say in single tokens are left out.
+If a space and a digit are two tokens, the prompt ends with the space, so that the answer is one token. Kinds whose
+elements are not single tokens are left out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pytest_interp.common.arguments import checked
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.prompts import Prompt, encode, is_single_token
-from pytest_interp.tasks.slots import Half, fill, half_of, known
+from pytest_interp.tasks.slots import Half, fill, half_of, is_known
 from pytest_interp.text import shown
 
 _KINDS: dict[str, tuple[str, ...]] = {
@@ -50,21 +50,21 @@ _WORDINGS = (
 def sequences(
     tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool, kinds: Sequence[str] = tuple(_KINDS)
 ) -> DataSet:
-    """A seeded sample of sequences: every kind in every wording of a half in turn.
+    """A seeded sample of sequences: each kind in each template of a half in turn.
 
-    Positions: FIRST, THIRD and LAST element, END.
+    Positions: FIRST, THIRD and LAST (of the four elements), END.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
-        half: of the wordings.
-        n: how many prompts.
-        seed: for this object's own generator.
+        half: the half of the templates.
+        n: the number of prompts.
+        seed: of the random choice of stretches.
         bos: whether BOS stands before each prompt.
-        kinds: which.
+        kinds: of sequences: ``digits``, ``even``, ``down``, ``words``, ``days``, ``months``, ``letters``, ``ordinals``.
 
     Raises:
         UsageError: an unknown kind.
-        NotApplicable: no kind that the tokenizer can say in single tokens.
+        NotApplicable: no kind whose elements are single tokens, in words that the tokenizer knows.
     """
     if unknown := [kind for kind in kinds if kind not in _KINDS]:
         raise UsageError(f"{shown(unknown[0])} is no kind of sequence; allowed: {', '.join(_KINDS)}")
@@ -73,7 +73,7 @@ def sequences(
         (kind, wording)
         for wording in half_of(_WORDINGS, half)
         for kind in kinds
-        if _sayable(tokenizer, wording, _KINDS[kind])
+        if _is_tokenizable(tokenizer, wording, _KINDS[kind])
     ]
     if not cells:
         raise NotApplicable(
@@ -85,26 +85,29 @@ def sequences(
         kind, wording = cells[i % len(cells)]
         elements = _KINDS[kind]
         start, other = rng.sample(range(len(elements) - 4), 2)
-        mine, theirs = elements[start : start + 4], elements[other : other + 4]
-        order = list(mine[:3])
-        while tuple(order) == mine[:3]:
-            rng.shuffle(order)
+        stretch, other_stretch = elements[start : start + 4], elements[other : other + 4]
+        shuffled = list(stretch[:3])
+        while tuple(shuffled) == stretch[:3]:
+            rng.shuffle(shuffled)
         write = _Writer(tokenizer, kind, wording, elements[start + 4], elements[other + 4])
-        clean.append(write(mine))
-        corrupted["sequence-exchanged"].append(write(theirs))
-        corrupted["last-changed"].append(write((*mine[:3], theirs[3])))
-        corrupted["shuffled"].append(write((*order, mine[3])))
+        clean.append(write(stretch))
+        corrupted["sequence-exchanged"].append(write(other_stretch))
+        corrupted["last-changed"].append(write((*stretch[:3], other_stretch[3])))
+        corrupted["shuffled"].append(write((*shuffled, stretch[3])))
     name = f"sequences/{half}"
     return build(tokenizer, clean, corrupted, None, bos=bos, name=name, population="sampled", seed=seed)
 
 
 class _Writer:
-    """A wording of a kind, with answer and distractor; the space before them stands in the prompt where it must."""
+    """Writes the prompts of one kind and template with one answer and distractor.
+
+    The space before the answer belongs to the answer if both together are one token, else to the prompt.
+    """
 
     def __init__(self, tokenizer: Any, kind: str, wording: str, answer: str, distractor: str) -> None:
         self.kind, self.wording = kind, wording
-        joined = is_single_token(tokenizer, f" {answer}")
-        self.end, space = ("", " ") if joined else (" ", "")
+        space_in_answer = is_single_token(tokenizer, f" {answer}")
+        self.end, space = ("", " ") if space_in_answer else (" ", "")
         self.answer, self.distractor = f"{space}{answer}", f"{space}{distractor}"
 
     def __call__(self, four: Sequence[str]) -> Prompt:
@@ -114,9 +117,9 @@ class _Writer:
         return Prompt(text + self.end, self.answer, self.distractor, marks, template, tags)
 
 
-def _sayable(tokenizer: Any, wording: str, elements: Sequence[str]) -> bool:
-    """Whether every element is one token, with its space or after one, and the wording's words are known."""
-    if not known(tokenizer, fill(wording, dict.fromkeys("abcd", ""))[0]):
+def _is_tokenizable(tokenizer: Any, wording: str, elements: Sequence[str]) -> bool:
+    """Whether the tokenizer knows the template's words and has each element as one token, with or after its space."""
+    if not is_known(tokenizer, fill(wording, dict.fromkeys("abcd", ""))[0]):
         return False
     if all(is_single_token(tokenizer, f" {element}") for element in elements):
         return True

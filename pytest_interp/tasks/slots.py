@@ -1,4 +1,7 @@
-"""Sentences with slots: text from a template and words, with the place of each slot in the text."""
+"""Templates: sentences with slots that words are put into, and their halves for finding and for confirming heads.
+
+A slot is a name in braces, such as ``{N}``. The same slot may stand in a template several times.
+"""
 
 from __future__ import annotations
 
@@ -12,36 +15,45 @@ from pytest_interp.tasks.vocabulary import unknown_token
 from pytest_interp.text import shown
 
 Half: TypeAlias = Literal["find", "confirm", "all"]
-"""Which part of templates and names: that on which heads are found, that on which claims are judged, or both."""
+"""The part of templates and names: ``find`` to find heads on, ``confirm`` to judge claims on, ``all`` for both."""
 
 _SLOT = re.compile(r"\{(\w+)\}")
 
 
 def fill(template: str, words: Mapping[str, str]) -> tuple[str, dict[str, tuple[int, ...]]]:
-    """Puts words into the slots of a template.
+    """The text of a template with words in its slots, and the place of each word.
+
+    Args:
+        template: a sentence with slots.
+        words: the word for each slot.
 
     Returns:
-        The text; and for each slot the number of characters up to the end of its word, once for each time that the slot
-        stands in the template.
+        The text, and for each slot the character offsets at which its word ends, in the order of the text.
 
     Example:
         >>> fill("{N} is a {K}. So {N}", {"N": "Rex", "K": "dog"})
         ('Rex is a dog. So Rex', {'N': (3, 20), 'K': (12,)})
     """
-    text, at = "", 0
+    text = ""
     ends: dict[str, tuple[int, ...]] = {}
+    copied = 0  # characters of the template that are in the text already
     for slot in _SLOT.finditer(template):
-        text += template[at : slot.start()] + words[slot[1]]
-        ends[slot[1]] = (*ends.get(slot[1], ()), len(text))
-        at = slot.end()
-    return text + template[at:], ends
+        name = slot[1]
+        text += template[copied : slot.start()] + words[name]
+        ends[name] = (*ends.get(name, ()), len(text))
+        copied = slot.end()
+    return text + template[copied:], ends
 
 
 def half_of(words: Sequence[Any], half: str) -> tuple[Any, ...]:
-    """The entries at even places of a list (``find``), those at odd places (``confirm``), or all of them.
+    """One half of a list: its entries at even indices (``find``), at odd indices (``confirm``), or all of them.
+
+    Args:
+        words: templates, names or other entries.
+        half: ``find``, ``confirm`` or ``all``.
 
     Raises:
-        UsageError: another half.
+        UsageError: ``half`` is none of these.
 
     Example:
         >>> half_of("abcde", "confirm")
@@ -49,39 +61,47 @@ def half_of(words: Sequence[Any], half: str) -> tuple[Any, ...]:
     """
     if half not in ("find", "confirm", "all"):
         raise UsageError(f"half is {shown(half)}; allowed: 'find', 'confirm', 'all'")
-    return tuple(words) if half == "all" else tuple(words[half == "confirm" :: 2])
+    if half == "all":
+        return tuple(words)
+    return tuple(words[0::2] if half == "find" else words[1::2])
 
 
-def single_words(tokenizer: Any, words: Sequence[str], least: int, what: str) -> tuple[str, ...]:
+def single_token_words(tokenizer: Any, words: Sequence[str], least: int, label: str) -> tuple[str, ...]:
     """The words that are one token with their leading space.
 
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        words: candidates, without spaces.
+        least: how many are needed.
+        label: what the words are, for the message, such as ``surnames``.
+
     Raises:
-        NotApplicable: fewer than are needed.
+        NotApplicable: fewer than ``least`` are one token.
     """
-    known_words = single_tokens(tokenizer, words)
-    if len(known_words) < least:
+    single = single_tokens(tokenizer, words)
+    if len(single) < least:
         raise NotApplicable(
-            f"only {len(known_words)} of {len(words)} {what} are single tokens of this tokenizer and {least} are "
+            f"only {len(single)} of {len(words)} {label} are single tokens of this tokenizer and {least} are "
             "needed; build a task of your own with from_strings"
         )
-    return known_words
+    return single
 
 
-def known(tokenizer: Any, text: str) -> bool:
+def is_known(tokenizer: Any, text: str) -> bool:
     """Whether the tokenizer has a token for every part of a text."""
     return unknown_token(tokenizer) not in encode(tokenizer, text)
 
 
 def known_templates(tokenizer: Any, templates: Sequence[str]) -> tuple[str, ...]:
-    """The templates whose own words the tokenizer knows.
+    """The templates whose own words the tokenizer knows; what its slots hold does not count.
 
     Raises:
-        NotApplicable: there are none.
+        NotApplicable: it knows none of them.
     """
-    kept = tuple(template for template in templates if known(tokenizer, _SLOT.sub("", template)))
-    if not kept:
+    known = tuple(template for template in templates if is_known(tokenizer, _SLOT.sub("", template)))
+    if not known:
         raise NotApplicable(
             f"none of {len(templates)} wordings is in the words of this tokenizer; build a task of your own with "
             "from_strings"
         )
-    return kept
+    return known

@@ -1,7 +1,7 @@
-"""What a vocabulary is made of: ordinary and control tokens, and what it has no token for.
+"""The tokens of a vocabulary: ordinary tokens, control tokens, the unknown token; and checks of texts and token ids.
 
-All of it follows from the texts of the tokens and from what the tokenizer makes of a text. What it *calls* special, its
-padding, its end and its unknown token are names that differ between versions of a library for one and the same file.
+Everything here follows from the texts of the tokens and from what the tokenizer makes of a text. A tokenizer's own
+lists (special tokens, padding, end, unknown) are not used: for the same file they differ between library versions.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from pytest_interp.text import shown
 _CONTROL = re.compile(r"<.*\w.*>|\[.*\w.*\]|>>.*\w.*<<|\|.*\w.*\|", re.ASCII)
 """How control tokens are written: ``<|endoftext|>``, ``</s>``, ``[PAD]``, ``>>TITLE<<``, ``|||EMAIL|||``."""
 _NOWHERE = ("\ua66e", "\U00010380")
-"""Two letters that no vocabulary has, without a byte in common: a token for both is that for what is unknown."""
+"""Two letters that no vocabulary has, without a byte in common: a token that stands for both is the unknown token."""
 
 
 def control_tokens(tokenizer: Any) -> tuple[int, ...]:
-    """The ids of the tokens that are written as marks for the model, not as text, in ascending order."""
+    """The ids of the control tokens, such as ``<|endoftext|>``, in ascending order."""
     return tuple(sorted(token for text, token in tokenizer.get_vocab().items() if _CONTROL.fullmatch(text)))
 
 
 def ordinary_tokens(tokenizer: Any) -> tuple[int, ...]:
-    """The ids of all other tokens, in ascending order."""
+    """The ids of all tokens that are no control tokens, in ascending order."""
     return tuple(sorted(token for text, token in tokenizer.get_vocab().items() if not _CONTROL.fullmatch(text)))
 
 
 def fill_token(tokenizer: Any) -> int:
-    """The id of the first control token: what prompts are filled up with where that is done at all.
+    """The id of the first control token, for the one protocol that pads prompts (a deliberate mistake).
 
     Raises:
         NotApplicable: the vocabulary has no control token.
@@ -41,21 +41,21 @@ def fill_token(tokenizer: Any) -> int:
 
 
 def unknown_token(tokenizer: Any) -> int | None:
-    """The id that stands for what the tokenizer does not know; None where it spells everything, as by bytes."""
+    """The id of the unknown token; None for a tokenizer that can spell any text, for example by bytes."""
     first, second = tokenizer(list(_NOWHERE), add_special_tokens=False)["input_ids"]
     return int(first[-1]) if first and second and first[-1] == second[-1] else None
 
 
 def check_texts(tokenizer: Any, texts: Sequence[str], ids: Sequence[Sequence[int]]) -> None:
-    """Refuses an empty prompt, and one with a word that the tokenizer does not know.
+    """Refuses an empty prompt, and a prompt with a word that the tokenizer does not know.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
         texts: the prompts.
-        ids: the tokens of each.
+        ids: the token ids of each prompt.
 
     Raises:
-        UsageError: one is empty, or has such a word; both are named.
+        UsageError: such a prompt; the message has the prompt and the word.
     """
     unknown = unknown_token(tokenizer)
     for row, (text, tokens) in enumerate(zip(texts, ids, strict=True)):
@@ -64,10 +64,9 @@ def check_texts(tokenizer: Any, texts: Sequence[str], ids: Sequence[Sequence[int
         if unknown in tokens:
             words = text.split()
             pieces = tokenizer(words, add_special_tokens=False)["input_ids"]
-            strange = [word for word, piece in zip(words, pieces, strict=True) if unknown in piece]
+            word = next((word for word, piece in zip(words, pieces, strict=True) if unknown in piece), text)
             raise UsageError(
-                f"prompt {row}, {shown(text)}: {shown((strange or [text])[0])} is not in the tokenizer's vocabulary; "
-                "use words that are"
+                f"prompt {row}, {shown(text)}: {shown(word)} is not in the tokenizer's vocabulary; use words that are"
             )
 
 
@@ -77,15 +76,15 @@ def check_ids(tokenizer: Any, ids: Sequence[int], what: str) -> None:
     Args:
         tokenizer: a Hugging Face tokenizer.
         ids: token ids.
-        what: whose they are, for the message, such as ``prompt 3``.
+        what: the prompt they belong to, for the message, such as ``prompt 3``.
 
     Raises:
         UsageError: an id that is no whole number.
         NotApplicable: an id outside the vocabulary.
     """
-    if no_numbers := [token for token in ids if not isinstance(token, int) or isinstance(token, bool)]:
+    if not_whole := [token for token in ids if not isinstance(token, int) or isinstance(token, bool)]:
         raise UsageError(
-            f"{what} has the token id {shown(no_numbers[0])}; pass whole numbers (of a tensor, its .tolist())"
+            f"{what} has the token id {shown(not_whole[0])}; pass whole numbers (of a tensor, its .tolist())"
         )
     if outside := [token for token in ids if not 0 <= token < len(tokenizer)]:
         raise NotApplicable(
@@ -95,15 +94,15 @@ def check_ids(tokenizer: Any, ids: Sequence[int], what: str) -> None:
 
 
 def check_known(tokenizer: Any, ids: Sequence[int], what: str) -> None:
-    """Refuses token ids that stand for what this tokenizer does not know.
+    """Refuses the unknown token among token ids.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
         ids: token ids of its vocabulary.
-        what: whose they are, for the message.
+        what: the prompt they belong to, for the message.
 
     Raises:
-        UsageError: one of them is its token for the unknown.
+        UsageError: one of them is the unknown token.
     """
     unknown = unknown_token(tokenizer)
     if unknown in ids:
@@ -114,5 +113,5 @@ def check_known(tokenizer: Any, ids: Sequence[int], what: str) -> None:
 
 
 def decode(tokenizer: Any, ids: Sequence[int]) -> str:
-    """The text of token ids as it is, without any clean-up of spaces."""
+    """The text of token ids, without any clean-up of spaces."""
     return str(tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))

@@ -1,1 +1,1 @@
-"""From a measurement and a bound to a verdict: interval, outcome, robustness, the text of a failure, the record."""
+"""Verdicts: bounds, intervals, outcomes, robustness, failure messages and records."""

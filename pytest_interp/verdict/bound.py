@@ -1,4 +1,4 @@
-"""The bound grammar: which region of a measured unit a claim accepts."""
+"""Bounds: which values of a measurement a claim accepts, and the four keywords that say so."""
 
 from __future__ import annotations
 
@@ -11,12 +11,31 @@ from typing import Any
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.text import shown
 
-_PAIRS = {"between": "a pair of numbers (low, high)", "near": "a pair of numbers (value, tolerance)"}
+_FORMS = {
+    "at_least": "one number",
+    "at_most": "one number",
+    "between": "a pair of numbers (low, high)",
+    "near": "a pair of numbers (value, tolerance)",
+}
+"""What each keyword of a bound takes."""
+_PAIRS = ("between", "near")
 
 
 @dataclass(frozen=True)
 class Bound:
-    """The accepted region, a closed interval of the measured unit."""
+    """The values that a claim accepts: a closed interval in the unit of the measurement.
+
+    Attributes:
+        low: the lower end; -inf where there is none.
+        high: the upper end; inf where there is none.
+        text: the bound as messages show it, such as ``at least 0.8``.
+        strict: whether the end itself is refused: a fixed population must then clear it by more than float noise.
+
+    Example:
+        >>> bound = Bound.of(near=(0.9, 0.05))
+        >>> bound.text, bound.accepts(0.87), bound.accepts(0.8)
+        ('within 0.05 of 0.9', True, False)
+    """
 
     low: float
     high: float
@@ -25,7 +44,15 @@ class Bound:
 
     @classmethod
     def positive(cls, sign: int = 1) -> Bound:
-        """More than 0 (or less, for sign -1), by more than float noise."""
+        """The bound "more than 0", or "less than 0" for sign -1, by more than float noise.
+
+        Args:
+            sign: 1 or -1.
+
+        Example:
+            >>> Bound.positive().text, Bound.positive(-1).text
+            ('more than 0', 'less than 0')
+        """
         return cls(0, inf, "more than 0", strict=True) if sign > 0 else cls(-inf, 0, "less than 0", strict=True)
 
     @classmethod
@@ -38,64 +65,76 @@ class Bound:
         near: Sequence[float] | None = None,
         **unknown: object,
     ) -> Bound:
-        """Exactly one of ``at_least=x``, ``at_most=x``, ``between=(low, high)``, ``near=(value, tolerance)``.
+        """The bound that exactly one of four keywords sets.
+
+        Args:
+            at_least: the smallest accepted value.
+            at_most: the largest accepted value.
+            between: the smallest and the largest accepted value.
+            near: a value, and how far from it a number may lie; at least 0.
+            **unknown: any other keyword; refused, with the nearest of the four.
 
         Raises:
             UsageError: none or several of them, numbers that are not finite, an empty region.
+
+        Example:
+            >>> Bound.of(at_least=0.8)
+            Bound(low=0.8, high=inf, text='at least 0.8', strict=False)
         """
         for word in unknown:
-            allowed = ("at_least", "at_most", "between", "near")
-            raise UsageError(f"{word}= is no argument here and no bound ({', '.join(allowed)}){nearest(word, allowed)}")
-        given = {
-            key: value
-            for key, value in (("at_least", at_least), ("at_most", at_most), ("between", between), ("near", near))
-            if value is not None
-        }
-        if len(given) != 1:
+            raise UsageError(f"{word}= is no argument here and no bound ({', '.join(_FORMS)}){nearest(word, _FORMS)}")
+        keywords = {"at_least": at_least, "at_most": at_most, "between": between, "near": near}
+        passed = {word: value for word, value in keywords.items() if value is not None}
+        if len(passed) != 1:
             raise UsageError(
                 f"a bound is one of at_least=x, at_most=x, between=(low, high), near=(value, tolerance); "
-                f"got {', '.join(given) or 'none'}"
+                f"got {', '.join(passed) or 'none'}"
             )
-        key, value = next(iter(given.items()))
-        several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
-        numbers: Any = value if several else (value,)
-        if several is (key[:2] == "at") or (several and len(numbers) != 2):
-            raise UsageError(f"{key}={shown(value)}: pass {'one number' if key[:2] == 'at' else _PAIRS[key]}")
+        word, value = next(iter(passed.items()))
+        is_pair = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+        numbers: Any = value if is_pair else (value,)
+        if is_pair != (word in _PAIRS) or (is_pair and len(numbers) != 2):
+            raise UsageError(f"{word}={shown(value)}: pass {_FORMS[word]}")
         if not all(map(_is_real, numbers)):
-            raise UsageError(f"{key}={shown(value)} is not a finite number")
-        if key == "near" and numbers[1] < 0:
-            raise UsageError(f"{key}={shown(value)} accepts nothing: the tolerance is negative")
+            raise UsageError(f"{word}={shown(value)} is not a finite number")
+        if word == "near" and numbers[1] < 0:
+            raise UsageError(f"{word}={shown(value)} accepts nothing: the tolerance is negative")
         # Numbers of numpy would not travel between the processes of pytest-xdist.
         numbers = tuple(float(number) for number in numbers)
-        if key == "at_least":
+        if word == "at_least":
             return cls(numbers[0], inf, f"at least {numbers[0]:g}")
-        if key == "at_most":
+        if word == "at_most":
             return cls(-inf, numbers[0], f"at most {numbers[0]:g}")
-        if key == "between":
+        if word == "between":
             low, high = numbers
             text = f"between {low:g} and {high:g}"
         else:
             low, high = numbers[0] - numbers[1], numbers[0] + numbers[1]
             text = f"within {numbers[1]:g} of {numbers[0]:g}"
         if low > high:
-            raise UsageError(f"{key}={shown(value)} accepts nothing; the lower end is above the upper one")
+            raise UsageError(f"{word}={shown(value)} accepts nothing; the lower end is above the upper one")
         return cls(low, high, text)
 
     def accepts(self, value: float, tolerance: float = 0.0) -> bool:
-        """Whether a value lies in the region, widened by a numeric tolerance."""
+        """Whether a value lies inside the bound.
+
+        Args:
+            value: in the unit of the measurement.
+            tolerance: by how much both ends are moved outwards; inwards where it is negative.
+        """
         return self.low - tolerance <= value <= self.high + tolerance
 
     def shortfall(self, value: float) -> float:
-        """How far a value lies outside the region; 0 inside."""
+        """The distance from a value to the bound, in the unit of the measurement; 0 inside."""
         return max(self.low - value, value - self.high, 0.0)
 
     def slack(self, value: float) -> float:
-        """How far a value lies inside the region; negative outside."""
+        """The distance from a value to the nearest end of the bound; negative outside."""
         return min(value - self.low, self.high - value)
 
 
 def _is_real(number: Any) -> bool:
-    """Whether a value is a finite number, of numpy too; True and False are none."""
+    """Whether a value is a finite number, a numpy scalar included; True and False are not."""
     try:
         return not isinstance(number, bool) and isinstance(number, Real) and isfinite(number)
     except OverflowError:  # a whole number that is larger than any float

@@ -1,4 +1,4 @@
-"""What a number leaves open although it meets its bound: said with the verdict, by what was measured and claimed."""
+"""Caveats and notes of a supported verdict: what the number leaves open although it meets its bound."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ from pytest_interp.measurement import Measurement, quote
 from pytest_interp.verdict.bound import Bound
 
 SATURATED = ("rank", "probability", "top_k", "kl")
+"""Metrics that can stay the same while logits change."""
 
 
 def require_meaning(measurement: Measurement, bound: Bound) -> None:
-    """Refuses a bound that every value of the quantity meets.
+    """Refuses a bound that every possible value of the quantity meets.
+
+    Args:
+        measurement: its quantity and unit say which values are possible; its own value does not count.
+        bound: the values that the claim accepts.
 
     Raises:
-        UsageError: nothing could refute it.
+        UsageError: no value could refute the claim.
     """
     declared = QUANTITIES.get(measurement.quantity)
     low, high = (declared.low, declared.high) if declared else (-inf, inf)
     if measurement.unit == "share":
         low, high = 0, 1
-    if measurement.context.extra.get("minus"):  # a difference of attentions
+    if measurement.context.extra.get("minus"):  # a difference of attention weights is between -1 and 1
         return
     if isfinite(low) and bound.low <= low and bound.high >= high and not bound.strict:
         raise UsageError(
@@ -32,7 +37,7 @@ def require_meaning(measurement: Measurement, bound: Bound) -> None:
 
 
 def caveats_of(measurement: Measurement, bound: Bound) -> list[str]:
-    """Why a supported verdict may say less than it seems to, as far as its own values tell."""
+    """Why a supported verdict may mean less than it seems to, a sentence each, by the measured values themselves."""
     caveats = []
     what, n = measurement.context.each, len(measurement.values)
     if (different := len(set(measurement.labels))) < n:
@@ -52,7 +57,7 @@ def caveats_of(measurement: Measurement, bound: Bound) -> list[str]:
 
 
 def notes_of(measurement: Measurement, bound: Bound) -> list[str]:
-    """What a supported verdict on this quantity cannot say by itself."""
+    """What a supported verdict on this quantity leaves open, a sentence each, whatever the values are."""
     quantity, context = measurement.quantity, measurement.context
     declared = QUANTITIES.get(quantity)
     notes = [declared.leaves_open] if declared and declared.leaves_open else []
@@ -73,15 +78,21 @@ def notes_of(measurement: Measurement, bound: Bound) -> list[str]:
 
 
 def _gives_the_run_back(measurement: Measurement) -> bool:
-    """Whether each prompt's patched run is the run that was put in, within float noise."""
+    """Whether the patched run of every prompt equals the run that was put in, within float noise."""
     if measurement.unit != "recovered" or not measurement.quantity.endswith("patch_effect"):
         return False
-    back = 1 - measurement.no_effect
+    whole_effect = 1 - measurement.no_effect
     noise = measurement.tolerance * abs(sum(measurement.scale) / len(measurement.scale))
     pairs = zip(measurement.values, measurement.scale, strict=True)
-    return all(abs(value - back * scale) <= noise for value, scale in pairs)
+    return all(abs(value - whole_effect * scale) <= noise for value, scale in pairs)
 
 
-def chance_caveat(what: str, bound: Bound, chance: float) -> tuple[str, ...]:
-    """The caveat where guessing meets a bound; none where it does not."""
-    return (f"chance meets the bound: {what} is {quote(chance)}",) if bound.accepts(chance) else ()
+def chance_caveat(label: str, bound: Bound, chance: float) -> tuple[str, ...]:
+    """The caveat that guessing meets a bound; empty where it does not.
+
+    Args:
+        label: what the chance value is, in words.
+        bound: the values that the claim accepts.
+        chance: the value that guessing gives, in the bound's unit.
+    """
+    return (f"chance meets the bound: {label} is {quote(chance)}",) if bound.accepts(chance) else ()

@@ -1,4 +1,4 @@
-"""What stands beside a measured number: controls, of how many heads it is true, what each member of a set adds."""
+"""Evidence beside a measured number: its controls, how many other heads do the same, what each member of a set adds."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ class Control:
 
     Attributes:
         label: what was measured instead: heads, ``other names``, ``random model 1``.
-        value: None where there is no number.
-        reason: why there is none.
-        kind: of control, such as ``same_layer``; empty for what is only shown beside the claim.
-        same: whether it does as much as the claim: it meets the bound, or is not told apart from the claimed value.
-        measurement: the value prompt by prompt.
+        value: the measured value; None where there is no number.
+        reason: why there is no number.
+        kind: the kind of control, such as ``same_layer``; empty for a number that is only shown beside the claim.
+        same: whether the control does as much as the claim: it meets the bound, or cannot be distinguished from the
+            claimed value.
+        measurement: the values prompt by prompt.
     """
 
     label: str
@@ -36,7 +37,16 @@ class Control:
 
 @dataclass(frozen=True)
 class Specificity:
-    """Of which other heads the same is true, of how many."""
+    """How specific a claim about heads is.
+
+    Attributes:
+        true: the other heads that meet the bound too.
+        others: how many other heads were measured.
+
+    Example:
+        >>> str(Specificity(true=("9.6",), others=143))
+        'also true of 1 of 143 other heads'
+    """
 
     true: tuple[str, ...]
     others: int
@@ -46,21 +56,21 @@ class Specificity:
 
     @property
     def unspecific(self) -> bool:
-        """Whether it is true of most heads."""
+        """Whether more than half of the other heads meet the bound."""
         return 2 * len(self.true) > self.others
 
 
 @dataclass(frozen=True)
 class Member:
-    """What one head does in a set that a claim names.
+    """What one head adds to a set of heads that a claim names.
 
     Attributes:
         label: the head, with the kind of set where a claim has several: ``3.0``, ``receiver 9.9``.
-        alone: its effect alone; None where it can have none.
-        marginal: the effect of the set minus that of the set without it, prompt by prompt.
-        contribution: ``adds nothing`` where both lie within float noise, or 2 % of the set's effect, of 0; else ``is
-            not shown to add`` where the intervals of both hold 0; ``works against the set`` where both lie on the
-            other side of 0 than the set's effect; else ``adds``.
+        alone: the effect of this head alone; None where it cannot have one.
+        marginal: the effect of the set minus that of the set without this head, prompt by prompt.
+        contribution: the first that applies: ``adds nothing`` (both effects differ from 0 by no more than float noise
+            or 2 % of the set's effect); ``is not shown to add`` (the intervals of both contain 0); ``works against the
+            set`` (both lie on the other side of 0 than the set's effect); ``adds``.
     """
 
     label: str

@@ -1,4 +1,4 @@
-"""What a failing claim says: value, interval and count; bound and shortfall; worst cases; controls; siblings."""
+"""The message of a failing claim: value, interval and count; bound and shortfall; worst prompts; controls; siblings."""
 
 from __future__ import annotations
 
@@ -10,18 +10,26 @@ from pytest_interp.text import cut, line, wrapped
 from pytest_interp.verdict.evidence import Control
 from pytest_interp.verdict.judge import Verdict, worst
 
-FEW = 4  # controls of a kind up to which each is named
-WIDTH = 72  # pytest puts eight columns before it
+FEW = 4
+"""Controls of one kind that are listed singly; more are shown as a distribution."""
+WIDTH = 72
+"""Columns of a message: pytest indents it by eight."""
 _INDENT = 14
 
 
 def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) -> str:
-    """The text of a failing claim, in lines of at most 72 columns."""
+    """The message of a failing claim, in lines of at most 72 columns.
+
+    Args:
+        verdict: on the claim.
+        subject: what the claim is about, in a line.
+        siblings: the same measurement on other heads of the claim's role.
+    """
     measurement, interval = verdict.measurement, verdict.interval
     lines = [verdict.outcome, *wrapped(subject, WIDTH, "  ", "  ")]
     value = f"{quote(measurement.value)} {line(measurement.unit)}"
-    what = measurement.context.each
-    count = f"{len(measurement.values)} {what}{'s' if len(measurement.values) != 1 else ''}"
+    noun = measurement.context.each
+    count = f"{len(measurement.values)} {noun}{'s' if len(measurement.values) != 1 else ''}"
     if measurement.unit == "share" and set(measurement.values) <= {0.0, 1.0}:
         count = f"{round(sum(measurement.values))} of {count}"
     if interval is None:
@@ -52,35 +60,38 @@ def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) ->
 
 
 def specific_shown(verdict: Verdict) -> str:
-    """Of how many other heads it is true; "also", where it is true of the claimed one."""
+    """How many other heads meet the bound; the text has "also" only if the claimed head meets it."""
     text = str(verdict.specific)
     return text if verdict.outcome == "supported" else text.removeprefix("also ")
 
 
 def controls_shown(verdict: Verdict) -> list[str]:
-    """The controls, those of a kind that has many as a distribution."""
-    kinds: dict[str, list[Control]] = {}
-    for one in verdict.controls:
-        kinds.setdefault(one.kind, []).append(one)
-    few = [one for some in kinds.values() if len(some) <= FEW for one in some]
-    texts = ["; ".join(map(str, few))] if few else []
-    return texts + [_spread(some, verdict.measurement.value) for some in kinds.values() if len(some) > FEW]
+    """The controls of a verdict, a line each: up to 4 of one kind singly, more as a distribution."""
+    by_kind: dict[str, list[Control]] = {}
+    for control in verdict.controls:
+        by_kind.setdefault(control.kind, []).append(control)
+    listed = [control for controls in by_kind.values() if len(controls) <= FEW for control in controls]
+    texts = ["; ".join(map(str, listed))] if listed else []
+    many = [controls for controls in by_kind.values() if len(controls) > FEW]
+    return texts + [_distribution(controls, verdict.measurement.value) for controls in many]
 
 
-def _spread(controls: Sequence[Control], claimed: float) -> str:
-    values = sorted(one.value for one in controls if one.value is not None)
-    what = f"{len(controls)} of {controls[0].kind.replace('_', ' ')}"
+def _distribution(controls: Sequence[Control], claimed: float) -> str:
+    """The range and median of many controls, and how many lie above the claimed value."""
+    values = sorted(control.value for control in controls if control.value is not None)
+    count = f"{len(controls)} of {controls[0].kind.replace('_', ' ')}"
     if not values:
-        return f"{what}: not applicable"
+        return f"{count}: not applicable"
     above = sum(value > claimed for value in values)
-    silent = f", {len(controls) - len(values)} not applicable" if len(values) < len(controls) else ""
+    undefined = f", {len(controls) - len(values)} not applicable" if len(values) < len(controls) else ""
     return (
-        f"{what}: {quote(values[0])} to {quote(values[-1])}, median {quote(median(values))}{silent}; "
+        f"{count}: {quote(values[0])} to {quote(values[-1])}, median {quote(median(values))}{undefined}; "
         f"{above} above the claimed"
     )
 
 
 def _gap(verdict: Verdict) -> str:
+    """By how much the value, or the interval, misses the bound."""
     measurement, interval, bound = verdict.measurement, verdict.interval, verdict.bound
     short = bound.shortfall(measurement.value)
     if verdict.outcome == "refuted" and short > 0:

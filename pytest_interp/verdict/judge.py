@@ -1,8 +1,8 @@
-"""From a measurement and a bound to a verdict.
+"""Judges a measurement by a bound.
 
-A fixed population is decided by its value within numeric tolerance. A sampled one is decided by a two-sided
-interval over templates and names: supported if the interval lies inside the accepted region by more than float
-noise, refuted if wholly outside, else inconclusive.
+The value of a fixed population decides, within numeric tolerance. For a sampled population the two-sided interval over
+templates and names decides: the verdict is *supported* if the interval lies inside the bound by more than float noise,
+*refuted* if it lies wholly outside, else *inconclusive*.
 """
 
 from __future__ import annotations
@@ -24,30 +24,35 @@ from pytest_interp.verdict.intervals import Interval, degrees_of_freedom, exact_
 
 Outcome: TypeAlias = Literal["supported", "refuted", "inconclusive"]
 RANK: dict[Outcome, int] = {"refuted": 0, "inconclusive": 1, "supported": 2}
+"""Outcomes from worst to best."""
 MIN_CLUSTERS = 8
+"""Templates below which an interval is called rough."""
 MIN_CLUSTERS_OF_A_SHARE = 12
+"""The same for a share, whose distribution over templates is further from normal."""
 NOTICEABLE_WIDENING = 1.1
+"""The widening by names from which on a note says so."""
 KINDS_OF_NAMES = ("answer", "distractor")
+"""What the names of a prompt are, in their order."""
 HOPELESS = 1000
-"""Nobody draws so many times the prompts."""
+"""The largest multiple of the prompts that a verdict proposes."""
 MAX_RATIO_NOISE = 0.25
-"""How far float noise may move a ratio, or widen a bound as a share of its half-width; beyond it nothing is decided."""
+"""The largest float noise of a ratio, and of a bound in half-widths, with which a verdict still means something."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was claimed, what was seen, and what follows.
+    """The outcome of judging a measurement by a bound, with the evidence beside it.
 
     Attributes:
         outcome: supported, refuted or inconclusive.
         measurement: what was measured.
-        bound: the accepted region.
-        interval: for a sampled population.
+        bound: the values that the claim accepts.
+        interval: the interval of a sampled population; None for a fixed one.
         notes: what a reader must know, a sentence each.
-        caveats: why a supported verdict may say less than it seems to, a sentence each.
+        caveats: why a supported verdict may mean less than it seems to, a sentence each.
         controls: the same measurement on other heads, other names, a random model.
         members: what each head of a claimed set adds; empty for single heads.
-        specific: of how many other heads the same is true; None where it was not looked at.
+        specific: how many other heads meet the bound too; None where this was not measured.
         details: further numbers of the same assertion, by name.
     """
 
@@ -74,23 +79,32 @@ class Verdict:
 
     @property
     def margin(self) -> float:
-        """How far the interval, or the value of a fixed population, lies inside the accepted region."""
+        """The distance from the interval (or a fixed population's value) to the end of the bound; negative outside."""
         ends = (self.measurement.value,) if self.interval is None else (self.interval.low, self.interval.high)
         return min(self.bound.slack(end) for end in ends)
 
 
 @checked
 def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Verdict:
-    """The verdict of a bound on a measurement.
+    """The verdict on a measurement by a bound.
 
     Args:
         measurement: what was measured.
-        bound: the accepted region.
-        level: confidence of the interval; higher where a claim is one of a family.
+        bound: the values that the claim accepts, in the unit of the measurement.
+        level: confidence of the interval, between 0 and 1; higher where a claim is one of a family.
+
+    Returns:
+        The verdict, with its notes and caveats; controls, members and details are added by assertions.
 
     Raises:
-        NotApplicable: a ratio whose denominator's interval contains 0.
+        NotApplicable: the interval of a ratio's denominator contains 0, or float noise is wide against the bound.
         UsageError: a sampled population of one template; a bound that every value of the unit meets.
+
+    Example:
+        >>> from pytest_interp import Measurement
+        >>> scores = Measurement("probe accuracy", "share", (1, 1, 0), ("a", "b", "c"), ("1", "2", "3"), "fixed")
+        >>> judge(scores, Bound.of(at_least=0.5)).outcome
+        'supported'
     """
     if not 0 < level < 1:
         raise UsageError(f"level is {level:g}; pass a number between 0 and 1, such as 0.95")
@@ -123,28 +137,34 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
 
 
 def _noise(measurement: Measurement) -> float:
-    """By how much an interval must clear a bound.
+    """By how much an interval must clear a bound, in the unit of the measurement.
 
-    The tolerance of a share is how much noise could flip. Ties count against a claim already, so nothing is added.
+    The tolerance of a share is the share of prompts that float noise could flip. Ties count against the claim already,
+    so no further slack is asked for.
     """
     return 0.0 if measurement.unit == "share" else measurement.tolerance
 
 
 def these_only(measurement: Measurement) -> str:
-    """Of what the verdict of a fixed population is, and of nothing else: ``these 8 prompts only``."""
+    """The population of a fixed verdict in words, such as ``these 8 prompts only``."""
     what, count = measurement.context.each, len(measurement.values)
     return f"this {what} only" if count == 1 else f"these {count} {what}s only"
 
 
 ABOVE_ZERO: Mapping[str, str] = {"self_repair": "what the heads write for the answer"}
-"""Ratios that are a share of a loss, and their denominators: of what was no loss nothing can be made good."""
+"""Ratios whose denominator must be positive, with its name: a share of a loss needs a loss."""
 
 
 def require_defined(measurement: Measurement) -> None:
-    """A ratio has a value only where its denominator is surely not 0, and some only where it is surely above.
+    """Refuses a ratio whose denominator may be 0, and a share of a loss whose denominator may be negative.
+
+    The denominator must differ from 0 by 4 times float noise. For a sampled population its interval must not contain 0.
+
+    Args:
+        measurement: passed unchanged if it is no ratio.
 
     Raises:
-        NotApplicable: it may be.
+        NotApplicable: the ratio is undefined; the message shows the denominator.
     """
     above = measurement.quantity in ABOVE_ZERO
     if not measurement.scale:
@@ -180,10 +200,14 @@ def require_defined(measurement: Measurement) -> None:
 
 
 def require_resolution(measurement: Measurement, bound: Bound) -> None:
-    """A bound with two ends must be wider than what float noise adds to it.
+    """Refuses a bound with two ends that float noise widens too much.
 
-    A fixed value is accepted within its numeric tolerance of the bound. Where that is wide, as for a ratio with a small
-    denominator or in half precision, ``near`` would accept anything.
+    A fixed value is accepted within its numeric tolerance of the bound. Where the tolerance is wide, as for a ratio
+    with a small denominator or in half precision, ``near`` would accept almost any value.
+
+    Args:
+        measurement: what was measured.
+        bound: the values that the claim accepts.
 
     Raises:
         NotApplicable: the tolerance is more than a quarter of the bound's half-width.
@@ -199,7 +223,7 @@ def require_resolution(measurement: Measurement, bound: Bound) -> None:
 
 
 def _about_the_interval(measurement: Measurement, interval: Interval, noise: float) -> list[str]:
-    """What a reader must know of how an interval was made, a sentence each."""
+    """What a reader must know about an interval, a sentence each."""
     notes = []
     if measurement.unit == "share" and interval.clusters < MIN_CLUSTERS_OF_A_SHARE:
         notes.append(
@@ -220,6 +244,7 @@ def _about_the_interval(measurement: Measurement, interval: Interval, noise: flo
 
 
 def _what_would_settle(measurement: Measurement, bound: Bound, interval: Interval) -> str:
+    """How many prompts would make the interval clear the bound, if the value stays: it shrinks with their root."""
     value = measurement.value
     edge = min((edge for edge in (bound.low, bound.high) if isfinite(edge)), key=lambda edge: abs(value - edge))
     margin = abs(value - edge) - _noise(measurement)  # the interval must clear the bound by float noise
@@ -237,7 +262,13 @@ def _what_would_settle(measurement: Measurement, bound: Bound, interval: Interva
 
 
 def out_of_reach(measurement: Measurement, bound: Bound, level: float) -> str:
-    """Why no outcome of so few prompts could support the bound at this level; empty where one could."""
+    """The reason why no result of so few prompts could support the bound; empty where some result could.
+
+    Args:
+        measurement: of a sampled population; only its design counts, not its values.
+        bound: the values that the claim accepts.
+        level: confidence of the interval, between 0 and 1.
+    """
     n, clusters = len(measurement.values), Counter(measurement.clusters)
     percent = f"{100 * level:.4g} %"
     if measurement.unit == "share":
@@ -253,7 +284,15 @@ def out_of_reach(measurement: Measurement, bound: Bound, level: float) -> str:
 
 
 def worst(verdict: Verdict, count: int = 3) -> list[tuple[str, float]]:
-    """The labels whose values speak most against the claim, with their values; a ratio's by its numerator's share."""
+    """The prompts that speak most against the claim.
+
+    Args:
+        verdict: on the claim.
+        count: how many prompts, at most.
+
+    Returns:
+        Label and value of each, worst first. For a ratio it is the prompt's numerator over the mean denominator.
+    """
     measurement, bound = verdict.measurement, verdict.bound
     values: Sequence[float] = measurement.values
     if measurement.scale:

@@ -1,8 +1,8 @@
-"""Verdicts that are reached elsewhere: in other threads, and in child processes.
+"""Records of verdicts that a claim reaches in other threads and in child processes.
 
-Each open claim has a file that child processes append to, a record a line. Its path stands in an environment variable
-while the claim is open, so that forked and spawned children know it. A worker of a pool may be older than the claim
-that it works for: its verdicts belong to the innermost open one.
+Each open claim has a file to which child processes append, one record a line. While the claim is open, an environment
+variable holds the file's path, so that forked and spawned children know it. A worker of a pool may be older than the
+claim that it works for: its records belong to the innermost open claim.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any, Self
 
 VARIABLE = "PYTEST_INTERP_RECORDS"
+"""The environment variable that holds the path of the open claim's file."""
 SECONDS = 10.0
 """How long the end of a claim waits for its threads."""
 _POOLS = {
@@ -36,31 +37,33 @@ _numbers = count()
 
 
 def in_pool(thread: threading.Thread) -> bool:
-    """Whether a thread of this process is a worker of a pool, which outlives those whom it works for."""
+    """Whether a thread of this process is a worker of a pool, which outlives the claims that it works for."""
     return any(_of_pool(frame) for frame in _frames(thread))
 
 
 def wait_for_threads(earlier: Collection[threading.Thread], seconds: float = SECONDS) -> None:
-    """Waits for threads that may still reach a verdict: those started since, and workers of pools that are at work.
+    """Waits for threads that may still reach a verdict: new threads, and workers of pools that are at work.
 
     Args:
-        earlier: threads that were there before; of them only a pool's workers are waited for.
-        seconds: how long at most, in all.
+        earlier: the threads that ran before the claim; of them only busy workers of pools are waited for.
+        seconds: the longest time to wait, for all threads together.
     """
-    until = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     for thread in threading.enumerate():
-        while thread.is_alive() and _may_speak(thread, earlier) and (left := until - time.monotonic()) > 0:
-            thread.join(min(left, 0.02))
+        while _may_reach_a_verdict(thread, earlier) and (remaining := deadline - time.monotonic()) > 0:
+            thread.join(min(remaining, 0.02))
 
 
-def _may_speak(thread: threading.Thread, earlier: Collection[threading.Thread]) -> bool:
-    if thread is threading.current_thread():
+def _may_reach_a_verdict(thread: threading.Thread, earlier: Collection[threading.Thread]) -> bool:
+    """Whether a thread is alive and works for the claim that ends."""
+    if thread is threading.current_thread() or not thread.is_alive():
         return False
     frames = list(_frames(thread))
     if any(map(_of_pool, frames)):
-        # A worker that waits for work is in its own function; threads that only manage a pool say nothing.
+        # A worker that waits for work has the pool's own function as its innermost frame; a busy worker has it further
+        # out. Threads that only manage a pool never run it.
         return any(_of_pool(frame) and frame.f_code.co_name in _POOLS.values() for frame in frames[1:])
-    # A daemon is not waited for when the process ends either.
+    # Python does not wait for daemon threads when the process ends; neither does a claim.
     return thread not in earlier and not thread.daemon
 
 
@@ -77,14 +80,18 @@ def _of_pool(frame: FrameType) -> bool:
 
 
 class RecordFile:
-    """The file of an open claim or trial: a context in which child processes append to it."""
+    """The file of an open claim or trial: a context in which child processes can append their records.
+
+    Attributes:
+        path: of the file.
+    """
 
     def __init__(self, path: Path | None = None, *, trial: bool = False) -> None:
         self.path = path or _folder(os.getpid()) / f"{next(_numbers):09}{_TRIAL if trial else ''}"
 
     @property
     def trial(self) -> bool:
-        """Whether it is a trial's."""
+        """Whether the file belongs to a trial."""
         return self.path.suffix == _TRIAL
 
     def __enter__(self) -> Self:
@@ -105,13 +112,17 @@ class RecordFile:
         return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
 
     def append(self, record: Mapping[str, Any]) -> bool:
-        """Adds a record; False where the claim has ended, and its file with it."""
+        """Adds a record.
+
+        Returns:
+            False if the claim has ended, and its file with it.
+        """
         try:
             file = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         except FileNotFoundError:
             return False
         try:
-            # In one piece, so that lines of several processes do not mix.
+            # A single write, so that lines of several processes do not mix.
             os.write(file, (json.dumps(record, default=str) + "\n").encode())
         finally:
             os.close(file)
@@ -119,20 +130,21 @@ class RecordFile:
 
 
 def of_parent() -> RecordFile | None:
-    """The file to which this process's records go, having no claim open itself; None where no process has."""
+    """The file of the parent process's open claim, for a process without an open claim; None if there is none."""
     text = os.environ.get(VARIABLE)
     if text is None:
         return None
     path = Path(text)
     if in_pool(threading.current_thread()):
-        # Numbers only grow, and what has ended is gone.
+        # The worker may have started under an earlier claim. File numbers grow and ended claims have no file, so the
+        # highest number is the innermost open claim.
         path = max(path.parent.glob("*"), default=path)
     return RecordFile(path)
 
 
 @cache
 def _folder(process: int) -> Path:
-    """The folder of a process's files, taken away as it ends; a forked child has one of its own."""
+    """The folder of a process's files, removed when the process ends; a forked child has its own."""
     folder = Path(tempfile.mkdtemp(prefix="pytest-interp-"))
 
     def remove() -> None:

@@ -1,9 +1,11 @@
-"""What was claimed and what was seen: one record for each verdict.
+"""Records of verdicts, collected while a claim runs.
 
-An assertion writes to the innermost open sink of its process, whichever thread it runs in; the plugin opens one around
-each claim. A child process appends to the sink's file, which is read as the sink closes. Outside of a claim there is
-none, and nothing is kept. In a trial (a claim that is run again, on damaged weights or by another protocol) verdicts
-are kept as well, but nothing fails, and only what decides is measured: no controls.
+The plugin opens a *sink* around each claim. An assertion writes its record to the innermost open sink of its process,
+whichever thread it runs in. A child process appends to the sink's file, which is read when the sink closes. Outside of
+a claim no sink is open, and records are dropped.
+
+A *trial* is a claim that is run again, on damaged weights or by another protocol. Its records are collected too, but no
+assertion fails in it, and controls are not measured.
 """
 
 from __future__ import annotations
@@ -22,26 +24,29 @@ from pytest_interp.measurement import Measurement
 from pytest_interp.verdict.evidence import Member
 from pytest_interp.verdict.failure_message import controls_shown, specific_shown
 from pytest_interp.verdict.intervals import ends_of
-from pytest_interp.verdict.judge import Verdict
+from pytest_interp.verdict.judge import RANK, Verdict
 from pytest_interp.verdict.other_threads import RecordFile, in_pool, of_parent, wait_for_threads
 
 
 class Refuted(BaseException):
-    """Ends a trial at its first refuted verdict; no Exception, so that Hypothesis neither repeats nor shrinks it."""
+    """Ends a trial at its first refuted verdict.
+
+    It is not an Exception, so that Hypothesis neither repeats nor shrinks the example.
+    """
 
 
 @dataclass(frozen=True, eq=False)
 class _Sink:
-    """Where records go.
+    """The records of one claim or trial.
 
     Attributes:
         trial: whether the claim is run again.
-        until_refuted: whether the first refuted verdict ends it.
-        records: of the thread that opened it, in order.
-        others: of other threads.
-        thread: that opened it.
-        process: that opened it.
-        earlier: threads that were there before.
+        until_refuted: whether the first refuted verdict ends the trial.
+        records: the records of the thread that opened the sink, in order.
+        others: the records of other threads.
+        thread: the id of the thread that opened the sink.
+        process: the id of the process that opened the sink.
+        earlier: the threads that ran before the sink was opened.
     """
 
     trial: bool = False
@@ -53,21 +58,29 @@ class _Sink:
     earlier: frozenset[threading.Thread] = field(default_factory=lambda: frozenset(threading.enumerate()))
 
 
-# The innermost is the last. Appending to a list and reading it are atomic, so no lock can be held at a fork.
 _sinks: list[_Sink] = []
-_left: WeakSet[threading.Thread] = WeakSet()
+"""The open sinks, innermost last. Appending and reading are atomic, so no lock can be held when a process forks."""
+_outlived: WeakSet[threading.Thread] = WeakSet()
+"""Threads that a claim has started and that were still running when it ended."""
 
 
 @contextmanager
 def collecting() -> Iterator[list[Record]]:
-    """The list that records of a claim go to; those of other threads and of child processes come as it closes."""
+    """A context around a claim; yields the list of its records.
+
+    Records of other threads and of child processes are appended when the context closes.
+    """
     with _open(_Sink()) as records:
         yield records
 
 
 @contextmanager
 def trial(*, until_refuted: bool) -> Iterator[list[Record]]:
-    """The records of a trial; ends at the first refuted verdict, quietly, if asked."""
+    """A context around a trial; yields the list of its records.
+
+    Args:
+        until_refuted: whether the first refuted verdict leaves the context, without an error.
+    """
     with _open(_Sink(trial=True, until_refuted=until_refuted)) as records, suppress(Refuted):
         yield records
 
@@ -81,19 +94,19 @@ def _open(sink: _Sink) -> Iterator[list[Record]]:
         finally:
             wait_for_threads(sink.earlier)
             _sinks.remove(sink)
-            _left.update(frozenset(threading.enumerate()) - sink.earlier)
-            # Which of them came first is chance.
+            _outlived.update(frozenset(threading.enumerate()) - sink.earlier)
+            # Threads and processes write in no fixed order: sorting makes two runs give the same records.
             elsewhere = (*sink.others, *map(Record.from_json, file.read()))
             sink.records.extend(sorted(elsewhere, key=lambda record: json.dumps(record.to_json(), default=str)))
 
 
 def _innermost() -> _Sink | None:
-    """The innermost sink of this process; in a forked child the parent's do not count."""
+    """The innermost sink that this process opened; a forked child inherits its parent's, which do not count."""
     return next((sink for sink in _sinks[-1:] if sink.process == os.getpid()), None)
 
 
 def in_trial() -> bool:
-    """Whether a claim is being run again: capability gate, controls and failures are off."""
+    """Whether a claim is being run again; then the capability gate, controls and failures are off."""
     sink = _innermost()
     if sink is not None:
         return sink.trial
@@ -102,14 +115,17 @@ def in_trial() -> bool:
 
 
 def write(record: Record) -> None:
-    """Adds a record to the open sink, or to the parent process's, if there is one; may end a trial.
+    """Adds a record to the innermost sink of this process, else to that of the parent process, if one is open.
+
+    Args:
+        record: of a verdict; a refuted one may end the trial.
 
     Raises:
         UsageError: the claim that started this thread or process has ended.
     """
     sink = _innermost()
     thread = threading.current_thread()
-    if thread in _left and not in_pool(thread):
+    if thread in _outlived and not in_pool(thread):
         raise _too_late(record, f"the thread {thread.name}")
     if sink is None:
         file = of_parent()
@@ -118,7 +134,7 @@ def write(record: Record) -> None:
         return
     own = threading.get_ident() == sink.thread
     (sink.records if own else sink.others).append(record)
-    # Another thread goes on: nobody waits there for what ends a trial.
+    # An exception in another thread would not reach the claim, so a trial ends in its own thread only.
     if own and sink.until_refuted and record.outcome == "refuted":
         raise Refuted
 
@@ -131,7 +147,12 @@ def _too_late(record: Record, place: str) -> UsageError:
 
 
 def record_of(verdict: Verdict, subject: str) -> Record:
-    """A verdict as plain data: what goes to reports and, in part, to snapshots."""
+    """A verdict as plain data, for the ledger, reports and snapshots.
+
+    Args:
+        verdict: with its controls, members and details.
+        subject: what the claim is about, in a line.
+    """
     measurement, interval = verdict.measurement, verdict.interval
     return Record(
         subject=subject,
@@ -180,12 +201,18 @@ def _ends(effect: Measurement | None) -> tuple[float, float] | None:
 
 
 def worst_of(records: Sequence[Record]) -> tuple[Record, ...]:
-    """Of the many records of a claim under ``@given``, for each quantity the one that came nearest to failing."""
-    rank = {"refuted": 0, "inconclusive": 1, "supported": 2}
+    """The record that came nearest to failing, for each quantity of a claim under ``@given``.
+
+    Args:
+        records: of all examples that Hypothesis tried.
+
+    Returns:
+        A record for each quantity, in the order in which they first occur, with its number of examples.
+    """
     by_quantity: dict[str, list[Record]] = {}
     for record in records:
         by_quantity.setdefault(record.quantity, []).append(record)
     return tuple(
-        replace(min(same, key=lambda record: (rank[record.outcome], record.slack)), examples=len(same))
-        for same in by_quantity.values()
+        replace(min(examples, key=lambda record: (RANK[record.outcome], record.slack)), examples=len(examples))
+        for examples in by_quantity.values()
     )

@@ -1,4 +1,4 @@
-"""What else a verdict has to stand: being one of many, and the loss of any one name."""
+"""Robustness of verdicts: many measurements under one bound (Holm), and one name left out at a time."""
 
 from __future__ import annotations
 
@@ -12,63 +12,93 @@ from pytest_interp.verdict.judge import Verdict, judge, require_defined
 
 
 def judge_others(measurements: Sequence[Measurement], bound: Bound, *, level: float = 0.95) -> list[Verdict]:
-    """Verdicts of which all refuted ones are wrong together with probability ``1 - level`` at most (Holm).
+    """The verdicts of one bound on several measurements, corrected for their number (Holm 1979).
 
-    For "no other head ...": the clearest is judged at the level corrected for all of them, the next for one less,
-    and so on until one is not refuted; that one and the rest are judged at the level reached.
+    The chance that any of the refutations is false is at most ``1 - level``. Let there be ``m`` measurements, and
+    ``alpha = 1 - level``. The one that lies most clearly outside the bound is judged at the level ``1 - alpha / m``. If
+    it is refuted, the next is judged at ``1 - alpha / (m - 1)``, and so on. The first that is not refuted ends the
+    correction: the rest are judged at its level.
+
+    Args:
+        measurements: the family, such as one for each other head of the model.
+        bound: the bound that each is judged by.
+        level: confidence of the whole family, between 0 and 1.
+
+    Returns:
+        A verdict for each measurement, in their order.
+
+    Source: Holm 1979, Scandinavian Journal of Statistics 6.
     """
-    alpha, corrected = 1 - level, True
-    order = sorted(range(len(measurements)), key=lambda i: -_outside_by(measurements[i], bound))
+    alpha, tests_left, correcting = 1 - level, len(measurements), True
+    clearest_first = sorted(
+        range(len(measurements)), key=lambda index: -_standard_errors_outside(measurements[index], bound)
+    )
     verdicts: dict[int, Verdict] = {}
-    share = alpha / max(1, len(order))
-    for step, index in enumerate(order):
-        if corrected:
-            share = alpha / (len(order) - step)
-        verdicts[index] = judge(measurements[index], bound, level=1 - share)
-        corrected = corrected and verdicts[index].outcome == "refuted"
-    return [verdicts[i] for i in range(len(measurements))]
+    for index in clearest_first:
+        verdicts[index] = judge(measurements[index], bound, level=1 - alpha / tests_left)
+        correcting = correcting and verdicts[index].outcome == "refuted"
+        if correcting:
+            tests_left -= 1
+    return [verdicts[index] for index in range(len(measurements))]
 
 
-def _outside_by(measurement: Measurement, bound: Bound) -> float:
-    """How many standard errors outside the region a value lies; negative inside."""
+def _standard_errors_outside(measurement: Measurement, bound: Bound) -> float:
+    """How many standard errors outside the bound a value lies; negative inside."""
     error = standard_error(measurement) if measurement.population == "sampled" else 0.0
     return -bound.slack(measurement.value) / max(error, 1e-12)
 
 
-def name_dependence(verdict: Verdict) -> tuple[str, str]:
-    """How far a verdict depends on any one name: the range of values without one, and a note where the outcome turns.
+_MIN_NAMES = 3
+"""With fewer names, leaving one out says little."""
+_EXTREMES = 3
+"""How many names at either end of the range are judged again: those in between move the value less."""
 
-    The interval counts names as a sample. This says whether any one of the names at hand decides the outcome.
+
+def name_dependence(verdict: Verdict) -> tuple[str, str]:
+    """How far a sampled verdict depends on any single name, by leaving out one name at a time.
+
+    The interval treats names as a sample. This check asks instead whether any one of the names at hand decides the
+    outcome. For each name the value is computed on the prompts without it. Where that moves the value by more than
+    float noise, the prompts that remain are judged again, for the names that move it most.
+
+    Args:
+        verdict: of a population with names.
+
+    Returns:
+        The range of values over the names left out, and a note where the outcome changes without one of them. Both are
+        empty where there is nothing to say: a fixed population, fewer than 3 names, or a range within float noise.
     """
     measurement = verdict.measurement
-    sampled = measurement.population == "sampled" and verdict.interval is not None
-    rest = without_names(measurement) if sampled else {}
-    rest = {name: rows for name, rows in rest.items() if len({measurement.clusters[row] for row in rows}) > 1}
-    if verdict.interval is None or len(rest) < 3:
+    rows_without = {
+        name: rows
+        for name, rows in (without_names(measurement) if measurement.population == "sampled" else {}).items()
+        if len({measurement.clusters[row] for row in rows}) > 1  # an interval needs two templates
+    }
+    if verdict.interval is None or len(rows_without) < _MIN_NAMES:
         return "", ""
-    undefined = [name for name, rows in rest.items() if not _defined(measurement, rows)]
+    undefined = [name for name, rows in rows_without.items() if not _is_defined(measurement, rows)]
     if undefined:
         return "", f"the verdict rests on one name: without {undefined[0]} it is undefined"
-    values = sorted((measurement.value_of(rows), name) for name, rows in rest.items())
-    if values[-1][0] - values[0][0] <= measurement.tolerance:
+    ranked = sorted((measurement.value_of(rows), name) for name, rows in rows_without.items())
+    (lowest, without_lowest), (highest, without_highest) = ranked[0], ranked[-1]
+    if highest - lowest <= measurement.tolerance:
         return "", ""
-    text = (
-        f"{quote(values[0][0])} (without {values[0][1]}) to {quote(values[-1][0])} (without {values[-1][1]}), "
-        f"leaving out any one of {len(rest)} names"
+    value_range = (
+        f"{quote(lowest)} (without {without_lowest}) to {quote(highest)} (without {without_highest}), "
+        f"leaving out any one of {len(rows_without)} names"
     )
-    level, turned = verdict.interval.level, {}
+    level = verdict.interval.level
     if judge(measurement, verdict.bound, level=level).outcome != verdict.outcome:
-        return text, ""  # decided by more than this measurement
-    for _, name in (*values[:3], *values[-3:]):
-        if (outcome := judge(measurement.of_rows(rest[name]), verdict.bound, level=level).outcome) != verdict.outcome:
-            turned[name] = outcome
-    if not turned:
-        return text, ""
-    name, outcome = next(iter(turned.items()))
-    return text, f"the verdict rests on one name: without {name} it is {outcome}"
+        return value_range, ""  # the assertion asked for more than this bound, so its outcome cannot be compared
+    for _, name in (*ranked[:_EXTREMES], *ranked[-_EXTREMES:]):
+        outcome = judge(measurement.of_rows(rows_without[name]), verdict.bound, level=level).outcome
+        if outcome != verdict.outcome:
+            return value_range, f"the verdict rests on one name: without {name} it is {outcome}"
+    return value_range, ""
 
 
-def _defined(measurement: Measurement, rows: Sequence[int]) -> bool:
+def _is_defined(measurement: Measurement, rows: Sequence[int]) -> bool:
+    """Whether a ratio has a value on these rows."""
     try:
         if measurement.scale:
             require_defined(measurement.of_rows(rows))

@@ -1,4 +1,4 @@
-"""A small form of the calibration table in docs/calibration.md: what is so by construction is what is said."""
+"""A small form of the calibration table in docs/verdicts.md: verdicts on planted models agree with what was planted."""
 
 import pytest
 from models import benchmark

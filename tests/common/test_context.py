@@ -1,4 +1,4 @@
-"""What a number was measured on: nothing that decides its mutants can be left out, and records give it back."""
+"""Contexts: fields that decide on mutants cannot be left out, and a record gives the context back."""
 
 import json
 

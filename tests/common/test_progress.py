@@ -1,4 +1,4 @@
-"""The bar: only where someone looks on, below what pytest wrote, and gone afterwards."""
+"""The progress bar is drawn on a terminal only, below pytest's output, and is removed at the end."""
 
 import io
 

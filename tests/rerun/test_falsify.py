@@ -1,4 +1,4 @@
-"""Mutants: who is killed by what, what must not matter, and that nothing is left behind."""
+"""Mutants: which kill a claim, which must not, and that the model is unchanged afterwards."""
 
 import pytest
 from hypothesis import given, settings

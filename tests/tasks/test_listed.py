@@ -1,4 +1,4 @@
-"""Listed prompts: what a caller has to say of them, and token ids that mean something in one vocabulary only."""
+"""Listed prompts: what a caller must pass, and token ids, which mean something in one vocabulary only."""
 
 import pytest
 

@@ -24,12 +24,12 @@ def words_at(tokenizer, group, name):
 
 @pytest.mark.parametrize("task", SAMPLED)
 def test_what_identifies_a_sample(real, task):
-    one, same, other = (task(real, half="find", n=24, seed=seed, bos=False) for seed in (0, 0, 1))
-    assert one.digest == same.digest != other.digest
+    sample, same, other = (task(real, half="find", n=24, seed=seed, bos=False) for seed in (0, 0, 1))
+    assert sample.digest == same.digest != other.digest
     confirm = task(real, half="confirm", n=24, seed=0, bos=False)
-    assert not {p.template for p in one.clean.prompts} & {p.template for p in confirm.clean.prompts}
-    assert len({p.template for p in one.clean.prompts}) >= 8
-    assert one.name.endswith("/find")
+    assert not {p.template for p in sample.clean.prompts} & {p.template for p in confirm.clean.prompts}
+    assert len({p.template for p in sample.clean.prompts}) >= 8
+    assert sample.name.endswith("/find")
     with pytest.raises(UsageError, match="half is 'test'"):
         task(real, half="test", n=24, seed=0, bos=False)
 

@@ -1,4 +1,4 @@
-"""Data sets by a wrong protocol, and by another that must make no difference."""
+"""Protocols: deliberate mistakes, and changes that must make no difference."""
 
 from dataclasses import replace
 
@@ -33,11 +33,11 @@ def test_reading_one_token_early_reads_the_logits_there(small):
     experiment = experiment_on(small, n=12)
     early = logit_diff(by(experiment, end_one_earlier)).values
     for group in experiment.data.clean.groups:
-        where = group.tokens.shape[1] - 2
+        index = group.tokens.shape[1] - 2
         logits = small.run(group.tokens, positions=group.positions["END"][:, None] - 1).logits[:, 0]
         for i, row in enumerate(group.rows):
             expected = float(logits[i, group.answers[i]] - logits[i, group.distractors[i]])
-            assert early[row] == pytest.approx(expected, abs=1e-5), where
+            assert early[row] == pytest.approx(expected, abs=1e-5), index
 
 
 @pytest.mark.parametrize(
@@ -134,10 +134,10 @@ def test_each_is_another_data_set_also_of_some_rows(planted_ioi):
     for protocol in (*WRONG.values(), in_batches(3), in_another_order):
         changed = protocol(planted_ioi.data)
         digests.add(changed.digest)
-        some = changed.select(order="ABBA")
+        selected = changed.select(order="ABBA")
         if protocol is not in_another_order:
-            assert some.clean.digest != planted_ioi.data.select(order="ABBA").clean.digest
-        assert len(some.clean) == len(changed.clean) / 2
+            assert selected.clean.digest != planted_ioi.data.select(order="ABBA").clean.digest
+        assert len(selected.clean) == len(changed.clean) / 2
     assert len(digests) == 3 + len(WRONG)
 
 

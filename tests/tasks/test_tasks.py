@@ -3,7 +3,7 @@ import pytest
 from pytest_interp.errors import UsageError
 from pytest_interp.tasks import from_strings, ioi, ioi_grid, p8, single_token_names
 from pytest_interp.tasks.ioi_words import NAMES, TEMPLATES
-from pytest_interp.tasks.positions import IOI_POSITIONS
+from pytest_interp.tasks.positions import END, IO, S1, S1_NEXT, S2
 
 CORRUPTIONS = ("s2-exchanged", "names-exchanged", "abc", "random-names")
 
@@ -42,7 +42,7 @@ def test_nothing_is_padded_and_groups_have_one_length(tokenizer, data):
 
 def test_positions_are_where_the_words_are(tokenizer, data):
     for group in data.clean.groups:
-        assert set(group.positions) == set(IOI_POSITIONS)
+        assert set(group.positions) == {IO, S1, S1_NEXT, S2, END}
         for i, row in enumerate(group.rows):
             prompt = data.clean.prompts[row]
             assert word_at(tokenizer, group, "IO", i) == prompt.answer.strip()

@@ -1,4 +1,4 @@
-"""Data sets follow from the vocabulary and the task: not from what a tokenizer, or a library, calls special."""
+"""Data sets depend on the vocabulary and the task, not on the tokens that a tokenizer or library calls special."""
 
 import copy
 from functools import partial
@@ -71,10 +71,14 @@ def smollm2_tokenizer():
         return AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
 
 
-def differing(name, one, other):
+def differing(name, tokenizer, other_tokenizer):
     """The BOS choices with which two tokenizers give different data sets of a task."""
-    assert one.all_special_ids != other.all_special_ids
-    return [bos for bos in (False, True) if TASKS[name](one, bos=bos).digest != TASKS[name](other, bos=bos).digest]
+    assert tokenizer.all_special_ids != other_tokenizer.all_special_ids
+    return [
+        bos
+        for bos in (False, True)
+        if TASKS[name](tokenizer, bos=bos).digest != TASKS[name](other_tokenizer, bos=bos).digest
+    ]
 
 
 @pytest.mark.parametrize("name", OF_PLANTED)

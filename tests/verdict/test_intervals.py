@@ -1,4 +1,4 @@
-"""Intervals cover what they say, together if there are many; templates and names are factors of a prompt."""
+"""Intervals have their nominal coverage, also for families of claims; templates and names are factors of a prompt."""
 
 from dataclasses import replace
 from itertools import combinations, pairwise
@@ -34,13 +34,13 @@ def measured(values, clusters=None, unit="logits", scale=(), names=(), populatio
 
 
 def simulated(rng, templates, runs, mean=0.0):
-    """Values of prompts by run and template: templates differ by 0.5, prompts of one by 1.6."""
+    """Values of prompts by run and template; standard deviations are 0.5 for templates and 1.6 for prompts."""
     between = rng.normal(mean, 0.5, (runs, templates, 1))
     return between + rng.normal(0, 1.6, (runs, templates, PER_TEMPLATE))
 
 
 def vectorised(values, level=0.95):
-    """The ends of the intervals of many runs, as ``interval_of`` makes them one by one."""
+    """The ends of the intervals of many runs, by a vectorised form of ``interval_of``."""
     means = values.mean(-1)
     half = stats.t.ppf(0.5 + level / 2, means.shape[1] - 1) * means.std(1, ddof=1) / means.shape[1] ** 0.5
     return means.mean(1) - half, means.mean(1) + half
@@ -48,7 +48,7 @@ def vectorised(values, level=0.95):
 
 @pytest.mark.parametrize("templates", [15, 6])
 def test_coverage_is_nominal_where_prompts_alone_cover_four_fifths(templates):
-    """At the truth 0, of 20000 runs; the vectorised form is checked against the one that is used."""
+    """The true value is 0, in 20000 runs; the vectorised form is compared with ``interval_of``."""
     values = simulated(np.random.default_rng(0), templates, 20000)
     low, high = vectorised(values)
     clusters = [str(t) for t in range(templates) for _ in range(PER_TEMPLATE)]
@@ -127,7 +127,7 @@ WRONG = 4 + 3 * 100 * (0.04 * 0.96 / DRAWS) ** 0.5
     ],
 )
 def test_verdicts_are_wrong_as_rarely_as_they_say(interval_error, words):
-    """The interval over template means was wrong more often in each; all of the table is in docs/verdicts.md."""
+    """In each of these cases an interval over template means is wrong more often (docs/verdicts.md)."""
     population = next(sample for sample in interval_error.cases() if str(sample) == words)
     assert population.bounded
     errors = interval_error.errors_of(population, DRAWS)
@@ -203,12 +203,12 @@ def test_factors_are_put_together_by_inclusion_and_exclusion(seed):
         for size in (1, 2, 3)
         for chosen in combinations(factors, size)
     )
-    each = [brute_force(list(factor), residuals) for factor in factors]
-    alone, both = sampling_errors(measured(values, clusters, names=names))
-    assert alone.standard_error**2 == pytest.approx(each[0][0])
-    assert both.standard_error**2 == pytest.approx(max(total, *(variance for variance, _ in each)))
-    assert both.degrees_of_freedom == pytest.approx(min(freedom for _, freedom in each))
-    assert both.factors == "templates and names"
+    by_factor = [brute_force(list(factor), residuals) for factor in factors]
+    over_templates, combined = sampling_errors(measured(values, clusters, names=names))
+    assert over_templates.standard_error**2 == pytest.approx(by_factor[0][0])
+    assert combined.standard_error**2 == pytest.approx(max(total, *(variance for variance, _ in by_factor)))
+    assert combined.degrees_of_freedom == pytest.approx(min(freedom for _, freedom in by_factor))
+    assert combined.factors == "templates and names"
 
 
 def test_where_no_two_names_meet_twice_prompts_are_taken_off_twice():
@@ -223,7 +223,7 @@ def test_where_no_two_names_meet_twice_prompts_are_taken_off_twice():
 
 
 def test_a_share_is_as_sure_as_that_many_independent_prompts():
-    """Korn and Graubard: the variance over templates, and the quantile of its degrees of freedom, say how many."""
+    """The variance over templates and its t quantile give the effective number of prompts (Korn and Graubard)."""
     right = [8, 8, 7, 8, 5, 8, 8, 6, 8, 8, 7, 8]
     sample = measured(
         [float(i < k) for k in right for i in range(8)], [str(t) for t in range(12) for _ in range(8)], unit="share"
@@ -242,7 +242,7 @@ def test_a_share_is_as_sure_as_that_many_independent_prompts():
 
 
 def test_others_are_refuted_together_at_a_corrected_level():
-    """Of 40 heads without effect, by chance alone: with Holm hardly ever one is called outside of its true value."""
+    """Among 40 heads without effect, Holm's correction hardly ever refutes the true value of any."""
     rng = np.random.default_rng(3)
     wrong, uncorrected = 0, 0
     for _ in range(200):
@@ -285,14 +285,14 @@ RING = list(pairwise(["Mary", "John", "Paul", "Anna", "Tom", "Lucy", "Mark", "Ja
 
 def test_a_verdict_that_rests_on_one_name_says_so():
     values = [-2.0 if "Mary" in pair else 1 + 0.1 * (i % 3 - 1) for i, pair in enumerate(RING * 3)]
-    one = measured(values, clusters=[str(i // 2) for i in range(24)], names=RING * 3)
-    verdict = judge(one, Bound.of(at_least=0.5))
+    measurement = measured(values, clusters=[str(i // 2) for i in range(24)], names=RING * 3)
+    verdict = judge(measurement, Bound.of(at_least=0.5))
     text, note = name_dependence(verdict)
     assert verdict.outcome == "inconclusive"
     assert note == "the verdict rests on one name: without Mary it is supported"
     assert text.endswith("leaving out any one of 8 names")
-    left = one.of_rows(without_names(one)["Mary"])
-    assert left.value == pytest.approx(sum(v for v, p in zip(values, RING * 3, strict=True) if "Mary" not in p) / 18)
+    rest = measurement.of_rows(without_names(measurement)["Mary"])
+    assert rest.value == pytest.approx(sum(v for v, p in zip(values, RING * 3, strict=True) if "Mary" not in p) / 18)
 
 
 def test_a_ratio_that_is_undefined_without_one_name_says_so():

@@ -64,10 +64,10 @@ def test_what_is_not_a_bound(given, message):
 
 
 def test_a_fixed_population_is_decided_by_its_value_within_tolerance():
-    one = measured([1.0, 2.0], population="fixed", tolerance=0.01)
-    assert judge(one, Bound.of(at_least=1.505)).outcome == "supported"
-    assert judge(one, Bound.of(at_least=1.52)).outcome == "refuted"
-    assert judge(one, Bound.of(at_least=1)).interval is None
+    measurement = measured([1.0, 2.0], population="fixed", tolerance=0.01)
+    assert judge(measurement, Bound.of(at_least=1.505)).outcome == "supported"
+    assert judge(measurement, Bound.of(at_least=1.52)).outcome == "refuted"
+    assert judge(measurement, Bound.of(at_least=1)).interval is None
 
 
 @pytest.mark.parametrize(
@@ -176,11 +176,11 @@ def test_a_constant_ratio_has_no_spread_whatever_the_scale():
 
 
 def test_a_ratio_whose_denominator_may_be_zero_is_undefined():
-    one = measured([1.0, 1.0, 1.0, 1.0], scale=[1.0, -1.0, 2.0, -1.5])
+    measurement = measured([1.0, 1.0, 1.0, 1.0], scale=[1.0, -1.0, 2.0, -1.5])
     with pytest.raises(NotApplicable, match="contains 0"):
-        judge(one, Bound.of(at_least=0))
+        judge(measurement, Bound.of(at_least=0))
     with pytest.raises(NotApplicable, match="undefined"):
-        judge(replace(one, population="fixed", scale=(1.0, -1.0, 1.0, -1.0)), Bound.of(at_least=0))
+        judge(replace(measurement, population="fixed", scale=(1.0, -1.0, 1.0, -1.0)), Bound.of(at_least=0))
 
 
 # ---- the measurement itself
