@@ -6,6 +6,9 @@ from importlib import import_module
 import pytest
 
 MODULES = [
+    "cache.store",
+    "checkpoints.hooks",
+    "checkpoints.memo",
     "checkpoints.open",
     "cli",
     "engine.experiment",

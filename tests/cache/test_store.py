@@ -392,7 +392,7 @@ def test_a_folder_that_goes_away_ends_the_cache_not_the_run(experiment, folder):
     shutil.rmtree(folder)
     folder.write_text("")
     assert logit_diff(experiment).values
-    assert "cannot be written" in experiment.checkpoint.cache.said
+    assert "cannot be written" in experiment.checkpoint.cache.summary
     assert logit_diff(experiment).values
 
 
