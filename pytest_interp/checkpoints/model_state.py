@@ -237,8 +237,10 @@ def hash_of_bits(tensors: Iterable[Tensor]) -> int:
 def _hash_of_rows(rows: Tensor) -> int:
     """The hash of one tensor of integers, shape ``(row, column)``: steps 2 and 3 of :func:`hash_of_bits`.
 
-    Before a product, the upper bits are mixed into the lower ones. An odd factor leaves the highest bit where it is: if
-    two floats of a row changed their sign, the two changes would cancel.
+    Before a product, the upper bits are added to the lower ones. A changed sign of a float changes only the highest
+    bit, and an odd factor leaves that bit alone: two such changes in a row would cancel. The sum ``x + (x >> 29)``
+    grows with ``x``, so different integers stay different, up to an overflow that only bit patterns of NaN reach.
+    (``x ^ (x >> 29)`` would be the same for 0 and -1.)
     """
     column_factors = _odd_numbers(rows.shape[1], rows.device)
     rows_at_once = max(1, _CHUNK // rows.shape[1])
@@ -246,11 +248,11 @@ def _hash_of_rows(rows: Tensor) -> int:
     for start in range(0, len(rows), rows_at_once):
         part = rows[start : start + rows_at_once].long()
         mixed = part >> 29
-        mixed ^= part
+        mixed += part
         mixed *= column_factors
         sums.append(mixed.sum(1))
     by_row = torch.cat(sums)
-    return int(((by_row ^ (by_row >> 31)) * _odd_numbers(len(rows), rows.device)).sum())
+    return int(((by_row + (by_row >> 31)) * _odd_numbers(len(rows), rows.device)).sum())
 
 
 @cache
