@@ -7,9 +7,13 @@ import pytest
 
 MODULES = [
     "cache.store",
+    "checkpoints.damage",
     "checkpoints.hooks",
     "checkpoints.memo",
     "checkpoints.open",
+    "checkpoints.planted.build",
+    "checkpoints.planted.family",
+    "checkpoints.planted.rules",
     "cli",
     "engine.experiment",
     "engine.metric",
