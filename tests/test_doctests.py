@@ -4,36 +4,17 @@ import doctest
 from importlib import import_module
 
 import pytest
+from models import ROOT
 
-MODULES = [
-    "circuit",
-    "cli",
-    "common.arguments",
-    "common.builtin_types",
-    "common.files",
-    "errors",
-    "figures",
-    "heads",
-    "rerun.exchange",
-    "rerun.falsify",
-    "strategies",
-    "tasks.dataset",
-    "tasks.ioi",
-    "tasks.listed",
-    "tasks.positions",
-    "tasks.reference",
-    "tasks.slots",
-    "text",
-    "tolerance",
-    "verdict.bound",
-    "verdict.evidence",
-    "verdict.intervals",
-    "verdict.judge",
-]
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "pytest_interp").rglob("*.py")
+    if ">>>" in path.read_text()
+)
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name):
-    failed, attempted = doctest.testmod(import_module(f"pytest_interp.{name}"))
+    failed, attempted = doctest.testmod(import_module(name))
     assert attempted
     assert not failed

@@ -1,4 +1,4 @@
-"""Whether the code that measures is what was installed: a number may stand for a later run only then."""
+"""Checks that the installed libraries are unmodified. Cached numbers are reused only if they are."""
 
 from __future__ import annotations
 
@@ -17,58 +17,69 @@ MEASURING = ("transformer-lens", "transformers", "tokenizers", "torch")
 
 @cache
 def versions(names: Sequence[str] = MEASURING) -> dict[str, str]:
-    """The version of each distribution."""
+    """The version of each distribution, by its name on PyPI."""
     return {name: version(name) for name in names}
 
 
 @cache
 def own_code() -> str:
-    """A hash of every module of this package, as it is on disk: any change of it gives other keys."""
-    root, found = Path(__file__).parents[1], hashlib.sha256()
+    """A hash of every module of this package, as it is on disk, apart from the claims.
+
+    It is part of each key: after any change of the package everything is measured again.
+    """
+    root, total = Path(__file__).parents[1], hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         if not path.is_relative_to(root / "claims"):
-            found.update(f"{path.relative_to(root)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return found.hexdigest()
+            total.update(f"{path.relative_to(root)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()
 
 
 @cache
 def changed(names: Sequence[str] = MEASURING) -> str:
-    """Why a distribution may not be what its version says; empty if all are as they were installed.
+    """Why a distribution may differ from what its version says; empty if all are as they were installed.
 
-    Python files are compared with the hashes that were written at installation, other files by their size. What a
-    program changes in a running process is not seen.
+    Python files are compared with the hashes that were written at installation, other files by their size. Changes in
+    the running process are not seen here; :mod:`pytest_interp.checkpoints.process_state` sees those of functions.
+
+    Args:
+        names: of distributions on PyPI.
     """
     for name in names:
         try:
-            found = distribution(name)
+            installed = distribution(name)
         except PackageNotFoundError:
             return f"{name} is not installed as a distribution"
-        if reason := _changed(found, name):
+        if reason := _changed(installed, name):
             return reason
     return ""
 
 
-def _changed(found: Distribution, name: str) -> str:
-    origin = json.loads(found.read_text("direct_url.json") or "{}")
+def _changed(installed: Distribution, name: str) -> str:
+    """Why one distribution may differ from what its version says; empty if it is as it was installed."""
+    origin = json.loads(installed.read_text("direct_url.json") or "{}")
     if origin.get("dir_info", {}).get("editable"):
         return f"{name} is installed in editable mode"
-    recorded = [file for file in found.files or () if file.hash is not None]
+    recorded = [file for file in installed.files or () if file.hash is not None]
     if not recorded:
         return f"{name} has no record of its files"
     spec = find_spec(name.replace("-", "_"))
-    if spec is None or spec.origin is None or not Path(spec.origin).is_relative_to(Path(str(found.locate_file("")))):
+    if (
+        spec is None
+        or spec.origin is None
+        or not Path(spec.origin).is_relative_to(Path(str(installed.locate_file(""))))
+    ):
         return f"{name} is imported from {spec.origin if spec else 'nowhere'}, not from where it is installed"
     for file in recorded:
         path = Path(str(file.locate()))
         assert file.hash is not None
         try:
             if file.suffix != ".py":
-                same = file.size is None or path.stat().st_size == file.size
+                is_unchanged = file.size is None or path.stat().st_size == file.size
             else:
                 digest = hashlib.new(file.hash.mode, path.read_bytes()).digest()
-                same = base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == file.hash.value
+                is_unchanged = base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == file.hash.value
         except OSError:
             return f"{name} lacks {file}"
-        if not same:
+        if not is_unchanged:
             return f"{name} was changed after it was installed ({file})"
     return ""

@@ -1,8 +1,8 @@
-"""Measurements on disk, off unless asked for: a number is read back only where the same code would compute it again.
+"""Measurements on disk (``--interp-cache``): a number is read only where the same code would compute it again.
 
-The key holds weights, configuration and tokenizer, what the loaded model gives on fixed prompts, the prompts, the
-measurement and its arguments, dtype and device, the libraries' versions and a hash of this package. Where one of these
-cannot be vouched for, everything is measured.
+The key holds all that a number depends on: weights, configuration and tokenizer; the outputs of the loaded model on
+fixed prompts; the prompts; the measurement and its arguments; dtype and device; the libraries' versions; a hash of this
+package. Where a part of it is uncertain, as with a library that was changed after its installation, nothing is read.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _RESULTS: dict[str, type] = {
 }
 _COLLECTIONS: dict[str, Callable[[list[Any]], Any]] = {"tuple": tuple, "set": frozenset}
 _LONG = 8
-"""Tuples longer than this (labels, templates, names of all prompts) are written once for all cells; numbers as bits."""
+"""Tuples longer than this, which have an item for each prompt, are written in a shorter form."""
 
 
 class _Uncacheable(TypeError):
-    """Something of which no key, or no copy on disk, can be made."""
+    """Raised for a value that cannot be written as JSON: there is no key, or no copy on disk, of it."""
 
 
 @dataclass
@@ -48,49 +48,69 @@ class Cache:
 
     Attributes:
         folder: where they are.
-        off: why nothing is read or written; empty if all is well.
-        read: how many measurements were read back.
-        measured: how many were measured and written.
+        disabled_reason: why nothing is read or written; empty if the cache is used.
+        read: how many measurements were read from it.
+        measured: how many were measured and written to it.
+
+    Example:
+        >>> import tempfile
+        >>> cache = Cache(Path(tempfile.mkdtemp()))
+        >>> cache.keep("a key", (1.5, "logits"))
+        >>> cache.find("a key"), cache.find("another key")
+        ((1.5, 'logits'), None)
     """
 
     folder: Path
-    off: str = ""
+    disabled_reason: str = ""
     read: int = 0
     measured: int = 0
 
     @classmethod
     def at(cls, folder: Path) -> Cache:
-        """The cache in a folder, which is made if need be; off, with the reason, where it must not be used."""
-        made = cls(folder, provenance.changed())
-        if not made.off:
+        """The cache in a folder; disabled, with the reason, where it must not be used.
+
+        Args:
+            folder: created if it does not exist.
+        """
+        cache = cls(folder, provenance.changed())
+        if not cache.disabled_reason:
             try:
                 make_cache(folder)
             except OSError as error:
-                made.off = f"{folder} cannot be written: {error.strerror}"
-        return made
+                cache.disabled_reason = f"{folder} cannot be written: {error.strerror}"
+        return cache
 
     @property
-    def said(self) -> str:
-        """What a run says of it."""
-        if self.off:
-            return f"cache not used: {self.off}"
+    def summary(self) -> str:
+        """A line on the use of the cache, for the end of a run."""
+        if self.disabled_reason:
+            return f"cache not used: {self.disabled_reason}"
         return f"cache {self.folder}: {self.read} measurements read from disk, {self.measured} measured and kept"
 
     def find(self, key: str) -> Any:
-        """What was measured under a key; None if there is nothing, or nothing whole."""
+        """The result under a key; None where there is none, or where the file is damaged.
+
+        Args:
+            key: see :func:`cached`.
+        """
         try:
             head, _, text = self._path(key).read_text(encoding="utf-8").partition("\n")
             if json.loads(head) != {"key": key, "check": digest(text)}:
                 return None
-            found = _Reader(json.loads(text)).result
+            result = _Reader(json.loads(text)).result
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, struct.error):
-            return None  # not there, cut off, or not ours: it is measured and written again
+            return None  # absent, cut off, or another program's: it is measured and written again
         self.read += 1
-        return found
+        return result
 
     def keep(self, key: str, result: Any) -> None:
-        """Writes what was measured; where it cannot be written the cache goes off, and the run goes on."""
-        if self.off:
+        """Writes a result. If the folder cannot be written, the cache is disabled and the run goes on.
+
+        Args:
+            key: see :func:`cached`.
+            result: values of types that :func:`result_type` knows; others are not written.
+        """
+        if self.disabled_reason:
             return
         try:
             text = _Writer().text(result)
@@ -102,18 +122,25 @@ class Cache:
             write_whole(path, json.dumps({"key": key, "check": digest(text)}) + "\n" + text)
             self.measured += 1
         except OSError as error:
-            self.off = f"{self.folder} cannot be written: {error.strerror}"
+            self.disabled_reason = f"{self.folder} cannot be written: {error.strerror}"
 
     def _path(self, key: str) -> Path:
+        """The file of a key; so many files are spread over 256 folders."""
         name = digest(key)
         return self.folder / name[:2] / f"{name}.json"
 
 
 def cached(measure: Callable[P, R]) -> Callable[P, R]:
-    """A measurement of one state of the model, that looks on disk first where its checkpoint has a cache.
+    """Makes a function one measurement of a state of the model, read from disk where its checkpoint has a cache.
 
-    Its first argument is an experiment or a checkpoint. What was read says so in its context. Arguments that have no
-    text of their own (a tensor, a generator) make it measure.
+    The context of a result that was read has ``cached=True``. If an argument cannot be written as JSON (a tensor, a
+    generator), the cache is bypassed.
+
+    Args:
+        measure: its first argument is an experiment or a checkpoint.
+
+    Returns:
+        The function with the same arguments and results.
     """
     signature = inspect.signature(measure)
 
@@ -144,13 +171,27 @@ def cached(measure: Callable[P, R]) -> Callable[P, R]:
 
 
 def result_type(kind: type[R]) -> type[R]:
-    """Lets a dataclass be part of what is written and read back."""
+    """Registers a dataclass or named tuple, so that results on disk may contain it; a decorator.
+
+    Args:
+        kind: a class of this package with a name of its own.
+    """
     _RESULTS[kind.__name__] = kind
     return kind
 
 
 def _key(measure: Callable[..., Any], first: Any, state: str, arguments: Mapping[str, Any]) -> str:
-    """All that a number depends on, and the state of the model that it belongs to: a probe of the loaded one."""
+    """The key of a result: all that it depends on, as JSON.
+
+    Args:
+        measure: the measurement.
+        first: its first argument, an experiment or a checkpoint.
+        state: a hash of the loaded model's state, outputs on fixed prompts included.
+        arguments: all others by name.
+
+    Raises:
+        _Uncacheable: an argument cannot be written as JSON.
+    """
     checkpoint = getattr(first, "checkpoint", first)
     parts = {
         "format": FORMAT,
@@ -170,74 +211,109 @@ def _key(measure: Callable[..., Any], first: Any, state: str, arguments: Mapping
 
 
 class _Writer:
-    """Values as JSON; long tuples once each."""
+    """Turns values into JSON.
+
+    JSON has no tuples, sets, dictionaries with other keys than strings, or classes. So these become an object with two
+    keys, the type and what is in it:
+
+    ==============================  =============================================================================
+    a value                         its JSON
+    ==============================  =============================================================================
+    None, bool, int, float, str     as it is
+    a path                          its text
+    a list or range                 ``[item, ...]``
+    a set                           ``{"!": "set", "of": [item, ...]}``, in the order of their JSON
+    a mapping                       ``{"!": "dict", "of": [[key, item], ...]}``
+    a dataclass of this package     ``{"!": "Head", "of": {"layer": 9, "head": 6}}``
+    a tuple, or a named tuple       ``{"!": "tuple", "of": [item, ...]}``, with the name of its class
+    a long tuple of floats          ``{"!": "tuple", "of": "..."}``: the bits of its doubles in base64
+    another long tuple              ``{"!": "tuple", "of": 3}``: a place in the list ``shared``
+    ==============================  =============================================================================
+
+    All cells of a table have the same labels, templates and names of prompts: ``shared`` holds each such tuple once.
+    """
 
     def __init__(self) -> None:
-        self.pool: dict[tuple[Any, ...], int] = {}
+        self.place_of: dict[tuple[Any, ...], int] = {}
         self.shared: list[Any] = []
 
     def text(self, value: Any) -> str:
-        """The JSON of a value and of what it shares."""
+        """The JSON text of a value, with the long tuples in it.
+
+        Raises:
+            _Uncacheable: something in it has no JSON, such as a tensor or an object of a foreign class.
+        """
         return json.dumps({"value": self.plain(value), "shared": self.shared})
 
     def plain(self, value: Any) -> Any:
+        """A value as what the json module writes."""
         if value is None or isinstance(value, str | bool | int | float | Path):
             return str(value) if isinstance(value, Path) else value
         kind = type(value)
         if is_dataclass(value) and not isinstance(value, type):
             if not kind.__module__.startswith("pytest_interp."):
-                raise _Uncacheable(kind.__name__)  # what another's class computes has no text
-            return {"!": kind.__name__, "of": {one.name: self.plain(getattr(value, one.name)) for one in fields(value)}}
+                raise _Uncacheable(kind.__name__)  # the fields of a foreign class may not be all that it depends on
+            return {
+                "!": kind.__name__,
+                "of": {item.name: self.plain(getattr(value, item.name)) for item in fields(value)},
+            }
         if kind in (list, range):
             return [self.plain(item) for item in value]
         if kind in (set, frozenset):
             return {"!": "set", "of": sorted((self.plain(item) for item in value), key=json.dumps)}
         if isinstance(value, tuple):
-            return {"!": kind.__name__, "of": self._tuple(value)}
+            return {"!": kind.__name__, "of": self._items(value)}
         if isinstance(value, Mapping):
             return {"!": "dict", "of": [[self.plain(key), self.plain(item)] for key, item in value.items()]}
         raise _Uncacheable(kind.__name__)
 
-    def _tuple(self, value: tuple[Any, ...]) -> Any:
+    def _items(self, value: tuple[Any, ...]) -> Any:
+        """The items of a tuple; of a long plain one the bits of its floats, or its place in ``shared``."""
         if len(value) <= _LONG or type(value) is not tuple:
             return [self.plain(item) for item in value]
         if all(type(item) is float for item in value):
-            return base64.b64encode(struct.pack(f"<{len(value)}d", *value)).decode()  # see _numbers
-        if value not in self.pool:
-            inside = [self.plain(item) for item in value]
-            self.pool[value] = len(self.shared)
-            self.shared.append(inside)
-        return self.pool[value]
+            return base64.b64encode(struct.pack(f"<{len(value)}d", *value)).decode()
+        if value not in self.place_of:
+            items = [self.plain(item) for item in value]  # may put shorter tuples before it
+            self.place_of[value] = len(self.shared)
+            self.shared.append(items)
+        return self.place_of[value]
 
 
 class _Reader:
-    """The values that a writer wrote."""
+    """Turns the JSON of :class:`_Writer` back into values.
 
-    def __init__(self, text: Mapping[str, Any]) -> None:
+    Attributes:
+        result: the value.
+    """
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
         self.shared: list[tuple[Any, ...]] = []
-        for one in text["shared"]:
-            self.shared.append(tuple(self.value(one)))
-        self.result = self.value(text["value"])
+        for items in content["shared"]:  # a tuple refers to those before it only
+            self.shared.append(tuple(self.value(items)))
+        self.result = self.value(content["value"])
 
     def value(self, plain: Any) -> Any:
+        """The value that ``plain`` was made of."""
         if isinstance(plain, list):
             return [self.value(item) if type(item) in (list, dict) else item for item in plain]
         if not isinstance(plain, dict):
             return plain
-        kind, inside = plain["!"], plain["of"]
+        kind, content = plain["!"], plain["of"]
         if kind == "dict":
-            return {self.value(key): self.value(item) for key, item in inside}
-        if isinstance(inside, int | str):
-            return self.shared[inside] if isinstance(inside, int) else _numbers(inside)
-        if isinstance(inside, list):
-            items = self.value(inside)
+            return {self.value(key): self.value(item) for key, item in content}
+        if isinstance(content, int | str):
+            return self.shared[content] if isinstance(content, int) else _doubles(content)
+        if isinstance(content, list):
+            items = self.value(content)
             return _COLLECTIONS[kind](items) if kind in _COLLECTIONS else _RESULTS[kind](*items)
-        of = {name: self.value(item) for name, item in inside.items()}
+        by_field = {name: self.value(item) for name, item in content.items()}
         if kind == Measurement.__name__:
-            of["context"] = replace(of["context"], cached=True)
-        return _RESULTS[kind](**of)
+            by_field["context"] = replace(by_field["context"], cached=True)
+        return _RESULTS[kind](**by_field)
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def _doubles(text: str) -> tuple[float, ...]:
+    """The floats whose bits are in a text of base64."""
     bits = base64.b64decode(text, validate=True)
     return struct.unpack(f"<{len(bits) // 8}d", bits)

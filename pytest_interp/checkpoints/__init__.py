@@ -1,4 +1,4 @@
-"""Where models come from, and the one class through which everything else touches them."""
+"""Sources of models, and :class:`Checkpoint`, the class through which all other packages use a model."""
 
 from pytest_interp.checkpoints.spec import CheckpointSpec, known_specs, resolve
 

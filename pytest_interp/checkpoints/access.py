@@ -1,4 +1,4 @@
-"""One look at a model for each measurement, and copies of its tensors for whoever is outside of one."""
+"""Decorators of measurements: the model is checked once for each, and callers outside of one get copies of tensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ R = TypeVar("R")
 
 
 def in_one_state(function: Callable[P, R]) -> Callable[P, R]:
-    """A function of an experiment or a checkpoint that looks at the model once, however much it measures."""
+    """Makes a function one measurement: the model is checked once, as it begins, however many functions it calls.
+
+    Args:
+        function: its first argument is an experiment or a checkpoint.
+
+    Returns:
+        The same function, within :meth:`Guard.measuring <pytest_interp.checkpoints.guard.Guard.measuring>`.
+    """
 
     @wraps(function)
     def measured(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -28,9 +35,15 @@ def in_one_state(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def handed_out(method: Callable[P, R]) -> Callable[P, R]:
-    """A method whose tensors are the model's own within a measurement, and copies to everybody else.
+    """Makes a method return the model's own tensors within a measurement, and copies to other callers.
 
-    Its object is an experiment, or has a ``guard``.
+    A caller outside of a measurement may change a tensor in place; the model and its memo must not notice.
+
+    Args:
+        method: of an experiment, or of an object with a ``guard``.
+
+    Returns:
+        The same method; tensors in mappings, lists and tuples are copied too.
     """
 
     @wraps(method)

@@ -1,15 +1,15 @@
-"""A bridge's own blocks, driven one by one: a pass that starts at a layer and at a position.
+"""Runs a bridge's own blocks one by one, so that a pass can start at a layer and at a position.
 
 A change at layer L and position p reaches nothing below L and, attention being causal, nothing before p. So such a
 pass takes the residual stream at the entry of L from an unedited one, with the keys and values of the positions
 before p, and runs only what comes after. Norms, rotation, gating and shared key-value heads are those of the
-model's own blocks; what each block has to be given beside the residual stream is taken from an ordinary pass.
+model's own blocks; the other arguments of each block are recorded in an ordinary pass.
 
 1. :meth:`Blocks.clean_pass` runs prompts once, unedited. Hooks on the blocks record the other arguments of each block
    (masks, position ids, rotary embeddings) for prompts of this length, and a key-value cache of ours records keys and
    values.
-2. The first prompt is then resumed without any edit, from the middle position, else from layer 0. Where its logits
-   come out as they were, passes may start there (``start_from``); else only whole passes are right.
+2. The first prompt is then resumed without any edit, from the middle position, else from layer 0. Where this
+   reproduces its logits, passes may start there (``start_from``); else only whole passes are right.
 3. :meth:`Blocks.resume` calls blocks with the tail of the residual stream, the tail of the other arguments, and the
    keys and values of the positions before.
 """
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CANNOT_BE_DRIVEN = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError)
-"""What blocks raise that need other arguments than one ordinary pass showed."""
+"""Errors of blocks that need other arguments than those that an ordinary pass recorded."""
 
 _POSITION_AXIS = {1: 0, 2: 1, 3: 1, 4: 2}
 """Which axis of a block's argument runs over positions, by the number of its axes: position ids ``(pos,)`` or ``(row,
@@ -45,26 +45,26 @@ class Blocks:
     Attributes:
         bridge: the model.
         n_layers: how many blocks it has.
-        device: where it is.
+        device: of its weights.
         points: its hook points by name.
     """
 
     def __init__(self, bridge: Any, precision: str) -> None:
-        """Takes a bridge's blocks.
+        """The blocks of a bridge, which no pass has been made through yet.
 
         Args:
             bridge: in compatibility mode.
-            precision: what its float noise follows from.
+            precision: of the model, such as ``float32``: decides on the float noise that is allowed.
         """
         self.bridge, self.precision = bridge, precision
         self.n_layers = len(bridge.blocks)
         self.device: torch.device = next(bridge.parameters()).device
         self.points: Mapping[str, Any] = dict(bridge.hook_dict)
-        # By the token length of prompts: the other arguments of each block; from where passes can start; whether the
-        # last MLP can run at END alone.
+        # By the token length of prompts: the other arguments of each block, from where passes can start, and whether
+        # the last MLP can run at END alone.
         self._arguments: dict[int, list[tuple[Any, Any]]] = {}
         self._start_from: dict[int, StartFrom] = {}
-        self._ends_alone: dict[int, bool] = {}
+        self._mlp_can_run_at_end: dict[int, bool] = {}
         # transformers computes this GELU in nine steps, each through memory; torch has one kernel for it.
         modules = (module for module in bridge.original_model.modules() if type(module).__name__ == "NewGELUActivation")
         self._slow_gelus = [module for module in modules if "forward" not in vars(module)]
@@ -87,27 +87,33 @@ class Blocks:
             tokens: the prompts, shape ``(row, pos)``.
             run: makes the pass over them and keeps activations by hook name; returns the logits at END, and these.
             keep: hook names of further activations.
+
+        Returns:
+            The pass; without residual stream, keys and values where its blocks cannot be driven.
         """
         cache, length = KeyValues(), tokens.shape[1]
         with self._attending(cache), self._recording_arguments(tokens.shape):
             logits, activations = run(list(dict.fromkeys([*self.stream_hooks, *keep])))
-        wanted = {name: activations[name] for name in keep}
+        requested = {name: activations[name] for name in keep}
         stream = [activations[name] for name in self.stream_hooks]
-        clean = CleanPass(stream, logits, cache.recorded, "position", wanted)
+        clean = CleanPass(stream, logits, cache.recorded, "position", requested)
         if length not in self._start_from:
             with torch.inference_mode():
                 self._start_from[length] = self._earliest_start(clean)
         start_from = self._start_from[length]
         if start_from == "whole":
-            return CleanPass((), logits, {}, start_from, wanted)
+            return CleanPass((), logits, {}, start_from, requested)
         return clean._replace(start_from=start_from, keys_values=cache.recorded if start_from == "position" else {})
 
     def recompute(self, clean: CleanPass, hooks: Sequence[str]) -> Mapping[str, Tensor]:
-        """Other activations of a clean pass, from its residual stream: each block that has one runs once more, alone.
+        """Further activations of a clean pass: each block that has one runs once more, on the residual stream.
 
         Args:
             clean: a pass that others can start from.
             hooks: names of hooks in blocks.
+
+        Returns:
+            By hook name, ``(row, pos, ...)``.
         """
         stream = dict(zip(self.stream_hooks, clean.residual, strict=True))
         stream |= {f"blocks.{layer}.hook_resid_post": clean.residual[layer + 1] for layer in range(self.n_layers)}
@@ -145,8 +151,11 @@ class Blocks:
             edits: hook name -> what replaces that activation, which begins at ``start``.
             keep: hook names; each activation is kept as it is after its edit.
             until: the last block that runs; None for all.
-            attend: whether what attention reads before ``start`` matters; not where all of its output is replaced.
-            end_only: whether END alone is read of the residual stream; then the last MLP runs there alone.
+            attend: whether attention reads the positions before ``start``; it need not where its output is replaced.
+            end_only: whether only END of the residual stream is read; then the last MLP runs there alone.
+
+        Returns:
+            The residual stream after the last block, ``(pass * row, pos, d_model)``, and the activations.
         """
         activations: dict[str, Tensor] = {}
 
@@ -178,9 +187,9 @@ class Blocks:
 
     @contextmanager
     def _fast_gelus(self) -> Iterator[None]:
-        """Inside the block the model's nine-step GELUs are torch's one kernel.
+        """Inside the block torch's one kernel replaces the model's GELUs, which take nine steps.
 
-        An attribute ``forward`` of a module goes before that of its class; to delete it puts the class's back.
+        An attribute ``forward`` of a module hides the method of its class; deleting it shows the method again.
         """
         try:
             for gelu in self._slow_gelus:
@@ -191,19 +200,19 @@ class Blocks:
                 vars(gelu).pop("forward", None)
 
     def _can_end_alone(self, length: int, last: int, hooks: Sequence[str]) -> bool:
-        """Whether the last MLP may run at END alone: that gave the right logits, and no hook there sees its positions.
+        """Whether the last MLP may run at END alone: the logits come out right, and no hook needs the other positions.
 
-        Attention comes before it, so hooks of attention see all positions in any case.
+        Attention comes before the MLP, so hooks of attention get all positions in any case.
         """
         in_last = [name for name in hooks if name.startswith(f"blocks.{last}.")]
-        return self._ends_alone.get(length, True) and all(".attn." in name for name in in_last)
+        return self._mlp_can_run_at_end.get(length, True) and all(".attn." in name for name in in_last)
 
     @contextmanager
     def _mlp_at_end(self, layer: int | None) -> Iterator[None]:
-        """Inside the block the MLP of a layer gets END alone; None for no layer.
+        """Inside the block the MLP of a layer runs at END alone; None for no layer.
 
-        The norm before the MLP is given the last position. So what the MLP adds to the residual stream has one
-        position, which is added to all of them: those before END are wrong, and nobody reads them.
+        The norm before the MLP gets the last position only. So the MLP's output has one position, and the block adds it
+        to the residual stream at all positions: those before END are wrong, and are not read.
         """
 
         def last_position(_: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -220,7 +229,11 @@ class Blocks:
     # ---- from where passes can start
 
     def _earliest_start(self, clean: CleanPass) -> StartFrom:
-        """The best restart point (position, layer, or none) at which an unedited pass has the first prompt's logits."""
+        """The earliest restart point (position, layer, or none) at which an unedited pass gives the expected logits.
+
+        Args:
+            clean: the pass whose first prompt is run again.
+        """
         expected, length = clean.logits[:1], clean.residual[0].shape[1]
         allowed = FLOAT_NOISE[self.precision] * max(1.0, float(expected.abs().max()) / 20)
         candidates: tuple[tuple[StartFrom, int], ...] = (("position", length // 2), ("layer", 0))
@@ -228,7 +241,7 @@ class Blocks:
             if start_from == "position" and len(clean.keys_values) < self.n_layers:
                 continue
             if self._reproduces(expected, allowed, clean, start, end_only=False):
-                self._ends_alone[length] = self._reproduces(expected, allowed, clean, start, end_only=True)
+                self._mlp_can_run_at_end[length] = self._reproduces(expected, allowed, clean, start, end_only=True)
                 return start_from
         return "whole"
 
@@ -242,11 +255,11 @@ class Blocks:
             return False
         return bool((logits - expected).abs().max() <= allowed)
 
-    # ---- what blocks are given
+    # ---- the arguments of blocks
 
     @contextmanager
     def _recording_arguments(self, shape: Sequence[int]) -> Iterator[None]:
-        """Records what each block gets beside the residual stream in a pass over prompts of a length not yet seen.
+        """Records the arguments of each block beside the residual stream, in the first pass over prompts of a length.
 
         Args:
             shape: of the tokens, ``(row, pos)``.
@@ -256,8 +269,9 @@ class Blocks:
 
         def recorder(layer: int) -> Callable[..., None]:
             def record(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-                others = {name: value for name, value in kwargs.items() if args or name != "hidden_states"}
-                recorded[layer] = _shared_by_rows(args[1:], rows), _shared_by_rows(others, rows)
+                # The residual stream is the first argument; it may be passed by name.
+                named = {name: value for name, value in kwargs.items() if args or name != "hidden_states"}
+                recorded[layer] = _shared_by_rows(args[1:], rows), _shared_by_rows(named, rows)
 
             return record
 
@@ -273,7 +287,7 @@ class Blocks:
 
     @contextmanager
     def _attending(self, cache: KeyValues | None) -> Iterator[None]:
-        """Inside the block attention gets this as its key-value cache, whatever the model's own code calls its own."""
+        """Inside the block attention gets this key-value cache in place of the model's own."""
 
         def with_cache(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
             return args, {**kwargs, "past_key_values": cache}
@@ -287,7 +301,7 @@ class Blocks:
             ]
         try:
             with warnings.catch_warnings():
-                # Attention that takes the model's own cache instead (OPT): then passes start at a layer.
+                # Some attention takes the model's own cache nevertheless (OPT): then passes start at a layer.
                 warnings.filterwarnings("ignore", "Both `past_key_values` and `cache` are set", FutureWarning)
                 yield
         finally:
@@ -300,7 +314,10 @@ def _gelu(value: Tensor) -> Tensor:
 
 
 def _with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """A block's argument, each tensor in it changed; the model's own key-value cache is None, ours takes its place."""
+    """A block's argument with a function applied to each tensor in it.
+
+    The model's own key-value cache becomes None: ours takes its place.
+    """
     if isinstance(value, tuple | list):
         return type(value)(_with_tensors(item, change) for item in value)
     if isinstance(value, dict):
@@ -311,7 +328,10 @@ def _with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _shared_by_rows(value: Any, rows: int) -> Any:
-    """A block's argument for any number of rows: that of the first one, with an axis of size 1; no prompt is padded."""
+    """A block's argument for any number of rows: the first row's, with an axis of size 1.
+
+    Prompts of one length have the same masks and positions, since none is padded.
+    """
     return _with_tensors(value, lambda tensor: tensor[:1] if tensor.ndim > 1 and len(tensor) == rows else tensor)
 
 

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 PROBE = (2, 8)
 """Rows and tokens on which logits are compared."""
-_INSIDE = {
+_WRAPPERS = {
     "_orig_mod": "model._orig_mod",
     "merge_and_unload": "model.merge_and_unload()",
     "module": "model.module",
 }
-"""What a wrapper of a model has, and how the model inside is had."""
+"""An attribute by which a wrapper of a model is recognised, and the expression for the model inside."""
 _CHECK = "check config.json against the weights, and whether TransformerLens supports this architecture"
 
 
@@ -46,7 +46,7 @@ class Booted(NamedTuple):
         fingerprint: of its weights as loaded.
         parity: how far its logits moved at each step on the way.
         shifts: where its value biases are, see :mod:`pytest_interp.checkpoints.value_bias`.
-        bos: whether BOS stands before a text of its own accord.
+        bos: whether its tokenizer puts BOS before a text.
     """
 
     bridge: Any
@@ -57,6 +57,15 @@ class Booted(NamedTuple):
 
 
 class _Source(NamedTuple):
+    """A bridge before processing.
+
+    Attributes:
+        bridge: on its device.
+        fingerprint: of its weights.
+        raw: the raw model's logits on the probe; None where there is no raw model.
+        bos: whether its tokenizer puts BOS before a text.
+    """
+
     bridge: Any
     fingerprint: str
     raw: Tensor | None
@@ -64,11 +73,16 @@ class _Source(NamedTuple):
 
 
 def boot(spec: CheckpointSpec, device: torch.device, dtype: str) -> Booted:
-    """Loads, bridges, processes and freezes a model, comparing its logits at each step.
+    """Loads, bridges, processes and freezes a model, and compares its logits at each step.
+
+    Args:
+        spec: where its weights are.
+        device: where it computes.
+        dtype: ``float64``, ``float32``, ``bfloat16`` or ``float16``; a bridge of the user's own keeps its dtype.
 
     Raises:
         Unavailable: its weights cannot be had.
-        UsageError: its files are damaged or do not belong together, a loader returns something else than a model, or
+        UsageError: its files are damaged or do not belong together, a loader returns something other than a model, or
             TransformerLens cannot run it.
     """
     bridge, fingerprint, raw, bos = _bridge_of(spec, device, _dtype(dtype))
@@ -80,9 +94,9 @@ def boot(spec: CheckpointSpec, device: torch.device, dtype: str) -> Booted:
             raise UsageError(f"{spec.name} gives NaN or infinite logits on random tokens; {_CHECK}")
         constants = None
         if not bridge.compatibility_mode:
-            constants = constants_in_values(bridge, probe)  # afterwards they are gone from the values
+            constants = constants_in_values(bridge, probe)  # compatibility mode takes them out of the values
             with warnings.catch_warnings():
-                # That the norms of an architecture are not folded (OLMo 2) makes no difference to measurements here.
+                # A warning that norms are not folded (OLMo 2): measurements here do not need it.
                 warnings.simplefilter("ignore", UserWarning)
                 bridge.enable_compatibility_mode(disable_warnings=True)
         bridge.eval()
@@ -105,8 +119,8 @@ def _bridge_of(spec: CheckpointSpec, device: torch.device, dtype: torch.dtype) -
         return _Source(bridge, _fingerprint(bridge.original_model), None, adds_bos(bridge.tokenizer))
     if spec.loader is None:
         source = _bridged(spec, *load_transformers(spec, dtype), device, dtype)
-        said = bos_in(Path(spec.source)) if spec.kind == "gguf" and spec.bos is None else None
-        return source if said is None else source._replace(bos=said)
+        bos = bos_in(Path(spec.source)) if spec.kind == "gguf" and spec.bos is None else None
+        return source if bos is None else source._replace(bos=bos)
     loaded = spec.loader()
     if isinstance(loaded, TransformerBridge):
         check_present(loaded.original_model, spec.name)
@@ -120,26 +134,28 @@ def _pair(loaded: Any, name: str) -> tuple[Any, Any]:
     """A model and its tokenizer, as a loader returned them.
 
     Raises:
-        UsageError: it returned something else.
+        UsageError: it returned something else, or a model without eager attention.
     """
     from transformers import PreTrainedModel
 
-    asked = "return a TransformerBridge, or a transformers model and its tokenizer as a pair"
+    advice = "return a TransformerBridge, or a transformers model and its tokenizer as a pair"
     if not (isinstance(loaded, tuple) and len(loaded) == 2):
-        raise UsageError(f"the loader of {name} returned {type(loaded).__name__}; {asked}")
+        raise UsageError(f"the loader of {name} returned {type(loaded).__name__}; {advice}")
     model, tokenizer = loaded
     if not isinstance(model, PreTrainedModel):
         kinds = " and ".join(type(part).__name__ for part in loaded)
         swapped = ": the model comes first" if isinstance(tokenizer, PreTrainedModel) else ""
-        raise UsageError(f"the loader of {name} returned {kinds}{swapped}; {asked}{inside_of(model)}")
+        raise UsageError(f"the loader of {name} returned {kinds}{swapped}; {advice}{inside_of(model)}")
     with as_usage_error(f"the loader of {name} returned a {type(model).__name__} without eager attention", _CHECK):
         model.set_attn_implementation("eager")
     return model, tokenizer
 
 
 def inside_of(wrapper: Any) -> str:
-    """How the model inside a wrapper is had, in brackets: `` (that is model.module)``; empty where it is no wrapper."""
-    return next((f" (that is {how})" for mark, how in _INSIDE.items() if hasattr(wrapper, mark)), "")
+    """The expression for the model inside a wrapper, for a message: `` (that is model.module)``; empty for others."""
+    return next(
+        (f" (that is {expression})" for attribute, expression in _WRAPPERS.items() if hasattr(wrapper, attribute)), ""
+    )
 
 
 def is_bridge(model: Any) -> bool:
@@ -148,7 +164,7 @@ def is_bridge(model: Any) -> bool:
 
 
 def _bridged(spec: CheckpointSpec, model: Any, tokenizer: Any, device: torch.device, dtype: torch.dtype) -> _Source:
-    """A transformers model in a bridge, after its weights and its tokenizer were looked at.
+    """Checks the weights and the tokenizer of a transformers model, and puts it into a bridge.
 
     Raises:
         UsageError: NaN or infinite weights, another model's tokenizer, or a model that cannot be run or bridged.
@@ -166,7 +182,7 @@ def _bridged(spec: CheckpointSpec, model: Any, tokenizer: Any, device: torch.dev
         with torch.inference_mode():
             raw = _relative(model(_probe(model.config.get_text_config().vocab_size, device)).logits.float())
     fingerprint = _fingerprint(model)
-    bos = adds_bos(tokenizer)  # TransformerLens lets every tokenizer add it
+    bos = adds_bos(tokenizer)  # before TransformerLens sets every tokenizer to add it
     if not getattr(model.config, "architectures", None):
         model.config.architectures = [kind]  # a model that was built from a configuration, and never saved
     complaint = f"{spec.name}: TransformerLens cannot bridge {kind}"
@@ -182,7 +198,7 @@ def _bridged(spec: CheckpointSpec, model: Any, tokenizer: Any, device: torch.dev
 
 
 def _saved(tokenizer: Any, directory: str) -> Any:
-    """A tokenizer with a directory behind it: TransformerLens loads it once more and refuses one made in memory."""
+    """The tokenizer, loaded from a directory: TransformerLens loads it again, and refuses one made in memory."""
     from transformers import AutoTokenizer
 
     if tokenizer.init_kwargs.get("name_or_path"):
@@ -192,6 +208,11 @@ def _saved(tokenizer: Any, directory: str) -> Any:
 
 
 def _dtype(name: str) -> torch.dtype:
+    """The dtype of a name.
+
+    Raises:
+        UsageError: it is none of the four that are allowed.
+    """
     dtype = getattr(torch, name, None)
     if name not in ("float64", "float32", "bfloat16", "float16") or not isinstance(dtype, torch.dtype):
         raise UsageError(f"--interp-dtype is {name!r}; allowed: float64, float32, bfloat16, float16")
@@ -199,13 +220,13 @@ def _dtype(name: str) -> torch.dtype:
 
 
 def _fingerprint(model: torch.nn.Module) -> str:
-    """Hash over the names, shapes and bits of all weights."""
+    """Hash over the names, shapes and bits of all weights, 12 hexadecimal digits; tied weights count once."""
     digest = hashlib.sha256()
-    seen = set()
+    hashed = set()
     for name, parameter in sorted(model.named_parameters(remove_duplicate=False)):
-        if parameter.data_ptr() in seen:
+        if parameter.data_ptr() in hashed:
             continue
-        seen.add(parameter.data_ptr())
+        hashed.add(parameter.data_ptr())
         bits = parameter.detach().contiguous().cpu().flatten().view(torch.uint8).numpy()
         digest.update(f"{name.replace('_original_component.', '')} {tuple(parameter.shape)} {parameter.dtype}".encode())
         digest.update(bits.tobytes())
@@ -218,11 +239,12 @@ def _probe(d_vocab: int, device: torch.device) -> Tensor:
 
 
 def _relative(logits: Tensor) -> Tensor:
-    """Logits up to the constant for each position in which processed and raw weights differ."""
+    """Logits minus their mean at each position: processed and raw weights differ by a constant there."""
     return logits - logits.mean(-1, keepdim=True)
 
 
 def _logits(bridge: Any, probe: Tensor) -> Tensor:
+    """Logits on the probe in eval mode, ``(row, pos, vocab)``."""
     training = bridge.training
     bridge.eval()
     with torch.inference_mode():

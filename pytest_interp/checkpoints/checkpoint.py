@@ -1,7 +1,7 @@
-"""A checkpoint: a model with weights, what is claimed of it, and the parts through which it is asked.
+"""A checkpoint: a model with weights, the circuit that is claimed of it, and the parts through which it is used.
 
-The bridge is put into compatibility mode once, at load, then frozen. Everything else in the project asks a checkpoint's
-parts for a forward pass, a weight or a hook name, and never touches the bridge.
+The bridge is put into compatibility mode once, at load, then frozen. All other packages ask a checkpoint's parts for a
+forward pass, a weight or a hook name, and never touch the bridge.
 """
 
 from __future__ import annotations
@@ -46,6 +46,20 @@ class Checkpoint:
         spec: where it came from.
         name: as in ids and snapshots.
         budget: how many bytes the activations of a batch of patched passes may take.
+
+    Example:
+        :func:`pytest_interp.load` makes one, and checks that it can be measured:
+
+        >>> from pytest_interp import load
+        >>> checkpoint = load("planted-ioi")
+        >>> checkpoint.shape.n_layers, checkpoint.shape.n_heads
+        (5, 4)
+        >>> checkpoint.sites.hook("z", 3)
+        'blocks.3.attn.hook_z'
+        >>> tuple(checkpoint.weights.w_o(3)[0].shape)  # of head 3.0: (d_head, d_model)
+        (144, 303)
+        >>> checkpoint.changes_since_load()
+        []
     """
 
     _is_sealed = False
@@ -89,21 +103,27 @@ class Checkpoint:
 
     @property
     def bos(self) -> bool:
-        """Whether BOS stands before each prompt on it; part of every data set's identity."""
+        """Whether BOS stands before each prompt; part of every data set's identity."""
         return self._model.adds_bos if self._bos is None else self._bos
 
     def claimed(self, circuit: Circuit | None, *, bos: bool | None) -> None:
-        """Sets which circuit is asserted on it, and the BOS choice that its heads were found with, if there is one."""
+        """Sets the circuit that is asserted on it.
+
+        Args:
+            circuit: None for no circuit.
+            bos: whether BOS stood before the prompts on which its heads were identified; None for as the tokenizer
+                adds it.
+        """
         self._circuit, self._bos = circuit, bos
 
     @contextmanager
     def claiming(self, circuit: Circuit | None) -> Iterator[None]:
-        """Asserts another circuit on it inside the block."""
-        before, self._circuit = self._circuit, circuit
+        """Asserts another circuit on it inside the block; None for no circuit."""
+        outside, self._circuit = self._circuit, circuit
         try:
             yield
         finally:
-            self._circuit = before
+            self._circuit = outside
 
     # ---- its parts
 
@@ -124,7 +144,7 @@ class Checkpoint:
 
     @property
     def guard(self) -> Guard:
-        """Whether it is as it was loaded, and what was measured of it."""
+        """Checks that the model is as it was loaded, and holds the results of it."""
         return self._model.guard
 
     @property
@@ -139,7 +159,7 @@ class Checkpoint:
 
     @property
     def cache(self) -> Cache | None:
-        """Measurements on disk; None where nobody asked for them."""
+        """Measurements on disk; None without ``--interp-cache``."""
         return self.guard.cache
 
     @cache.setter
@@ -154,7 +174,7 @@ class Checkpoint:
         keep: Sequence[str] = (),
         positions: Int[Tensor, "row k"] | None = None,
     ) -> Pass:
-        """One forward pass: :meth:`Forward.run`."""
+        """One forward pass; arguments and result are those of :meth:`Forward.run`."""
         return self.forward.run(tokens, edits=edits, keep=keep, positions=positions)
 
     # ---- what it is
@@ -166,7 +186,7 @@ class Checkpoint:
 
     @property
     def settings(self) -> str:
-        """Hash of its configuration, and of what its tokenizer makes of a text."""
+        """Hash of its configuration and of its tokenizer."""
         return self._model.settings
 
     @property
@@ -176,17 +196,17 @@ class Checkpoint:
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are, as a tensor there says it: ``cuda:0``."""
+        """The device of its weights, as a tensor on it names it: ``cuda:0``."""
         return self._model.device
 
     @property
     def dtype(self) -> str:
-        """What its weights are: ``float32``."""
+        """The dtype of its weights, such as ``float32``."""
         return self._model.dtype
 
     @property
     def precision(self) -> str:
-        """What its float noise follows from: the dtype, or ``tf32`` where products of float32 are coarser."""
+        """What decides on its float noise: the dtype, or ``tf32`` where products of float32 are rounded to it."""
         return self._model.precision
 
     @property
@@ -201,28 +221,28 @@ class Checkpoint:
 
     @property
     def identities(self) -> tuple[Identity, ...]:
-        """How well parts add up on this model, as it was loaded; empty where it came with hooks attached."""
+        """How well parts add up on the loaded model; empty where it came with hooks attached."""
         return self._model.identities
 
     def check_identity(self, *kinds: Kind) -> None:
-        """Accepts the model where its parts add up.
+        """Accepts a model whose parts add up.
 
         Args:
             kinds: ``components``: to the residual stream; ``heads``: to what attention writes; ``logits``: the stream
                 to the logits.
 
         Raises:
-            NotApplicable: they do not; by how much.
+            NotApplicable: they do not; the message says by how much.
         """
         check(self.identities, kinds, self.name)
 
     # ---- heads
 
     def check_head(self, head: Head) -> Head:
-        """The head, if the model has it.
+        """The head itself, if the model has it.
 
         Raises:
-            UsageError: it does not.
+            UsageError: the model has no such head.
         """
         layers, heads = self.shape.n_layers, self.shape.n_heads
         if head.layer >= layers or head.head >= heads:
@@ -232,16 +252,21 @@ class Checkpoint:
         return head
 
     def kv_head(self, head: Head) -> KVHead:
-        """The key-value head that a query head reads."""
+        """The key-value head whose keys and values a query head uses."""
         return KVHead(head.layer, head.head // (self.shape.n_heads // self.shape.n_kv_heads))
 
     def sharers(self, kv_head: KVHead) -> tuple[Head, ...]:
-        """The query heads that read a key-value head."""
+        """The query heads that use a key-value head, in ascending order."""
         count = self.shape.n_heads // self.shape.n_kv_heads
         return tuple(Head(kv_head.layer, kv_head.head * count + i) for i in range(count))
 
     def detected(self, text: str, kind: str) -> Float[Tensor, "layer head"]:
-        """The scores of TransformerLens's own head detector on a text, with BOS as the tokenizer puts it."""
+        """The scores of TransformerLens's own head detector, ``detect_head``.
+
+        Args:
+            text: the prompt; BOS stands before it as the tokenizer adds it.
+            kind: ``previous_token_head``, ``duplicate_token_head`` or ``induction_head``.
+        """
         from transformer_lens.head_detector import detect_head
 
         with torch.inference_mode():
@@ -251,17 +276,17 @@ class Checkpoint:
     # ---- memory
 
     def bytes_of_row(self, count: int, length: int, *, logits: bool) -> int:
-        """About what one prompt takes in a pass over its last positions, ``count`` of ``length``."""
+        """The bytes of one prompt in a pass: :func:`~pytest_interp.checkpoints.memo.bytes_of_row`."""
         return bytes_of_row(self.shape, count, length, logits=logits)
 
     def with_other_layers(self, hooks: Sequence[str], groups: Sequence[Group]) -> list[str]:
-        """These hooks, and the same ones of all other layers where that is not too much for so many prompts."""
+        """These hook names, and those of the same sites in all other layers where half of the budget holds them."""
         if self._bytes_of_sites(hooks, groups) > self.budget // 2:
             return list(hooks)
         return with_other_layers(self.sites.names, hooks, self.shape.n_layers)
 
     def holds_stream(self, groups: Sequence[Group]) -> bool:
-        """Whether the residual stream of so many prompts, in every layer, fits the budget."""
+        """Whether the residual stream of these prompts, in every layer, fits the memory budget."""
         return self._bytes_of_sites(["resid_pre"], groups) <= self.budget
 
     def _bytes_of_sites(self, hooks: Sequence[str], groups: Sequence[Group]) -> int:
@@ -270,7 +295,7 @@ class Checkpoint:
     # ---- changes of the model
 
     def changes_since_load(self) -> list[str]:
-        """What is different from the model as it was loaded, in words: ``["1 hook attached", "changed weights"]``."""
+        """The differences from the model as it was loaded, in words: ``["1 hook attached", "changed weights"]``."""
         return self.guard.changes_since_load()
 
     def reload(self) -> None:
@@ -278,7 +303,7 @@ class Checkpoint:
         self._model.load()
 
     def restore(self) -> str:
-        """Makes the model and the process what they were when it was loaded; returns how, for a reader."""
+        """Puts the model and the process back into their state at load; returns what was done, for a reader."""
         return self._model.restore()
 
     @contextmanager
@@ -288,21 +313,24 @@ class Checkpoint:
         Args:
             layer: from 0.
             name: ``q``, ``k``, ``v`` or ``o``.
+
+        Yields:
+            The weight as it is stored: ``checkpoint.weights`` has it by head.
         """
         weight: Tensor = getattr(self.bridge.blocks[layer].attn, name).weight
-        before = weight.detach().clone()
+        saved = weight.detach().clone()
         with self.guard.isolated_memory():
             try:
                 with torch.no_grad():
                     yield weight.data
             finally:
-                weight.data.copy_(before)
+                weight.data.copy_(saved)
 
     @contextmanager
     def in_float32(self) -> Iterator[None]:
-        """The weights of its source in float32 inside the block, for all who hold this checkpoint.
+        """Inside the block this checkpoint has its weights in float32.
 
-        The second model is loaded on first use and kept beside the first, with what was measured of it.
+        A second model is loaded from the source on first use. It stays in memory with its results.
 
         Raises:
             UsageError: it cannot be loaded, or its loader gives a bridge, which has a precision of its own.

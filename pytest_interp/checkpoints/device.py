@@ -1,7 +1,7 @@
-"""Where a checkpoint computes: the one place that chooses a device, brings a model there and says what it is.
+"""Devices: the only module that chooses a device, moves a model to it and describes it.
 
-A device is a ``torch.device`` as a tensor on it says it is (``cuda:0``, not ``cuda``), so that two of them can be
-compared. Everything else asks ``checkpoint.device``, or the tensor at hand.
+A device is a ``torch.device`` as a tensor on it names it (``cuda:0``, not ``cuda``), so that two of them can be
+compared. All other modules use ``checkpoint.device``, or the device of a tensor.
 """
 
 from __future__ import annotations
@@ -19,35 +19,42 @@ _UNKNOWN_MEMORY = 2**30
 
 
 def automatic() -> str:
-    """What ``auto`` stands for: CUDA or MPS where they are there, else the CPU."""
+    """The device that ``auto`` stands for: CUDA or MPS where there is one, else the CPU."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def device_of(name: str) -> torch.device:
-    """The device that ``auto`` or a name stands for, as its tensors say it is.
+    """The device that ``auto`` or a name stands for, as its tensors name it.
+
+    Args:
+        name: ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:1``.
 
     Raises:
-        UsageError: it cannot be used here.
+        UsageError: it cannot be used on this machine.
+
+    Example:
+        >>> device_of("cpu")
+        device(type='cpu')
     """
     with as_usage_error(f"--interp-device {shown(name)} cannot be used", "pass auto, cuda, mps or cpu"):
-        there = torch.ones(2, device=automatic() if name == "auto" else name)
-        there.sum().item()  # some devices exist and hold no numbers
-        return there.device
+        tensor = torch.ones(2, device=automatic() if name == "auto" else name)
+        tensor.sum().item()  # some devices (meta) exist, but hold no numbers
+        return tensor.device
 
 
 def moved(bridge: Any, device: torch.device, name: str, dtype: torch.dtype | None = None) -> Any:
-    """A bridge, all of it on a device; itself, since modules are moved in place.
+    """Moves a bridge to a device, in place, and returns it.
 
     Args:
         bridge: as it was built.
-        device: where it has to be.
+        device: the target.
         name: of the checkpoint, for the message.
-        dtype: its precision there; None leaves it.
+        dtype: of its weights afterwards; None leaves it.
 
     Raises:
-        UsageError: it stands on several devices, or does not go there.
+        UsageError: its parts are on several devices, or some cannot be moved.
     """
     places = _places(bridge)
     if places - {device}:
@@ -58,10 +65,10 @@ def moved(bridge: Any, device: torch.device, name: str, dtype: torch.dtype | Non
             )
         with as_usage_error(f"{name} cannot be put on {device}", "pass another --interp-device"):
             bridge = bridge.to(device, print_details=False)
-        if left := _places(bridge) - {device}:
+        if remaining := _places(bridge) - {device}:
             raise UsageError(
-                f"{name} was put on {device}, and part of it stays on {' and '.join(sorted(map(str, left)))}; "
-                f"pass --interp-device {min(map(str, left))}, or a bridge that was built on {device}"
+                f"{name} was put on {device}, and part of it stays on {' and '.join(sorted(map(str, remaining)))}; "
+                f"pass --interp-device {min(map(str, remaining))}, or a bridge that was built on {device}"
             )
     if dtype is not None and any(parameter.dtype != dtype for parameter in bridge.parameters()):
         bridge = bridge.to(dtype, print_details=False)
@@ -69,6 +76,7 @@ def moved(bridge: Any, device: torch.device, name: str, dtype: torch.dtype | Non
 
 
 def _places(bridge: Any) -> set[torch.device]:
+    """The devices of a bridge's parameters and buffers."""
     return {tensor.device for tensor in (*bridge.parameters(), *bridge.buffers())}
 
 
@@ -81,7 +89,7 @@ def described(device: torch.device) -> str:
 
 
 def free_memory(device: torch.device) -> int:
-    """How many bytes are free on a device, or of the machine."""
+    """The number of free bytes on a GPU; for other devices, of the machine's memory."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     if "SC_AVPHYS_PAGES" in os.sysconf_names:
@@ -90,21 +98,26 @@ def free_memory(device: torch.device) -> int:
 
 
 def has_tf32(device: torch.device) -> bool:
-    """Whether TF32 means anything there: products of float32 whose factors have 10 bits of mantissa."""
+    """Whether a device has TF32: products of float32 whose factors are rounded to 10 bits of mantissa."""
     return device.type == "cuda"
 
 
-def use_tf32(asked: bool) -> None:
+def use_tf32(enabled: bool) -> None:
     """Turns TF32 on for CUDA, or off everywhere, for the whole process."""
     torch.set_float32_matmul_precision("highest")
-    if asked:
+    if enabled:
         # Not set_float32_matmul_precision("high"): that lets products on the CPU be coarser too.
         torch.backends.cuda.matmul.allow_tf32 = True
-    torch.backends.cudnn.allow_tf32 = asked
+    torch.backends.cudnn.allow_tf32 = enabled
 
 
 def precision_of(device: torch.device, dtype: torch.dtype) -> str:
-    """What float noise follows from: ``tf32`` where products of float32 are coarser, else the dtype's name."""
+    """What decides on float noise: ``tf32`` where products of float32 are rounded to it, else the name of the dtype.
+
+    Args:
+        device: of the model.
+        dtype: of its weights.
+    """
     name = str(dtype).removeprefix("torch.")
     coarse = has_tf32(device) and torch.get_float32_matmul_precision() != "highest"
     return "tf32" if coarse and name == "float32" else name

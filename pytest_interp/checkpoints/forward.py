@@ -26,8 +26,8 @@ class Pass(NamedTuple):
     """One forward pass.
 
     Attributes:
-        logits: at END, shape ``(row, vocab)``; ``(row, k, vocab)`` where ``k`` positions were asked for.
-        activations: those that were asked for, by hook name.
+        logits: at END, shape ``(row, vocab)``; ``(row, k, vocab)`` where ``k`` positions were requested.
+        activations: those that were requested, by hook name.
     """
 
     logits: Tensor
@@ -43,7 +43,7 @@ class Forward:
         sites: the names of its hook points, and which of them it reads.
         weights: its unembedding and what follows it.
         blocks: its blocks, driven one by one.
-        guard: whether it is as it was loaded; else its blocks are not driven.
+        guard: checks that it is as it was loaded; if it is not, its blocks are not driven.
     """
 
     bridge: Any
@@ -60,7 +60,7 @@ class Forward:
         keep: Sequence[str] = (),
         positions: Int[Tensor, "row k"] | None = None,
     ) -> Pass:
-        """One forward pass with activations replaced and others kept; only what is read is unembedded.
+        """One forward pass with activations replaced and others kept; only the positions that are read are unembedded.
 
         Args:
             tokens: shape ``(row, pos)``; END is the last column.
@@ -79,7 +79,7 @@ class Forward:
 
         def only_read(value: Tensor, hook: Any) -> Tensor:  # noqa: ARG001
             if positions is None:
-                return value[:, -1:].contiguous()  # else the unembedding is read once for each row
+                return value[:, -1:].contiguous()  # without it torch reads the unembedding once for each row
             index = positions.to(value.device)[:, :, None]
             return value.gather(1, index.expand(-1, -1, value.shape[-1]))
 
@@ -97,11 +97,15 @@ class Forward:
     def clean_pass(self, tokens: Int[Tensor, "row pos"], keep: Sequence[str] = ()) -> CleanPass:
         """An unedited pass, with what others need to start from it.
 
-        Only logits and the kept activations where the model is not as it was loaded: its blocks may do something else.
+        If the model is not as it was loaded, its blocks may not give what the whole model gives. Then the result has
+        logits and the kept activations only.
 
         Args:
             tokens: shape ``(row, pos)``.
             keep: hook names of further activations.
+
+        Returns:
+            The pass; ``start_from`` says from where others can start.
         """
         with self.guard.measuring() as look:
             if look.foreign or self.guard.foreign_hooks:
@@ -110,12 +114,24 @@ class Forward:
         return self.blocks.clean_pass(tokens.to(self._device), lambda names: self.run(tokens, keep=names), keep)
 
     def recompute(self, clean: CleanPass, hooks: Sequence[str]) -> Mapping[str, Tensor]:
-        """Activations of a clean pass: those that it kept, others from its blocks run once more."""
+        """Activations of a clean pass: those that it kept, and others by running their blocks again.
+
+        Args:
+            clean: a pass that others can start from.
+            hooks: hook names.
+
+        Returns:
+            By hook name, ``(row, pos, ...)``; those that the pass kept are all there.
+        """
         missing = [hook for hook in hooks if hook not in clean.activations]
         return {**clean.activations, **(self.blocks.recompute(clean, missing) if missing else {})}
 
     def resume(self, *args: Any, edits: Mapping[str, Edit] = {}, **kwargs: Any) -> PartialPass:
-        """Passes that start at a layer and a position: :meth:`Blocks.resume`."""
+        """Passes that start at a layer and a position; arguments and result are those of :meth:`Blocks.resume`.
+
+        Raises:
+            NotApplicable: the model does not read what is edited.
+        """
         self.sites.check_edits(edits)
         return self.blocks.resume(*args, edits=edits, **kwargs)
 
@@ -126,8 +142,14 @@ class Forward:
 
         Args:
             residual: shape ``(row, d_model)``.
-            tokens: ids whose logits are wanted, shape ``(row, k)``; None for the whole vocabulary.
+            tokens: ids whose logits are read, shape ``(row, k)``; None for the whole vocabulary.
             keep: hook names of the final norm and the unembedding.
+
+        Returns:
+            Logits, ``(row, k)`` or ``(row, vocab)``, and the kept activations.
+
+        Raises:
+            UsageError: the logits are not finite.
         """
         activations: dict[str, Tensor] = {}
         with torch.inference_mode(), hooked(self.blocks.points, hooks_of({}, keep, activations)):
@@ -142,6 +164,11 @@ class Forward:
         return self.blocks.device
 
     def _finite(self, logits: Tensor) -> Tensor:
+        """The logits in float32.
+
+        Raises:
+            UsageError: they are not finite.
+        """
         if not bool(torch.isfinite(logits).all()):
             raise UsageError(
                 f"{self.weights.name} gives NaN or infinite logits on "
@@ -155,20 +182,25 @@ class Forward:
     def embed_through_mlp0(self, tokens: Int[Tensor, " name"]) -> Float[Tensor, "name d_model"]:
         """Token embeddings after the first MLP, without attention or positions: ``W_E + MLP0(ln2(W_E))``.
 
-        The model itself makes them, in passes over one token: so what an architecture puts beside its embedding and its
-        MLP (a multiplier, a norm after it, an MLP that reads what attention reads) is in them.
+        The model itself computes them, in passes over one token. So they contain what an architecture adds to its
+        embedding and its MLP: a multiplier, a norm after the MLP, an MLP that reads what attention reads.
+
+        Args:
+            tokens: ids.
+
+        Returns:
+            Shape ``(name, d_model)``.
         """
         after_mlp = self.sites.hook("resid_post", 0)
         positions = [hook for name, hook in self.sites.embedding_hooks.items() if name != "embed"]
-        silent = dict.fromkeys([self.sites.hook("attn_out", 0), *positions], torch.zeros_like)
-        one_token = self.run(tokens[:, None], edits=silent, keep=[after_mlp])
-        return one_token.activations[after_mlp][:, 0]
+        zeroed = dict.fromkeys([self.sites.hook("attn_out", 0), *positions], torch.zeros_like)
+        return self.run(tokens[:, None], edits=zeroed, keep=[after_mlp]).activations[after_mlp][:, 0]
 
     def check_embedding(self) -> None:
         """Accepts a model whose residual stream starts from its embedding, or from a multiple of it.
 
         Raises:
-            NotApplicable: something else stands there, such as a norm (BLOOM).
+            NotApplicable: it does not, as where a norm follows the embedding (BLOOM).
         """
         tokens, hook = torch.arange(min(8, self.weights.shape.d_vocab)), self.sites.embedding_hooks["embed"]
         start = self.run(tokens[:, None], keep=[hook]).activations[hook][:, 0].double()

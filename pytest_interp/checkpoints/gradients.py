@@ -1,4 +1,4 @@
-"""Attribution patching as TransformerLens has it, on a frozen model: gradients for a moment, none left behind."""
+"""TransformerLens's own attribution patching, which needs gradients, on a frozen model."""
 
 from __future__ import annotations
 
@@ -24,29 +24,35 @@ def node_scores(
     """``(clean - corrupted) . d metric / d activation`` at the corrupted run, by TransformerLens's nodes.
 
     Args:
-        checkpoint: whose bridge is asked.
-        clean: one prompt.
-        corrupted: its corrupted twin.
-        metric: of logits of shape ``(1, pos, vocab)``, a scalar.
+        checkpoint: the loaded model.
+        clean: token ids of a clean prompt.
+        corrupted: token ids of its corrupted twin.
+        metric: gets logits ``(1, pos, vocab)``, returns a scalar.
+
+    Returns:
+        By TransformerLens's key of a node, in the metric's unit.
     """
     from transformer_lens.tools.analysis import attribution_patch
 
     with _differentiable(checkpoint.bridge):
-        one, other = clean.to(checkpoint.device), corrupted.to(checkpoint.device)
-        scores: Mapping[Any, float] = attribution_patch(checkpoint.bridge, one, other, metric).node_scores
+        tokens = clean.to(checkpoint.device), corrupted.to(checkpoint.device)
+        scores: Mapping[Any, float] = attribution_patch(checkpoint.bridge, *tokens, metric).node_scores
     return scores
 
 
 @contextmanager
 def _differentiable(bridge: Any) -> Iterator[None]:
-    """A graph starts at a parameter that wants a gradient; no parameter gets one."""
-    start = list(bridge.embed.parameters())
-    frozen = [parameter.requires_grad for parameter in start]
+    """Inside the block torch records a graph, which starts at the embedding; afterwards the model is frozen as before.
+
+    Nothing calls backward on a parameter, so none gets a gradient.
+    """
+    embedding = list(bridge.embed.parameters())
+    flags = [parameter.requires_grad for parameter in embedding]
     try:
-        for parameter in start:
+        for parameter in embedding:
             parameter.requires_grad_(True)
         with torch.enable_grad():
             yield
     finally:
-        for parameter, before in zip(start, frozen, strict=True):
-            parameter.requires_grad_(before)
+        for parameter, requires_grad in zip(embedding, flags, strict=True):
+            parameter.requires_grad_(requires_grad)

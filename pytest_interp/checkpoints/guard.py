@@ -1,7 +1,7 @@
-"""Whether a model is as it was loaded, and the results that are valid only while it is.
+"""Checks that a model is as it was loaded, and holds the results that are valid only while it is.
 
 A claim can change the model and change it back. So a result belongs to a state of the model. Before each measurement
-the state is taken: weights, hooks, modules, settings, and the outputs on fixed prompts. It is one of three:
+the state is read: weights, hooks, modules, settings, and the outputs on fixed prompts. It is one of three:
 
 1. as it was loaded: results are read from the memo (and the disk) and kept there;
 2. within announced damage (:meth:`Guard.isolated_memory`): the same, in a memo of its own; the first measurement inside
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen of a model before a measurement.
+    """What a check of the model before a measurement allows.
 
     Attributes:
-        memo: results that are valid in this state; an empty one, to be forgotten, where the model has hooks of others
-            or edited parameters.
+        memo: results that are valid in this state; a throw-away one where the model has foreign hooks or edited
+            parameters.
         cache: measurements on disk; None where they must not be used.
-        foreign: whether the model is in a state that nobody announced, so that only whole passes are surely right.
-        digest: of the state, for the keys of measurements on disk.
+        foreign: whether the model is in an unannounced state, in which only whole passes are known to be right.
+        digest: a hash of the state, for the keys of measurements on disk; empty where it is foreign.
     """
 
     memo: Memo
@@ -60,7 +60,7 @@ _guards: WeakSet[Guard] = WeakSet()
 
 
 def _new_locks() -> None:
-    """In a forked child no other thread holds a lock."""
+    """Gives each guard a new lock in a forked child, where the thread that held the old one does not exist."""
     for guard in list(_guards):
         guard.lock = threading.RLock()
 
@@ -77,15 +77,15 @@ class Guard:
             :meth:`isolated_memory` another one.
         cache: measurements on disk, where that was asked for.
         damage: what was done to the weights, where its measurements are on disk too; else empty.
-        lock: held during a pass: hooks of one measurement would be taken away by another thread's.
+        lock: held during a pass, since a pass removes the hooks of another thread's measurement.
     """
 
     def __init__(self, name: str, *, on_disk: bool) -> None:
-        """Guards no model yet.
+        """A guard that has no model yet.
 
         Args:
             name: of the checkpoint, for messages.
-            on_disk: whether its measurements may be kept on disk: not of a model that only this process has.
+            on_disk: whether its measurements may be kept on disk: not those of a model that only this process has.
         """
         self.name, self.on_disk = name, on_disk
         self.memo, self.damage = Memo(), ""
@@ -97,7 +97,7 @@ class Guard:
         self.release()
 
     def release(self) -> None:
-        """Lets go of the model and of all that was measured of it."""
+        """Drops the model and all results."""
         self.memo.clear()
         self._hook_points: Mapping[str, Any] = {}
         self._loaded: State | None = None
@@ -106,7 +106,7 @@ class Guard:
         gc.collect()
 
     def begin(self, bridge: Any, precision: str) -> None:
-        """From here on this is the model, and changes of it are seen.
+        """Takes a model, and records its state as the loaded one.
 
         Args:
             bridge: as it was loaded.
@@ -127,7 +127,7 @@ class Guard:
         """The model.
 
         Raises:
-            UsageError: there is none, since it could not be loaded anew.
+            UsageError: there is none: it could not be loaded anew.
         """
         if self._bridge is None:
             raise UsageError(f"{self.name} could not be loaded anew after it had been changed; nothing is asked of it")
@@ -135,12 +135,12 @@ class Guard:
 
     @property
     def has_model(self) -> bool:
-        """Whether there is a model: not after it could not be loaded anew."""
+        """Whether there is a model; there is none after loading it anew has failed."""
         return self._bridge is not None
 
     @property
     def foreign_hooks(self) -> list[str]:
-        """The hook points that carry a hook of others; of a checkpoint's own passes none is left."""
+        """The names of the hook points with a foreign hook; a checkpoint's own passes leave none."""
         return [
             name
             for name, point in self._hook_points.items()
@@ -156,7 +156,11 @@ class Guard:
 
     @contextmanager
     def measuring(self) -> Iterator[Look]:
-        """One measurement: the model is looked at once, as it begins; what is computed belongs to what was seen."""
+        """One measurement: checks the model once, as it begins. Within another measurement that one's check holds.
+
+        Yields:
+            What the check allows.
+        """
         outer: Look | None = getattr(self._looks, "current", None)
         if outer is not None:
             yield outer
@@ -169,18 +173,19 @@ class Guard:
                 self._looks.current = None
 
     def _look(self) -> Look:
-        now = self.state()
-        if self._reference is None:  # within damage, of which the first measurement is the model's
-            self._reference = now
+        """Reads the state, and compares it with the one in which results are valid (``_reference``)."""
+        state = self.state()
+        if self._reference is None:  # the first measurement within damage: from now on this is the valid state
+            self._reference = state
         assert self._loaded is not None
-        if not (now.same_apart_from_weights(self._loaded) and now.same_numbers(self._reference)):
+        if not (state.same_apart_from_weights(self._loaded) and state.same_numbers(self._reference)):
             return Look(Memo(), None, True, "")
-        usable = self.cache is not None and not self.cache.off and self.on_disk
-        return Look(self.memo, self.cache if usable else None, False, now.digest)
+        usable = self.cache is not None and not self.cache.disabled_reason and self.on_disk
+        return Look(self.memo, self.cache if usable else None, False, state.digest)
 
     @property
     def memory(self) -> Memo:
-        """The memo, or a throw-away one while the model has hooks of others or edited parameters."""
+        """The memo, or a throw-away one while the model has foreign hooks or edited parameters."""
         with self.measuring() as look:
             return look.memo
 
@@ -189,7 +194,8 @@ class Guard:
         """Uses an empty memo and no disk cache inside the block: for temporary weights or prompts.
 
         Args:
-            damage: what is done to the weights meanwhile, all of it: then its measurements on disk are used.
+            damage: a full description of what is done to the weights inside the block. With it the disk cache is used,
+                under keys of this damage. Empty: no disk cache.
         """
         outside, bridge, reference = (self.memo, self.cache, self.damage), self._bridge, self._reference
         look: Look | None = getattr(self._looks, "current", None)
@@ -199,14 +205,14 @@ class Guard:
             yield
         finally:
             self.memo, self.cache, self.damage = outside
-            # A model that was loaded anew meanwhile is not the one of before.
+            # If the model was loaded anew inside the block, its loaded state is the valid one.
             self._reference = reference if self._bridge is bridge else self._loaded
             self._looks.current = look
 
     # ---- changes
 
     def state(self) -> State:
-        """The model as it is now; takes a pass over two short prompts, and as long as its weights take to be read."""
+        """The current state of the model; reads all its weights, and runs two short prompts."""
         return state_of(self.bridge, self._functions, self._outputs, self._loaded)
 
     def _outputs(self) -> Outputs:

@@ -1,4 +1,4 @@
-"""Hooks at points of a bridge: what replaces an activation, what keeps one, and none of them afterwards."""
+"""Hooks at points of a bridge: they replace or keep activations during a pass, and are removed after it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Edit: TypeAlias = Callable[["Tensor"], "Tensor"]
-"""What replaces an activation: gets it, returns another of the same shape."""
+"""Replaces an activation: gets it, returns another of the same shape."""
 
 Hook: TypeAlias = Callable[["Tensor", Any], "Tensor | None"]
 """What TransformerLens calls at a hook point; its second argument has to be named ``hook``."""
@@ -21,7 +21,14 @@ _LEVEL = 7461
 
 @contextmanager
 def hooked(points: Mapping[str, Any], hooks: Sequence[tuple[str, Hook]]) -> Iterator[None]:
-    """Hooks at points, and none of them afterwards; the bridge's own way walks all its modules each time."""
+    """Attaches hooks inside the block.
+
+    The bridge has a context manager for this, which walks all its modules each time.
+
+    Args:
+        points: the hook points by name.
+        hooks: hook names and hooks, in the order in which they are called.
+    """
     try:
         for name, hook in hooks:
             points[name].add_hook(hook, level=_LEVEL)
@@ -31,23 +38,29 @@ def hooked(points: Mapping[str, Any], hooks: Sequence[tuple[str, Hook]]) -> Iter
             points[name].remove_hooks(level=_LEVEL)
 
 
-def hooks_of(edits: Mapping[str, Edit], keep: Sequence[str], kept: dict[str, Tensor]) -> list[tuple[str, Hook]]:
-    """Hooks that replace activations, and then keep some by name."""
+def hooks_of(edits: Mapping[str, Edit], keep: Sequence[str], activations: dict[str, Tensor]) -> list[tuple[str, Hook]]:
+    """Hooks that replace activations, and hooks that keep activations as they are after that.
+
+    Args:
+        edits: by hook name.
+        keep: hook names.
+        activations: filled by the pass, by hook name.
+    """
 
     def editing(edit: Edit) -> Hook:
         return lambda value, hook: edit(value)  # noqa: ARG005
 
     return [
         *((name, editing(edit)) for name, edit in edits.items()),
-        *((name, storing(kept, name)) for name in keep),
+        *((name, storing(activations, name)) for name in keep),
     ]
 
 
-def storing(kept: dict[str, Tensor], name: str) -> Hook:
-    """A hook that keeps an activation."""
+def storing(activations: dict[str, Tensor], name: str) -> Hook:
+    """A hook that puts an activation into a dictionary, under a name."""
 
     def store(value: Tensor, hook: Any) -> None:  # noqa: ARG001
-        kept[name] = value.detach()
+        activations[name] = value.detach()
 
     return store
 
@@ -59,11 +72,21 @@ def is_of_bridge(handle: Any) -> bool:
 
 
 def with_other_layers(points: Collection[str], hooks: Sequence[str], n_layers: int) -> list[str]:
-    """These hook names, and the same ones of all other layers that have them."""
-    found = dict.fromkeys(hooks)
+    """These hook names, and those of the same sites in all other layers that have them.
+
+    Args:
+        points: the names of all hook points.
+        hooks: hook names.
+        n_layers: of the model.
+
+    Example:
+        >>> with_other_layers(["blocks.0.hook_mlp_out", "blocks.2.hook_mlp_out"], ["blocks.0.hook_mlp_out"], 3)
+        ['blocks.0.hook_mlp_out', 'blocks.2.hook_mlp_out']
+    """
+    names = dict.fromkeys(hooks)  # a set that keeps its order
     for hook in hooks:
-        first, _, rest = hook.partition(".")
-        if first == "blocks":
-            more = (f"blocks.{layer}.{rest.partition('.')[2]}" for layer in range(n_layers))
-            found |= dict.fromkeys(name for name in more if name in points)
-    return list(found)
+        if hook.startswith("blocks."):
+            site = hook.split(".", 2)[2]
+            in_layers = (f"blocks.{layer}.{site}" for layer in range(n_layers))
+            names |= dict.fromkeys(name for name in in_layers if name in points)
+    return list(names)

@@ -1,4 +1,4 @@
-"""How much memory a batch of passes may take, and how much is kept of them."""
+"""Memory: what is remembered of passes, how large a batch of them may be, and estimates of both."""
 
 from __future__ import annotations
 
@@ -13,24 +13,41 @@ from pytest_interp.checkpoints.device import free_memory
 from pytest_interp.checkpoints.shape import Shape
 from pytest_interp.errors import UsageError
 
-_MOST = 2**28
-_KEPT = 2**30
-_SMALL = 2**20
+_LARGEST_BUDGET = 2**28
+_SMALLEST_BUDGET = 2**24
+_CAPACITY = 2**30
+_LARGE = 2**20
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
 class Memo(OrderedDict[Any, Any]):
-    """What was computed, up to a number of bytes: what has not been asked for longest is forgotten first.
+    """Results by key, up to a number of bytes: a least-recently-used cache.
 
-    What is small stays: to forget it gains nothing.
+    The entries stand in the order of their last use, oldest first. If a new entry exceeds the capacity, the oldest
+    large entries are dropped until the rest fits. Small entries stay: dropping them would free next to nothing. So does
+    the new entry, however large it is.
+
+    Attributes:
+        capacity: bytes that the tensors of all entries may take.
+        large: bytes from which on an entry may be dropped.
+        used: bytes that the tensors of all entries take.
+
+    Example:
+        >>> import torch
+        >>> memo = Memo(capacity=100, large=40)
+        >>> memo["a"], memo["b"] = torch.zeros(10), torch.zeros(10)  # 40 bytes each
+        >>> _ = memo.get("a")  # now "b" is the oldest
+        >>> memo["c"] = torch.zeros(10)
+        >>> list(memo), memo.used
+        (['a', 'c'], 80)
     """
 
-    def __init__(self, most: int = _KEPT, small: int = _SMALL) -> None:
+    def __init__(self, capacity: int = _CAPACITY, large: int = _LARGE) -> None:
         super().__init__()
-        self.most, self.small, self.held = most, small, 0
+        self.capacity, self.large, self.used = capacity, large, 0
 
     def get(self, key: Any, default: Any = None) -> Any:
-        """What is there; asked for just now."""
+        """The entry under a key, which becomes the last used one; the default where there is none."""
         if key not in self:
             return default
         self.move_to_end(key)
@@ -40,50 +57,57 @@ class Memo(OrderedDict[Any, Any]):
         if key in self:
             del self[key]
         super().__setitem__(key, value)
-        self.held += bytes_in(value)
-        while self.held > self.most:
-            large = (other for other in self if other != key and bytes_in(self[other]) >= self.small)
-            if (first := next(large, None)) is None:
+        self.used += bytes_in(value)
+        while self.used > self.capacity:
+            droppable = (old_key for old_key in self if old_key != key and bytes_in(self[old_key]) >= self.large)
+            if (oldest := next(droppable, None)) is None:
                 return
-            del self[first]
+            del self[oldest]
 
     def __delitem__(self, key: Any) -> None:
-        self.held -= bytes_in(self[key])
+        self.used -= bytes_in(self[key])
         super().__delitem__(key)
 
     def clear(self) -> None:
-        """Nothing is there."""
+        """Drops all entries."""
         super().clear()
-        self.held = 0
+        self.used = 0
 
 
 def bytes_in(value: Any) -> int:
-    """The bytes of all tensors in a value."""
+    """The bytes of all tensors in a value: a tensor, or tensors in dictionaries, lists and tuples."""
     if isinstance(value, torch.Tensor):
         return value.numel() * value.element_size()
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return sum(map(bytes_in, inside))
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return sum(map(bytes_in, items))
 
 
 def budget_of(device: torch.device) -> int:
-    """By default a quarter of what is free on the device, at most 256 MB: larger batches are no faster."""
-    return max(2**24, min(_MOST, free_memory(device) // 4))
+    """The default budget of a batch of passes, in bytes: a quarter of what is free on the device, 16 to 256 MB.
+
+    Larger batches are no faster.
+    """
+    return max(_SMALLEST_BUDGET, min(_LARGEST_BUDGET, free_memory(device) // 4))
 
 
 def bytes_of(text: str) -> int:
-    """The number of bytes that ``300M`` or ``2GB`` says.
+    """The number of bytes that a text means; the units K, M and G are powers of 1024.
 
     Raises:
-        UsageError: it says none.
+        UsageError: it is no amount of memory, or zero.
+
+    Example:
+        >>> bytes_of("300M"), bytes_of("2 GB")
+        (314572800, 2147483648)
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?)I?B?\s*", text.upper())
-    if not found or not float(found[1]):
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?)I?B?\s*", text.upper())
+    if not match or not float(match[1]):
         raise UsageError(f"{text!r} is no amount of memory; pass a number of bytes, or one such as 300M or 2G")
-    return int(float(found[1]) * _UNITS[found[2]])
+    return int(float(match[1]) * _UNITS[match[2]])
 
 
 def bytes_of_row(shape: Shape, count: int, length: int, *, logits: bool) -> int:
-    """About what one prompt takes in a pass over its last positions.
+    """An estimate of the bytes that one prompt takes in a pass over its last positions.
 
     Args:
         shape: of the model.
@@ -98,7 +122,14 @@ def bytes_of_row(shape: Shape, count: int, length: int, *, logits: bool) -> int:
 
 
 def bytes_of_sites(shape: Shape, hooks: Sequence[str], rows: int, length: int) -> int:
-    """About what so many prompts' activations at these hooks take, in every layer."""
-    by_key = all(hook.endswith(("pattern", "scores")) for hook in hooks)
-    width = shape.n_heads * length if by_key else max(shape.d_model, shape.n_heads * shape.d_head)
+    """An estimate of the bytes that activations take at these hooks and the same ones of every other layer.
+
+    Args:
+        shape: of the model.
+        hooks: hook names or sites.
+        rows: how many prompts.
+        length: of each prompt, in tokens.
+    """
+    by_source = all(hook.endswith(("pattern", "scores")) for hook in hooks)
+    width = shape.n_heads * length if by_source else max(shape.d_model, shape.n_heads * shape.d_head)
     return 4 * width * rows * length * shape.n_layers * len({hook.rpartition(".")[2] for hook in hooks})

@@ -1,4 +1,4 @@
-"""A model in memory and the parts through which it is asked."""
+"""A model in memory and the parts through which it is used."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 
 class LoadedModel:
-    """A model in memory: frozen, in eval mode, in compatibility mode; loaded anew where a claim has damaged it.
+    """A model in memory: frozen, in eval mode, in compatibility mode; loaded anew if a claim has damaged it.
 
     Attributes:
-        guard: whether it is as it was loaded, and what was measured of it.
+        guard: checks that it is as it was loaded, and holds the results of it.
         fingerprint: hash of its weights as loaded.
-        settings: hash of its configuration, and of what its tokenizer makes of a text.
+        settings: hash of its configuration and of its tokenizer.
         parity: how far its logits moved on the way from the raw model to compatibility mode.
         identities: how well parts add up; empty where it came with hooks attached.
-        adds_bos: whether its tokenizer puts BOS before a text of its own accord.
-        device: where its weights are.
-        dtype: what they are, such as ``float32``.
-        precision: what its float noise follows from: the dtype, or ``tf32``.
-        shape: its sizes.
+        adds_bos: whether its tokenizer puts BOS before a text.
+        device: of its weights.
+        dtype: of its weights, such as ``float32``.
+        precision: what decides on its float noise: the dtype, or ``tf32``.
+        shape: how many layers, heads and dimensions it has.
         tokenizer: its tokenizer.
-        unread_sites: hook names, without the layer, that it shows and does not read.
-        in_float32: the same weights in float32, where a claim was measured again.
+        unread_sites: hook names, without the layer, of activations that the model shows but does not read.
+        in_float32: the same weights in float32; None before they are loaded.
     """
 
     def __init__(self, spec: CheckpointSpec, device: torch.device, dtype: str) -> None:
@@ -59,11 +59,11 @@ class LoadedModel:
         self.load()
 
     def load(self) -> None:
-        """Boots the model from its source, or boots it anew.
+        """Boots the model from its source, for the first time or anew.
 
         Raises:
             Unavailable: its weights cannot be had.
-            UsageError: its files are damaged, or hold another model than the first time.
+            UsageError: its files are damaged, or have changed since the first time.
         """
         self._parts: Parts | None = None
         self.guard.release()
@@ -71,10 +71,10 @@ class LoadedModel:
         bridge = booted.bridge
         settings = digest(f"{configuration_of(bridge)} {meaning_of(bridge.tokenizer)}")
         if self.fingerprint and (self.fingerprint, self.settings) != (booted.fingerprint, settings):
-            what = "weights" if self.fingerprint != booted.fingerprint else "configuration or another tokenizer"
+            changed = "weights" if self.fingerprint != booted.fingerprint else "configuration or another tokenizer"
             raise UsageError(
-                f"{self.spec.name} was loaded with other {what} than before: leave its files as they are during a run; "
-                "in a loader, return a new model each time, not a changed one"
+                f"{self.spec.name} was loaded with other {changed} than before: leave its files as they are during a "
+                "run; in a loader, return a new model each time, not a changed one"
             )
         self.fingerprint, self.settings = booted.fingerprint, settings
         self.parity, self.adds_bos = booted.parity, booted.bos
@@ -91,7 +91,7 @@ class LoadedModel:
             self.identities = identities_of(self._parts)
 
     def _assembled(self, booted: Booted, blocks: Blocks, outlet: Outlet) -> Parts:
-        """The parts of a model that has this between its residual stream and its logits."""
+        """The parts of a booted model, with what stands between its residual stream and its logits."""
         bridge, name, normed = booted.bridge, self.spec.name, bool(booted.bridge.cfg.normalization_type)
         sites = Sites(frozenset(bridge.hook_dict), name, outlet.start, normed, self.unread_sites)
         weights = Weights(bridge, name, self.shape, booted.shifts, outlet, normed, self.guard)
@@ -105,7 +105,7 @@ class LoadedModel:
             UsageError: it could not be loaded anew.
         """
         if self._parts is None:
-            self.guard.bridge  # noqa: B018  (which says so)
+            self.guard.bridge  # noqa: B018  (raises the error)
         assert self._parts is not None
         return self._parts
 
@@ -119,7 +119,7 @@ class LoadedModel:
         return self.guard.bridge
 
     def restore(self) -> str:
-        """Makes the model and the process what they were when it was loaded; returns how, for a reader."""
+        """Puts the model and the process back into their state at load; returns what was done, for a reader."""
         self.guard.restore_process()
         if not self.guard.changes_since_load():
             return "all was put back"

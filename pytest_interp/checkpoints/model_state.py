@@ -1,4 +1,4 @@
-"""What a model is at one moment: all that decides which numbers it gives, as values that can be compared.
+"""The state of a model at one moment: all that decides which numbers it gives, as values that can be compared.
 
 Weights, hooks, modules and torch's settings are read directly. What cannot be listed (a patched kernel, an attribute of
 a module) shows in the outputs on fixed prompts: the logits, and z of every head, since equal logits hide exchanged
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 FIXED_PROMPTS = (2, 24)
 """Rows and tokens of the prompts on which outputs are compared."""
-_BLOCK = 2**17
-"""Numbers that are hashed at a time."""
+_CHUNK = 2**17
+"""How many integers are hashed at a time: so many fit into a processor's cache."""
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a model gives on fixed prompts.
+    """The outputs of a model on fixed prompts.
 
     Attributes:
         digest: of their bits; equal where every bit is.
@@ -42,7 +42,12 @@ class Outputs:
     values: Tensor = field(compare=False, repr=False)
 
     def differ(self, other: Outputs, precision: str) -> bool:
-        """Whether they differ by more than float noise."""
+        """Whether they differ by more than float noise.
+
+        Args:
+            other: of the same prompts.
+            precision: of the model, such as ``float32``.
+        """
         if self.values.shape != other.values.shape:
             return True
         largest = float(other.values.abs().max())
@@ -85,11 +90,12 @@ class State(NamedTuple):
 
     def same_apart_from_weights(self, other: State) -> bool:
         """Whether the two differ in parameters alone, as a damage makes them."""
-        mine, theirs = (state._comparable._replace(weights=0, outputs=None) for state in (self, other))
-        return mine == theirs
+        without_weights = [state._comparable._replace(weights=0, outputs=None) for state in (self, other)]
+        return without_weights[0] == without_weights[1]
 
     @property
     def _comparable(self) -> State:
+        """The state without the settings that move no number."""
         settings = tuple(pair for pair in self.settings if pair[0] not in WITHOUT_EFFECT)
         return self._replace(settings=settings)
 
@@ -101,14 +107,14 @@ class State(NamedTuple):
 
 
 def state_of(bridge: Any, functions: Functions, outputs: Callable[[], Outputs], loaded: State | None) -> State:
-    """The state of a model now.
+    """The current state of a model.
 
     Args:
         bridge: the model.
-        functions: as they were when it was loaded.
-        outputs: runs the fixed prompts; not called where more than weights differ, so that hooks of others are not
-            called by us.
-        loaded: its state when it was loaded; None while that is taken.
+        functions: those that it was loaded with.
+        outputs: runs the fixed prompts. It is called only where at most the weights differ from the loaded state:
+            foreign hooks must not be called by a check.
+        loaded: its state when it was loaded; None while that is recorded.
     """
     modules = tuple(bridge.modules())
     state = State(
@@ -124,92 +130,137 @@ def state_of(bridge: Any, functions: Functions, outputs: Callable[[], Outputs], 
         configuration=configuration_of(bridge),
         outputs=None,
     )
-    seen = outputs() if loaded is None or state.same_apart_from_weights(loaded._replace(buffers=0)) else None
-    # Some rotary tables grow with a long prompt and shrink with the next short one, as the fixed prompts are.
-    return state._replace(outputs=seen, buffers=hash_of_bits(bridge.buffers()))
+    runs_safely = loaded is None or state.same_apart_from_weights(loaded._replace(buffers=0))
+    state = state._replace(outputs=outputs() if runs_safely else None)
+    # Buffers are hashed last: some rotary tables grow with a long prompt, and shrink again in the fixed prompts' pass.
+    return state._replace(buffers=hash_of_bits(bridge.buffers()))
 
 
 def outputs_of(bridge: Any, points: Mapping[str, Any], tokens: Tensor) -> Outputs:
-    """Logits at END and z of every head on fixed prompts, by the bridge's own pass."""
+    """Logits at END and z of every head on fixed prompts, by the bridge's own pass.
+
+    Args:
+        bridge: the model.
+        points: its hook points by name.
+        tokens: the prompts, ``(row, pos)``.
+    """
     names = [name for name in points if name.endswith("attn.hook_z")]
-    kept: dict[str, Tensor] = {}
-    hooks: list[tuple[str, Hook]] = [(name, storing(kept, name)) for name in names]
+    z: dict[str, Tensor] = {}
+    hooks: list[tuple[str, Hook]] = [(name, storing(z, name)) for name in names]
     hooks.append(("unembed.hook_in", lambda value, hook: value[:, -1:].contiguous()))  # noqa: ARG005
     with torch.inference_mode(), hooked(points, hooks):
         logits = bridge(tokens, return_type="logits")
-        parts = [logits[:, -1], *(kept[name] for name in names if name in kept)]
+        parts = [logits[:, -1], *(z[name] for name in names if name in z)]
         values = torch.cat([part.flatten() for part in parts])
         bits = values.view(_INTEGERS[values.element_size()]).cpu()
     return Outputs(hashlib.sha256(bits.numpy().tobytes()).hexdigest()[:16], values.float().cpu())
 
 
 def fixed_tokens(d_vocab: int, shape: tuple[int, int], seed: int) -> Tensor:
-    """Token ids that are the same for every model of this vocabulary, in each process."""
+    """Random token ids, the same in every process for a vocabulary of this size.
+
+    Args:
+        d_vocab: the size of the vocabulary.
+        shape: rows and tokens of each.
+        seed: of the generator.
+    """
     return torch.randint(0, d_vocab, shape, generator=torch.Generator().manual_seed(seed), device="cpu")
 
 
-def changes(before: State, now: State, precision: str) -> list[str]:
-    """What is different, in words."""
-    said = []
-    if extra := len(now.hooks) - len(before.hooks):
-        said.append(f"{abs(extra)} hook{'s' if abs(extra) != 1 else ''} {'attached' if extra > 0 else 'taken away'}")
-    elif now.hooks != before.hooks:
-        said.append("other hooks attached")
-    if now.global_hooks != before.global_hooks:
-        said.append("hooks on every module (torch's global ones)")
-    if now.modules != before.modules:
-        said.append("other modules, parameters or forward functions")
-    if now.weights != before.weights:
-        said.append("changed weights")
-    if now.buffers != before.buffers:
-        said.append("changed buffers")
-    if now.training != before.training:
-        said.append(f"the model in {'train' if now.training > before.training else 'eval'} mode")
-    said += [f"{name} replaced" for name in now.functions if name not in before.functions]
-    pairs = zip(before.settings, now.settings, strict=True)
-    said += [f"{name} at {new} (it was {old})" for (name, old), (_, new) in pairs if new != old]
-    if now.tokenizer != before.tokenizer:
-        said.append("a changed tokenizer")
-    if now.configuration != before.configuration:
-        said.append("a changed configuration")
-    if not said and before.outputs and now.outputs and now.outputs.differ(before.outputs, precision):
-        said.append("other outputs on fixed prompts")
-    return said
+def changes(loaded: State, current: State, precision: str) -> list[str]:
+    """The differences between two states, in words: ``["1 hook attached", "changed weights"]``.
+
+    Args:
+        loaded: when the model was loaded.
+        current: of the same model later.
+        precision: of the model, such as ``float32``.
+    """
+    differences = []
+    if extra := len(current.hooks) - len(loaded.hooks):
+        differences.append(
+            f"{abs(extra)} hook{'s' if abs(extra) != 1 else ''} {'attached' if extra > 0 else 'taken away'}"
+        )
+    elif current.hooks != loaded.hooks:
+        differences.append("other hooks attached")
+    if current.global_hooks != loaded.global_hooks:
+        differences.append("hooks on every module (torch's global ones)")
+    if current.modules != loaded.modules:
+        differences.append("other modules, parameters or forward functions")
+    if current.weights != loaded.weights:
+        differences.append("changed weights")
+    if current.buffers != loaded.buffers:
+        differences.append("changed buffers")
+    if current.training != loaded.training:
+        differences.append(f"the model in {'train' if current.training > loaded.training else 'eval'} mode")
+    differences += [f"{name} replaced" for name in current.functions if name not in loaded.functions]
+    pairs = zip(loaded.settings, current.settings, strict=True)
+    differences += [f"{name} at {other} (it was {value})" for (name, value), (_, other) in pairs if other != value]
+    if current.tokenizer != loaded.tokenizer:
+        differences.append("a changed tokenizer")
+    if current.configuration != loaded.configuration:
+        differences.append("a changed configuration")
+    if not differences and loaded.outputs and current.outputs and current.outputs.differ(loaded.outputs, precision):
+        differences.append("other outputs on fixed prompts")
+    return differences
 
 
 def hash_of_bits(tensors: Iterable[Tensor]) -> int:
-    """A hash of the bits of tensors, in 64-bit arithmetic on their own device: a change of any entry or place shows."""
+    """A hash of the bits of tensors, computed on their own device in 64-bit integers.
+
+    1. The bits of a tensor are read as integers, eight bytes at a time where its rows can be cut so. No number is
+       converted, so NaN and -0 count too.
+    2. Each row (the first axis) becomes one integer: the sum of its integers, each times an odd pseudo-random number
+       that belongs to its column. Arithmetic is modulo 2**64.
+    3. Each tensor becomes one integer in the same way, from its rows; tensors add up, each times its place in the list.
+
+    A product with an odd number modulo 2**64 can be undone, so a change of one entry changes the sum. Factors differ,
+    so exchanged entries, rows or tensors change it too, but for a chance of about 2**-64.
+
+    Args:
+        tensors: parameters or buffers, in a fixed order.
+
+    Returns:
+        The same number in each process.
+    """
     total = 0
-    for number, tensor in enumerate(tensors, start=1):
-        bits = tensor.detach().contiguous()
-        if not bits.numel():
+    for place, tensor in enumerate(tensors, start=1):
+        stored = tensor.detach().contiguous()
+        if not stored.numel():
             continue
-        # Eight bytes at a time where a row can be cut so: no conversion is needed.
-        wide = bits.ndim and bits.shape[-1] * bits.element_size() % 8 == 0 and bits.data_ptr() % 8 == 0
-        bits = bits.view(torch.int64 if wide else _INTEGERS[bits.element_size()])
-        rows = bits.reshape(len(bits), -1) if bits.ndim else bits.reshape(1, 1)
-        total += number * _hash_of_rows(rows)
+        size = stored.element_size()
+        by_eight = stored.ndim and stored.shape[-1] * size % 8 == 0 and stored.data_ptr() % 8 == 0
+        integers = stored.view(torch.int64 if by_eight else _INTEGERS[size])
+        total += place * _hash_of_rows(integers.reshape(len(integers), -1) if stored.ndim else integers.reshape(1, 1))
     return total
 
 
 def _hash_of_rows(rows: Tensor) -> int:
-    """Entries times pseudo-random numbers of their row and column, modulo 2**64."""
-    by_column, step = _odd_numbers(rows.shape[1], rows.device), max(1, _BLOCK // rows.shape[1])
+    """The hash of one tensor of integers, shape ``(row, column)``: steps 2 and 3 of :func:`hash_of_bits`.
+
+    Before a product, the upper bits are added to the lower ones. A changed sign of a float changes only the highest
+    bit, and an odd factor leaves that bit alone: two such changes in a row would cancel. The sum ``x + (x >> 29)``
+    grows with ``x``, so different integers stay different, up to an overflow that only bit patterns of NaN reach.
+    (``x ^ (x >> 29)`` would be the same for 0 and -1.)
+    """
+    column_factors = _odd_numbers(rows.shape[1], rows.device)
+    rows_at_once = max(1, _CHUNK // rows.shape[1])
     sums = []
-    for start in range(0, len(rows), step):  # what fits into a processor's cache at a time
-        part = rows[start : start + step].long()
-        # The highest bit would be lost modulo 2**64 where it changes twice; it is a float's sign.
+    for start in range(0, len(rows), rows_at_once):
+        part = rows[start : start + rows_at_once].long()
         mixed = part >> 29
-        mixed ^= part
-        mixed *= by_column
+        mixed += part
+        mixed *= column_factors
         sums.append(mixed.sum(1))
-    joined = torch.cat(sums)
-    return int(((joined ^ (joined >> 31)) * _odd_numbers(len(rows), rows.device)).sum())
+    by_row = torch.cat(sums)
+    return int(((by_row + (by_row >> 31)) * _odd_numbers(len(rows), rows.device)).sum())
 
 
 @cache
 def _odd_numbers(count: int, device: torch.device) -> Tensor:
-    """Pseudo-random odd numbers, the same in each process (splitmix64)."""
+    """Pseudo-random odd 64-bit integers, the same in each process: splitmix64 (Steele et al. 2014) of 1, 2, 3, ...
+
+    Its constants are written as signed integers, as torch has no unsigned ones of 64 bits.
+    """
     numbers = torch.arange(1, count + 1, device=device, dtype=torch.int64) * -7046029254386353131
     for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
         numbers = (numbers ^ (numbers >> shift)) * factor
@@ -217,7 +268,7 @@ def _odd_numbers(count: int, device: torch.device) -> Tensor:
 
 
 def around_texts(tokenizer: Any) -> str:
-    """What a tokenizer puts around a text, and how many tokens it knows."""
+    """The settings of a tokenizer that decide what it puts around a text, and the size of its vocabulary, as a text."""
     if tokenizer is None:
         return ""
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -228,7 +279,7 @@ def around_texts(tokenizer: Any) -> str:
 
 
 def meaning_of(tokenizer: Any) -> str:
-    """All that decides what a tokenizer makes of a text."""
+    """All that decides which ids a tokenizer gives for a text: its settings and its vocabulary, as a text."""
     if tokenizer is None:
         return ""
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -237,14 +288,18 @@ def meaning_of(tokenizer: Any) -> str:
 
 
 def configuration_of(bridge: Any) -> str:
-    """A hash of what decides, beside the weights, what a model computes; names and places left out."""
-    own: Any = getattr(bridge.original_model, "config", None)
-    settings = {**(own.to_dict() if hasattr(own, "to_dict") else {}), **bridge.cfg.to_dict()}
+    """A hash of the configuration of a model: what decides, beside the weights, what it computes.
+
+    Names, paths and the device are left out: they decide nothing.
+    """
+    config: Any = getattr(bridge.original_model, "config", None)
+    settings = {**(config.to_dict() if hasattr(config, "to_dict") else {}), **bridge.cfg.to_dict()}
     names = [name for name in settings if not name.endswith(("name", "_path")) and name != "device"]
     return hashlib.sha256(repr(sorted((name, str(settings[name])) for name in names)).encode()).hexdigest()
 
 
 def _hooks_of(module: torch.nn.Module) -> list[Any]:
+    """The hooks of torch that a module carries."""
     # transformers installs hooks of its own, once and for good, when outputs are first captured.
     groups = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
     hooks = [hook for group in groups if group for hook in group.values()]
@@ -252,5 +307,11 @@ def _hooks_of(module: torch.nn.Module) -> list[Any]:
 
 
 def _identity(module: torch.nn.Module) -> tuple[int, ...]:
-    own = vars(module)
-    return id(module), id(own.get("forward")), id(own.get("hook_conversion")), *map(id, module._parameters.values())
+    """Which module it is, the functions that were put in place of its own, and which parameters it has."""
+    attributes = vars(module)
+    return (
+        id(module),
+        id(attributes.get("forward")),
+        id(attributes.get("hook_conversion")),
+        *map(id, module._parameters.values()),
+    )

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class Parts(NamedTuple):
-    """What a model is asked through.
+    """The parts through which a model is used.
 
     Attributes:
         sites: the names of its hook points.
         weights: its weights, by head.
         forward: its forward passes.
-        shape: its sizes.
-        precision: what its float noise follows from.
+        shape: how many layers, heads and dimensions it has.
+        precision: what decides on its float noise, such as ``float32``.
     """
 
     sites: Sites

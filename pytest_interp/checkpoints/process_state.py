@@ -1,4 +1,4 @@
-"""What every model of a process computes with: torch's settings, its hooks on every module, its functions."""
+"""What all models of a process share: torch's settings, its hooks on every module, and the functions they call."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 _NAMESPACES: tuple[Any, ...] = (torch, torch.linalg, torch.nn.functional, torch.Tensor, torch.nn.Module)
-"""Where the functions are that every model computes with; the modules and classes of its own come in addition."""
+"""Modules and classes whose functions every model calls; a model's own modules and classes come in addition."""
 
 
 def _set_default_device(device: torch.device) -> None:
@@ -56,6 +56,11 @@ class Functions:
     """The functions that a model computes with, as they are when it is loaded."""
 
     def __init__(self, bridge: Any) -> None:
+        """Records the functions of torch, of the model's classes and of the modules that define them.
+
+        Args:
+            bridge: the model.
+        """
         kinds = {type(module): None for module in bridge.modules()}
         classes = {base: None for kind in kinds for base in kind.__mro__ if base is not object}
         homes = [
@@ -65,11 +70,11 @@ class Functions:
 
     @property
     def replaced(self) -> tuple[str, ...]:
-        """The names of those that are others by now."""
+        """The names of the functions that have been replaced since."""
         return tuple(f"{_name_of(space)}.{name}" for space, name in self._changed())
 
     def restore(self) -> None:
-        """Puts back what was replaced."""
+        """Puts the recorded functions back, and deletes those that were added to a class."""
         for space, name in list(self._changed()):
             if name in self._saved[space]:
                 setattr(space, name, self._saved[space][name])
@@ -77,14 +82,15 @@ class Functions:
                 delattr(space, name)
 
     def _changed(self) -> Iterator[tuple[Any, str]]:
+        """The module or class and the name of each function that was replaced, or added to a class."""
         for space, saved in self._saved.items():
-            now = vars(space)
+            current = vars(space)
             yield from (
                 (space, name)
                 for name, function in saved.items()
-                if now.get(name) is not function and not _of_compiler(now.get(name))
+                if current.get(name) is not function and not _of_compiler(current.get(name))
             )
-            if isinstance(space, type):  # a method may be put before one that is inherited
+            if isinstance(space, type):  # an added method hides one that is inherited
                 yield from (
                     (space, name)
                     for name, function in _functions_in(space).items()
@@ -93,18 +99,19 @@ class Functions:
 
 
 class Process:
-    """What torch does for every model of the process, as it is when a model is loaded.
+    """Torch's settings and its hooks on every module, as they are when a model is loaded.
 
     Attributes:
-        settings: the value of each, by name.
+        settings: name and value of each.
     """
 
     def __init__(self) -> None:
+        """Records the current settings and hooks."""
         self.settings = settings_now()
         self._hooks = {name: dict(_global_hooks(name)) for name in _GLOBAL_HOOKS}
 
     def restore(self) -> None:
-        """Puts settings back, and takes hooks away that were attached since."""
+        """Puts the recorded settings back, and removes hooks that were attached since."""
         for name, value in self.settings:
             read, write = SETTINGS[name]
             if read() != value:
@@ -115,7 +122,7 @@ class Process:
 
 
 def settings_now() -> tuple[tuple[str, Any], ...]:
-    """The value of each setting, by name."""
+    """Name and current value of each setting."""
     return tuple((name, read()) for name, (read, _) in SETTINGS.items())
 
 
@@ -125,11 +132,13 @@ def global_hooks() -> int:
 
 
 def _global_hooks(name: str) -> dict[int, Any]:
+    """One of torch's dictionaries of hooks on every module."""
     hooks: dict[int, Any] = getattr(torch.nn.modules.module, name)
     return hooks
 
 
 def _functions_in(space: Any) -> dict[str, Any]:
+    """The functions and properties of a module or class, by name."""
     return {name: value for name, value in list(vars(space).items()) if isinstance(value, _FUNCTIONS)}
 
 
@@ -144,4 +153,5 @@ def _of_transformers(function: Any) -> bool:
 
 
 def _name_of(space: Any) -> str:
+    """The full name of a module or class."""
     return space.__name__ if not isinstance(space, type) else f"{space.__module__}.{space.__name__}"

@@ -1,4 +1,4 @@
-"""What an unedited pass leaves for others to start from, and what those give."""
+"""Passes that start where another one left off: what they start from, and what they return."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CleanPass(NamedTuple):
         logits: of the last position, ``(row, vocab)``.
         keys_values: keys and values by layer as attention uses them (rotated), each ``(row, kv_head, pos, d_head)``.
         start_from: from where other passes can start.
-        activations: others that were asked for, by hook name.
+        activations: those that were requested, by hook name.
     """
 
     residual: Sequence[Tensor]
@@ -37,7 +37,7 @@ class PartialPass(NamedTuple):
 
     Attributes:
         residual: the stream after the last block that ran, ``(row, pos, d_model)``; its first position is the start.
-        activations: those that were asked for, by hook name; they begin at the start too.
+        activations: those that were requested, by hook name; they begin at the start too.
     """
 
     residual: Float[Tensor, "row pos d_model"]
@@ -45,7 +45,7 @@ class PartialPass(NamedTuple):
 
 
 class KeyValues:
-    """A key-value cache in the form that attention calls: it records keys and values, or puts a prefix before them.
+    """A key-value cache with the interface of transformers: it records keys and values, or puts a prefix before them.
 
     Attributes:
         recorded: keys and values by layer, where there is no prefix.
@@ -62,7 +62,14 @@ class KeyValues:
         self.recorded: dict[int, tuple[Tensor, Tensor]] = {}
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any) -> tuple[Tensor, Tensor]:
-        """All keys and values that a layer attends to; called with the new ones, ``(row, kv_head, pos, d_head)``."""
+        """All keys and values that a layer attends to; attention calls it.
+
+        Args:
+            keys: of the positions that run, ``(row, kv_head, pos, d_head)``.
+            values: likewise.
+            layer: from 0.
+            _: what else the interface passes.
+        """
         if self.prefix is None:
             self.recorded[layer] = keys, values
             return keys, values
@@ -70,18 +77,18 @@ class KeyValues:
         return _joined(prefix_keys, keys), _joined(prefix_values, values)
 
 
-def _joined(prefix: Tensor, new: Tensor) -> Tensor:
+def _joined(prefix: Tensor, following: Tensor) -> Tensor:
     """A prefix and what follows it, along positions.
 
     Args:
         prefix: shape ``(row, kv_head, start, d_head)``, the same for each pass in a batch.
-        new: shape ``(pass * row, kv_head, pos, d_head)``.
+        following: shape ``(pass * row, kv_head, pos, d_head)``.
 
     Returns:
         Shape ``(pass * row, kv_head, start + pos, d_head)``.
     """
     rows, heads, start, width = prefix.shape
-    joined = new.new_empty(len(new), heads, start + new.shape[2], width)
+    joined = following.new_empty(len(following), heads, start + following.shape[2], width)
     joined.view(-1, rows, *joined.shape[1:])[:, :, :, :start] = prefix
-    joined[:, :, start:] = new
+    joined[:, :, start:] = following
     return joined

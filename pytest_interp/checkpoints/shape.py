@@ -34,7 +34,7 @@ class Shape:
 
     @classmethod
     def of(cls, cfg: Any) -> Shape:
-        """The shape that a bridge's configuration says."""
+        """The shape in a bridge's configuration."""
         return cls(
             n_layers=cfg.n_layers,
             n_heads=cfg.n_heads,
@@ -48,5 +48,10 @@ class Shape:
 
     @property
     def heads(self) -> list[Head]:
-        """Every query head, layer by layer."""
+        """All query heads, layer by layer.
+
+        Example:
+            >>> Shape(2, 2, 1, 4, 8, 0, 10, 16).heads
+            [Head(layer=0, head=0), Head(layer=0, head=1), Head(layer=1, head=0), Head(layer=1, head=1)]
+        """
         return [Head(layer, head) for layer in range(self.n_layers) for head in range(self.n_heads)]

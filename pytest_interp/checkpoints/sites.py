@@ -1,4 +1,4 @@
-"""The names of a model's hook points: by site and layer, and those that measurements ask for most."""
+"""The names of a model's hook points: by site and layer, and those that measurements use most."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class Sites:
         embedding_hooks: the hooks of what the residual stream starts from, by component: ``embed``, and ``pos_embed``
             where it is added.
         has_final_norm: whether the residual stream passes a norm before the unembedding.
-        unread: hook names without their layer (``attn.hook_pattern``) that the model shows and does not read.
+        unread: hook names without their layer (``attn.hook_pattern``) of activations that the model shows but does not
+            read.
     """
 
     names: frozenset[str]
@@ -56,7 +57,8 @@ class Sites:
             NotApplicable: this architecture lacks it.
 
         Example:
-            >>> checkpoint.sites.hook("z", 3)  # doctest: +SKIP
+            >>> from pytest_interp import load
+            >>> load("planted-ioi").sites.hook("z", 3)
             'blocks.3.attn.hook_z'
         """
         if site not in _HOOKS:
@@ -67,14 +69,14 @@ class Sites:
         return name
 
     def refuse_edits(self, site: str) -> None:
-        """From now on edits of a site are not applicable: the model shows it, and does not read it."""
+        """Makes edits of a site not applicable from now on, since the model shows it but does not read it."""
         self.unread.add(_HOOKS[site].partition("{}.")[2])
 
     def check_edits(self, names: Iterable[str]) -> None:
-        """Accepts hook names that the model reads.
+        """Accepts edits at these hook names.
 
         Raises:
-            NotApplicable: edits of one are ignored.
+            NotApplicable: the model does not read one of them, so an edit there changes nothing.
         """
         for name in names:
             if name.split(".", 2)[-1] in self.unread:
@@ -85,10 +87,10 @@ class Sites:
 
     @property
     def usual_hooks(self) -> list[str]:
-        """What is asked of most prompts: patterns and z of layer 0, the embeddings, the final norm's scale."""
-        first = [f"blocks.0.{name}" for name in ("attn.hook_pattern", "attn.hook_z")]
-        others = [*self.embedding_hooks.values(), *([self.scale_hook] if self.scale_hook else [])]
-        return [name for name in (*first, *others) if name in self.names]
+        """The hooks that are read of most prompts: pattern and z of layer 0, the embeddings, the final norm's scale."""
+        attention = [f"blocks.0.{name}" for name in ("attn.hook_pattern", "attn.hook_z")]
+        scale = [self.scale_hook] if self.scale_hook else []
+        return [name for name in (*attention, *self.embedding_hooks.values(), *scale) if name in self.names]
 
     @property
     def scale_hook(self) -> str | None:
@@ -96,6 +98,6 @@ class Sites:
         return "ln_final.hook_scale" if "ln_final.hook_scale" in self.names and self.has_final_norm else None
 
     def write_scale_hook(self, layer: int) -> str | None:
-        """The hook of the scale of the norm after attention, or None where there is none."""
+        """The hook of the scale of the norm after attention, by layer from 0; None where there is no such norm."""
         name = POST_NORM.format(layer)
         return name if name in self.names else None

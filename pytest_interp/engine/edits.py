@@ -1,4 +1,4 @@
-"""The edits of a batch of passes, made of their patches.
+"""Turns the patches of a batch of passes into edits: functions that replace an activation at a hook.
 
 Several jobs over the same rows stand in one batch, one after the other, so an activation in a pass has the shape
 ``(job * row, pos, ...)``. An edit for a hook gets it and returns it with the patches of each job put in place:
@@ -39,6 +39,9 @@ def edits_of(experiment: Experiment, index: int, jobs: Sequence[Sequence[Patch]]
         jobs: the patches of each job. If an activation exists for only some jobs, those are the first ones in the
             batch.
         rows: which rows of the group run.
+
+    Returns:
+        For each hook name a function of the activation there, ``(job * row, pos, ...)``.
     """
     jobs_by_patch: dict[Patch, list[int]] = {}
     for number, job in enumerate(jobs):
@@ -103,8 +106,8 @@ class _Replacement:
             jobs = [number for number in part.jobs if number < len(by_job)]  # later ones have not joined the batch
             if jobs:
                 mask = self._mask(part, by_job[0])
-                new = self._new_values(part, by_job, jobs)
-                by_job[jobs] = torch.where(mask, new.to(by_job.dtype), by_job[jobs])
+                values = self._new_values(part, by_job, jobs)
+                by_job[jobs] = torch.where(mask, values.to(by_job.dtype), by_job[jobs])
         return by_job.flatten(0, 1)
 
     def _mask(self, part: _Part, value: Tensor) -> Bool[Tensor, ...]:
@@ -122,7 +125,10 @@ class _Replacement:
         return mask
 
     def _new_values(self, part: _Part, by_job: Tensor, jobs: list[int]) -> Tensor:
-        """What a source puts in place, ``(job, row, pos, ...)``; one job for all where it does not look at theirs."""
+        """What a source puts in place, ``(job, row, pos, ...)``.
+
+        A source that needs no full scan does not depend on the activation: the axis of jobs then has size 1.
+        """
         give, count = part.source.give, by_job.shape[1 + self.position_axis]
         if part.source.full_scan:
             return torch.stack([give(self.hook, self.index, self.rows, by_job[number]) for number in jobs])
@@ -153,6 +159,7 @@ def _at_hooks_that_are_read(experiment: Experiment, node: Node, hook: str, edit:
 
 
 def _by_hook(experiment: Experiment, nodes: Sequence[Node]) -> dict[str, list[Node]]:
+    """Nodes by the hook name of their site and layer."""
     by_hook: dict[str, list[Node]] = {}
     for node in nodes:
         by_hook.setdefault(experiment.checkpoint.sites.hook(node.site, node.layer), []).append(node)
@@ -160,6 +167,7 @@ def _by_hook(experiment: Experiment, nodes: Sequence[Node]) -> dict[str, list[No
 
 
 def _chained(first: Edit, second: Edit) -> Edit:
+    """An edit that applies two, one after the other."""
     return lambda value: second(first(value))
 
 

@@ -1,4 +1,4 @@
-"""What is read off a pass: a score for each prompt, from the logits at one position."""
+"""Scores of a pass: a number for each prompt, computed from its logits at one position."""
 
 from __future__ import annotations
 
@@ -44,6 +44,16 @@ class Metric:
         at: the named position whose logits are read, or an index where all prompts have one length.
         token: whose logit; None is the prompt's answer, ``next`` the token that follows ``at`` in the clean prompt,
             any other text one word for all prompts.
+
+    Raises:
+        UsageError: no such score; a token for a score that has none.
+
+    Example:
+        >>> metric = Metric("log_prob", at="S2", token="next")
+        >>> metric.text
+        "log_prob of 'next' at S2"
+        >>> metric.unit
+        'nats'
     """
 
     score: Score
@@ -53,9 +63,9 @@ class Metric:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.score not in get_args(Score):
-            known = get_args(Score)
+            allowed = get_args(Score)
             raise UsageError(
-                f"{shown(self.score)} is no metric; allowed: {', '.join(known)}{nearest(self.score, known)}"
+                f"{shown(self.score)} is no metric; allowed: {', '.join(allowed)}{nearest(self.score, allowed)}"
             )
         if self.token is not None and self.score in ("logit_diff", "kl"):
             raise UsageError(f"{self.score} is not of one token; leave token={shown(self.token)} out")
@@ -71,16 +81,22 @@ class Metric:
         return f"{self.score}{f' of {self.token!r}' if self.token else ''} at {self.at}"
 
     def noise(self, precision: str) -> float:
-        """How far float noise may move the score's mean; a rank moves by whole places where logits tie."""
+        """How far float noise may move the score's mean, in the metric's unit.
+
+        A rank moves by whole places where logits tie: it has the noise of a logit.
+
+        Args:
+            precision: of the checkpoint, such as ``float32`` or ``tf32``.
+        """
         return PROBABILITY_NOISE[precision] if self.score == "probability" else FLOAT_NOISE[precision]
 
     def of(
         self,
         logits: Float[Tensor, "row vocab"],
         group: Group,
-        where: Int[Tensor, " row"],
+        position: Int[Tensor, " row"],
         checkpoint: Checkpoint,
-        clean: Float[Tensor, "row vocab"] | None,
+        clean_logits: Float[Tensor, "row vocab"] | None,
         rows: Int[Tensor, " row"] | None = None,
     ) -> Float[Tensor, " row"]:
         """The score of rows of a group.
@@ -88,34 +104,41 @@ class Metric:
         Args:
             logits: at the position that is read.
             group: the clean run's group: its answers, and for ``next`` its tokens.
-            where: the index that is read in each row.
+            position: the index that is read in each row of the group.
             checkpoint: for its tokenizer.
-            clean: the unedited clean run's logits; for ``kl`` only.
+            clean_logits: the unedited clean run's, for the same rows; for ``kl`` only.
             rows: which rows of the group the logits are of; None for all of them.
+
+        Returns:
+            Shape ``(row,)``, in the metric's unit.
+
+        Raises:
+            UsageError: ``kl`` without the clean logits; ``next`` at the last token; a token that is not one token.
         """
-        chosen = torch.arange(len(group.rows)) if rows is None else rows.cpu()
+        selected = torch.arange(len(group.rows)) if rows is None else rows.cpu()
         if self.score == "kl":
-            if clean is None:
+            if clean_logits is None:
                 raise UsageError("kl compares with the clean run's logits; none were passed")
-            base = clean.log_softmax(-1)
-            return (base.exp() * (base - logits.log_softmax(-1))).sum(-1).clamp(min=0)
-        wanted = self._token(group, where, checkpoint)[chosen].to(logits.device)[:, None]
-        own = logits.gather(1, wanted)[:, 0]
+            clean_log_probs = clean_logits.log_softmax(-1)
+            return (clean_log_probs.exp() * (clean_log_probs - logits.log_softmax(-1))).sum(-1).clamp(min=0)
+        tokens = self._token(group, position, checkpoint)[selected].to(logits.device)[:, None]
+        logit = logits.gather(1, tokens)[:, 0]
         if self.score == "logit_diff":
-            return own - logits.gather(1, group.distractors[chosen].to(logits.device)[:, None])[:, 0]
+            return logit - logits.gather(1, group.distractors[selected].to(logits.device)[:, None])[:, 0]
         if self.score == "logit":
-            return own
+            return logit
         if self.score == "rank":
-            return (logits >= own[:, None]).sum(-1).float()  # itself included, and every tie before it
-        log_prob = own - logits.logsumexp(-1)
+            return (logits >= logit[:, None]).sum(-1).float()  # the token itself counts, and so does every tie
+        log_prob = logit - logits.logsumexp(-1)
         return log_prob.exp() if self.score == "probability" else log_prob
 
-    def _token(self, group: Group, where: Int[Tensor, " row"], checkpoint: Checkpoint) -> Int[Tensor, " row"]:
+    def _token(self, group: Group, position: Int[Tensor, " row"], checkpoint: Checkpoint) -> Int[Tensor, " row"]:
+        """The id of the scored token for each row of a group."""
         if self.token is None:
             return group.answers
         if self.token != "next":
             return torch.full((len(group.rows),), single_token(checkpoint.tokenizer, self.token))
-        following = where.cpu() + 1
+        following = position.cpu() + 1
         if bool((following >= group.tokens.shape[1]).any()):
             raise UsageError(f"no token follows {self.at}, the last one; leave token out to read the answer")
         return group.tokens[torch.arange(len(group.rows)), following]
@@ -125,5 +148,16 @@ LOGIT_DIFF = Metric("logit_diff")
 
 
 def as_metric(value: Metric | str) -> Metric:
-    """A metric, or the one at END that a name such as ``log_prob`` means."""
+    """A metric as it is; of a name such as ``log_prob``, the metric of the answer at END.
+
+    Args:
+        value: a metric, or the name of a score.
+
+    Raises:
+        UsageError: no such score.
+
+    Example:
+        >>> as_metric("probability")
+        Metric(score='probability', at='END', token=None)
+    """
     return value if isinstance(value, Metric) else Metric(value)  # type: ignore[arg-type]

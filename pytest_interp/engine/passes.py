@@ -65,7 +65,7 @@ def patched(
     metric: Metric | None = LOGIT_DIFF,
     run: str = "clean",
     keep: Sequence[str] = (),
-    alone: At = None,
+    isolated: At = None,
 ) -> Passes:
     """Runs the prompts of a run once for each job, with its patches in place.
 
@@ -75,7 +75,7 @@ def patched(
         metric: what is read; None if only activations are kept, then nothing after the last of them runs.
         run: which prompts are run; answers and distractors are the clean run's in any case.
         keep: hook names to keep for each job.
-        alone: where every attention output is patched, the only positions that can change: positions then do not
+        isolated: where every attention output is patched, the only positions that can change: positions then do not
             influence each other. None otherwise.
 
     Returns:
@@ -84,6 +84,22 @@ def patched(
     Raises:
         NotApplicable: a site that the model lacks or does not read.
         UsageError: one prompt needs more memory than the budget.
+
+    Example:
+        The logit difference of each prompt with z of head 3.0 at END as it is on the corrupted prompts:
+
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.engine.patch import Node, Patch, from_run
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=8, seed=0, bos=True))
+        >>> nodes = (Node("z", 3, 0, "END"),)
+        >>> patch = Patch(nodes, from_run(experiment, nodes, "s2-exchanged"))
+        >>> passes = patched(experiment, [[patch]])
+        >>> tuple(passes.values.shape)  # (job, prompt)
+        (1, 8)
+        >>> bool((passes.values[0] < experiment.logit_diffs()).all())
+        True
     """
     data = experiment.data
     values = torch.empty(len(jobs), len(data.clean) if metric else 0)
@@ -93,11 +109,11 @@ def patched(
         experiment.scores(metric, run) if metric else None,
     )
     groups = [
-        GroupPasses(experiment, index, group, run, metric, tuple(keep), alone, unedited)
+        GroupPasses(experiment, index, group, run, metric, tuple(keep), isolated, unedited)
         for index, group in enumerate(data.run(run).groups)
     ]
-    with progress(len(jobs) * len(data.clean), experiment.checkpoint.name) as done:
-        outcomes = [group.outcomes(jobs, done) for group in groups]  # [group][job]
+    with progress(len(jobs) * len(data.clean), experiment.checkpoint.name) as advance:
+        outcomes = [group.outcomes(jobs, advance) for group in groups]  # [group][job]
     for clean, of_group in zip(data.clean.groups, outcomes, strict=True):
         for job, outcome in enumerate(of_group):
             if outcome.scores is not None:

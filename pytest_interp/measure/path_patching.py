@@ -125,10 +125,10 @@ def _effects(
     jobs = _first_pass(experiment, acting, corruption, mlps)
     if received:
         keep = sorted({experiment.checkpoint.sites.hook(str(into), head.layer) for head in received})
-        first = patched(experiment, jobs, metric=None, keep=keep, alone=at)
+        first = patched(experiment, jobs, metric=None, keep=keep, isolated=at)
         passes = patched(experiment, _second_pass(experiment, received, str(into), at, first))
     else:
-        passes = patched(experiment, jobs, alone=END)
+        passes = patched(experiment, jobs, isolated=END)
     clean = experiment.logit_diffs()
     of_clean: dict[str, Any] = {"unit": "of clean", "scale": clean, "tolerance": ratio_noise(experiment, clean)}
     effects: list[Measurement | str] = []

@@ -226,7 +226,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config: Any = session.config
     if hasattr(config, "workeroutput"):
         cache = session_of(config).cache
-        config.workeroutput["interp_cache"] = [cache.read, cache.measured, cache.off] if cache else None
+        config.workeroutput["interp_cache"] = [cache.read, cache.measured, cache.disabled_reason] if cache else None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -235,7 +235,7 @@ def pytest_testnodedown(node: Any) -> None:
     cache, counts = session_of(node.config).cache, getattr(node, "workeroutput", {}).get("interp_cache")
     if cache and counts:
         cache.read, cache.measured = cache.read + counts[0], cache.measured + counts[1]
-        cache.off = cache.off or counts[2]
+        cache.disabled_reason = cache.disabled_reason or counts[2]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -261,7 +261,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         for row in lines:
             terminalreporter.write_line(row.text, **row.markup)
         if cache := session_of(config).cache:
-            terminalreporter.write_line(f"interp: {cache.said}")
+            terminalreporter.write_line(f"interp: {cache.summary}")
     for title, texts in run_again(outcomes, verbose=terminalreporter.verbosity > 0).items():
         if texts:
             terminalreporter.section(title)

@@ -111,8 +111,8 @@ def test_the_control_on_random_weights_is_read_too(experiment, monkeypatch):
         verdict = assert_logit_diff(experiment, at_least=1, controls={"random_model": 2})
         return [(one.label, one.value) for one in verdict.controls]
 
-    draws, draw = [], damage._draw_anew
-    monkeypatch.setattr(damage, "_draw_anew", lambda *a: draws.append(1) or draw(*a))
+    draws, draw = [], damage._randomise
+    monkeypatch.setattr(damage, "_randomise", lambda *a: draws.append(1) or draw(*a))
     first = controls()
     assert len(draws) == 2
     assert experiment.checkpoint.changes_since_load() == []
@@ -392,7 +392,7 @@ def test_a_folder_that_goes_away_ends_the_cache_not_the_run(experiment, folder):
     shutil.rmtree(folder)
     folder.write_text("")
     assert logit_diff(experiment).values
-    assert "cannot be written" in experiment.checkpoint.cache.said
+    assert "cannot be written" in experiment.checkpoint.cache.summary
     assert logit_diff(experiment).values
 
 

@@ -308,6 +308,14 @@ def test_the_hash_of_weights_sees_each_change(dtype, shape, change):
         assert hash_of_bits([matrix.clone()]) == before
 
 
+@pytest.mark.parametrize(("dtype", "columns"), [(torch.int8, 3), (torch.int8, 8), (torch.int32, 1), (torch.int64, 1)])
+def test_the_hash_of_buffers_tells_an_integer_from_its_complement(dtype, columns):
+    buffer = torch.zeros(3, columns, dtype=dtype)
+    before = hash_of_bits([buffer])
+    buffer[1] = -1
+    assert hash_of_bits([buffer]) != before
+
+
 def test_what_a_pass_left_is_handed_out_as_a_copy(planted):
     experiment = experiment_on(planted, n=8)
     before = numbers(planted)

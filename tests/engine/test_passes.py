@@ -258,36 +258,36 @@ def test_what_is_kept_is_bounded_and_changes_nothing(small, monkeypatch):
     measure = lambda: [one.values for one in patch_effect_sweep(small, "z", metric="logit_diff").values()]  # noqa: E731
     expected = measure()
     with small.checkpoint.guard.isolated_memory():
-        monkeypatch.setattr(small.checkpoint.memo, "most", 1)
-        monkeypatch.setattr(small.checkpoint.memo, "small", 0)
+        monkeypatch.setattr(small.checkpoint.memo, "capacity", 1)
+        monkeypatch.setattr(small.checkpoint.memo, "large", 0)
         assert measure() == expected
         assert len(small.checkpoint.memo) == 1
 
 
 def test_what_was_asked_for_last_is_kept():
-    memo = Memo(most=30 * 4, small=0)
+    memo = Memo(capacity=30 * 4, large=0)
     for name in "abc":
         memo[name] = [torch.zeros(10)]
     assert memo.get("a") is not None
     memo["d"] = {"x": (torch.zeros(5), torch.zeros(5))}
     assert list(memo) == ["c", "a", "d"]
-    assert memo.held == 120
+    assert memo.used == 120
     memo["a"] = torch.zeros(1)
-    assert memo.held == 84
+    assert memo.used == 84
     del memo["c"]
-    assert (memo.held, memo.get("c", "gone")) == (44, "gone")
+    assert (memo.used, memo.get("c", "gone")) == (44, "gone")
     memo.clear()
-    assert memo.held == 0
+    assert memo.used == 0
 
 
 def test_what_is_small_stays():
-    memo = Memo(most=100, small=40)
+    memo = Memo(capacity=100, large=40)
     for name, size in (("small", 9), ("large", 12), ("another", 20)):
         memo[name] = torch.zeros(size)
     assert list(memo) == ["small", "another"]
     memo["last"] = torch.zeros(9)
     assert list(memo) == ["small", "last"]
-    assert memo.held == 72
+    assert memo.used == 72
 
 
 def test_where_end_alone_is_read_the_last_mlp_runs_there_alone(small, monkeypatch):

@@ -1,8 +1,8 @@
-"""Identities that attribution rests on, checked on a loaded model: parts add up to what they are parts of.
+"""Checks on a loaded model the identities on which attribution rests: the parts of a sum add up to the whole.
 
-An architecture may put something between a head and the residual stream, or between the stream and the logits, that
-nobody here knows of. Then an attribution would be wrong without a word. So the sums are made once, on fixed tokens and
-with half of the heads' outputs exchanged between them, and what does not add up is not applicable on this checkpoint.
+An unknown architecture may put something between a head and the residual stream, or between the stream and the logits.
+Then an attribution would be silently wrong. So the sums are computed once, on fixed tokens: in an unedited run, and
+with z of every second head exchanged between the prompts. What rests on a sum that does not add up is not applicable.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SUMS: Mapping[Kind, str] = {
     "logits": "the residual stream, divided by the final norm's scale and unembedded, does not give its logits",
 }
 _ALLOWED = {"float64": 1e-5, "float32": 1e-4, "tf32": 0.01, "bfloat16": 0.05, "float16": 0.01}
-"""How far a sum may be off, relative to the largest thing that is added: some tens of roundings of each precision.
+"""How far a sum may be off, relative to its largest term: some tens of roundings of each precision.
 
 In float64 too parts of the bridge (its softmax, for one) compute in float32: SmolLM2 is off by 1.1e-6 of it."""
 _TOKENS = (2, 6)
@@ -42,11 +42,11 @@ class Identity:
 
     Attributes:
         kind: which sum.
-        difference: how far it is off, where it is furthest off.
-        size: the largest thing there that is added.
-        layer: where that is; None where the sum is over all layers.
+        difference: the largest difference between the sum and the whole.
+        size: the largest term of that sum.
+        layer: the layer of that sum; None where it is over all layers.
         allowed: the largest ``difference / size`` at which it holds.
-        reason: why it could not be made; empty where it was.
+        reason: why it could not be computed; empty where it was.
     """
 
     kind: Kind
@@ -62,7 +62,11 @@ class Identity:
         return not self.reason and self.difference <= self.allowed * self.size
 
     def complaint(self, name: str) -> str:
-        """What does not hold on a checkpoint of this name, and by how much."""
+        """What does not hold, and by how much, for a message.
+
+        Args:
+            name: of the checkpoint.
+        """
         if self.reason:
             return f"whether parts of {name} add up could not be looked at ({self.reason})"
         layer = "" if self.layer is None else f" at layer {self.layer}"
@@ -74,7 +78,8 @@ def outlet_of(model: Parts, transforms: Sequence[Transform | None]) -> Outlet:
 
     Args:
         model: just loaded.
-        transforms: what may stand between unembedding and logits; the first that gives the logits is taken.
+        transforms: candidates for what stands between unembedding and logits; the first that gives the logits is
+            taken.
     """
     hooks = {"embed": "hook_embed", "pos_embed": "hook_pos_embed"}
     last = model.sites.hook("resid_post", model.shape.n_layers - 1)
@@ -87,23 +92,30 @@ def outlet_of(model: Parts, transforms: Sequence[Transform | None]) -> Outlet:
     centred = model.weights.norm_centres and off_centre
     if "unembed.hook_in" not in activations:
         return plain
-    before = model.weights.unembedded(activations["unembed.hook_in"][:, -1]).float()
-    allowed = _ALLOWED[model.precision] * float(before.abs().max())
+    unembedded = model.weights.unembedded(activations["unembed.hook_in"][:, -1]).float()
+    allowed = _ALLOWED[model.precision] * float(unembedded.abs().max())
     for transform in transforms:
         outlet = Outlet(start, centred, transform)
-        difference = (outlet.logits(before) - logits).abs().max()
+        difference = (outlet.logits(unembedded) - logits).abs().max()
         if float(difference) <= allowed:
             return outlet
     return Outlet(start, centred, None)
 
 
 def identities_of(model: Parts) -> tuple[Identity, ...]:
-    """The three identities on fixed tokens; those of components and heads also where heads are exchanged."""
+    """The three identities on fixed tokens.
+
+    Args:
+        model: with its outlet, see :func:`outlet_of`.
+
+    Returns:
+        Of each identity the worst case: over layers, and over the unedited and the edited run.
+    """
     kinds: tuple[Kind, ...] = ("components", "heads", "logits")
     try:
         return tuple(_measured(model))
     except (InterpError, RuntimeError, AttributeError, KeyError, IndexError, TypeError) as error:
-        # An architecture without one of the parts: nothing that rests on them is applicable.
+        # The architecture lacks one of the parts: what rests on the sums is not applicable.
         text = " ".join(str(error).split())
         return tuple(Identity(kind, reason=f"{type(error).__name__}: {text[:200]}") for kind in kinds)
 
@@ -111,8 +123,13 @@ def identities_of(model: Parts) -> tuple[Identity, ...]:
 def check(identities: Sequence[Identity], kinds: Sequence[Kind], name: str) -> None:
     """Accepts a checkpoint on which sums hold.
 
+    Args:
+        identities: of the checkpoint.
+        kinds: the sums that a measurement rests on.
+        name: of the checkpoint, for the message.
+
     Raises:
-        NotApplicable: it does not; the message says by how much.
+        NotApplicable: a sum does not hold; the message says by how much.
     """
     for identity in identities:
         if identity.kind in kinds and not identity.holds:
@@ -122,6 +139,7 @@ def check(identities: Sequence[Identity], kinds: Sequence[Kind], name: str) -> N
 
 
 def _measured(model: Parts) -> list[Identity]:
+    """The worst case of each identity."""
     layers = range(model.shape.n_layers)
     tokens = fixed_tokens(model.shape.d_vocab, _TOKENS, seed=5)
     z_hooks = [model.sites.hook("z", layer) for layer in layers]
@@ -146,7 +164,7 @@ def _measured(model: Parts) -> list[Identity]:
             if hook in activations
         ]
         stream = activations[last].float()
-        identities = [_off("components", [part.expand_as(stream) for part in parts], stream, model.precision)]
+        identities = [_compared("components", [part.expand_as(stream) for part in parts], stream, model.precision)]
         for layer in layers:
             heads = torch.einsum(
                 "rphd,hdm->hrpm", activations[z_hooks[layer]].float(), model.weights.w_o(layer).float()
@@ -155,11 +173,11 @@ def _measured(model: Parts) -> list[Identity]:
             scale_hook = model.sites.write_scale_hook(layer)
             divided = activations[scale_hook].float() if scale_hook else 1.0
             terms = [part / divided for part in (*heads, bias)]
-            identities.append(_off("heads", terms, activations[written[layer]].float(), model.precision, layer))
+            identities.append(_compared("heads", terms, activations[written[layer]].float(), model.precision, layer))
         scaled = stream[:, -1] / (activations[end[0]][:, -1].flatten(1)[:, :1].float() if end else 1.0)
-        before = scaled @ model.weights.w_u().float() + model.weights.b_u().float()
-        size = float(before.abs().max())
-        expected = model.weights.logits(before)
+        unembedded = scaled @ model.weights.w_u().float() + model.weights.b_u().float()
+        size = float(unembedded.abs().max())
+        expected = model.weights.logits(unembedded)
         # Processed logits may differ from these by a constant for each position.
         difference = float(((expected - logits) - (expected - logits).mean(-1, keepdim=True)).abs().max())
         identities.append(Identity("logits", difference, size, None, _ALLOWED[model.precision]))
@@ -170,12 +188,13 @@ def _measured(model: Parts) -> list[Identity]:
     return list(worst.values())
 
 
-def _off(kind: Kind, terms: Sequence[Tensor], total: Tensor, precision: str, layer: int | None = None) -> Identity:
-    """How far terms are from adding up."""
+def _compared(kind: Kind, terms: Sequence[Tensor], total: Tensor, precision: str, layer: int | None = None) -> Identity:
+    """How far the sum of terms is from a total; all tensors have one shape."""
     difference = float((torch.stack(list(terms)).sum(0) - total).abs().max())
     size = max(float(term.abs().max()) for term in terms)
     return Identity(kind, difference, size, layer, _ALLOWED[precision])
 
 
 def _relative(identity: Identity) -> float:
+    """The difference relative to the largest term."""
     return identity.difference / max(identity.size, 1e-30)

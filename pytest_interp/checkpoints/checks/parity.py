@@ -1,9 +1,9 @@
-"""Whether a bridge gives the raw model's logits, as far as its precision can say.
+"""Checks that a bridge gives the raw model's logits, up to rounding.
 
-Every layer rounds, and roundings add up like a random walk: after ``L`` layers the logits are off by about
-``u * sqrt(L)`` of their own size, where ``u`` is the unit roundoff of the dtype. How many times that is allowed was
-measured (docs/verdicts.md, "Whether the bridge is the model"). A root mean square is compared, not the largest of
-a hundred thousand differences, which grows with the vocabulary.
+Every layer rounds, and rounding errors add up like a random walk: after ``L`` layers the logits are off by about
+``u * sqrt(L)`` of their own size, where ``u`` is the unit roundoff of the dtype. The multiple of it that is allowed was
+measured (docs/verdicts.md, "Whether the bridge is the model"). The root mean square of the differences is compared. The
+largest of a hundred thousand differences would grow with the vocabulary.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Step(NamedTuple):
     """How far logits moved from one stage of loading to the next, up to a constant for each position.
 
     Attributes:
-        before: the stage that is compared with.
-        after: the stage that is looked at.
+        before: the earlier stage.
+        after: the later stage.
         difference: root mean square, in logits.
-        size: root mean square of the logits before.
+        size: root mean square of the logits at the earlier stage.
         allowed: the largest difference that rounding explains, in logits.
     """
 
@@ -64,18 +64,19 @@ def steps_of(logits: Mapping[Stage, Tensor], n_layers: int, dtype: str) -> tuple
     Args:
         logits: by stage, in the order of loading, on the same tokens: ``(row, pos, vocab)``.
         n_layers: of the model.
-        dtype: in which it computes.
+        dtype: the precision in which it computes, such as ``float32`` or ``tf32``.
     """
     return tuple(
         _step(before, after, logits[before], logits[after], n_layers, dtype) for before, after in pairwise(logits)
     )
 
 
-def _step(before: Stage, after: Stage, old: Tensor, new: Tensor, n_layers: int, dtype: str) -> Step:
-    size = _root_mean_square(old)
+def _step(before: Stage, after: Stage, logits_before: Tensor, logits_after: Tensor, n_layers: int, dtype: str) -> Step:
+    """The step between two stages."""
+    size = _root_mean_square(logits_before)
     roundings = ROUNDINGS[after][dtype in COARSE]
     allowed = roundings * UNIT_ROUNDOFF[dtype] * n_layers**0.5 * size
-    return Step(before, after, _root_mean_square(new - old), size, allowed)
+    return Step(before, after, _root_mean_square(logits_after - logits_before), size, allowed)
 
 
 def _root_mean_square(logits: Tensor) -> float:
@@ -85,8 +86,14 @@ def _root_mean_square(logits: Tensor) -> float:
 def check_parity(name: str, steps: Sequence[Step], n_layers: int, dtype: str) -> None:
     """Accepts a bridge that gives the raw model's logits.
 
+    Args:
+        name: of the checkpoint, for the message.
+        steps: of its loading.
+        n_layers: of the model.
+        dtype: the precision in which it computes.
+
     Raises:
-        UsageError: a step is further than rounding explains, or its logits are no numbers; the message has what was
+        UsageError: a step is larger than rounding explains, or its logits are not finite; the message has what was
             measured.
     """
     half = dtype in COARSE

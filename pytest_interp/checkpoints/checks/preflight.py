@@ -17,16 +17,22 @@ if TYPE_CHECKING:
 
 _SITES = ("q", "k", "v", "z", "pattern", "resid_pre", "attn_out")
 _SPARE = ("pattern",)
-"""Sites that some architectures show, and do not read (GPT-J, GPT-Neo and OPT compute attention once more)."""
+"""Sites that some architectures show but do not read: GPT-J, GPT-Neo and OPT compute attention a second time."""
 
 
 def preflight(checkpoint: Checkpoint) -> None:
-    """Logits finite and equal to the raw model's; hooks of claims live; a patch with itself changes nothing.
+    """Accepts a checkpoint that can be measured.
 
-    A pattern that the model shows and does not read is accepted; edits of it are not applicable from then on.
+    1. It came without hooks, and its logits are finite and those of the raw model.
+    2. A patch of z with itself changes nothing.
+    3. Zeros at each site that measurements edit change the logits. A pattern that the model shows but does not read is
+       accepted: edits of it are not applicable from then on.
+
+    Args:
+        checkpoint: just loaded.
 
     Raises:
-        UsageError: one of these does not hold; the message says which and by how much.
+        UsageError: one of these does not hold; the message says which, and by how much.
     """
     noise = FLOAT_NOISE[checkpoint.precision]
     if attached := checkpoint.guard.foreign_hooks:
@@ -36,8 +42,8 @@ def preflight(checkpoint: Checkpoint) -> None:
     clean = checkpoint.run(tokens).logits
     for layer in sorted({0, checkpoint.shape.n_layers // 2}):
         z = checkpoint.sites.hook("z", layer)
-        same = checkpoint.run(tokens, edits={z: torch.Tensor.clone}).logits
-        if float((same - clean).abs().max()) > noise:
+        patched = checkpoint.run(tokens, edits={z: torch.Tensor.clone}).logits
+        if float((patched - clean).abs().max()) > noise:
             raise UsageError(
                 f"{checkpoint.name}: patching {z} with itself changes the logits; its hooks are not to be trusted"
             )
@@ -55,5 +61,5 @@ def preflight(checkpoint: Checkpoint) -> None:
 
 
 def _silent(checkpoint: Checkpoint, tokens: torch.Tensor, name: str) -> bool:
-    """Whether the activation is zero already, so that zeroing it proves nothing."""
+    """Whether an activation is zero already, so that zeroing it proves nothing."""
     return bool((checkpoint.run(tokens, keep=[name]).activations[name] == 0).all())

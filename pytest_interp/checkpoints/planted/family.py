@@ -1,7 +1,13 @@
-"""The planted models, and what must be measured on each: the truth by construction, beside the plan it follows from.
+"""The planted models, and what must be measured on each: the truth that follows from its construction.
 
-One model is not enough. In ``planted-ioi`` spare heads are exactly zero, nothing is normalised and no MLP does
+One model is not enough. In ``planted-ioi`` heads without a rule are exactly zero, nothing is normalised and no MLP does
 anything. Each of the others changes one of these.
+
+Example:
+    >>> sorted(PLANS)
+    ['planted-chain', 'planted-gqa', 'planted-ioi', 'planted-mlp0', 'planted-noisy']
+    >>> round(TRUTH["planted-ioi"].clean, 2)  # the logit difference
+    8.86
 """
 
 from __future__ import annotations
@@ -22,16 +28,17 @@ _FULL, _HALF = ((1 - 2 * exp(-h)) / (1 + 2 * exp(-h)) for h in (6, 3))
 
 @dataclass(frozen=True)
 class Truth:
-    """What is so by construction.
+    """The numbers that follow from the construction of a planted model on IOI prompts.
 
     Attributes:
         clean: the logit difference.
-        without: heads that are removed, and the logit difference that is left.
-        writes: the direct logit attribution of heads at END; of every other head 0.
+        without: the logit difference without heads, by their names.
+        writes: the direct logit attribution of heads at END, in logits; it is 0 for every other head.
         copies: heads with a copy score of 1.
         suppresses: heads with a negative copy score of 1.
-        redundant: heads without any effect alone, since others do the same.
-        tolerance: how near the numbers are: what the construction leaves out (rests of softmaxes, noise, norms).
+        redundant: heads that have no effect alone, since others do the same.
+        tolerance: how far measured numbers may be off, in logits: small terms of softmaxes, noise and norms are left
+            out here.
     """
 
     clean: float

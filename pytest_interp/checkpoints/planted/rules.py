@@ -1,9 +1,8 @@
 """A transformer whose every head is known, because it was written down and not trained.
 
-The residual stream is a direct sum of named subspaces, each head is one :class:`Rule`, and the weights are written
-(``planted_build``) from the table :data:`RULES`; a variant (``planted_family``) is a table with a changed row. What
-each measurement must give follows from the construction: it judges the measuring code before that code judges a
-trained model.
+The residual stream is a direct sum of named subspaces, and each head is one :class:`Rule`. The weights are written from
+the table :data:`RULES` (``build.py``); a variant is a table with a changed row (``family.py``). What each measurement
+must give follows from the construction: it judges the measuring code before that code judges a trained model.
 """
 
 from __future__ import annotations
@@ -38,7 +37,14 @@ END_WORD = "to"
 
 @dataclass(frozen=True)
 class Match:
-    """One term of a head's attention score: ``gain * <query part at the destination, key part at the source>``."""
+    """One term of a head's attention score: ``gain * <query at the destination, key at the source>``.
+
+    Attributes:
+        query: the subspace that is read at the destination.
+        key: the subspace that is read at the source, of the same width.
+        gain: the factor.
+        shift: for ``position``: the source is so many positions after the destination.
+    """
 
     query: str
     key: str
@@ -48,7 +54,13 @@ class Match:
 
 @dataclass(frozen=True)
 class Write:
-    """One term of what a head writes: ``gain *`` the source's ``read`` part, into ``into``."""
+    """One term of what a head writes.
+
+    Attributes:
+        read: the subspace that is read at the source.
+        into: the subspace of the destination into which it is written.
+        gain: the factor.
+    """
 
     read: str
     into: str
@@ -63,8 +75,13 @@ class Rule:
         head: layer and head.
         role: for the circuit file and the tests.
         scores: terms of the attention score.
-        rest: the score of BOS; where nothing scores higher, the head rests there and writes nothing.
+        rest: the score of BOS; where no token scores higher, the head attends to BOS and writes nothing.
         writes: terms of the output.
+
+    Example:
+        >>> rule = RULES[Head(3, 0)]
+        >>> rule.role, rule.writes
+        ('name_mover', (Write(read='token', into='output', gain=6),))
     """
 
     head: Head
@@ -134,18 +151,30 @@ RULES: Mapping[Head, Rule] = {
 
 
 def without(*heads: Head) -> Mapping[Head, Rule]:
-    """The table with these heads silent."""
+    """The table :data:`RULES` without these heads, which then write nothing.
+
+    Example:
+        >>> Head(3, 0) in without(Head(3, 0))
+        False
+    """
     return {head: rule for head, rule in RULES.items() if head not in heads}
 
 
 def with_rule(rule: Rule) -> Mapping[Head, Rule]:
-    """The table with one row changed or added."""
+    """The table :data:`RULES` with one rule replaced or added.
+
+    Args:
+        rule: whose head decides which row it is.
+    """
     return {**RULES, rule.head: rule}
 
 
 @cache
 def vocabulary() -> tuple[str, ...]:
-    """BOS, unknown, the first 40 names, then every other word of the IOI prompts in order of appearance."""
+    """The words of the planted models by id: BOS, unknown, the first 40 names, then all others of the IOI prompts.
+
+    The others are in order of appearance.
+    """
     words: dict[str, None] = {"<bos>": None, "<unk>": None}
     words.update(dict.fromkeys(_planted_names()))
     for text in (*TEMPLATES, *PLACES, *OBJECTS):
@@ -162,18 +191,20 @@ def _planted_names() -> tuple[str, ...]:
 
 @cache
 def codes() -> tuple[tuple[float, ...], ...]:
-    """The code of each token: names orthonormal, BOS zero, the others unit vectors that overlap by at most a half.
+    """The code of each token: a vector of its own, ``CODE`` numbers.
 
-    Signs over a square root, drawn with Python's own generator, so that the weights are the same everywhere.
+    Names have orthonormal codes, in the first dimensions; BOS has 0. Other words have unit vectors in the dimensions
+    that names leave, of signs over a square root; two of them overlap by at most a half. Python's own generator draws
+    the signs, so the weights are the same on every machine.
     """
-    rest = CODE - N_NAMES
+    width = CODE - N_NAMES  # of other words
     rng = random.Random(0)
     signs: list[tuple[int, ...]] = []
     while len(signs) < len(vocabulary()) - 2 - N_NAMES + 1:
-        code = tuple(rng.choice((-1, 1)) for _ in range(rest))
-        if all(abs(sum(a * b for a, b in zip(code, other, strict=True))) * 2 <= rest for other in signs):
+        code = tuple(rng.choice((-1, 1)) for _ in range(width))
+        if all(abs(sum(a * b for a, b in zip(code, other, strict=True))) * 2 <= width for other in signs):
             signs.append(code)
-    words = [tuple([0.0] * N_NAMES + [sign / rest**0.5 for sign in code]) for code in signs]
+    words = [tuple([0.0] * N_NAMES + [sign / width**0.5 for sign in code]) for code in signs]
     names = [tuple(float(i == j) for j in range(CODE)) for i in range(N_NAMES)]
     bos = tuple([0.0] * CODE)
     return (bos, words[0], *names, *words[1:])

@@ -1,1 +1,1 @@
-"""From files to a transformers model and its tokenizer."""
+"""Loads transformers models and tokenizers from files, and checks that the files belong together."""

@@ -1,4 +1,4 @@
-"""A GGUF file's weights, dequantised once and kept as safetensors."""
+"""Dequantises the weights of a GGUF file once, and keeps them as safetensors."""
 
 from __future__ import annotations
 
@@ -22,17 +22,20 @@ _AGAIN = "download it again"
 
 
 def cache_directory() -> Path:
-    """Where dequantised weights are kept: ``PYTEST_INTERP_CACHE``, else the user's cache directory."""
+    """The folder of dequantised weights: ``PYTEST_INTERP_CACHE``, else one in the user's cache directory."""
     if chosen := os.environ.get("PYTEST_INTERP_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "pytest-interp"
 
 
 def dequantised(path: Path) -> Path:
-    """The directory with this GGUF file's weights in float32, made on first use, keyed by the file's hash.
+    """The directory with a GGUF file's weights in float32, created on first use.
+
+    Args:
+        path: of the file; its hash is part of the directory's name.
 
     Raises:
-        UsageError: the file is not a whole GGUF file, or of no model that transformers knows.
+        UsageError: the file is damaged, or its model is not known to transformers.
     """
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
@@ -55,9 +58,12 @@ def dequantised(path: Path) -> Path:
 
 
 def bos_in(path: Path) -> bool | None:
-    """Whether a GGUF file says that BOS stands before a text; None where it says nothing.
+    """Whether a GGUF file says that BOS stands before a text; None where it does not say.
 
-    The tokenizer that transformers makes of the file does not have it.
+    Transformers drops this entry when it converts the tokenizer.
+
+    Raises:
+        UsageError: the file is damaged.
     """
     with as_usage_error(f"{path} is not a whole GGUF file", _AGAIN):
         field = _reader(path).fields.get("tokenizer.ggml.add_bos_token")
@@ -65,6 +71,11 @@ def bos_in(path: Path) -> bool | None:
 
 
 def _dequantise(path: Path, target: Path) -> None:
+    """Writes the weights in float32 and the tokenizer of a GGUF file into a folder.
+
+    Raises:
+        UsageError: the file cannot be read, or not all of its weights are in the model.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -84,7 +95,7 @@ def _dequantise(path: Path, target: Path) -> None:
         )
         _check_all_read(model, loading, sizes, path)
         tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
-        # The weights are plain floats by now; what still says "quantised" would refuse to be saved.
+        # The weights are plain floats now, but transformers refuses to save a model that is marked as quantised.
         if hasattr(model.config, "quantization_config"):  # older versions of transformers set none
             del model.config.quantization_config
         model.is_quantized, model.hf_quantizer = False, None
@@ -93,28 +104,28 @@ def _dequantise(path: Path, target: Path) -> None:
 
 
 def _check_all_read(model: Any, loading: dict[str, Any], sizes: dict[str, int], path: Path) -> None:
-    """Accepts a model whose weights are all those of the file: transformers passes over tensors that it does not know.
+    """Accepts a model that has all weights of its file: transformers skips tensors that it does not know.
 
     Raises:
-        UsageError: others.
+        UsageError: weights are missing on either side.
     """
     check_agreement(model, loading, {}, str(path))
-    tensors, held = model.state_dict(), sum(sizes.values())
+    tensors, in_file = model.state_dict(), sum(sizes.values())
     untied = {tensor.data_ptr(): tensor.numel() for tensor in tensors.values()}
-    if held not in (sum(untied.values()), sum(tensor.numel() for tensor in tensors.values())):
+    if in_file not in (sum(untied.values()), sum(tensor.numel() for tensor in tensors.values())):
         unnamed = sorted(name for name in sizes if not name.startswith("blk.")) or sorted(sizes)
         raise UsageError(
-            f"{path}: transformers reads {sum(untied.values()):,} of the {held:,} numbers of its {len(sizes)} tensors "
-            f"(those outside its blocks: {listed(unnamed, 8)}); nothing is claimed of weights that were left out. "
-            "Pass a directory that save_pretrained wrote"
+            f"{path}: transformers reads {sum(untied.values()):,} of the {in_file:,} numbers of its {len(sizes)} "
+            f"tensors (those outside its blocks: {listed(unnamed, 8)}); nothing is claimed of weights that were left "
+            "out. Pass a directory that save_pretrained wrote"
         )
 
 
 def _tensors_of(path: Path) -> dict[str, int]:
-    """How many numbers each tensor of a GGUF file has.
+    """How many numbers each tensor of a GGUF file has, by name.
 
     Raises:
-        UsageError: it is cut or damaged, or says that it has more layers than tensors.
+        UsageError: the file is cut or damaged, or states more layers than it has tensors.
     """
     complaint = f"{path} is not a whole GGUF file: {path.stat().st_size} bytes are here"
     with as_usage_error(complaint, _AGAIN):
@@ -128,7 +139,7 @@ def _tensors_of(path: Path) -> dict[str, int]:
 
 
 def _reader(path: Path) -> Any:
-    """A GGUFReader that refuses to read beyond the end, where the original reads nothing, again and again."""
+    """A GGUFReader that raises beyond the end of the file; the original would loop there, reading nothing."""
     import numpy as np
     from gguf import GGUFReader
 
@@ -143,10 +154,10 @@ def _reader(path: Path) -> Any:
 
 
 def _check_places(reader: Any) -> None:
-    """Accepts tensors that stand one after the other up to the end of the file.
+    """Accepts tensors that follow each other up to the end of the file.
 
     Raises:
-        ValueError: there are none, two overlap, or bytes are left over.
+        ValueError: there are no tensors, two overlap, or bytes follow the last one.
     """
     if not reader.tensors:
         raise ValueError("it has no tensors")
@@ -161,7 +172,7 @@ def _check_places(reader: Any) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Transformers' progress bars and log lines off while a model loads."""
+    """Turns off transformers' progress bars and log lines inside the block."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

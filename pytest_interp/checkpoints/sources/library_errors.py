@@ -1,4 +1,4 @@
-"""What the libraries that load a model raise, as one sentence."""
+"""Turns errors of the libraries that load a model into one sentence."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pytest_interp.errors import InterpError, UsageError
 from pytest_interp.text import line
 
-_LONGEST, _NAME = 250, 80
-"""Characters from which on a reason, and a name, are shortened."""
+_LONGEST_REASON, _LONGEST_NAME = 250, 80
+"""Characters; what is longer is shortened."""
 
 
 @contextmanager
@@ -17,14 +17,17 @@ def as_usage_error(complaint: str, advice: str, *, passing: tuple[type[Exception
     """Turns any error of a library into a UsageError: the complaint, the library's reason, what to do.
 
     Args:
-        complaint: what could not be done, with which file.
-        advice: what to do about it.
-        passing: errors that are left as they are; those of this project always are.
+        complaint: what could not be done, and with which file.
+        advice: what the user can do about it.
+        passing: errors that pass unchanged; those of this project always do.
+
+    Raises:
+        UsageError: where a library raises an error inside the block.
     """
     try:
         yield
     except BaseException as error:
-        # What tokenizers panics with is no Exception, and its class cannot be imported.
+        # A panic of tokenizers is no Exception, and its class cannot be imported.
         foreign = isinstance(error, Exception) or type(error).__name__ == "PanicException"
         if not foreign or isinstance(error, (InterpError, *passing)):
             raise
@@ -32,12 +35,21 @@ def as_usage_error(complaint: str, advice: str, *, passing: tuple[type[Exception
 
 
 def reason_of(error: BaseException) -> str:
-    """An error in one line: its type and what it says, cut where that is long."""
-    said = line(" ".join(str(error).split()), _LONGEST)
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    """An error in one line: its type and its message, shortened."""
+    message = line(" ".join(str(error).split()), _LONGEST_REASON)
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
-def listed(names: list[str], most: int = 3) -> str:
-    """The first of some names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(line(name, _NAME) for name in names[:most])}{more}"
+def listed(names: list[str], limit: int = 3) -> str:
+    """The first names of a list, and the number of the others.
+
+    Args:
+        names: any texts.
+        limit: how many are written out.
+
+    Example:
+        >>> listed(["a", "b", "c", "d"])
+        'a, b, c and 1 more'
+    """
+    remainder = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"{', '.join(line(name, _LONGEST_NAME) for name in names[:limit])}{remainder}"

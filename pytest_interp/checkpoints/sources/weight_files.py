@@ -1,4 +1,4 @@
-"""Which files of a folder hold its weights, and what their headers and its settings say; no weight is read."""
+"""Finds the files that hold a model's weights, and reads their headers and the model's settings, but no weight."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ AGAIN = "copy all files of the model again, or save it once more with model.save
 
 
 class Stored(NamedTuple):
-    """A tensor in a file: its type as safetensors names it, its shape, its file's name."""
+    """A tensor in a file.
+
+    Attributes:
+        dtype: as safetensors names it, such as ``F32``.
+        shape: of the tensor.
+        file: the name of the file.
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -31,14 +37,14 @@ class Stored(NamedTuple):
 
 
 def settings_in(path: Path, advice: str = AGAIN) -> dict[str, Any]:
-    """What a JSON file holds.
+    """The object in a JSON file.
 
     Args:
         path: of the file.
-        advice: what to do about one that is damaged.
+        advice: what the user can do about a damaged file.
 
     Raises:
-        UsageError: it cannot be read, or holds something else than an object.
+        UsageError: it cannot be read, or holds something other than an object.
     """
     with as_usage_error(f"{path} is not a JSON file", advice):
         settings = json.loads(path.read_text(encoding="utf-8"))
@@ -48,10 +54,10 @@ def settings_in(path: Path, advice: str = AGAIN) -> dict[str, Any]:
 
 
 def check_directory(path: Path) -> None:
-    """Accepts a directory that has a configuration and safetensors of its own.
+    """Accepts a directory that has a configuration and safetensors.
 
     Raises:
-        UsageError: it has not, or is an adapter.
+        UsageError: it lacks one of them, or is an adapter.
     """
     if (path / "adapter_config.json").is_file():
         raise UsageError(
@@ -67,27 +73,27 @@ def check_directory(path: Path) -> None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that transformers reads a folder's weights from: one, or those that its index names.
+    """The files from which transformers reads a folder's weights: a single one, or those that its index names.
 
     Raises:
-        UsageError: there are none of these names, or a file of the index is missing.
+        UsageError: there is neither a single file nor an index, or a file of the index is missing.
     """
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     if not (folder / INDEX).is_file():
-        others = listed(sorted(path.name for path in folder.glob("*.safetensors")))
-        raise UsageError(f"{folder} has neither {WEIGHTS} nor {INDEX}, but {others}; rename it, or {AGAIN}")
-    names, here = shards_of(folder / INDEX), {path.name for path in folder.iterdir() if path.is_file()}
-    if missing := [name for name in names if name not in here]:
+        present = listed(sorted(path.name for path in folder.glob("*.safetensors")))
+        raise UsageError(f"{folder} has neither {WEIGHTS} nor {INDEX}, but {present}; rename it, or {AGAIN}")
+    names, present_files = shards_of(folder / INDEX), {path.name for path in folder.iterdir() if path.is_file()}
+    if missing := [name for name in names if name not in present_files]:
         raise UsageError(f"{folder} lacks {listed(missing)}, which {INDEX} names; {AGAIN}")
     return [folder / name for name in names]
 
 
 def shards_of(index: Path) -> dict[str, list[str]]:
-    """The names of the tensors of each file that an index names.
+    """For each file that an index names, the names of its tensors; files in alphabetical order.
 
     Raises:
-        UsageError: it is no index, or names files that are not beside it.
+        UsageError: it is no index, or names a file outside of its folder.
     """
     places = settings_in(index).get("weight_map")
     if not isinstance(places, dict) or not places:
@@ -103,14 +109,14 @@ def shards_of(index: Path) -> dict[str, list[str]]:
 
 
 def stored_in(files: Iterable[Path], advice: str = AGAIN) -> dict[str, Stored]:
-    """The tensors of some files by name, from the files' headers.
+    """The tensors of files by name, from the headers of the files.
 
     Args:
         files: of safetensors.
-        advice: what to do about one that is damaged.
+        advice: what the user can do about a damaged file.
 
     Raises:
-        UsageError: a file that is cut or damaged, or a tensor in two of them.
+        UsageError: a file is cut or damaged, or a tensor is in two of them.
     """
     from safetensors import safe_open
 
@@ -119,18 +125,24 @@ def stored_in(files: Iterable[Path], advice: str = AGAIN) -> dict[str, Stored]:
         complaint = f"{path} is no whole safetensors file: {_size(path)} bytes are here"
         with as_usage_error(complaint, advice), safe_open(path, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-            here = {name: Stored(part.get_dtype(), tuple(part.get_shape()), path.name) for name, part in slices.items()}
-        if twice := sorted(tensors.keys() & here.keys()):
-            raise UsageError(f"{listed(twice)}: in {path.name} and in another file of {path.parent}; {advice}")
-        tensors.update(here)
+            of_file = {
+                name: Stored(part.get_dtype(), tuple(part.get_shape()), path.name) for name, part in slices.items()
+            }
+        if duplicates := sorted(tensors.keys() & of_file.keys()):
+            raise UsageError(f"{listed(duplicates)}: in {path.name} and in another file of {path.parent}; {advice}")
+        tensors.update(of_file)
     return tensors
 
 
 def check_index(index: Path, stored: Mapping[str, Stored]) -> None:
-    """Accepts files in which each tensor is where the index says.
+    """Accepts files that hold the tensors which the index names for them.
+
+    Args:
+        index: the file of the index.
+        stored: the tensors of all files, by name.
 
     Raises:
-        UsageError: some are not.
+        UsageError: a tensor is missing, or in another file.
     """
     shards = shards_of(index)
     if strays := [
@@ -143,10 +155,15 @@ def check_index(index: Path, stored: Mapping[str, Stored]) -> None:
 
 
 def check_layers(settings: Mapping[str, Any], path: Path, tensors: int) -> None:
-    """Accepts settings with no more layers than there are tensors: a layer has one at least.
+    """Accepts settings with no more layers than there are tensors, since a layer has at least one.
+
+    Args:
+        settings: the object in config.json.
+        path: of that file, for the message.
+        tensors: how many tensors the files of the weights hold.
 
     Raises:
-        UsageError: more layers; or weights that are in none of the files beside it.
+        UsageError: there are more layers, or the settings name weights in another place.
     """
     if elsewhere := settings.get("transformers_weights"):
         raise UsageError(
@@ -164,4 +181,5 @@ def check_layers(settings: Mapping[str, Any], path: Path, tensors: int) -> None:
 
 
 def _size(path: Path) -> int:
+    """The size of a file in bytes; 0 where there is none."""
     return path.stat().st_size if path.is_file() else 0
