@@ -5,28 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
-from pytest_interp.assertions.question import (
-    CONTROLS,
-    POSITIVE,
-    BoundArgs,
-    Controls,
-    Demands,
-    Question,
-    answer,
-    bias_text,
-    in_trial,
-    where,
-)
+from pytest_interp.assertions.answer import answer
+from pytest_interp.assertions.controls import CONTROLS, Controls
+from pytest_interp.assertions.demands import POSITIVE, BoundArgs, Demands
+from pytest_interp.assertions.question import Measure, Question
+from pytest_interp.assertions.subject import bias_text, place_of
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
-from pytest_interp.heads import Head, HeadLike, as_head, as_heads
-from pytest_interp.measurement import Measurement
+from pytest_interp.heads import HeadLike, as_head, as_heads
 from pytest_interp.verdict.judge import Verdict
+from pytest_interp.verdict.recording import in_trial
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
-    from pytest_interp.table import Table
 
 
 @checked
@@ -62,21 +54,16 @@ def assert_attention(
     from pytest_interp.measure import attention, attention_sweep
 
     demands = Demands.of(bound, POSITIVE if minus else None)
-
-    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return attention(on, some[0], at=at, to=to, minus=minus, weighted=weighted, run=run, value_bias=value_bias)
-
-    def everywhere(on: Experiment) -> Table[Head]:
-        return attention_sweep(on, at=at, to=to, minus=minus, weighted=weighted, run=run, value_bias=value_bias)
-
+    measure = Measure.of_head(
+        attention, attention_sweep, at=at, to=to, minus=minus, weighted=weighted, run=run, value_bias=value_bias
+    )
     less = f" minus {', '.join(minus)}" if minus else ""
     kind = "value-weighted attention" if weighted else "attention"
     subject = (
-        f"{kind} of {as_head(head)} from {at} to {to}{less}{bias_text(value_bias, 'removed')} on {where(experiment)}"
+        f"{kind} of {as_head(head)} from {at} to {to}{less}{bias_text(value_bias, 'removed')} on {place_of(experiment)}"
     )
     checkpoint = experiment.checkpoint
     asked = not weighted and not in_trial()
     moves = not asked or checkpoint.weights.moves_anything(checkpoint.check_head(as_head(head)))
     caveats = () if moves else (f"{as_head(head)} moves nothing: its values or output weights are 0",)
-    question = Question(experiment, measure, demands, subject, as_heads(head), everywhere=everywhere, caveats=caveats)
-    return answer(question, controls)
+    return answer(Question(experiment, measure, demands, subject, as_heads(head), caveats=caveats), controls)

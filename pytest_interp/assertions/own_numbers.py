@@ -6,13 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
-from pytest_interp.assertions.question import (
-    BoundArgs,
-    Demands,
-    beside_controls,
-    conclude,
-)
-from pytest_interp.assertions.question import control as control_of
+from pytest_interp.assertions.answer import conclude
+from pytest_interp.assertions.controls import control as control_of
+from pytest_interp.assertions.demands import BoundArgs, Demands
+from pytest_interp.assertions.evidence import beside_controls
 from pytest_interp.common.arguments import checked
 from pytest_interp.common.context import NO_CONTEXT
 from pytest_interp.errors import UsageError
