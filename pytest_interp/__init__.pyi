@@ -101,6 +101,7 @@ from pytest_interp.errors import (
 from pytest_interp.heads import Head as Head
 from pytest_interp.heads import KVHead as KVHead
 from pytest_interp.measurement import Measurement as Measurement
+from pytest_interp.measurement import Sample as Sample
 from pytest_interp.plugin.check import Checked as Checked
 from pytest_interp.plugin.check import check as check
 from pytest_interp.table import Table as Table

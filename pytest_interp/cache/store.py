@@ -11,7 +11,7 @@ import base64
 import inspect
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
@@ -22,13 +22,13 @@ from pytest_interp.common.arguments import subject_of
 from pytest_interp.common.context import Ablated, CheckpointIdentity, Context, DataIdentity, Exchanged
 from pytest_interp.common.files import digest, make_cache, write_whole
 from pytest_interp.heads import Head, KVHead
-from pytest_interp.measurement import Measurement
+from pytest_interp.measurement import Measurement, Sample
 from pytest_interp.table import Table
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-FORMAT = 5
+FORMAT = 6
 _RESULTS: dict[str, type] = {
     kind.__name__: kind
     for kind in (Measurement, Table, Head, KVHead, Context, CheckpointIdentity, DataIdentity, Ablated, Exchanged)
@@ -170,10 +170,10 @@ def _key(measure: Callable[..., Any], first: Any, state: str, arguments: Mapping
 
 
 class _Writer:
-    """Values as JSON; long tuples once each."""
+    """Values as JSON; long tuples and samples once each."""
 
     def __init__(self) -> None:
-        self.pool: dict[tuple[Any, ...], int] = {}
+        self.pool: dict[Hashable, int] = {}
         self.shared: list[Any] = []
 
     def text(self, value: Any) -> str:
@@ -187,7 +187,8 @@ class _Writer:
         if is_dataclass(value) and not isinstance(value, type):
             if not kind.__module__.startswith("pytest_interp."):
                 raise _Uncacheable(kind.__name__)  # what another's class computes has no text
-            return {"!": kind.__name__, "of": {one.name: self.plain(getattr(value, one.name)) for one in fields(value)}}
+            inside = {field.name: self.plain(getattr(value, field.name)) for field in fields(value)}
+            return {"!": kind.__name__, "of": self._once(value, inside) if isinstance(value, Sample) else inside}
         if kind in (list, range):
             return [self.plain(item) for item in value]
         if kind in (set, frozenset):
@@ -203,8 +204,11 @@ class _Writer:
             return [self.plain(item) for item in value]
         if all(type(item) is float for item in value):
             return base64.b64encode(struct.pack(f"<{len(value)}d", *value)).decode()  # see _numbers
+        return self.pool[value] if value in self.pool else self._once(value, [self.plain(item) for item in value])
+
+    def _once(self, value: Hashable, inside: Any) -> int:
+        """The number of a value that is written once, however often it occurs."""
         if value not in self.pool:
-            inside = [self.plain(item) for item in value]
             self.pool[value] = len(self.shared)
             self.shared.append(inside)
         return self.pool[value]
@@ -214,9 +218,9 @@ class _Reader:
     """The values that a writer wrote."""
 
     def __init__(self, text: Mapping[str, Any]) -> None:
-        self.shared: list[tuple[Any, ...]] = []
-        for one in text["shared"]:
-            self.shared.append(tuple(self.value(one)))
+        self.shared: list[Any] = []
+        for plain in text["shared"]:
+            self.shared.append(tuple(self.value(plain)) if isinstance(plain, list) else Sample(**self._fields(plain)))
         self.result = self.value(text["value"])
 
     def value(self, plain: Any) -> Any:
@@ -232,10 +236,13 @@ class _Reader:
         if isinstance(inside, list):
             items = self.value(inside)
             return _COLLECTIONS[kind](items) if kind in _COLLECTIONS else _RESULTS[kind](*items)
-        of = {name: self.value(item) for name, item in inside.items()}
+        of = self._fields(inside)
         if kind == Measurement.__name__:
             of["context"] = replace(of["context"], cached=True)
         return _RESULTS[kind](**of)
+
+    def _fields(self, inside: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: self.value(item) for name, item in inside.items()}
 
 
 def _numbers(text: str) -> tuple[float, ...]:
