@@ -2,6 +2,7 @@
 
 from pytest_interp.assertions.ablation import assert_ablation_effect as assert_ablation_effect
 from pytest_interp.assertions.attention import assert_attention as assert_attention
+from pytest_interp.assertions.attention import assert_attention_entropy as assert_attention_entropy
 from pytest_interp.assertions.attribution import (
     assert_component_attribution as assert_component_attribution,
 )

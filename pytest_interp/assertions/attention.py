@@ -1,4 +1,4 @@
-"""The assertion about where a head looks."""
+"""Assertions about where a head looks, and how widely."""
 
 from __future__ import annotations
 
@@ -67,3 +67,37 @@ def assert_attention(
     moves = not asked or checkpoint.weights.moves_anything(checkpoint.check_head(as_head(head)))
     caveats = () if moves else (f"{as_head(head)} moves nothing: its values or output weights are 0",)
     return answer(Question(experiment, measure, demands, subject, as_heads(head), caveats=caveats), controls)
+
+
+@checked
+@in_one_state
+def assert_attention_entropy(
+    experiment: Experiment,
+    head: HeadLike,
+    *,
+    at: str,
+    run: str = "clean",
+    controls: Controls = CONTROLS,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts the entropy of a head's attention from a named position: how widely it looks.
+
+    Args:
+        experiment: checkpoint and data set.
+        head: a query head.
+        at: the position that attends.
+        run: ``clean`` or a corruption.
+        controls: how many random heads of the same layers to measure beside it, or how many of each kind.
+        **bound: in nats, 0 or more; ``log n`` is equal attention to ``n`` positions.
+
+    Raises:
+        UsageError: a head, position or run that is not there.
+        ClaimFailed: the entropy does not surely meet the bound.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import attention_entropy, attention_entropy_sweep
+
+    demands = Demands.of(bound)
+    measure = Measure.of_head(attention_entropy, attention_entropy_sweep, at=at, run=run)
+    subject = f"entropy of the attention of {as_head(head)} from {at} on {place_of(experiment)}"
+    return answer(Question(experiment, measure, demands, subject, as_heads(head)), controls)
