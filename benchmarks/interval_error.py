@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import betaincinv, expit, stdtrit
 
-from pytest_interp.measurement import Measurement
+from pytest_interp.measurement import Measurement, Sample
 from pytest_interp.verdict.intervals import interval_of
 
 DOCS = Path(__file__).parents[1] / "docs" / "verdicts.md"
@@ -114,9 +114,10 @@ class Runs:
         """Each run as the package sees it."""
         clusters = tuple(map(str, self.templates))
         names = tuple((f"name {answer}", f"name {distractor}") for answer, distractor in self.pairs)
+        sample = Sample(clusters, clusters, "sampled", names)
         scales = [()] * len(self.values) if self.scale is None else map(tuple, self.scale.tolist())
         for values, scale in zip(self.values.tolist(), scales, strict=True):
-            yield Measurement("simulated", unit, tuple(values), clusters, clusters, "sampled", scale, 0.0, names=names)
+            yield Measurement("simulated", unit, tuple(values), sample, scale, 0.0)
 
 
 def drawn_pairs(names: int, count: int, seed: int) -> Pairs:

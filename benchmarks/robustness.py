@@ -489,7 +489,7 @@ def warm_up() -> None:
     """Imports and hashes here what every forked run would have to."""
     import torch
 
-    import pytest_interp.assertions.question  # noqa: F401
+    import pytest_interp.assertions.answer  # noqa: F401
     from pytest_interp.cache import provenance
 
     torch.set_num_threads(1)  # a forked run would wait forever for the threads of this process

@@ -2,6 +2,7 @@
 
 from pytest_interp.assertions.ablation import assert_ablation_effect as assert_ablation_effect
 from pytest_interp.assertions.attention import assert_attention as assert_attention
+from pytest_interp.assertions.attention import assert_attention_entropy as assert_attention_entropy
 from pytest_interp.assertions.attribution import (
     assert_component_attribution as assert_component_attribution,
 )
@@ -101,6 +102,7 @@ from pytest_interp.errors import (
 from pytest_interp.heads import Head as Head
 from pytest_interp.heads import KVHead as KVHead
 from pytest_interp.measurement import Measurement as Measurement
+from pytest_interp.measurement import Sample as Sample
 from pytest_interp.plugin.check import Checked as Checked
 from pytest_interp.plugin.check import check as check
 from pytest_interp.table import Table as Table

@@ -58,6 +58,44 @@ def mean(values: Sequence[float]) -> float:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """The prompts (or names) that a quantity is measured on; the cells of a sweep share one.
+
+    Attributes:
+        labels: what each value belongs to, for a reader, in data-set order.
+        clusters: the template of each prompt; prompts of one template are not independent.
+        population: ``fixed`` (these prompts, or a property of the weights) or ``sampled``.
+        names: the names in each prompt, a factor that crosses templates; empty where there are none.
+
+    Raises:
+        UsageError: an unknown population; prompts with different numbers of names.
+    """
+
+    labels: tuple[str, ...]
+    clusters: tuple[str, ...]
+    population: Population
+    names: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_population(self.population)
+        if len(counts := {len(names) for names in self.names}) > 1:
+            raise UsageError(
+                f"some prompts have {min(counts)} names and others {max(counts)}; "
+                "pass as many for each prompt, such as (answer, distractor)"
+            )
+
+    def of_rows(self, rows: Sequence[int]) -> Sample:
+        """Some of the prompts, by row."""
+        return Sample(
+            labels=tuple(self.labels[row] for row in rows),
+            clusters=tuple(self.clusters[row] for row in rows),
+            population=self.population,
+            names=tuple(self.names[row] for row in rows) if self.names else (),
+        )
+
+
+@dataclass(frozen=True)
 class Measurement:
     """A quantity measured once for each prompt (or name) of a population.
 
@@ -65,31 +103,24 @@ class Measurement:
         quantity: its name, such as ``logit_diff``.
         unit: ``logits``, ``share``, ``probability``, ``recovered`` ...
         values: one float for each prompt, in data-set order.
-        labels: what each value belongs to, for a reader.
-        clusters: the template of each prompt; prompts of one template are not independent.
-        population: ``fixed`` (these prompts, or a property of the weights) or ``sampled``.
+        sample: the prompts, with their labels, clusters, population and names.
         scale: where the quantity is a ratio of means, its denominators; else empty.
         tolerance: how far float noise alone may move ``value``; for a share, how much of it noise could flip.
         context: what it was measured on.
-        names: the names in each prompt, a factor that crosses templates; empty where there are none.
         version: of the quantity's definition; another one gives other numbers.
     """
 
     quantity: str
     unit: str
     values: tuple[float, ...]
-    labels: tuple[str, ...]
-    clusters: tuple[str, ...]
-    population: Population
+    sample: Sample
     scale: tuple[float, ...] = ()
     tolerance: float = FLOAT_NOISE["float32"]
     context: Context = NO_CONTEXT
-    names: tuple[tuple[str, ...], ...] = ()
     version: int = 1
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_population(self.population)
         n = len(self.values)
         if n == 0:
             raise UsageError(f"{self.quantity}: there are no values; pass at least one prompt")
@@ -97,11 +128,6 @@ class Measurement:
             raise UsageError(
                 f"{self.quantity}: {n} values, {len(self.labels)} labels, {len(self.clusters)} clusters; "
                 "pass one label and one cluster for each value"
-            )
-        if len(kinds := {len(names) for names in self.names}) > 1:
-            raise UsageError(
-                f"{self.quantity}: some prompts have {min(kinds)} names and others {max(kinds)}; "
-                "pass as many for each prompt, such as (answer, distractor)"
             )
         if self.unit == "share" and any(value < 0 or value > 1 for value in self.values):
             raise UsageError(f"{self.quantity}: a share has values between 0 and 1; use another unit")
@@ -126,6 +152,26 @@ class Measurement:
         counted = f"{count} {what}{'s' if count != 1 else ''}"
         text = f"{self.quantity}{of} = {value} {self.unit}, {counted}{spread}, {self.population}{data}"
         return f"<Measurement {line(text)}>"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What each value belongs to, for a reader."""
+        return self.sample.labels
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """The template of each prompt."""
+        return self.sample.clusters
+
+    @property
+    def population(self) -> Population:
+        """``fixed`` or ``sampled``."""
+        return self.sample.population
+
+    @property
+    def names(self) -> tuple[tuple[str, ...], ...]:
+        """The names in each prompt; empty where there are none."""
+        return self.sample.names
 
     @property
     def value(self) -> float:
@@ -165,9 +211,7 @@ class Measurement:
         return replace(
             self,
             values=tuple(self.values[row] for row in rows),
-            labels=tuple(self.labels[row] for row in rows),
-            clusters=tuple(self.clusters[row] for row in rows),
-            names=tuple(self.names[row] for row in rows) if self.names else (),
+            sample=self.sample.of_rows(rows),
             scale=tuple(self.scale[row] for row in rows) if self.scale else (),
         )
 
@@ -179,18 +223,19 @@ def paired_difference(first: Measurement, second: Measurement) -> Measurement | 
         One difference for each such prompt, in the unit of both (``gap`` for shares), with the first one's templates
         and names. Its tolerance is the sum of both; of shares none, since ties count against either already.
     """
-    # A name's label may tell its rank, which differs from head to head; its cluster is the name itself.
-    by_cluster = all(len(set(side.clusters)) == len(side.clusters) for side in (first, second))
-    ids = [side.clusters if by_cluster else side.labels for side in (first, second)]
-    rows = [_numbered(side) for side in ids]
-    common = [label for label in rows[0] if label in rows[1]]
-    if not common:
-        return None
-    if ids[0] != ids[1]:
-        first, second = (
-            measurement.of_rows([row[label] for label in common])
-            for measurement, row in zip((first, second), rows, strict=True)
-        )
+    if first.sample is not second.sample:
+        # A name's label may tell its rank, which differs from head to head; its cluster is the name itself.
+        by_cluster = all(len(set(side.clusters)) == len(side.clusters) for side in (first, second))
+        ids = [side.clusters if by_cluster else side.labels for side in (first, second)]
+        rows = [_numbered(side) for side in ids]
+        common = [label for label in rows[0] if label in rows[1]]
+        if not common:
+            return None
+        if ids[0] != ids[1]:
+            first, second = (
+                measurement.of_rows([row[label] for label in common])
+                for measurement, row in zip((first, second), rows, strict=True)
+            )
     return replace(
         first,
         quantity=f"{first.quantity}_difference",

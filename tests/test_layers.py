@@ -157,7 +157,7 @@ def test_what_every_project_imports_is_pytest_and_the_standard_library(name):
         assert module.split(".")[0] in allowed, f"{name} imports {module}"
 
 
-@pytest.mark.parametrize("part", ["assertions.question", "verdict.judge", "snapshots.extension", "circuit_file"])
+@pytest.mark.parametrize("part", ["assertions.answer", "verdict.judge", "snapshots.extension", "circuit_file"])
 def test_collecting_claims_imports_no_torch(part):
     """In a process of its own, with a control that the check can fail."""
 
@@ -166,7 +166,7 @@ def test_collecting_claims_imports_no_torch(part):
         return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
     assert heavy(f"import pytest_interp.{part}") == "[]"
-    if part == "assertions.question":
+    if part == "assertions.answer":
         assert heavy("import pytest_interp.engine.experiment") == "['torch']"
 
 

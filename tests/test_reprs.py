@@ -7,7 +7,7 @@ import pytest
 from pytest_interp import Bound, Experiment, Head, judge
 from pytest_interp.common.context import CheckpointIdentity, Context, DataIdentity
 from pytest_interp.measure import direct_logit_attribution, direct_logit_attribution_sweep, logit_diff
-from pytest_interp.measurement import Measurement
+from pytest_interp.measurement import Measurement, Sample
 from pytest_interp.table import heads_table
 from pytest_interp.tasks import from_strings
 
@@ -23,7 +23,7 @@ CONTEXT = Context(
 
 def measured(*values, scale=(), **more):
     labels = tuple(f"a long label of prompt {i}" * 9 for i in range(len(values)))
-    return Measurement("effect", "logits", values, labels, labels, "fixed", scale=scale, **more)
+    return Measurement("effect", "logits", values, Sample(labels, labels, "fixed"), scale=scale, **more)
 
 
 @pytest.mark.parametrize(

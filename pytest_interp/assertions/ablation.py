@@ -5,23 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Unpack
 
-from pytest_interp.assertions.question import (
-    CONTROLS,
-    Controls,
-    Demands,
-    Question,
-    SetBoundArgs,
-    answer,
-    bias_text,
-    named_heads,
-    position_text,
-    require_capability,
-    where,
-)
+from pytest_interp.assertions.answer import answer
+from pytest_interp.assertions.capability import require_capability
+from pytest_interp.assertions.controls import CONTROLS, Controls
+from pytest_interp.assertions.demands import Demands, SetBoundArgs, named_heads
+from pytest_interp.assertions.question import Measure, Question
+from pytest_interp.assertions.subject import bias_text, place_of, position_text
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
-from pytest_interp.heads import Head, HeadLike, names_of
-from pytest_interp.measurement import Measurement
+from pytest_interp.heads import HeadLike, names_of
 from pytest_interp.verdict.judge import Verdict
 
 if TYPE_CHECKING:
@@ -70,11 +62,10 @@ def assert_ablation_effect(
 
     demands = Demands.of(bound, of_set=True)
     require_capability(experiment)
-
-    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return ablation_effect(on, some, ablation=ablation, at=at, metric=metric, run=run, value_bias=value_bias)
-
     named = named_heads(heads, demands)
+    measure = Measure.of_heads(
+        ablation_effect, None, ablation=ablation, at=at, metric=metric, run=run, value_bias=value_bias
+    )
     bias = bias_text(value_bias, "kept")
-    subject = f"{ablation} ablation of {names_of(named)} at {position_text(at)}{bias} on {where(experiment)}"
+    subject = f"{ablation} ablation of {names_of(named)} at {position_text(at)}{bias} on {place_of(experiment)}"
     return answer(Question(experiment, measure, demands, subject, named), controls)

@@ -1,32 +1,24 @@
-"""The assertion about where a head looks."""
+"""Assertions about where a head looks, and how widely."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
-from pytest_interp.assertions.question import (
-    CONTROLS,
-    POSITIVE,
-    BoundArgs,
-    Controls,
-    Demands,
-    Question,
-    answer,
-    bias_text,
-    in_trial,
-    where,
-)
+from pytest_interp.assertions.answer import answer
+from pytest_interp.assertions.controls import CONTROLS, Controls
+from pytest_interp.assertions.demands import POSITIVE, BoundArgs, Demands
+from pytest_interp.assertions.question import Measure, Question
+from pytest_interp.assertions.subject import bias_text, place_of
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
-from pytest_interp.heads import Head, HeadLike, as_head, as_heads
-from pytest_interp.measurement import Measurement
+from pytest_interp.heads import HeadLike, as_head, as_heads
 from pytest_interp.verdict.judge import Verdict
+from pytest_interp.verdict.recording import in_trial
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
-    from pytest_interp.table import Table
 
 
 @checked
@@ -62,21 +54,50 @@ def assert_attention(
     from pytest_interp.measure import attention, attention_sweep
 
     demands = Demands.of(bound, POSITIVE if minus else None)
-
-    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return attention(on, some[0], at=at, to=to, minus=minus, weighted=weighted, run=run, value_bias=value_bias)
-
-    def everywhere(on: Experiment) -> Table[Head]:
-        return attention_sweep(on, at=at, to=to, minus=minus, weighted=weighted, run=run, value_bias=value_bias)
-
+    measure = Measure.of_head(
+        attention, attention_sweep, at=at, to=to, minus=minus, weighted=weighted, run=run, value_bias=value_bias
+    )
     less = f" minus {', '.join(minus)}" if minus else ""
     kind = "value-weighted attention" if weighted else "attention"
     subject = (
-        f"{kind} of {as_head(head)} from {at} to {to}{less}{bias_text(value_bias, 'removed')} on {where(experiment)}"
+        f"{kind} of {as_head(head)} from {at} to {to}{less}{bias_text(value_bias, 'removed')} on {place_of(experiment)}"
     )
     checkpoint = experiment.checkpoint
     asked = not weighted and not in_trial()
     moves = not asked or checkpoint.weights.moves_anything(checkpoint.check_head(as_head(head)))
     caveats = () if moves else (f"{as_head(head)} moves nothing: its values or output weights are 0",)
-    question = Question(experiment, measure, demands, subject, as_heads(head), everywhere=everywhere, caveats=caveats)
-    return answer(question, controls)
+    return answer(Question(experiment, measure, demands, subject, as_heads(head), caveats=caveats), controls)
+
+
+@checked
+@in_one_state
+def assert_attention_entropy(
+    experiment: Experiment,
+    head: HeadLike,
+    *,
+    at: str,
+    run: str = "clean",
+    controls: Controls = CONTROLS,
+    **bound: Unpack[BoundArgs],
+) -> Verdict:
+    """Asserts the entropy of a head's attention from a named position: how widely it looks.
+
+    Args:
+        experiment: checkpoint and data set.
+        head: a query head.
+        at: the position that attends.
+        run: ``clean`` or a corruption.
+        controls: how many random heads of the same layers to measure beside it, or how many of each kind.
+        **bound: in nats, 0 or more; ``log n`` is equal attention to ``n`` positions.
+
+    Raises:
+        UsageError: a head, position or run that is not there.
+        ClaimFailed: the entropy does not surely meet the bound.
+    """
+    __tracebackhide__ = True
+    from pytest_interp.measure import attention_entropy, attention_entropy_sweep
+
+    demands = Demands.of(bound)
+    measure = Measure.of_head(attention_entropy, attention_entropy_sweep, at=at, run=run)
+    subject = f"entropy of the attention of {as_head(head)} from {at} on {place_of(experiment)}"
+    return answer(Question(experiment, measure, demands, subject, as_heads(head)), controls)

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Unpack
 
-from pytest_interp.assertions.question import (
-    CONTROLS,
-    BoundArgs,
-    Controls,
-    Demands,
-    Question,
-    SetBoundArgs,
-    answer,
-    bias_text,
-    capability_caveat,
-    layer_claim,
-    named_heads,
-    where,
-)
+from pytest_interp.assertions.answer import answer, layer_claim
+from pytest_interp.assertions.capability import capability_caveat
+from pytest_interp.assertions.controls import CONTROLS, Controls
+from pytest_interp.assertions.demands import BoundArgs, Demands, SetBoundArgs, named_heads
+from pytest_interp.assertions.question import Measure, Question
+from pytest_interp.assertions.subject import bias_text, place_of
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
-from pytest_interp.heads import Head, HeadLike, names_of
-from pytest_interp.measurement import Measurement
-from pytest_interp.table import Table
+from pytest_interp.heads import HeadLike, names_of
 from pytest_interp.verdict.judge import Verdict
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
-    from pytest_interp.table import Table
 
 
 @checked
@@ -60,17 +50,12 @@ def assert_direct_logit_attribution(
 
     demands = Demands.of(bound, of_set=True)
     named = named_heads(heads, demands)
-
-    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return direct_logit_attribution(on, some, run=run, value_bias=value_bias)
-
-    def everywhere(on: Experiment) -> Table[Head]:
-        return direct_logit_attribution_sweep(on, run=run, value_bias=value_bias)
-
-    subject = f"direct logit attribution of {names_of(named)}{bias_text(value_bias, 'removed')} on {where(experiment)}"
+    measure = Measure.of_heads(direct_logit_attribution, direct_logit_attribution_sweep, run=run, value_bias=value_bias)
+    subject = (
+        f"direct logit attribution of {names_of(named)}{bias_text(value_bias, 'removed')} on {place_of(experiment)}"
+    )
     caveats = capability_caveat(experiment)
-    question = Question(experiment, measure, demands, subject, named, everywhere=everywhere, caveats=caveats)
-    return answer(question, controls)
+    return answer(Question(experiment, measure, demands, subject, named, caveats=caveats), controls)
 
 
 @checked
@@ -100,9 +85,6 @@ def assert_component_attribution(
     from pytest_interp.measure import component_attribution_sweep
 
     demands = Demands.of(bound)
-
-    def sweep(on: Experiment) -> Table[Any]:
-        return component_attribution_sweep(on, run=run)
-
-    subject = f"direct logit attribution of {site} of layer {layer} on {where(experiment)}"
+    sweep = partial(component_attribution_sweep, run=run)
+    subject = f"direct logit attribution of {site} of layer {layer} on {place_of(experiment)}"
     return layer_claim(experiment, sweep, (layer, site), demands, subject, controls)

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Unpack
 
-from pytest_interp.assertions.question import (
-    CONTROLS,
-    POSITIVE,
-    BoundArgs,
-    Controls,
-    Demands,
-    HeadSet,
-    Question,
-    SetBoundArgs,
-    answer,
-    bias_text,
-    certainly,
-    conclude,
-    named_heads,
-    require_capability,
-    where,
-    with_evidence,
-)
+from pytest_interp.assertions.answer import answer, conclude
+from pytest_interp.assertions.capability import certainly, require_capability
+from pytest_interp.assertions.controls import CONTROLS, Controls
+from pytest_interp.assertions.demands import POSITIVE, BoundArgs, Demands, SetBoundArgs, named_heads
+from pytest_interp.assertions.evidence import with_evidence
+from pytest_interp.assertions.members import HeadSet
+from pytest_interp.assertions.question import Measure, Question
+from pytest_interp.assertions.subject import bias_text, place_of
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
@@ -103,16 +94,10 @@ def assert_backup_heads(
         f"{quote(effect.naive.value)} if nothing reacted",
     }
     how = f"{ablation}{bias_text(value_bias, 'kept')}"
-    subject = f"rise of {names_of(watched)} without {names_of(out)} ({how}) on {where(experiment)}"
-
-    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return backup_effect(on, some, knocked_out=out, ablation=ablation, value_bias=value_bias).rise(some, norm)
-
-    def without(some: tuple[Head, ...]) -> Measurement:
-        effect_without = backup_effect(experiment, watched, knocked_out=some, ablation=ablation, value_bias=value_bias)
-        return effect_without.rise(watched)
-
-    sets = (HeadSet(watched, effect.rise), HeadSet(out, without, "knocked-out"))
+    subject = f"rise of {names_of(watched)} without {names_of(out)} ({how}) on {place_of(experiment)}"
+    total_rise = partial(_rise, ablation=ablation, value_bias=value_bias)
+    sets = (HeadSet(watched, effect.rise), HeadSet(out, partial(total_rise, experiment, watched), "knocked-out"))
+    measure = Measure.of_heads(total_rise, None, out, norm=norm)
     question = Question(experiment, measure, demands, subject, watched, excluded=frozenset(out), sets=sets)
     return conclude(with_evidence(replace(verdict, notes=notes, details=details), question, controls), subject)
 
@@ -149,16 +134,27 @@ def assert_self_repair(
     require_capability(experiment)
     out = as_heads(knocked_out)
     how = f"{ablation}{bias_text(value_bias, 'kept')}"
-    subject = f"self-repair without {names_of(out)} ({how}) on {where(experiment)}"
-
-    def measure(on: Experiment, _: tuple[Head, ...]) -> Measurement:
-        return self_repair(on, out, ablation=ablation, value_bias=value_bias)
-
-    def written(heads: tuple[Head, ...]) -> Measurement:
-        return removed_attribution(experiment, heads, ablation=ablation, value_bias=value_bias)
-
+    subject = f"self-repair without {names_of(out)} ({how}) on {place_of(experiment)}"
+    measure = Measure.of_model(self_repair, out, ablation=ablation, value_bias=value_bias)
+    written = partial(removed_attribution, experiment, ablation=ablation, value_bias=value_bias)
     sets = (HeadSet(out, written, "knocked-out"),)
     return answer(Question(experiment, measure, demands, subject, sets=sets), controls)
+
+
+def _rise(
+    experiment: Experiment,
+    heads: tuple[Head, ...],
+    knocked_out: tuple[Head, ...],
+    norm: Literal["frozen", "live"] = "frozen",
+    *,
+    ablation: Ablation,
+    value_bias: ValueBias,
+) -> Measurement:
+    """What heads write more, together, when others are knocked out; in logits."""
+    from pytest_interp.measure import backup_effect
+
+    effect = backup_effect(experiment, heads, knocked_out=knocked_out, ablation=ablation, value_bias=value_bias)
+    return effect.rise(heads, norm)
 
 
 _NORMS: tuple[Literal["frozen"], Literal["live"]] = ("frozen", "live")

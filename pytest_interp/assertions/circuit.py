@@ -8,29 +8,20 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Unpack
 
-from pytest_interp.assertions.question import (
-    CONTROLS,
-    BoundArgs,
-    Controls,
-    Demands,
-    HeadSet,
-    Question,
-    SetBoundArgs,
-    answer,
-    conclude,
-    control,
-    counts_of,
-    in_trial,
-    require_capability,
-    where,
-    with_evidence,
-)
+from pytest_interp.assertions.answer import answer, conclude
+from pytest_interp.assertions.capability import require_capability
+from pytest_interp.assertions.controls import CONTROLS, Controls, control, counts_of
+from pytest_interp.assertions.demands import BoundArgs, Demands, SetBoundArgs
+from pytest_interp.assertions.evidence import with_evidence
+from pytest_interp.assertions.members import HeadSet
+from pytest_interp.assertions.question import Measure, Question
+from pytest_interp.assertions.subject import place_of
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
 from pytest_interp.errors import NotApplicable
-from pytest_interp.heads import Head, HeadLike, as_heads, names_of, optional_heads
-from pytest_interp.measurement import Measurement
+from pytest_interp.heads import HeadLike, as_heads, names_of, optional_heads
 from pytest_interp.verdict.judge import Verdict, judge
+from pytest_interp.verdict.recording import in_trial
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
@@ -90,15 +81,10 @@ def assert_faithfulness(
 
     if count and not checks:
         verdict = replace(verdict, notes=(*verdict.notes, "no control: too few heads are left for a random circuit"))
-
-    def effect(heads: tuple[Head, ...]) -> Measurement:
-        return kept_effect(sample, nodes, heads)
-
-    subject = f"faithfulness of a circuit of {len(nodes)} heads on {where(experiment)}"
-    question = Question(
-        experiment, lambda on, _: faithfulness(on, nodes, metric=metric), demands, subject,
-        sets=(HeadSet(tuple(nodes), effect),),
-    )  # fmt: skip
+    subject = f"faithfulness of a circuit of {len(nodes)} heads on {place_of(experiment)}"
+    measure = Measure.of_model(faithfulness, nodes, metric=metric)
+    sets = (HeadSet(tuple(nodes), partial(kept_effect, sample, nodes)),)
+    question = Question(experiment, measure, demands, subject, sets=sets)
     return conclude(with_evidence(replace(verdict, controls=checks), question, controls), subject)
 
 
@@ -128,20 +114,11 @@ def assert_completeness(
     require_capability(experiment)
     lost = optional_heads(knocked_out)
     less = f" without {names_of(lost)}" if lost else ""
-    subject = f"circuit minus model{less} on {where(experiment)}"
+    subject = f"circuit minus model{less} on {place_of(experiment)}"
     chosen = _circuit(experiment, circuit)
-
-    def cost(heads: tuple[Head, ...]) -> Measurement:
-        return ablation_effect(experiment, heads, at=None)
-
-    question = Question(
-        experiment,
-        lambda on, _: completeness(on, chosen, knocked_out=lost),
-        demands,
-        subject,
-        sets=(HeadSet(lost, cost, "K"),),
-    )
-    return answer(question, controls)
+    measure = Measure.of_model(completeness, chosen, knocked_out=lost)
+    sets = (HeadSet(lost, partial(ablation_effect, experiment, at=None), "K"),)
+    return answer(Question(experiment, measure, demands, subject, sets=sets), controls)
 
 
 @checked
@@ -174,12 +151,9 @@ def assert_minimality(
     require_capability(experiment)
     lost = optional_heads(knocked_out)
     chosen = _circuit(experiment, circuit)
-
-    def measure(on: Experiment, _: tuple[Head, ...]) -> Measurement:
-        return minimality(on, head, chosen, knocked_out=lost, metric=metric)
-
+    measure = Measure.of_model(minimality, head, chosen, knocked_out=lost, metric=metric)
     less = f" without {names_of(lost)}" if lost else ""
-    subject = f"what {names_of(as_heads(head))} adds to the circuit{less} on {where(experiment)}"
+    subject = f"what {names_of(as_heads(head))} adds to the circuit{less} on {place_of(experiment)}"
     return answer(Question(experiment, measure, demands, subject), controls)
 
 

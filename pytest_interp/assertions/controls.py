@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from pytest_interp.assertions.demands import Demands
-from pytest_interp.assertions.members import HeadSet
+from pytest_interp.assertions.question import Question
 from pytest_interp.common.arguments import is_whole
 from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.heads import Head, KVHead, names_of
@@ -22,8 +21,6 @@ from pytest_interp.verdict.judge import judge, require_defined
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
-    from pytest_interp.engine import Experiment
-    from pytest_interp.table import Table
 
 ControlKind: TypeAlias = Literal["same_layer", "other_layers", "other_names", "random_model"]
 Controls: TypeAlias = int | Mapping[str, int]
@@ -31,64 +28,6 @@ Controls: TypeAlias = int | Mapping[str, int]
 "other_names": 1, "random_model": 1}``."""
 
 CONTROLS = 3
-
-On = TypeVar("On", "Experiment", "Checkpoint")
-
-
-@dataclass(frozen=True)
-class Question(Generic[On]):
-    """What an assertion asks, of a model and of heads that can be exchanged for others.
-
-    Attributes:
-        on: an experiment, or a checkpoint for what weights alone say.
-        measure: the measurement, of heads on an experiment (or checkpoint).
-        demands: the accepted region, and what is demanded of controls and members.
-        subject: for records and failures.
-        heads: the claimed heads; none for a claim about the model as a whole.
-        excluded: heads that are part of the question too, and so no controls.
-        shared: what is measured belongs to key-value heads, so that query heads of one group are one head.
-        everywhere: the same measurement on every head of the model, where that is cheap.
-        sets: the sets of heads that the claim names; by default its heads, where the measurement is their effect.
-        caveats, notes: what the assertion itself has to say of what it was asked.
-    """
-
-    on: On
-    measure: Callable[[On, tuple[Head, ...]], Measurement]
-    demands: Demands
-    subject: str
-    heads: tuple[Head, ...] = ()
-    shared: bool = False
-    excluded: frozenset[Head] = frozenset()
-    everywhere: Callable[[On], Table[Head]] | None = None
-    sets: tuple[HeadSet, ...] | None = None
-    caveats: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def bound(self) -> Bound:
-        """The accepted region of the number itself."""
-        return self.demands.bound
-
-    @property
-    def head_sets(self) -> tuple[HeadSet, ...]:
-        """The sets of heads whose members are looked at."""
-        return (HeadSet(self.heads, self.of),) if self.sets is None else self.sets
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """The model that is asked."""
-        on: Any = self.on
-        checkpoint: Checkpoint = getattr(on, "checkpoint", on)
-        return checkpoint
-
-    @property
-    def seed(self) -> int:
-        """For what is drawn; local to the experiment."""
-        return int(getattr(self.on, "seed", 0))
-
-    def of(self, heads: tuple[Head, ...], on: On | None = None) -> Measurement:
-        """The same question, of other heads or on another experiment."""
-        return self.measure(self.on if on is None else on, heads)
 
 
 def counts_of(controls: Controls, checkpoint: Checkpoint) -> dict[str, int]:
@@ -197,10 +136,10 @@ def _on_random_weights(question: Question[Any], seed: int) -> Measurement:
 
 def specificity_of(question: Question[Any]) -> Specificity | None:
     """Of how many other heads the same is true, where that is cheap to know; None where it is not."""
-    if question.everywhere is None or len(question.heads) != 1:
+    if question.measure.sweep is None or len(question.heads) != 1:
         return None
     try:
-        table = question.everywhere(question.on)
+        table = question.measure.sweep(question.on)
     except NotApplicable:
         return None
     others = [head for head in table if head not in question.heads]

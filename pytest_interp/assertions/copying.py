@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Unpack
 
-from pytest_interp.assertions.question import CONTROLS, BoundArgs, Controls, Demands, Question, answer, where
+from pytest_interp.assertions.answer import answer
+from pytest_interp.assertions.controls import CONTROLS, Controls
+from pytest_interp.assertions.demands import BoundArgs, Demands
+from pytest_interp.assertions.question import Measure, Question
+from pytest_interp.assertions.subject import place_of
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
 from pytest_interp.errors import UsageError
-from pytest_interp.heads import Head, HeadLike, as_head, as_heads
-from pytest_interp.measurement import Measurement
+from pytest_interp.heads import HeadLike, as_head, as_heads
 from pytest_interp.text import shown
 from pytest_interp.verdict.judge import Verdict
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.engine import Experiment
-    from pytest_interp.table import Table
 
 _CHEAP = 10**12  # multiply-adds up to which every head of the model is looked at, some twenty seconds on two cores
 
@@ -51,18 +54,12 @@ def assert_copy_score(
     demands = Demands.of(bound)
     if twice := sorted({name for name in names if list(names).count(name) > 1}):
         raise UsageError(f"{shown(twice[0])} is named twice among {len(names)} names; name each once")
-
-    def measure(on: Checkpoint, some: tuple[Head, ...]) -> Measurement:
-        return copy_score(on, some[0], names=names, k=k, negative=negative)
-
-    def everywhere(on: Checkpoint) -> Table[Head]:
-        return copy_score_sweep(on, names=names, k=k, negative=negative, reach=max(0.0, demands.bound.low))
-
     subject = f"{'negative ' if negative else ''}copy score of {as_head(head)} (top {k}) on {checkpoint.name}"
     shape = checkpoint.shape
     cheap = shape.n_layers * shape.n_heads * len(names) * shape.d_model * shape.d_vocab <= _CHEAP
-    everyone = everywhere if cheap else None
-    return answer(Question(checkpoint, measure, demands, subject, as_heads(head), everywhere=everyone), controls)
+    sweep = partial(copy_score_sweep, reach=max(0.0, demands.bound.low)) if cheap else None
+    measure = Measure.of_head(copy_score, sweep, names=names, k=k, negative=negative)
+    return answer(Question(checkpoint, measure, demands, subject, as_heads(head)), controls)
 
 
 @checked
@@ -94,12 +91,9 @@ def assert_prompt_copy_score(
     from pytest_interp.measure import prompt_copy_score
 
     demands = Demands.of(bound)
-
-    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return prompt_copy_score(on, some[0], at=at, k=k, negative=negative, ln1=ln1)
-
+    measure = Measure.of_head(prompt_copy_score, None, at=at, k=k, negative=negative, ln1=ln1)
     kind = f"{'negative ' if negative else ''}copy score over prompts"
-    subject = f"{kind} of {as_head(head)} (top {k}) on {where(experiment)}"
+    subject = f"{kind} of {as_head(head)} (top {k}) on {place_of(experiment)}"
     return answer(Question(experiment, measure, demands, subject, as_heads(head)), controls)
 
 
@@ -128,9 +122,6 @@ def assert_ov_eigenvalue_score(
     from pytest_interp.measure import ov_eigenvalue_score
 
     demands = Demands.of(bound)
-
-    def measure(on: Checkpoint, some: tuple[Head, ...]) -> Measurement:
-        return ov_eigenvalue_score(on, some[0], through=through)
-
+    measure = Measure.of_head(ov_eigenvalue_score, None, through=through)
     subject = f"OV eigenvalue score of {as_head(head)} ({through}) on {checkpoint.name}"
     return answer(Question(checkpoint, measure, demands, subject, as_heads(head)), controls)

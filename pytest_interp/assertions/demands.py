@@ -11,6 +11,8 @@ from pytest_interp.heads import Head, HeadLike, as_heads, is_head
 from pytest_interp.text import shown
 from pytest_interp.verdict.bound import Bound
 
+POSITIVE = Bound.positive()
+
 
 class PlainBoundArgs(TypedDict, total=False):
     """The bound grammar: exactly one of these."""

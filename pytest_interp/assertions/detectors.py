@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
-from pytest_interp.assertions.question import (
-    CONTROLS,
-    BoundArgs,
-    Controls,
-    Demands,
-    Question,
-    answer,
-    where,
-)
+from pytest_interp.assertions.answer import answer
+from pytest_interp.assertions.controls import CONTROLS, Controls
+from pytest_interp.assertions.demands import BoundArgs, Demands
+from pytest_interp.assertions.question import Measure, Question
+from pytest_interp.assertions.subject import place_of
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
-from pytest_interp.heads import Head, HeadLike, as_head, as_heads
-from pytest_interp.measurement import Measurement
+from pytest_interp.heads import HeadLike, as_head, as_heads
 from pytest_interp.verdict.judge import Verdict
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
     from pytest_interp.measure.detectors import Detector
-    from pytest_interp.table import Table
 
 _ONE_LENGTH = "all sequences have one length: a head that looks back by a fixed distance has this score too"
 
@@ -45,15 +39,8 @@ def assert_detector_score(
     from pytest_interp.measure import detector_score, detector_score_sweep
 
     demands = Demands.of(bound)
-
-    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return detector_score(on, some[0], kind)
-
-    def everywhere(on: Experiment) -> Table[Head]:
-        return detector_score_sweep(on, kind)
-
-    subject = f"{kind.replace('_', '-')} score of {as_head(head)} on {where(experiment)}"
+    measure = Measure.of_head(detector_score, detector_score_sweep, kind)
+    subject = f"{kind.replace('_', '-')} score of {as_head(head)} on {place_of(experiment)}"
     lengths = {group.tokens.shape[1] for group in experiment.data.clean.groups}
     notes = () if len(lengths) > 1 or kind == "previous_token" else (_ONE_LENGTH,)
-    question = Question(experiment, measure, demands, subject, as_heads(head), everywhere=everywhere, notes=notes)
-    return answer(question, controls)
+    return answer(Question(experiment, measure, demands, subject, as_heads(head), notes=notes), controls)

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
-from pytest_interp.assertions.question import (
-    BoundArgs,
-    Controls,
-    Demands,
-    HeadSet,
-    Question,
-    SetBoundArgs,
-    answer,
-    bias_text,
-    named_heads,
-    where,
-)
+from pytest_interp.assertions.answer import answer
+from pytest_interp.assertions.controls import Controls
+from pytest_interp.assertions.demands import BoundArgs, Demands, SetBoundArgs, named_heads
+from pytest_interp.assertions.members import HeadSet
+from pytest_interp.assertions.question import Measure, Question
+from pytest_interp.assertions.subject import bias_text, place_of
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
-from pytest_interp.heads import Head, HeadLike, names_of, optional_heads
-from pytest_interp.measurement import Measurement
+from pytest_interp.heads import HeadLike, names_of, optional_heads
 from pytest_interp.verdict.caveats import chance_caveat
 from pytest_interp.verdict.judge import Verdict
 
@@ -61,18 +55,12 @@ def assert_logit_diff(
 
     demands = Demands.of(bound, of_set=True)
     lost = named_heads(knocked_out, demands) if optional_heads(knocked_out) else ()
-
-    def measure(on: Experiment, _: tuple[Head, ...]) -> Measurement:
-        return logit_diff(on, run=run, knocked_out=lost, ablation=ablation, value_bias=value_bias)
-
+    measure = Measure.of_model(logit_diff, run=run, knocked_out=lost, ablation=ablation, value_bias=value_bias)
     less = f" without {names_of(lost)} ({ablation}{bias_text(value_bias, 'kept')})" if lost else ""
-    subject = f"logit difference{less} on {where(experiment)}"
-
-    def change(heads: tuple[Head, ...]) -> Measurement:
-        return ablation_effect(experiment, heads, ablation=ablation, value_bias=value_bias)
-
-    question = Question(experiment, measure, demands, subject, sets=(HeadSet(lost, change, "knocked-out"),))
-    return answer(question, controls)
+    subject = f"logit difference{less} on {place_of(experiment)}"
+    change = partial(ablation_effect, experiment, ablation=ablation, value_bias=value_bias)
+    sets = (HeadSet(lost, change, "knocked-out"),)
+    return answer(Question(experiment, measure, demands, subject, sets=sets), controls)
 
 
 @checked
@@ -92,7 +80,7 @@ def assert_accuracy(
     from pytest_interp.measure import accuracy
 
     demands = Demands.of(bound)
-    subject = f"share right on {where(experiment)}"
+    subject = f"share right on {place_of(experiment)}"
     caveats = chance_caveat("the share of right guesses between two", demands.bound, 0.5)
-    question = Question(experiment, lambda on, _: accuracy(on, run=run), demands, subject, caveats=caveats)
-    return answer(question, controls)
+    measure = Measure.of_model(accuracy, run=run)
+    return answer(Question(experiment, measure, demands, subject, caveats=caveats), controls)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Unpack
 
-from pytest_interp.assertions.question import (
-    BoundArgs,
-    Controls,
-    Demands,
-    layer_claim,
-    where,
-)
+from pytest_interp.assertions.answer import layer_claim
+from pytest_interp.assertions.controls import Controls
+from pytest_interp.assertions.demands import BoundArgs, Demands
+from pytest_interp.assertions.subject import place_of
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
-from pytest_interp.table import Table
 from pytest_interp.verdict.judge import Verdict
 
 if TYPE_CHECKING:
@@ -52,9 +49,6 @@ def assert_logit_lens(
     from pytest_interp.measure import logit_lens_sweep
 
     demands = Demands.of(bound)
-
-    def sweep(on: Experiment) -> Table[Any]:
-        return logit_lens_sweep(on, sites=(site,), metric=metric, norm=norm, run=run)
-
-    subject = f"logit lens at {site} of layer {layer} ({norm} norm) on {where(experiment)}"
+    sweep = partial(logit_lens_sweep, sites=(site,), metric=metric, norm=norm, run=run)
+    subject = f"logit lens at {site} of layer {layer} ({norm} norm) on {place_of(experiment)}"
     return layer_claim(experiment, sweep, (layer, site), demands, subject, controls)

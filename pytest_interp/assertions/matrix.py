@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import fsum, isfinite
 from typing import Any
 
-from pytest_interp.assertions.question import conclude
+from pytest_interp.assertions.answer import conclude
 from pytest_interp.assertions.sweeps import check_swept, undefined_cells, where_measured
 from pytest_interp.common.arguments import checked, is_list_of
 from pytest_interp.errors import NotApplicable, UsageError

@@ -5,14 +5,11 @@ from __future__ import annotations
 from math import log
 from typing import TYPE_CHECKING, Unpack
 
-from pytest_interp.assertions.question import (
-    BoundArgs,
-    Controls,
-    Demands,
-    Question,
-    answer,
-    where,
-)
+from pytest_interp.assertions.answer import answer
+from pytest_interp.assertions.controls import Controls
+from pytest_interp.assertions.demands import BoundArgs, Demands
+from pytest_interp.assertions.question import Measure, Question
+from pytest_interp.assertions.subject import place_of
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
 from pytest_interp.verdict.caveats import chance_caveat
@@ -48,8 +45,8 @@ def assert_next_token(
     from pytest_interp.measure import next_token
 
     demands = Demands.of(bound)
-    subject = f"{as_metric(metric).text} on {where(experiment)}"
-    return answer(Question(experiment, lambda on, _: next_token(on, metric, run=run), demands, subject), controls)
+    subject = f"{as_metric(metric).text} on {place_of(experiment)}"
+    return answer(Question(experiment, Measure.of_model(next_token, metric, run=run), demands, subject), controls)
 
 
 @checked
@@ -75,12 +72,12 @@ def assert_top_k(
     from pytest_interp.measure import top_k
 
     demands = Demands.of(bound)
-    subject = f"answer in the top {k} on {where(experiment)}"
+    subject = f"answer in the top {k} on {place_of(experiment)}"
     chance = k / experiment.checkpoint.shape.d_vocab
     # A prompt's answer is not a token like any other: below a tenth of the vocabulary its share says something.
     caveats = chance_caveat(f"{k} of the vocabulary", demands.bound, chance) if chance >= 0.1 else ()
-    question = Question(experiment, lambda on, _: top_k(on, k, run=run), demands, subject, caveats=caveats)
-    return answer(question, controls)
+    measure = Measure.of_model(top_k, k, run=run)
+    return answer(Question(experiment, measure, demands, subject, caveats=caveats), controls)
 
 
 @checked
@@ -100,7 +97,8 @@ def assert_loss(
     from pytest_interp.measure import loss
 
     demands = Demands.of(bound)
-    subject = f"loss of the {run} prompts on {where(experiment)}"
+    subject = f"loss of the {run} prompts on {place_of(experiment)}"
     chance = log(experiment.checkpoint.shape.d_vocab)
     caveats = chance_caveat("the loss of equal probabilities", demands.bound, chance)
-    return answer(Question(experiment, lambda on, _: loss(on, run=run), demands, subject, caveats=caveats), controls)
+    measure = Measure.of_model(loss, run=run)
+    return answer(Question(experiment, measure, demands, subject, caveats=caveats), controls)

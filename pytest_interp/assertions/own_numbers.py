@@ -6,17 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
-from pytest_interp.assertions.question import (
-    BoundArgs,
-    Demands,
-    beside_controls,
-    conclude,
-)
-from pytest_interp.assertions.question import control as control_of
+from pytest_interp.assertions.answer import conclude
+from pytest_interp.assertions.controls import control as control_of
+from pytest_interp.assertions.demands import BoundArgs, Demands
+from pytest_interp.assertions.evidence import beside_controls
 from pytest_interp.common.arguments import checked
 from pytest_interp.common.context import NO_CONTEXT
 from pytest_interp.errors import UsageError
-from pytest_interp.measurement import Measurement, Population
+from pytest_interp.measurement import Measurement, Population, Sample
 from pytest_interp.text import shown
 from pytest_interp.verdict.judge import Verdict, judge
 
@@ -70,9 +67,11 @@ def assert_measurement(
         quantity=name,
         unit=unit,
         values=numbers,
-        labels=tuple(labels) if labels is not None else tuple(rows),
-        clusters=tuple(clusters) if clusters is not None else tuple(rows),
-        population=population,
+        sample=Sample(
+            labels=tuple(labels) if labels is not None else tuple(rows),
+            clusters=tuple(clusters) if clusters is not None else tuple(rows),
+            population=population,
+        ),
         tolerance=tolerance,
         context=NO_CONTEXT.noting(n=len(numbers)),
     )
@@ -91,9 +90,7 @@ def _own(measurement: Measurement, control: Iterable[float] | None, demands: Dem
         labels = measurement.labels if paired else tuple(f"control {i}" for i in range(len(other)))
         clusters = measurement.clusters if paired else labels
         population = measurement.population if len(set(clusters)) > 1 else "fixed"
-        beside = replace(
-            measurement, values=other, labels=labels, clusters=clusters, names=(), scale=(), population=population
-        )
+        beside = replace(measurement, values=other, sample=Sample(labels, clusters, population), scale=())
         check = control_of("control", lambda: beside, "own", measurement, demands.bound)
         verdict = beside_controls(verdict, [check], demands.controls)
     return conclude(verdict, subject)

@@ -7,30 +7,21 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
-from pytest_interp.assertions.question import (
-    CONTROLS,
-    BoundArgs,
-    Controls,
-    Demands,
-    HeadSet,
-    Question,
-    SetBoundArgs,
-    answer,
-    conclude,
-    control,
-    in_trial,
-    named_heads,
-    position_text,
-    require_capability,
-    where,
-    with_evidence,
-)
+from pytest_interp.assertions.answer import answer, conclude
+from pytest_interp.assertions.capability import require_capability
+from pytest_interp.assertions.controls import CONTROLS, Controls, control
+from pytest_interp.assertions.demands import BoundArgs, Demands, SetBoundArgs, named_heads
+from pytest_interp.assertions.evidence import with_evidence
+from pytest_interp.assertions.members import HeadSet
+from pytest_interp.assertions.question import Measure, Question
+from pytest_interp.assertions.subject import place_of, position_text
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
-from pytest_interp.heads import Head, HeadLike, names_of
+from pytest_interp.heads import HeadLike, names_of
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.judge import Verdict, judge
+from pytest_interp.verdict.recording import in_trial
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
@@ -78,17 +69,16 @@ def assert_head_patch_effect(
     demands = Demands.of(bound, of_set=True)
     corrupted = corruption_of(experiment, corruption)
     require_capability(experiment)
-
-    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return head_patch_effect(on, some, site=site, at=at, direction=direction, corruption=corrupted, metric=metric)
-
     named = named_heads(heads, demands)
+    measure = Measure.of_heads(
+        head_patch_effect, None, site=site, at=at, direction=direction, corruption=corrupted, metric=metric
+    )
     setting = f"{direction} {site} at {position_text(at)}, {corrupted}"
-    subject = f"patch effect of {names_of(named)} ({setting}) on {where(experiment)}"
+    subject = f"patch effect of {names_of(named)} ({setting}) on {place_of(experiment)}"
     shared = site in ("k", "v")
     # Of a divergence from the clean run that of doing nothing is not known when clean is put into corrupted.
     unknown = direction == "denoise" and str(metric).startswith("kl")
-    sets = () if unknown else (HeadSet(named, partial(measure, experiment)),)
+    sets = () if unknown else (HeadSet(named, partial(measure.of, experiment)),)
     return answer(Question(experiment, measure, demands, subject, named, shared, sets=sets), controls)
 
 
@@ -131,20 +121,19 @@ def assert_patch_effect(
     demands = Demands.of(bound)
     corrupted = corruption_of(experiment, corruption)
     require_capability(experiment)
-
-    def measure(on: Experiment, place: At) -> Measurement:
-        return patch_effect(on, site, layer, at=place, direction=direction, corruption=corrupted, metric=metric)
-
-    verdict = judge(measure(experiment, at), demands.bound)
+    effect = partial(patch_effect, site=site, layer=layer, direction=direction, corruption=corrupted, metric=metric)
+    verdict = judge(effect(experiment, at=at), demands.bound)
     beside = isinstance(at, str) and not in_trial()
     others = [name for name in experiment.data.clean.position_names if beside and name != at]
     checks = tuple(
-        control(name, partial(measure, experiment, name), "position", verdict.measurement, demands.bound)
+        control(name, partial(effect, experiment, at=name), "position", verdict.measurement, demands.bound)
         for name in others
     )
-    subject = f"patch effect of {site} {layer} ({direction} at {position_text(at)}, {corrupted}) on {where(experiment)}"
+    subject = (
+        f"patch effect of {site} {layer} ({direction} at {position_text(at)}, {corrupted}) on {place_of(experiment)}"
+    )
     caveats = _corruption_caveat(experiment, corrupted, verdict.measurement, demands.bound)
-    question = Question(experiment, lambda on, _: measure(on, at), demands, subject, caveats=caveats)
+    question = Question(experiment, Measure.of_model(effect, at=at), demands, subject, caveats=caveats)
     return conclude(with_evidence(replace(verdict, controls=checks), question, controls), subject)
 
 
@@ -175,8 +164,8 @@ def assert_flips(
         control(name, partial(flips, experiment, name), "corruption", verdict.measurement, demands.bound)
         for name in others
     )
-    subject = f"{corrupted} flips the answer on {where(experiment)}"
-    question = Question(experiment, lambda on, _: flips(on, corrupted), demands, subject)
+    subject = f"{corrupted} flips the answer on {place_of(experiment)}"
+    question = Question(experiment, Measure.of_model(flips, corrupted), demands, subject)
     return conclude(with_evidence(replace(verdict, controls=checks), question, controls), subject)
 
 

@@ -6,23 +6,16 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Unpack
 
-from pytest_interp.assertions.question import (
-    CONTROLS,
-    Controls,
-    Demands,
-    HeadSet,
-    Question,
-    SetBoundArgs,
-    answer,
-    named_heads,
-    position_text,
-    require_capability,
-    where,
-)
+from pytest_interp.assertions.answer import answer
+from pytest_interp.assertions.capability import require_capability
+from pytest_interp.assertions.controls import CONTROLS, Controls
+from pytest_interp.assertions.demands import Demands, SetBoundArgs, named_heads
+from pytest_interp.assertions.members import HeadSet
+from pytest_interp.assertions.question import Measure, Question
+from pytest_interp.assertions.subject import place_of, position_text
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
 from pytest_interp.heads import Head, HeadLike, as_heads, names_of
-from pytest_interp.measurement import Measurement
 from pytest_interp.verdict.judge import Verdict
 
 if TYPE_CHECKING:
@@ -79,19 +72,12 @@ def assert_path_patch_effect(
     named = named_heads(senders, demands)
     # Receivers are no controls of their senders, though they may share a layer with some.
     target: tuple[Head, ...] | Literal["logits"] = "logits" if is_logits(receivers) else as_heads(receivers)
-
-    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return path_patch_effect(on, some, target, into=into, at=at, corruption=corrupted, mlps=mlps, metric=metric)
-
-    def into_receivers(some: tuple[Head, ...]) -> Measurement:
-        return path_patch_effect(
-            experiment, named, some, into=into, at=at, corruption=corrupted, mlps=mlps, metric=metric
-        )
-
-    senders_and_receivers = [HeadSet(named, partial(measure, experiment))]
+    effect = partial(path_patch_effect, into=into, at=at, corruption=corrupted, mlps=mlps, metric=metric)
+    measure = Measure.of_heads(effect, None, target)
+    senders_and_receivers = [HeadSet(named, partial(measure.of, experiment))]
     if target != "logits":
-        senders_and_receivers.append(HeadSet(target, into_receivers, "receiver"))
+        senders_and_receivers.append(HeadSet(target, partial(effect, experiment, named), "receiver"))
     end = "the logits" if target == "logits" else f"{into} of {names_of(target)} at {position_text(at)}"
-    subject = f"path from {names_of(named)} to {end} ({corrupted}, MLPs {mlps}) on {where(experiment)}"
+    subject = f"path from {names_of(named)} to {end} ({corrupted}, MLPs {mlps}) on {place_of(experiment)}"
     question = Question(experiment, measure, demands, subject, named, sets=tuple(senders_and_receivers))
     return answer(question, controls)

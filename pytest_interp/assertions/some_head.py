@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_interp.assertions.question import (
-    NEGLIGIBLE,
-    POSITIVE,
-    capability_caveat,
-    conclude,
-    where,
-)
+from pytest_interp.assertions.answer import conclude
+from pytest_interp.assertions.capability import capability_caveat
+from pytest_interp.assertions.demands import POSITIVE
+from pytest_interp.assertions.members import NEGLIGIBLE
+from pytest_interp.assertions.subject import place_of
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
 from pytest_interp.errors import NotApplicable, UsageError
@@ -106,7 +104,7 @@ def assert_some_head(
         "specific": f"true of {len(confirmed)} of {len(written)} heads; level corrected for {len(scores)} found",
     }
     kind = "negative name mover" if negative else "name mover"
-    subject = f"some head is a {kind} ({shown}: {at} to {to}) on {where(experiment)}"
+    subject = f"some head is a {kind} ({shown}: {at} to {to}) on {place_of(experiment)}"
     measurement = verdicts[shown].measurement
     measurement = replace(measurement, context=replace(measurement.context, claim="some_head"))
     verdict = replace(verdicts[shown], measurement=measurement, outcome=outcome, details=details)

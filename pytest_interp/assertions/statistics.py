@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
-from pytest_interp.assertions.question import (
-    CONTROLS,
-    BoundArgs,
-    Controls,
-    Demands,
-    Question,
-    answer,
-    bias_text,
-    in_trial,
-    where,
-)
+from pytest_interp.assertions.answer import answer
+from pytest_interp.assertions.controls import CONTROLS, Controls
+from pytest_interp.assertions.demands import BoundArgs, Demands
+from pytest_interp.assertions.question import Measure, Question
+from pytest_interp.assertions.subject import bias_text, place_of
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
-from pytest_interp.heads import Head, HeadLike, as_head, as_heads
-from pytest_interp.measurement import Measurement, quote
+from pytest_interp.heads import HeadLike, as_head, as_heads
+from pytest_interp.measurement import quote
 from pytest_interp.verdict.judge import Verdict
+from pytest_interp.verdict.recording import in_trial
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.value_bias import ValueBias
@@ -54,12 +49,9 @@ def assert_attention_write_correlation(
     from pytest_interp.measure import attention_write_correlation, direct_logit_attribution
 
     demands = Demands.of(bound)
-
-    def measure(on: Experiment, some: tuple[Head, ...]) -> Measurement:
-        return attention_write_correlation(on, some[0], to=to, run=run, value_bias=value_bias)
-
+    measure = Measure.of_head(attention_write_correlation, None, to=to, run=run, value_bias=value_bias)
     bias = bias_text(value_bias, "removed")
-    subject = f"correlation of attention and write of {as_head(head)}{bias} on {where(experiment)}"
+    subject = f"correlation of attention and write of {as_head(head)}{bias} on {place_of(experiment)}"
     notes: tuple[str, ...] = ()
     if not in_trial():
         written = direct_logit_attribution(experiment, head, run=run, value_bias=value_bias).value

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any, Literal, Unpack
 
-from pytest_interp.assertions.demands import PlainBoundArgs
-from pytest_interp.assertions.question import POSITIVE, conclude
+from pytest_interp.assertions.answer import conclude
+from pytest_interp.assertions.demands import POSITIVE, PlainBoundArgs
 from pytest_interp.common.arguments import checked
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, KVHead

@@ -11,7 +11,7 @@ import base64
 import inspect
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
@@ -22,13 +22,13 @@ from pytest_interp.common.arguments import subject_of
 from pytest_interp.common.context import Ablated, CheckpointIdentity, Context, DataIdentity, Exchanged
 from pytest_interp.common.files import digest, make_cache, write_whole
 from pytest_interp.heads import Head, KVHead
-from pytest_interp.measurement import Measurement
+from pytest_interp.measurement import Measurement, Sample
 from pytest_interp.table import Table
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-FORMAT = 5
+FORMAT = 6
 _RESULTS: dict[str, type] = {
     kind.__name__: kind
     for kind in (Measurement, Table, Head, KVHead, Context, CheckpointIdentity, DataIdentity, Ablated, Exchanged)
@@ -227,14 +227,14 @@ class _Writer:
     a dataclass of this package     ``{"!": "Head", "of": {"layer": 9, "head": 6}}``
     a tuple, or a named tuple       ``{"!": "tuple", "of": [item, ...]}``, with the name of its class
     a long tuple of floats          ``{"!": "tuple", "of": "..."}``: the bits of its doubles in base64
-    another long tuple              ``{"!": "tuple", "of": 3}``: a place in the list ``shared``
+    another long tuple, a sample    ``{"!": "tuple", "of": 3}``: a place in the list ``shared``
     ==============================  =============================================================================
 
-    All cells of a table have the same labels, templates and names of prompts: ``shared`` holds each such tuple once.
+    All cells of a table have the same sample of prompts: ``shared`` holds it once.
     """
 
     def __init__(self) -> None:
-        self.place_of: dict[tuple[Any, ...], int] = {}
+        self.place_of: dict[Hashable, int] = {}
         self.shared: list[Any] = []
 
     def text(self, value: Any) -> str:
@@ -253,10 +253,8 @@ class _Writer:
         if is_dataclass(value) and not isinstance(value, type):
             if not kind.__module__.startswith("pytest_interp."):
                 raise _Uncacheable(kind.__name__)  # the fields of a foreign class may not be all that it depends on
-            return {
-                "!": kind.__name__,
-                "of": {item.name: self.plain(getattr(value, item.name)) for item in fields(value)},
-            }
+            content = {item.name: self.plain(getattr(value, item.name)) for item in fields(value)}
+            return {"!": kind.__name__, "of": self._once(value, content) if isinstance(value, Sample) else content}
         if kind in (list, range):
             return [self.plain(item) for item in value]
         if kind in (set, frozenset):
@@ -273,10 +271,18 @@ class _Writer:
             return [self.plain(item) for item in value]
         if all(type(item) is float for item in value):
             return base64.b64encode(struct.pack(f"<{len(value)}d", *value)).decode()
+        if value in self.place_of:
+            return self.place_of[value]
+        return self._once(value, [self.plain(item) for item in value])
+
+    def _once(self, value: Hashable, content: Any) -> int:
+        """The place in ``shared`` of a value that is written once, however often it occurs.
+
+        ``content`` is made before: it may put other values before this one.
+        """
         if value not in self.place_of:
-            items = [self.plain(item) for item in value]  # may put shorter tuples before it
             self.place_of[value] = len(self.shared)
-            self.shared.append(items)
+            self.shared.append(content)
         return self.place_of[value]
 
 
@@ -288,9 +294,9 @@ class _Reader:
     """
 
     def __init__(self, content: Mapping[str, Any]) -> None:
-        self.shared: list[tuple[Any, ...]] = []
-        for items in content["shared"]:  # a tuple refers to those before it only
-            self.shared.append(tuple(self.value(items)))
+        self.shared: list[Any] = []
+        for plain in content["shared"]:  # an entry refers to those before it only
+            self.shared.append(tuple(self.value(plain)) if isinstance(plain, list) else Sample(**self._fields(plain)))
         self.result = self.value(content["value"])
 
     def value(self, plain: Any) -> Any:
@@ -307,10 +313,14 @@ class _Reader:
         if isinstance(content, list):
             items = self.value(content)
             return _COLLECTIONS[kind](items) if kind in _COLLECTIONS else _RESULTS[kind](*items)
-        by_field = {name: self.value(item) for name, item in content.items()}
+        by_field = self._fields(content)
         if kind == Measurement.__name__:
             by_field["context"] = replace(by_field["context"], cached=True)
         return _RESULTS[kind](**by_field)
+
+    def _fields(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a dataclass by name."""
+        return {name: self.value(item) for name, item in content.items()}
 
 
 def _doubles(text: str) -> tuple[float, ...]:

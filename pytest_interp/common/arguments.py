@@ -116,6 +116,7 @@ KINDS: Mapping[str, Kind] = {
     "Checkpoint": Kind(is_a("Checkpoint"), "a Checkpoint, such as the fixture `checkpoint`"),
     "DataSet": Kind(is_a("DataSet"), "a DataSet, which the functions of pytest_interp.tasks return"),
     "Measurement": Kind(is_a("Measurement"), "a Measurement, which the functions of pytest_interp.measure return"),
+    "Sample": Kind(is_a("Sample"), "a Sample: the labels, clusters and population of the values"),
     "Circuit": Kind(is_a("Circuit"), "a Circuit, such as checkpoint.circuit"),
     "Bound": Kind(is_a("Bound"), "a Bound, such as Bound.of(at_least=0.8)"),
     "Table[Head]": Kind(is_a("Table"), "the Table that a sweep returned"),

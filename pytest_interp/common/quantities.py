@@ -83,6 +83,15 @@ _DECLARED = (
     Quantity(
         "attention", Mutants(("exchanged", "END one earlier", *_PLACES), (*_LOOKS, "answer exchanged")), low=0, high=1
     ),
+    Quantity(
+        "attention_entropy",
+        Mutants(
+            ("exchanged", "END one earlier", *_PLACES, "random weights"),
+            (*_LOOKS, "answer exchanged", "names permuted"),
+        ),
+        low=0,
+        leaves_open="a low entropy does not say which position is read: see assert_attention",
+    ),
     Quantity("value_weighted_attention", Mutants(("exchanged", "END one earlier", *_PLACES), ("answer exchanged",))),
     Quantity("attention_write_correlation", _COPIES),
     Quantity("copy_score", _COPIES),

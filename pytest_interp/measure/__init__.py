@@ -4,6 +4,8 @@ from pytest_interp.measure.ablation import ablation_effect, ablation_effect_swee
 from pytest_interp.measure.attention import (
     attention,
     attention_and_write,
+    attention_entropy,
+    attention_entropy_sweep,
     attention_sweep,
     attention_write_correlation,
 )
@@ -46,6 +48,8 @@ __all__ = [
     "activation_values",
     "attention",
     "attention_and_write",
+    "attention_entropy",
+    "attention_entropy_sweep",
     "attention_write_correlation",
     "attribution_screen",
     "knocked_out_attribution_sweep",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log
 from typing import TYPE_CHECKING
 
 import torch
@@ -93,6 +94,83 @@ def attention(
         unit="probability",
         tolerance=PROBABILITY_NOISE[experiment.checkpoint.precision],
     )
+
+
+@checked
+@cached
+def attention_entropy(experiment: Experiment, head: HeadLike, *, at: str, run: str = "clean") -> Measurement:
+    """The entropy of a head's attention from a named position, over the source positions.
+
+    ``-sum(p log p)`` of the row ``p = pattern[at, :]``, after the causal mask and softmax; ``0 log 0`` is 0. BOS is a
+    source like any other.
+
+    Args:
+        experiment: checkpoint and data set.
+        head: a query head.
+        at: the position that attends (destination).
+        run: ``clean`` or a corruption.
+
+    Returns:
+        One value for each prompt, in nats: 0 where one position has all the attention, ``log n`` where each of the
+        ``n`` positions up to ``at`` has as much.
+
+    Raises:
+        UsageError: a head, position or run that is not there.
+
+    Clark et al. 2019 ("What does BERT look at?"), section 3.3.
+    """
+    head = experiment.checkpoint.check_head(as_head(head))
+    patterns = experiment.activation(experiment.checkpoint.sites.hook("pattern", head.layer), run)
+    entropies = []
+    for group, pattern in zip(experiment.data.clean.groups, patterns, strict=True):
+        rows = torch.arange(len(group.rows), device=pattern.device)
+        probabilities = pattern[rows, head.head, experiment.position(group, at)].double()
+        entropies.append(torch.special.entr(probabilities).sum(-1))
+    longest = max(pattern.shape[-1] for pattern in patterns)
+    return per_prompt(
+        experiment,
+        "attention_entropy",
+        experiment.in_order(entropies),
+        experiment.context(heads=(head,), intervention=None, metric=None, run=run, at=at),
+        unit="nats",
+        tolerance=entropy_noise(PROBABILITY_NOISE[experiment.checkpoint.precision], longest),
+    )
+
+
+def entropy_noise(noise: float, length: int) -> float:
+    """How far the entropy of an attention row may move when float noise moves its probabilities, in nats.
+
+    ``t log(n - 1) + h(t)``, with the total variation ``t`` and the binary entropy ``h``: the sharp form of Fannes'
+    inequality (Audenaert 2007).
+
+    Args:
+        noise: the total variation ``t``, above 0 and at most 1/2.
+        length: how many positions ``n`` the row has.
+    """
+    rest = 1 - noise
+    return noise * log(max(length - 1, 1)) - noise * log(noise) - rest * log(rest)
+
+
+@checked
+@cached
+def attention_entropy_sweep(experiment: Experiment, *, at: str, run: str = "clean") -> Table[Head]:
+    """The entropy of every head's attention from a named position, from one pass.
+
+    Args:
+        experiment: checkpoint and data set.
+        at: the position that attends (destination).
+        run: ``clean`` or a corruption.
+
+    Returns:
+        A table of layer by head; each cell is :func:`attention_entropy`, in nats.
+
+    Raises:
+        UsageError: a position or run that is not there.
+    """
+    checkpoint = experiment.checkpoint
+    hooks = [checkpoint.sites.hook("pattern", layer) for layer in range(checkpoint.shape.n_layers)]
+    experiment.activations(hooks, experiment.data.run(run))
+    return heads_table({head: attention_entropy(experiment, head, at=at, run=run) for head in checkpoint.shape.heads})
 
 
 def _moved(experiment: Experiment, head: Head, run: str, value_bias: ValueBias) -> list[Tensor]:

@@ -14,7 +14,7 @@ from pytest_interp.engine.experiment import identity_of
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, HeadLike, as_head
 from pytest_interp.measure.per_prompt import per_prompt
-from pytest_interp.measurement import Measurement
+from pytest_interp.measurement import Measurement, Sample
 from pytest_interp.table import Table, heads_table
 from pytest_interp.tasks.prompts import single_token
 
@@ -200,9 +200,7 @@ def ov_eigenvalue_score(
         quantity="ov_eigenvalue_score",
         unit="score",
         values=(float(values.real.sum()) / total,),
-        labels=(f"{head} of {checkpoint.name}",),
-        clusters=(str(head),),
-        population="fixed",
+        sample=Sample((f"{head} of {checkpoint.name}",), (str(head),), "fixed"),
         tolerance=1e-4,
         context=_of_weights(checkpoint, head, "head", through=through),
     )
@@ -252,9 +250,11 @@ def _copy_score(
         quantity="negative_copy_score" if negative else "copy_score",
         unit="share",
         values=tuple((ranks <= k).float().tolist()),
-        labels=tuple(f"{name} (rank {rank})" for name, rank in zip(names, ranks.tolist(), strict=True)),
-        clusters=tuple(names),
-        population="fixed",
+        sample=Sample(
+            labels=tuple(f"{name} (rank {rank})" for name, rank in zip(names, ranks.tolist(), strict=True)),
+            clusters=tuple(names),
+            population="fixed",
+        ),
         tolerance=close + 1e-9,
         context=_of_weights(checkpoint, head, "name", k=k, n=len(names), through="mlp0"),
     )

@@ -32,15 +32,11 @@ def per_prompt(
     tolerance: float | None = None,
 ) -> Measurement:
     """Labels, templates and population come from the data set, the tolerance from the dtype."""
-    data = experiment.data
     return Measurement(
         quantity=quantity,
         unit=unit,
         values=tuple(values.tolist()),
-        labels=tuple(f"{prompt.text} ->{prompt.answer}" for prompt in data.clean.prompts),
-        clusters=tuple(prompt.template for prompt in data.clean.prompts),
-        population=data.population,
-        names=tuple((prompt.answer.strip(), prompt.distractor.strip()) for prompt in data.clean.prompts),
+        sample=experiment.data.sample,
         scale=() if scale is None else tuple(scale.tolist()),
         tolerance=experiment.noise if tolerance is None else tolerance,
         context=context,

@@ -18,7 +18,7 @@ from pytest_interp.heads import Head
 from pytest_interp.measure.attention import pearson
 from pytest_interp.measure.patching import named_positions
 from pytest_interp.measure.per_prompt import per_prompt
-from pytest_interp.measurement import Measurement
+from pytest_interp.measurement import Measurement, Sample
 from pytest_interp.table import Table, heads_table
 from pytest_interp.tolerance import PROBABILITY_NOISE
 
@@ -231,9 +231,7 @@ def correlation(one: Table[Head], other: Table[Head]) -> Measurement:
         f"{one.quantity}_{other.quantity}_correlation",
         "correlation",
         tuple(pearson(a, b).tolist()),
-        names,
-        names,
-        "fixed",
+        Sample(names, names, "fixed"),
         tolerance=PROBABILITY_NOISE["float32"],
         context=replace(next(iter(one.values())).context, heads=tuple(one), each="head"),
     )

@@ -45,7 +45,7 @@ def by_part(experiment: Experiment, measurement: Measurement, part: str) -> Tabl
         one = measurement.of_rows(rows)
         if part == "template":
             pairs = one.names or tuple((label,) for label in one.labels)
-            one = replace(one, clusters=tuple(" ".join(pair) for pair in pairs))
+            one = replace(one, sample=replace(one.sample, clusters=tuple(" ".join(pair) for pair in pairs)))
         context = one.context.noting(part=value)
         data = context.data and replace(context.data, n=len(rows))
         cells[value, measurement.quantity] = replace(one, context=replace(context, data=data))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import wraps
+from functools import cached_property, wraps
 from types import MappingProxyType
 from typing import Any
 
 from pytest_interp.errors import UsageError, nearest
-from pytest_interp.measurement import Population, check_population
+from pytest_interp.measurement import Population, Sample, check_population
 from pytest_interp.tasks.prompts import Prompt, PromptSet, tokenize
 from pytest_interp.text import line, shown
 
@@ -66,6 +66,17 @@ class DataSet:
             *([f"reference of {len(self.reference)}"] if self.reference else []),
         ]
         return f"<DataSet {line('; '.join(parts), 300)}>"
+
+    @cached_property
+    def sample(self) -> Sample:
+        """The clean prompts, as all measurements on this data set share them."""
+        prompts = self.clean.prompts
+        return Sample(
+            labels=tuple(f"{prompt.text} ->{prompt.answer}" for prompt in prompts),
+            clusters=tuple(prompt.template for prompt in prompts),
+            population=self.population,
+            names=tuple((prompt.answer.strip(), prompt.distractor.strip()) for prompt in prompts),
+        )
 
     @property
     def digest(self) -> str:

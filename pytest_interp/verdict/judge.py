@@ -181,10 +181,7 @@ def require_defined(measurement: Measurement) -> None:
                 f"{quote(mean(measurement.scale))} logits, is not above 0"
             )
         return
-    bottom = Measurement(
-        "clean - corrupted", "logits", measurement.scale, measurement.labels, measurement.clusters, "sampled",
-        names=measurement.names,
-    )  # fmt: skip
+    bottom = Measurement("clean - corrupted", "logits", measurement.scale, measurement.sample)
     interval = interval_of(bottom)
     if above and interval.low <= 0:
         raise NotApplicable(

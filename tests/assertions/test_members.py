@@ -24,7 +24,7 @@ from pytest_interp.checkpoints import known_specs
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, as_heads
 from pytest_interp.measure import ablation_effect, head_patch_effect
-from pytest_interp.measurement import Measurement, paired_difference
+from pytest_interp.measurement import Measurement, Sample, paired_difference
 from pytest_interp.verdict import recording
 
 MOVERS = ["3.0", "3.1", "3.2"]
@@ -104,7 +104,7 @@ def test_a_member_that_is_not_shown_to_add():
         first, second = (Head(0, 0) in heads), (Head(0, 1) in heads)
         values = [3.0 * first + second * (1.1 if row % 2 else -0.9) for row in range(12)]
         names = tuple(f"prompt {row}" for row in range(12))
-        return Measurement("effect", "logits", tuple(values), names, names, "sampled")
+        return Measurement("effect", "logits", tuple(values), Sample(names, names, "sampled"))
 
     first, second = members_of(HeadSet(as_heads(["0.0", "0.1"]), effect))
     assert first.contribution == "adds"
@@ -191,7 +191,8 @@ def test_controls_can_be_bounded(ioi):
 
 def test_a_difference_is_taken_on_the_prompts_that_both_have():
     def numbers(values, labels, scale=()):
-        return Measurement("q", "recovered", tuple(values), tuple(labels), tuple(labels), "sampled", tuple(scale))
+        sample = Sample(tuple(labels), tuple(labels), "sampled")
+        return Measurement("q", "recovered", tuple(values), sample, tuple(scale))
 
     difference = paired_difference(numbers([1, 2, 3], "abc"), numbers([5, 7], "cb"))
     assert difference.labels == ("b", "c")
@@ -226,7 +227,7 @@ def test_a_member_of_which_the_rest_can_do_nothing_on_some_prompts():
     def effect(heads):
         acting = sorted(row for head in heads for row in rows[head])
         names = tuple(labels[row] for row in acting)
-        return Measurement("effect", "logits", (1.0,) * len(acting), names, names, "sampled")
+        return Measurement("effect", "logits", (1.0,) * len(acting), Sample(names, names, "sampled"))
 
     first, second = members_of(HeadSet(as_heads(["0.0", "0.1"]), effect))
     assert first.marginal.value == second.marginal.value == 0.5

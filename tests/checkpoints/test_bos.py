@@ -7,7 +7,7 @@ import pytest
 from models import random_gpt2
 
 from pytest_interp import Checkpoint, CheckpointSpec, Experiment, assert_head_patch_effect, assert_logit_diff
-from pytest_interp.assertions import question
+from pytest_interp.assertions import capability
 from pytest_interp.checkpoints import boot, known_specs
 from pytest_interp.checkpoints.sources.gguf_file import bos_in
 from pytest_interp.checkpoints.sources.tokenizer import adds_bos
@@ -101,7 +101,7 @@ def test_a_task_that_is_done_by_the_other_choice_says_so(without_bos):
 
 
 def test_a_gate_that_the_other_choice_passes_says_so(without_bos, monkeypatch):
-    monkeypatch.setattr(question, "POSITIVE", Bound.of(at_least=4))
+    monkeypatch.setattr(capability, "POSITIVE", Bound.of(at_least=4))
     with pytest.raises(
         NotApplicable, match=r"does not do the task .*; with BOS it is 8\.854, .*: pass --interp-bos yes"
     ):

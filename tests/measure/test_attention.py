@@ -1,15 +1,23 @@
-"""Attention on the planted model: where each rule says that a head looks, and what it moves."""
+"""Attention on the planted model: where each rule says that a head looks, how widely, and what it moves."""
 
+from math import exp, log
+
+import numpy as np
 import pytest
+import torch
 from models import experiment_on, variant
 
 from pytest_interp import Head
 from pytest_interp.checkpoints.planted.rules import Match, Rule, Write, with_rule
+from pytest_interp.errors import UsageError
 from pytest_interp.measure import (
     attention,
+    attention_entropy,
+    attention_entropy_sweep,
     direct_logit_attribution,
     direct_logit_attribution_sweep,
 )
+from pytest_interp.measure.attention import entropy_noise
 
 
 @pytest.mark.parametrize(
@@ -28,6 +36,64 @@ def test_attention_minus_others(planted_ioi):
     one = attention(planted_ioi, "2.0", at="END", to="S2", minus=("IO", "S1"))
     assert one.value == pytest.approx(1, abs=0.02)
     assert attention(planted_ioi, "3.0", at="END", to="S1", minus=("IO",)).value == pytest.approx(-1, abs=0.02)
+
+
+# ---- entropy
+
+
+def row_lengths(experiment, at):
+    """How many positions each prompt has up to and including ``at``, in data-set order."""
+    positions = [group.positions[at] for group in experiment.data.clean.groups]
+    return (experiment.in_order(positions) + 1).tolist()
+
+
+def test_entropy_by_hand(planted_ioi):
+    """The previous-token head 0.0 reads one position: 0. The keys of 3.3 are 0, so that it reads all n alike: log n.
+
+    For the name mover 3.0 inhibition takes 6 from the scores of S1 and S2: each has exp(-6) of the weight of IO.
+    """
+    assert attention_entropy(planted_ioi, "0.0", at="S2").value == pytest.approx(0, abs=1e-6)
+    weights = np.array([1, exp(-6), exp(-6)])
+    share = weights / weights.sum()
+    by_hand = -(share * np.log(share)).sum()
+    assert attention_entropy(planted_ioi, "3.0", at="END").value == pytest.approx(by_hand, abs=1e-3)
+    for at in ("END", "S2"):
+        uniform = attention_entropy(planted_ioi, "3.3", at=at)
+        assert uniform.unit == "nats"
+        assert uniform.values == pytest.approx([log(n) for n in row_lengths(planted_ioi, at)], abs=1e-4)
+
+
+def test_entropy_against_numpy(gpt2_like):
+    """From the scores before the softmax, masked and normalised in numpy."""
+    experiment, head = experiment_on(gpt2_like), Head(1, 2)
+    hook = f"blocks.{head.layer}.attn.hook_attn_scores"
+    expected = {}
+    for group in experiment.data.clean.groups:
+        scores = experiment.checkpoint.run(group.tokens, keep=[hook]).activations[hook][:, head.head].double().numpy()
+        for row, at, table in zip(group.rows, group.positions["S2"].tolist(), scores, strict=True):
+            weights = np.exp(table[at, : at + 1] - table[at, : at + 1].max())
+            share = weights / weights.sum()
+            expected[row] = -(share * np.log(share)).sum()
+    entropy = attention_entropy(experiment, head, at="S2")
+    assert entropy.values == pytest.approx([expected[row] for row in sorted(expected)], abs=1e-4)
+    assert attention_entropy_sweep(experiment, at="S2")[head] == entropy
+
+
+def test_noise_of_an_entropy_bounds_what_noise_does():
+    """Each probability of a distribution over 20 positions moves by up to 1e-3 in all."""
+    generator = torch.Generator().manual_seed(0)
+    first = torch.rand(1000, 20, generator=generator, dtype=torch.float64)
+    first /= first.sum(-1, keepdim=True)
+    peaked = torch.eye(20, dtype=torch.float64)[torch.zeros(1000, dtype=torch.long)]
+    for start in (first, peaked):
+        moved = (1 - 1e-3) * start + 1e-3 * first.flip(0)  # a total variation of 1e-3 at most
+        change = (torch.special.entr(moved).sum(-1) - torch.special.entr(start).sum(-1)).abs().max()
+        assert 0 < change <= entropy_noise(1e-3, 20)
+
+
+def test_an_entropy_needs_a_position_that_is_there(planted_ioi):
+    with pytest.raises(UsageError, match="no position 'END2'"):
+        attention_entropy(planted_ioi, "3.0", at="END2")
 
 
 def test_a_mover_that_copies_the_subject(tmp_path):

@@ -72,6 +72,15 @@ BROKEN = {
             "  siblings    2.1 -1.000",
         ],
     ),
+    "attention_entropy": (
+        "def test_it(ioi):\n    assert_attention_entropy(ioi, '3.0', at='END', at_least=0.5)\n",
+        [
+            "pytest_interp.ClaimFailed: refuted",
+            "  entropy of the attention of 3.0 from END on planted-ioi, ioi/confirm",
+            "  measured    0.035 nats (48 prompts of 12 templates)",
+            "  required    at least 0.5; off by 0.465",
+        ],
+    ),
     "direct_logit_attribution": (
         "def test_it(ioi):\n    assert_direct_logit_attribution(ioi, '3.2', at_least=3.5)\n",
         [

@@ -14,13 +14,13 @@ from pytest_interp.ledger.json_file import save, text_of
 
 CLAIMS = """
 import os, pytest
-from pytest_interp import Measurement, NotApplicable, assert_measurement
+from pytest_interp import Measurement, NotApplicable, Sample, assert_measurement
 from pytest_interp.common.context import NO_CONTEXT
 
 pytestmark = pytest.mark.claim(source="a paper")
 
 def judged(value=0.5, **about):
-    numbers = Measurement("probe", "number", (value,) * 3, ("a", "b", "c"), ("a", "b", "c"), "fixed",
+    numbers = Measurement("probe", "number", (value,) * 3, Sample(("a", "b", "c"), ("a", "b", "c"), "fixed"),
                           context=NO_CONTEXT.noting(**about))
     assert_measurement(numbers, at_least=0.1)
 

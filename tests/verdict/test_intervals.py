@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from pytest_interp.errors import NotApplicable, UsageError
-from pytest_interp.measurement import Measurement
+from pytest_interp.measurement import Measurement, Sample
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.intervals import (
     degrees_of_freedom,
@@ -28,9 +28,14 @@ PER_TEMPLATE = 15
 def measured(values, clusters=None, unit="logits", scale=(), names=(), population="sampled"):
     rows = [str(i) for i in range(len(values))]
     return Measurement(
-        "q", unit, tuple(map(float, values)), tuple(rows), tuple(clusters or rows), population, tuple(scale), 0.0,
-        names=tuple(names),
+        "q", unit, tuple(map(float, values)), Sample(tuple(rows), tuple(clusters or rows), population, tuple(names)),
+        tuple(scale), 0.0,
     )  # fmt: skip
+
+
+def with_names(measurement, names):
+    """The measurement on prompts with other names."""
+    return replace(measurement, sample=replace(measurement.sample, names=names))
 
 
 def simulated(rng, templates, runs, mean=0.0):
@@ -317,7 +322,7 @@ def test_names_that_widen_the_interval_are_said():
     values = rng.normal(3, 0.5, 96) + [2.0 * (i % 4 == 0) for i in range(96)]
     sample = measured(values, [str(i // 8) for i in range(96)], names=names)
     verdict = judge(sample, Bound.of(at_least=0))
-    alone = interval_of(replace(sample, names=()))
+    alone = interval_of(with_names(sample, ()))
     width = (verdict.interval.high - verdict.interval.low) / (alone.high - alone.low)
     assert verdict.interval.widening == pytest.approx(width)
     assert f"names widen the interval {width:.1f} times: prompts that share a name are alike" in verdict.notes
@@ -330,16 +335,16 @@ def test_names_that_do_not_widen_the_interval_leave_it_to_templates():
     names = [(f"answer {i}", f"distractor {i % 8}") for i in range(24)]
     values = [float(i // 4) + 0.1 * (i % 4) for i in range(24)]
     sample = measured(values, [str(i // 4) for i in range(24)], names=names)
-    assert interval_of(sample) == interval_of(replace(sample, names=()))
-    distinct = replace(sample, names=tuple((f"answer {i}", f"distractor {i}") for i in range(24)))
-    assert interval_of(distinct) == interval_of(replace(sample, names=()))
+    assert interval_of(sample) == interval_of(with_names(sample, ()))
+    distinct = with_names(sample, tuple((f"answer {i}", f"distractor {i}") for i in range(24)))
+    assert interval_of(distinct) == interval_of(with_names(sample, ()))
 
 
 def test_names_that_are_all_the_same_are_left_out_and_said():
     values = np.random.default_rng(8).normal(3, 1, 24)
     clusters = [str(i // 2) for i in range(24)]
     same = measured(values, clusters, names=[("Mary", f"name {i % 12}") for i in range(24)])
-    distractors = replace(same, names=tuple((f"{i}", distractor) for i, (_, distractor) in enumerate(same.names)))
+    distractors = with_names(same, tuple((f"{i}", distractor) for i, (_, distractor) in enumerate(same.names)))
     assert interval_of(same) == interval_of(distractors)
     assert "all prompts have the same answer: nothing is said of others" in judge(same, Bound.of(at_least=0)).notes
     pair = measured(values, clusters, names=[("Mary", "John")] * 24)
@@ -392,6 +397,6 @@ def test_a_denominator_is_judged_over_names_too():
     scale = [8.0 if i % 8 < 2 else 0.0 for i in range(96)]
     clusters = [str(i // 8) for i in range(96)]
     sample = measured([0.5 * x + 0.1 * (i % 3) for i, x in enumerate(scale)], clusters, scale=scale, names=names)
-    assert judge(replace(sample, names=()), Bound.of(at_least=0.1)).outcome == "supported"
+    assert judge(with_names(sample, ()), Bound.of(at_least=0.1)).outcome == "supported"
     with pytest.raises(NotApplicable, match="contains 0"):
         judge(sample, Bound.of(at_least=0.1))

@@ -7,7 +7,7 @@ import pytest
 from pytest_interp import Head, Table, assert_matrix, assert_top
 from pytest_interp.common.context import NO_CONTEXT
 from pytest_interp.errors import NotApplicable, UsageError
-from pytest_interp.measurement import Measurement
+from pytest_interp.measurement import Measurement, Sample
 from pytest_interp.verdict import recording
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.failure_message import explain
@@ -19,7 +19,7 @@ from pytest_interp.verdict.recording import record_of
 def measured(values, clusters=None, population="sampled", unit="logits", scale=(), tolerance=0.0):
     rows = [str(i) for i in range(len(values))]
     return Measurement(
-        "q", unit, tuple(values), tuple(rows), tuple(clusters or rows), population, tuple(scale), tolerance
+        "q", unit, tuple(values), Sample(tuple(rows), tuple(clusters or rows), population), tuple(scale), tolerance
     )
 
 
@@ -180,7 +180,7 @@ def test_a_ratio_whose_denominator_may_be_zero_is_undefined():
     with pytest.raises(NotApplicable, match="contains 0"):
         judge(measurement, Bound.of(at_least=0))
     with pytest.raises(NotApplicable, match="undefined"):
-        judge(replace(measurement, population="fixed", scale=(1.0, -1.0, 1.0, -1.0)), Bound.of(at_least=0))
+        judge(measured([1.0] * 4, population="fixed", scale=(1.0, -1.0, 1.0, -1.0)), Bound.of(at_least=0))
 
 
 # ---- the measurement itself
@@ -256,7 +256,7 @@ def test_self_repair_of_what_was_no_loss_is_undefined(population):
     def repair(bottoms, quantity="self_repair"):
         names = [f"t{i}" for i in range(len(bottoms))]
         return Measurement(
-            quantity, "recovered", (0.5,) * len(bottoms), tuple(names), tuple(names), population, scale=tuple(bottoms)
+            quantity, "recovered", (0.5,) * len(bottoms), Sample(tuple(names), tuple(names), population), tuple(bottoms)
         )
 
     bound = Bound.of(between=(-9, 9))
@@ -305,7 +305,7 @@ def test_a_cell_tied_for_the_place_after_the_last_is_rarely_among_the_top():
     def cell(mean):
         shifts = [rng.gauss(0, 0.3) for _ in range(12)]
         values = tuple(mean + shifts[i % 12] + rng.gauss(0, 1) for i in range(48))
-        return Measurement("effect", "logits", values, labels, templates, "sampled")
+        return Measurement("effect", "logits", values, Sample(labels, templates, "sampled"))
 
     supported = 0
     for _ in range(200):
@@ -334,22 +334,22 @@ def test_a_corruption_with_the_same_prompts_under_another_name(gpt2_like):
     ("unit", "bound"), [("share", {"at_least": 0}), ("share", {"between": (0, 1)}), ("rank", {"at_least": 1})]
 )
 def test_a_bound_that_every_value_meets_is_refused(unit, bound):
-    measurement = Measurement(unit, unit, (1.0,), ("a",), ("a",), "fixed")
+    measurement = Measurement(unit, unit, (1.0,), Sample(("a",), ("a",), "fixed"))
     with pytest.raises(UsageError, match=f"every {unit} is .*; pass a bound that can be missed"):
         judge(measurement, Bound.of(**bound))
 
 
 def test_a_bound_that_float_noise_would_widen_decides_nothing():
-    ratio = Measurement("recovered", "recovered", (0.0,), ("a",), ("a",), "fixed", (1e-3,), tolerance=0.2)
+    ratio = Measurement("recovered", "recovered", (0.0,), Sample(("a",), ("a",), "fixed"), (1e-3,), tolerance=0.2)
     with pytest.raises(NotApplicable, match="more than a quarter of what the bound allows"):
         judge(ratio, Bound.of(near=(0.5, 0.5)))
-    logits = Measurement("logit_diff", "logits", (3.2,), ("a",), ("a",), "fixed", tolerance=0.5)
+    logits = Measurement("logit_diff", "logits", (3.2,), Sample(("a",), ("a",), "fixed"), tolerance=0.5)
     with pytest.raises(NotApplicable, match="a higher precision"):
         judge(logits, Bound.of(near=(3.149, 0.01)))
 
 
 def test_a_matrix_of_ratios_without_a_denominator_is_not_judged():
     """Zeros against 0.5, with a denominator of 1e-4: float noise would accept any number."""
-    cell = Measurement("patch_effect", "recovered", (0.0,), ("a",), ("a",), "fixed", (1e-4,), tolerance=2.0)
+    cell = Measurement("patch_effect", "recovered", (0.0,), Sample(("a",), ("a",), "fixed"), (1e-4,), tolerance=2.0)
     with pytest.raises(NotApplicable, match="its denominator, .*, is within 4 times float noise of 0"):
         assert_matrix(Table({(0, "S2"): cell}, ("layer", "position")), [[0.5]], within=0.05)

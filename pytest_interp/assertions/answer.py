@@ -1,0 +1,108 @@
+"""From a question to its verdict: measured, judged, recorded; an error where it is not support."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pytest_interp.assertions.capability import other_bos
+from pytest_interp.assertions.controls import CONTROLS, Controls, control, counts_of
+from pytest_interp.assertions.demands import Demands
+from pytest_interp.assertions.evidence import with_evidence
+from pytest_interp.assertions.question import Measure, Question
+from pytest_interp.errors import ClaimFailed
+from pytest_interp.table import name_of
+from pytest_interp.text import line
+from pytest_interp.verdict.caveats import notes_of
+from pytest_interp.verdict.evidence import Control
+from pytest_interp.verdict.failure_message import explain
+from pytest_interp.verdict.judge import Verdict, judge, worst
+from pytest_interp.verdict.recording import in_trial, record_of, write
+from pytest_interp.verdict.robustness import name_dependence
+
+if TYPE_CHECKING:
+    from pytest_interp.engine import Experiment
+    from pytest_interp.table import Table
+
+_OF_PROMPTS = ("logit_diff", "accuracy")
+"""Quantities of which a reader would try the worst prompt by hand: a failure gives it in full."""
+
+
+def answer(question: Question[Any], controls: Controls = CONTROLS) -> Verdict:
+    """Measures, judges, looks at controls and members, records; raises where it is not support.
+
+    The other heads of a claimed head's role are no controls. They are measured too, and shown beside a failure, or in
+    a note where controls were asked for.
+    """
+    __tracebackhide__ = True
+    counts = counts_of(controls, question.checkpoint)
+    verdict = judge(question.of(question.heads), question.bound)
+    supported = verdict.outcome == "supported"
+    skipped = in_trial() or (supported and not counts.get("same_layer"))
+    siblings = () if skipped else _siblings(question)
+    if not supported and verdict.measurement.quantity in _OF_PROMPTS and not in_trial():
+        on: Any = question.on
+        told = other_bos(on, lambda turned: question.of(question.heads, turned), question.bound)
+        verdict = replace(verdict, notes=(*verdict.notes, *told))
+    if siblings and supported:
+        note = f"heads of the same role are no controls: {'; '.join(map(str, siblings))}"
+        verdict = replace(verdict, notes=(*verdict.notes, note))
+    return conclude(with_evidence(verdict, question, controls), question.subject, siblings)
+
+
+def conclude(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) -> Verdict:
+    """Records the verdict; raises from a frame that holds no tensors where it is not support."""
+    __tracebackhide__ = True
+    subject = line(subject, 1_000)
+    if in_trial():
+        write(record_of(verdict, subject))
+        return verdict
+    if verdict.outcome != "supported" and verdict.measurement.quantity in _OF_PROMPTS:
+        label, _ = worst(verdict)[0]
+        verdict = replace(verdict, details={"to paste": label, **verdict.details})
+    names, note = name_dependence(verdict)
+    if names:
+        verdict = replace(verdict, details={**verdict.details, "names": names})
+    if note:
+        verdict = replace(verdict, caveats=(*verdict.caveats, note))
+    if verdict.outcome == "supported":
+        verdict = replace(verdict, notes=(*verdict.notes, *notes_of(verdict.measurement, verdict.bound)))
+    write(record_of(verdict, subject))
+    if verdict.outcome != "supported":
+        raise ClaimFailed(explain(verdict, subject, siblings))
+    return verdict
+
+
+def layer_claim(
+    experiment: Experiment,
+    sweep: Callable[[Experiment], Table[Any]],
+    cell: tuple[int | str, str],
+    demands: Demands,
+    subject: str,
+    controls: Controls,
+) -> Verdict:
+    """A verdict on one row, with its neighbours as controls."""
+    __tracebackhide__ = True
+    table = sweep(experiment)
+    key = table.key(cell)
+    rows = [other for other in table if other[1] == cell[1]]
+    i = rows.index(key)
+    beside = [rows[j] for j in (i - 1, i + 1) if 0 <= j < len(rows) and not in_trial()]
+    verdict = judge(table[key], demands.bound)
+    checks = tuple(
+        control(name_of(other), partial(table.__getitem__, other), "neighbour", table[key], demands.bound)
+        for other in beside
+    )
+    verdict = replace(verdict, controls=checks)
+    question = Question(experiment, Measure.of_model(lambda on: sweep(on)[key]), demands, subject)
+    return conclude(with_evidence(verdict, question, controls), subject)
+
+
+def _siblings(question: Question[Any]) -> tuple[Control, ...]:
+    """The other heads of the first claimed head's role, one by one."""
+    circuit, heads = question.checkpoint.circuit, question.heads
+    role = circuit.role_of(heads[0]) if circuit and heads else None
+    others = [head for head in role.heads if head not in heads] if role else []
+    return tuple(control(str(head), partial(question.of, (head,))) for head in others)

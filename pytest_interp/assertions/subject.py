@@ -1,0 +1,24 @@
+"""Words that the subjects of claims share: the model and its prompts, positions, value biases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_interp.engine import Experiment
+    from pytest_interp.tasks.positions import At
+
+
+def place_of(experiment: Experiment) -> str:
+    """The names of the checkpoint and the data set."""
+    return f"{experiment.checkpoint.name}, {experiment.data.name}"
+
+
+def position_text(at: At) -> str:
+    """The name of a position, or of several."""
+    return "all positions" if at is None else str(at) if isinstance(at, str | int) else ", ".join(map(str, at))
+
+
+def bias_text(value_bias: str, default: str) -> str:
+    """What a subject says of the value bias where it is not as by default."""
+    return "" if value_bias == default else f", value bias {value_bias}"
