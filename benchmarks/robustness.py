@@ -471,9 +471,11 @@ def _planted() -> Any:
 
 def _doubled(checkpoint: Any) -> Any:
     from pytest_interp import Experiment
-    from pytest_interp.tasks import doubled
+    from pytest_interp.tasks import repeated_tokens
 
-    return Experiment(checkpoint, doubled(checkpoint.tokenizer, length=10, n=4, seed=1, bos=True))
+    return Experiment(
+        checkpoint, repeated_tokens(checkpoint.tokenizer, length=10, n=4, seed=1, bos=True, complete=True)
+    )
 
 
 # ---- all together

@@ -50,7 +50,7 @@ def name_sets(pool: Sequence[str], *, min_size: int = 20) -> st.SearchStrategy[t
 
 @checked
 def ioi_choices(pool: Sequence[str]) -> st.SearchStrategy[dict[str, Any]]:
-    """All choices of one IOI prompt, for the fixture ``ioi_prompt``: names, wording, order, place and object."""
+    """All choices of one IOI prompt, for the fixture ``make_ioi_prompt``: names, wording, order, place and object."""
     few = st.integers(0, 9)
     pair, wordings, orders = name_pairs(pool), st.integers(0, 11), st.sampled_from(("ABBA", "BABA"))
     return st.builds(

@@ -44,7 +44,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declares the marker and the fixtures; refuses what cannot work."""
-    from pytest_interp.plugin import collection_errors, deselection, fixtures, runtest, task_fixtures
+    from pytest_interp.plugin import collection_errors, deselection, fixtures, runtest
 
     config.addinivalue_line(
         "markers",
@@ -54,7 +54,6 @@ def pytest_configure(config: pytest.Config) -> None:
         "(A, B, C, D). finding: rows of a list of documented findings. quick: one of the few that --interp-quick runs",
     )
     config.pluginmanager.register(fixtures, "pytest_interp_fixtures")
-    config.pluginmanager.register(task_fixtures, "pytest_interp_task_fixtures")
     config.pluginmanager.register(runtest, "pytest_interp_around")
     config.pluginmanager.register(collection_errors, "pytest_interp_refusals")
     if not hasattr(config, "workerinput"):

@@ -112,5 +112,5 @@ class Body:
 
 
 def _builds(value: Any) -> bool:
-    """Whether a fixture's value builds experiments, as ``ioi_of`` does: a function that says so."""
+    """Whether a fixture's value builds experiments, as ``make_ioi_pairs`` does: a function that says so."""
     return callable(value) and getattr(value, "__annotations__", {}).get("return") in ("Experiment", Experiment)
