@@ -318,7 +318,7 @@ def _read(kind: str, path: Path) -> None:
 
 OPTIONS = (
     "--interp-model", "--interp-revision", "--interp-circuit", "--interp-device", "--interp-dtype", "--interp-seed",
-    "--interp-prompts", "--interp-bos", "--interp-claims", "--interp-memory", "--interp-cache", "--interp-ledger",
+    "--interp-prompts", "--interp-bos", "--interp-memory", "--interp-cache", "--interp-ledger",
 )  # fmt: skip
 VALUES = (
     "", " ", "0", "-1", "1e9", "1000000000", "9" * 5000, "x" * 5000, "nan", "None", "True", "/", ".", "..", "/dev/null",

@@ -60,7 +60,6 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(collection_errors.Refusals(), "pytest_interp_refused")
     config.pluginmanager.register(deselection, "pytest_interp_deselection")
     options = session_of(config).options
-    _say_which(config, options)
     _prepare_files(config, options)
     updating = getattr(config.option, "update_snapshots", False)
     if updating and (getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput")):
@@ -89,22 +88,6 @@ def _prepare_files(config: pytest.Config, options: Options) -> None:
                 check_cache(folder / options.cache)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
-
-
-def _say_which(config: pytest.Config, options: Options) -> None:
-    """Installed claims that were named take the place of paths."""
-    if not options.claims:
-        return
-    from pytest_interp.errors import UsageError
-    from pytest_interp.plugin.suites import chosen
-
-    try:
-        paths = [str(path) for path in chosen(options.claims)]
-    except UsageError as error:
-        raise pytest.UsageError(str(error)) from None
-    if config.args_source is pytest.Config.ArgsSource.ARGS:
-        raise pytest.UsageError("--interp-claims names claims itself; leave out the paths, or leave it out")
-    config.args[:] = paths
 
 
 @pytest.hookimpl(tryfirst=True)

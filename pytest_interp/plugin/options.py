@@ -45,12 +45,6 @@ class Options:
         "yes or no: whether BOS stands before each prompt (default: as the circuit's heads were found)",
         metavar="YES_NO",
     )
-    claims: tuple[str, ...] = _option(
-        "run installed claims from anywhere: suite (this project's), the name under which another package brings some, "
-        "or all; repeatable",
-        (),
-        "NAME",
-    )
     quick: bool = _option("only the claims that are marked as quick", False)
     memory: str | None = _option(
         "how much the activations of a batch of patched passes may take, such as 300M (default: a quarter of what is "
