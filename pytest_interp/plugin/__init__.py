@@ -49,9 +49,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "claim(source, role=None, checkpoints=(), evidence=None, finding=(), quick=False): a finding about a language "
-        "model; runs on every checkpoint with a circuit file. source: paper and section. role: whose heads the "
-        "fixtures head and heads are. checkpoints: the only ones it is about. evidence: class of a published figure "
-        "(A, B, C, D). finding: rows of a list of documented findings. quick: one of the few that --interp-quick runs",
+        "model; it runs on every checkpoint with a circuit file. source: paper and section. role: the role of the "
+        "fixtures head and heads. checkpoints: the only checkpoints it runs on. evidence: class of a published figure "
+        "(A, B, C, D). finding: rows of a list of documented findings. quick: whether --interp-quick runs it",
     )
     config.pluginmanager.register(fixtures, "pytest_interp_fixtures")
     config.pluginmanager.register(runtest, "pytest_interp_around")
