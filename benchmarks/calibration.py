@@ -31,7 +31,7 @@ from pytest_interp.checkpoints.spec import CheckpointSpec
 from pytest_interp.engine import Experiment
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head
-from pytest_interp.tasks import doubled, ioi, single_token_names
+from pytest_interp.tasks import ioi, repeated_tokens, single_token_names
 from pytest_interp.verdict import recording
 from pytest_interp.verdict.judge import Verdict
 
@@ -171,7 +171,7 @@ def setting(plan: Plan, prompts: int, directory: Path) -> Setting:
     checkpoint = Checkpoint(CheckpointSpec("planted", loader=lambda: build_planted(plan, directory), bos=True))
     names = single_token_names(checkpoint.tokenizer, "confirm")
     data = ioi(checkpoint.tokenizer, half="confirm", n=prompts, seed=1, bos=True)
-    twice = doubled(checkpoint.tokenizer, length=19, n=16, seed=1, bos=True)
+    twice = repeated_tokens(checkpoint.tokenizer, length=19, n=16, seed=1, bos=True, complete=True)
     return Setting(checkpoint, Experiment(checkpoint, data), Experiment(checkpoint, twice), names)
 
 

@@ -318,7 +318,7 @@ def _read(kind: str, path: Path) -> None:
 
 OPTIONS = (
     "--interp-model", "--interp-revision", "--interp-circuit", "--interp-device", "--interp-dtype", "--interp-seed",
-    "--interp-prompts", "--interp-bos", "--interp-claims", "--interp-memory", "--interp-cache", "--interp-ledger",
+    "--interp-prompts", "--interp-bos", "--interp-memory", "--interp-cache", "--interp-ledger",
 )  # fmt: skip
 VALUES = (
     "", " ", "0", "-1", "1e9", "1000000000", "9" * 5000, "x" * 5000, "nan", "None", "True", "/", ".", "..", "/dev/null",
@@ -471,9 +471,11 @@ def _planted() -> Any:
 
 def _doubled(checkpoint: Any) -> Any:
     from pytest_interp import Experiment
-    from pytest_interp.tasks import doubled
+    from pytest_interp.tasks import repeated_tokens
 
-    return Experiment(checkpoint, doubled(checkpoint.tokenizer, length=10, n=4, seed=1, bos=True))
+    return Experiment(
+        checkpoint, repeated_tokens(checkpoint.tokenizer, length=10, n=4, seed=1, bos=True, complete=True)
+    )
 
 
 # ---- all together

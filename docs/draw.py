@@ -261,9 +261,11 @@ def backup() -> str:
 
 @section
 def detectors() -> str:
-    from pytest_interp.tasks import doubled
+    from pytest_interp.tasks import repeated_tokens
 
-    e = Experiment(checkpoint(), doubled(checkpoint().tokenizer, length=50, n=8, seed=0, bos=False))
+    e = Experiment(
+        checkpoint(), repeated_tokens(checkpoint().tokenizer, length=50, n=8, seed=0, bos=False, complete=True)
+    )
     out = ""
     for kind in ("previous_token", "duplicate_token", "induction"):
         table = measure.detector_score_sweep(e, kind)
@@ -335,7 +337,7 @@ def statistics() -> str:
 def notebooks() -> str:
     """Each item of the five notebooks: the call, and its number on SmolLM2."""
     from pytest_interp import from_strings
-    from pytest_interp.tasks import alex_hart, analogies, doubled, sequences, single_token_names, surnames
+    from pytest_interp.tasks import alex_hart, analogies, repeated_tokens, sequences, single_token_names, surnames
 
     c = checkpoint()
     names = single_token_names(c.tokenizer, "confirm")
@@ -453,7 +455,7 @@ def notebooks() -> str:
         "ov_eigenvalue_score",
         "; ".join(quote(measure.ov_eigenvalue_score(c, "23.0", through=t).value) for t in ("residual", "tokens")),
     )
-    random_tokens = Experiment(c, doubled(c.tokenizer, length=50, n=8, seed=0, bos=False))
+    random_tokens = Experiment(c, repeated_tokens(c.tokenizer, length=50, n=8, seed=0, bos=False, complete=True))
     for kind in ("previous_token", "duplicate_token", "induction"):
         row(
             f"B {kind} score, highest",

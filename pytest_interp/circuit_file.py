@@ -113,6 +113,8 @@ def _role(path: Path, key: str, name: str, table: Any, quantities: Sequence[str]
             which = label if label == "default" else str(_head(path, f"{key}.bounds.{quantity}", label))
             if which != "default" and as_head(which) not in heads:
                 raise UsageError(f"{path}: {key}.bounds.{quantity} names {which}, which is not in {key}.heads")
+            if which in bounds[quantity]:
+                raise UsageError(f"{path}: {key}.bounds.{quantity} has {which} twice, {shown(label)} is the second")
             _check_bound(path, f"{key}.bounds.{quantity}.{label}", bound)
             bounds[quantity][which] = bound
     return Role(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -124,11 +123,11 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def own_claims() -> list[str]:
-    """What names the claims of this project to pytest: the package in an installed wheel, the folder in a checkout."""
-    package = Path(__file__).parent
-    if (package / "claims").is_dir():
-        return ["--pyargs", "pytest_interp.claims"]
-    return [str(package.parent / "claims")]
+    """The arguments that name this project's claims to pytest: a package in an installed wheel, a folder in a clone."""
+    from pytest_interp.plugin.claim_files import own_folder
+
+    folder = own_folder()
+    return ["--pyargs", "pytest_interp.claims"] if folder.parent.name == "pytest_interp" else [str(folder)]
 
 
 class _Ran:

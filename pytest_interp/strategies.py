@@ -69,7 +69,7 @@ def name_sets(pool: Sequence[str], *, min_size: int = 20) -> st.SearchStrategy[t
 
 @checked
 def ioi_choices(pool: Sequence[str]) -> st.SearchStrategy[dict[str, Any]]:
-    """A strategy for all choices of an IOI prompt, as keywords of the fixture ``ioi_prompt``.
+    """A strategy for all choices of an IOI prompt, as keywords of the fixture ``make_ioi_prompt``.
 
     Args:
         pool: at least two names.

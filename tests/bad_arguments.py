@@ -105,18 +105,18 @@ class Call:
         return self.function(**self.arguments)
 
 
-def valid_calls(experiment: Any, found_on: Any, doubled: Any, tokenizer: Any) -> list[Call]:
+def valid_calls(experiment: Any, found_on: Any, repeated: Any, tokenizer: Any) -> list[Call]:
     """A valid call of each public function, on the planted checkpoint.
 
     Args:
         experiment: a few IOI prompts of the confirming half.
         found_on: of the finding half.
-        doubled: random tokens said twice.
+        repeated: random tokens repeated once.
         tokenizer: one that knows the words of the tasks.
     """
     calls = {
-        **_assertions(experiment, found_on, doubled),
-        **_measurements(experiment, doubled),
+        **_assertions(experiment, found_on, repeated),
+        **_measurements(experiment, repeated),
         **_tasks(tokenizer),
         **_plain(experiment),
         **_strategies(experiment),
@@ -134,7 +134,7 @@ def _function(homes: Mapping[str, Any], name: str) -> Callable[..., Any]:
     return found
 
 
-def _assertions(on: Any, found_on: Any, doubled: Any) -> dict[str, dict[str, Any]]:
+def _assertions(on: Any, found_on: Any, repeated: Any) -> dict[str, dict[str, Any]]:
     names = single_token_names(on.checkpoint.tokenizer, "confirm")
     heads = ["3.0", "3.1"]
     table = measure.direct_logit_attribution_sweep(on)
@@ -159,7 +159,7 @@ def _assertions(on: Any, found_on: Any, doubled: Any) -> dict[str, dict[str, Any
         "attention_entropy": {"experiment": on, "head": "2.0", "at": "END", "run": "clean", **none, "at_most": 99},
         "attention_write_correlation": {"experiment": on, "head": "4.0", "to": ("IO", "S1", "S2"), "run": "clean",
                                         "value_bias": "removed", **none, "at_most": 2},
-        "detector_score": {"experiment": doubled, "head": "0.0", "kind": "induction", **none, "at_most": 0.99},
+        "detector_score": {"experiment": repeated, "head": "0.0", "kind": "induction", **none, "at_most": 0.99},
         "patch_effect": {"experiment": on, "site": "resid_pre", "layer": 3, "at": "END", **causal, **none,
                          "near": (0, 99)},
         "path_patch_effect": {"experiment": on, "senders": heads, "receivers": ["4.0"], "into": "q", "at": "END",
@@ -201,7 +201,7 @@ def _assertions(on: Any, found_on: Any, doubled: Any) -> dict[str, dict[str, Any
     return {f"assert assert_{name}": arguments for name, arguments in calls.items()}
 
 
-def _measurements(on: Any, doubled: Any) -> dict[str, dict[str, Any]]:
+def _measurements(on: Any, repeated: Any) -> dict[str, dict[str, Any]]:
     names = single_token_names(on.checkpoint.tokenizer, "confirm")
     heads, clean = ["3.0", "3.1"], {"run": "clean"}
     removed, kept = {"value_bias": "removed"}, {"value_bias": "kept"}
@@ -230,8 +230,8 @@ def _measurements(on: Any, doubled: Any) -> dict[str, dict[str, Any]]:
         "copy_score": {"checkpoint": on.checkpoint, "head": "3.0", "names": names, "k": 5, "negative": False},
         "copy_score_sweep": {"checkpoint": on.checkpoint, "names": names, "k": 5, "negative": True, "reach": 0.5},
         "correlation": {"one": measure.direct_logit_attribution_sweep(on), "other": measure.head_norms(on)},
-        "detector_score": {"experiment": doubled, "head": "0.0", "kind": "previous_token"},
-        "detector_score_sweep": {"experiment": doubled, "kind": "duplicate_token"},
+        "detector_score": {"experiment": repeated, "head": "0.0", "kind": "previous_token"},
+        "detector_score_sweep": {"experiment": repeated, "kind": "duplicate_token"},
         "direct_logit_attribution": {"experiment": on, "heads": heads, **clean, **removed},
         "faithfulness": {"experiment": on, "circuit": {Head(3, 0): "END"}, "metric": "of_model"},
         "flips": {"experiment": on, "corruption": "abc"},
@@ -270,7 +270,7 @@ def _measurements(on: Any, doubled: Any) -> dict[str, dict[str, Any]]:
 
 def _tasks(tokenizer: Any) -> dict[str, dict[str, Any]]:
     drawn = {"tokenizer": tokenizer, "half": "confirm", "n": 4, "seed": 1, "bos": True}
-    random_tokens = {"tokenizer": tokenizer, "length": 5, "n": 2, "seed": 1, "bos": True}
+    random_tokens = {"tokenizer": tokenizer, "length": 5, "n": 2, "seed": 1, "bos": True, "complete": True}
     pair = {"tokenizer": tokenizer, "half": "confirm", "bos": True}
     texts = tasks.ioi(**drawn).clean.prompts[:2]
     answers, distractors = [p.answer for p in texts], [p.distractor for p in texts]
@@ -282,8 +282,8 @@ def _tasks(tokenizer: Any) -> dict[str, dict[str, Any]]:
         "alex_hart": {"tokenizer": tokenizer, "bos": True},
         "analogies": drawn,
         "capitals": drawn,
-        "doubled": random_tokens,
-        "doubled_of": {"tokenizer": tokenizer, "sequences": [[5, 6, 7], [8, 9, 10]], "bos": True},
+        "repeated_tokens": random_tokens,
+        "repeated_ids": {"tokenizer": tokenizer, "sequences": [[5, 6, 7], [8, 9, 10]], "bos": True},
         "from_ids": {"tokenizer": tokenizer, "clean": ids, "answers": [token[a] for a in answers],
                      "distractors": [token[d] for d in distractors], "texts": [tokenizer.decode(i) for i in ids],
                      "corrupted": {"same": ids}, "positions": {"FIRST": 1},
@@ -295,9 +295,8 @@ def _tasks(tokenizer: Any) -> dict[str, dict[str, Any]]:
         "ioi": drawn,
         "ioi_grid": {**pair, "pairs": [(names[0], names[1])]},
         "ioi_prompt": {**pair, "io": names[0], "s": names[1], "wording": 0, "order": "ABBA", "place": 0, "thing": 0},
-        "mentioned": drawn,
+        "ioi_extra_mention": drawn,
         "p8": {"tokenizer": tokenizer, "bos": True},
-        "repeated": random_tokens,
         "sequences": {**drawn, "kinds": ("days",)},
         "single_token_names": {"tokenizer": tokenizer, "half": "find"},
         "surnames": drawn,

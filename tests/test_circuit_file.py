@@ -134,6 +134,7 @@ def test_a_head_is_the_same_however_it_is_written(tmp_path):
         ('claim = "test_it"', "claim = 3", "expected_failures.claim is 3; it must be a string"),
         ('reason = "measured"', "", "expected_failures lacks reason"),
         ('"9.6" = {', '"9.7" = {', "names 9.7, which is not in"),
+        ('"9.6" = {', '"9.6" = { at_least = 0.7 }, "L9H6" = {', "has 9.6 twice, 'L9H6' is the second"),
         ("[roles.name_mover]", "[roles.name_mover", "not valid TOML"),
         ('["9.9", "9.6"]', "3", "heads is 3; it must be a list"),
         ('at = "END"', 'at = "END"\nsign = true', "sign is True; allowed: 1, -1"),

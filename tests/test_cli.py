@@ -8,6 +8,7 @@ import pytest
 from models import ROOT
 
 from pytest_interp import cli
+from pytest_interp.plugin import claim_files
 
 ON_PLANTED = ["check", "planted-ioi", "-p", "no:cacheprovider"]
 SECONDS = ("-k", "prefers_the_indirect_object", "--interp-prompts", "24", "-p", "no:cacheprovider")
@@ -84,7 +85,8 @@ def test_it_is_installed_under_its_name():
 
 
 def test_in_a_wheel_the_claims_are_a_package(tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "__file__", str(tmp_path / "cli.py"))
-    assert cli.own_claims() == [str(tmp_path.parent / "claims")]
-    (tmp_path / "claims").mkdir()
+    package = tmp_path / "pytest_interp"
+    monkeypatch.setattr(claim_files, "__file__", str(package / "plugin" / "claim_files.py"))
+    assert cli.own_claims() == [str(tmp_path / "claims")]
+    (package / "claims").mkdir(parents=True)
     assert cli.own_claims() == ["--pyargs", "pytest_interp.claims"]

@@ -11,19 +11,19 @@ pytestmark = pytest.mark.claim(source="Wang et al. 2022, section 2", role="name_
 
 
 @given(data=st.data())
-def test_any_pair_of_names(ioi_of, names, data):
+def test_any_pair_of_names(make_ioi_pairs, names, data):
     """For any two single-token names the answer beats the distractor on average over templates and orders."""
     pair = data.draw(name_pairs(names), label="IO, S")
-    assert_logit_diff(ioi_of(pair), at_least=0)
+    assert_logit_diff(make_ioi_pairs(pair), at_least=0)
 
 
 @pytest.mark.claim(source="ronakrm/ioi-enumerate, of GPT-2 small: 1.3 % of all prompts fail, S = Lisa most")
 @settings(PROFILE, max_examples=100)
 @given(data=st.data())
-def test_no_prompt_of_any_names_fails(ioi_prompt, names, data):
+def test_no_prompt_of_any_names_fails(make_ioi_prompt, names, data):
     """Whatever the names, wording, order, place and object, the answer wins; else the first that fails is shown."""
     choices = data.draw(ioi_choices(names), label="prompt")
-    assert_logit_diff(ioi_prompt(**choices), at_least=0)
+    assert_logit_diff(make_ioi_prompt(**choices), at_least=0)
 
 
 @given(data=st.data())

@@ -32,9 +32,13 @@ def random_tokens() -> Callable[..., list[list[int]]]:
 
 
 @pytest.fixture(scope="session")
-def demo_tokens(doubled_of: Callable[..., Any], random_tokens: Callable[..., list[list[int]]]) -> Any:
+def demo_tokens(checkpoint: Any, random_tokens: Callable[..., list[list[int]]]) -> Any:
     """The random tokens of TransformerLens's Exploratory_Analysis_Demo, each sequence said twice, without BOS."""
-    return doubled_of(random_tokens(2, 100, low=100, high=20000, seed=0), bos=False)
+    from pytest_interp import Experiment
+    from pytest_interp.tasks import repeated_ids
+
+    tokens = random_tokens(2, 100, low=100, high=20000, seed=0)
+    return Experiment(checkpoint, repeated_ids(checkpoint.tokenizer, tokens, bos=False))
 
 
 @pytest.fixture(scope="session")
@@ -44,9 +48,11 @@ def induced(checkpoint: Any) -> Any:
     NEXT is the token after END's token in the first copy, and the answer.
     """
     from pytest_interp import Experiment
-    from pytest_interp.tasks import repeated
+    from pytest_interp.tasks import repeated_tokens
 
-    return Experiment(checkpoint, repeated(checkpoint.tokenizer, length=30, n=100, seed=1, bos=True))
+    return Experiment(
+        checkpoint, repeated_tokens(checkpoint.tokenizer, length=30, n=100, seed=1, bos=True, complete=False)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,9 @@ def test_mean_logit_difference_of_the_eight_prompts(p8):
 
 
 @pytest.mark.claim(source=f"{RON}: 4.67917, negative on .064 % of its prompts", finding="L-2")
-def test_mean_logit_difference(ioi_with):
+def test_mean_logit_difference(make_ioi):
     """With BOS and the subject named first the mean logit difference is 4.68. A band on prompts of our own."""
-    one = ioi_with(half="confirm", bos=True).select(order="BABA")
+    one = make_ioi(half="confirm", bos=True).select(order="BABA")
     assert_logit_diff(one, between=(3.5, 5.9))
     assert_accuracy(one, at_least=0.95)
 
@@ -32,10 +32,10 @@ def test_mean_logit_difference(ioi_with):
     ("name", "place"),
     [("Paul", "S"), ("Jesse", "S"), ("Gregory", "IO"), ("James", "S"), ("Adam", "S"), ("John", "S"), ("Mary", "S")],
 )
-def test_hard_names(ioi_with, with_others, name, place):
+def test_hard_names(make_ioi, with_others, name, place):
     """With these names in a place it is 3.3 to 3.6, below the mean of 4.68 but well above 0."""
     assert_logit_diff(with_others(name, place), between=(1.8, 4.68))
-    assert_logit_diff(ioi_with(half="confirm", bos=True), at_least=3)
+    assert_logit_diff(make_ioi(half="confirm", bos=True), at_least=3)
 
 
 # The first two are outliers of the source's own list: to be measured again first where they fail.
@@ -61,9 +61,9 @@ FAILING = [
 
 @pytest.mark.claim(source=RON, finding="L-4")
 @pytest.mark.parametrize(("text", "answer", "subject", "value"), FAILING, ids=[f"{v:.2f}" for *_, v in FAILING])
-def test_prompts_that_fail(prompts, text, answer, subject, value):
+def test_prompts_that_fail(make_prompts, text, answer, subject, value):
     """On a listed prompt with BOS the subject leads the answer by what is printed."""
-    assert_logit_diff(prompts(text, answer, subject, bos=True), near=(value, 0.01))
+    assert_logit_diff(make_prompts(text, answer, subject, bos=True), near=(value, 0.01))
 
 
 BAG = [
@@ -86,24 +86,24 @@ BAG = [
         for row, text, token, p in BAG
     ],
 )
-def test_after_the_bag(prompts, text, token, probability):
+def test_after_the_bag(make_prompts, text, token, probability):
     """The answer leads in either order of the names, more where it is named first."""
-    one = prompts(text, " Mary", " John", bos=True)
+    one = make_prompts(text, " Mary", " John", bos=True)
     assert_next_token(one, Metric("probability", token=token), near=(probability, 0.002))
 
 
 @pytest.mark.claim(source=f"{SCORES}, IOI direct effect", finding="L-7", evidence="B")
-def test_who_writes_the_answer_from_where_it_stands(ioi_with):
+def test_who_writes_the_answer_from_where_it_stands(make_ioi):
     """29.0 (.81), 30.14 (.47) and 23.13 (.45) write most into the answer's own logit from IO: among the first eight."""
-    table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
+    table = source_attribution_sweep(make_ioi(half="confirm", bos=True), "IO")
     assert_top(table, ["29.0", "30.14", "23.13"], among=8)
     assert_cell(table, "29.0", between=(0.4, 1.4))
 
 
 @pytest.mark.claim(source=f"{SCORES}, IOI direct effect", finding="L-7", evidence="B")
-def test_who_writes_against_it(ioi_with):
+def test_who_writes_against_it(make_ioi):
     """32.0 (-1.07) writes most against it, and 34.14 and 30.0 (-.37, -.36) are among the first six."""
-    table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
+    table = source_attribution_sweep(make_ioi(half="confirm", bos=True), "IO")
     assert_top(table, "32.0", most="negative")
     assert_top(table, ["34.14", "30.0"], among=6, most="negative")
     assert_cell(table, "32.0", between=(-1.8, -0.5))

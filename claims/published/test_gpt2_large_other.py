@@ -73,9 +73,9 @@ NEXT = [
         for i, (row, text, token, p) in enumerate(NEXT)
     ],
 )
-def test_next_token(prompts, text, token, probability):
+def test_next_token(make_prompts, text, token, probability):
     """A token follows with the probability that is printed."""
-    one = prompts(text, " Rachel", " Mary", bos=True)
+    one = make_prompts(text, " Rachel", " Mary", bos=True)
     assert_next_token(one, Metric("probability", token=token), near=(probability, 0.002))
 
 
@@ -95,13 +95,13 @@ DIFFERENCES = [
         for row, text, one, other, v in DIFFERENCES
     ],
 )
-def test_one_token_against_another(prompts, text, one, other, value):
+def test_one_token_against_another(make_prompts, text, one, other, value):
     """One token leads another by what is printed: the pet's name wins by its place, whatever kind it is."""
-    assert_logit_diff(prompts(text, one, other, bos=True), near=(value, 0.01))
+    assert_logit_diff(make_prompts(text, one, other, bos=True), near=(value, 0.01))
 
 
 @pytest.mark.claim(source=NOTEBOOK, finding="L-N10")
-def test_the_mean_over_both_orders(prompts):
+def test_the_mean_over_both_orders(make_prompts):
     """With the cat second and with the cat first the mean logit difference is .8093."""
-    both = prompts([PET_SECOND, PET_FIRST], [" Peb", " Peb"], [" Rachel", " Rachel"], bos=True)
+    both = make_prompts([PET_SECOND, PET_FIRST], [" Peb", " Peb"], [" Rachel", " Rachel"], bos=True)
     assert_logit_diff(both, near=(0.8093, 0.01))

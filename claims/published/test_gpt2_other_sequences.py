@@ -52,28 +52,28 @@ NEXT = [
         for row, text, token, p in NEXT
     ],
 )
-def test_next_token(prompts, text, token, probability):
+def test_next_token(make_prompts, text, token, probability):
     """A token follows with the probability that is printed."""
-    one = prompts(text, " Rachel", " Mary", bos=True)
+    one = make_prompts(text, " Rachel", " Mary", bos=True)
     assert_next_token(one, Metric("probability", token=token), near=(probability, 0.002))
 
 
 @pytest.mark.claim(source=TOPK, finding="S-N1")
-def test_five_follows(prompts):
+def test_five_follows(make_prompts):
     """The next number leads the likeliest word by 5.4894."""
-    assert_logit_diff(prompts("1 2 3 4", " 5", " Next", bos=True), near=(5.4894, 0.01))
+    assert_logit_diff(make_prompts("1 2 3 4", " 5", " Next", bos=True), near=(5.4894, 0.01))
 
 
 @pytest.mark.claim(source=TOPK, finding="S-N2")
-def test_the_next_even_number_is_not_seen_after_two(prompts):
+def test_the_next_even_number_is_not_seen_after_two(make_prompts):
     """After two even numbers the third is only the ninth likeliest token, level with the tenth."""
-    assert_next_token(prompts("2 4", " 6", " 5", bos=True), "rank", between=(9, 10))
+    assert_next_token(make_prompts("2 4", " 6", " 5", bos=True), "rank", between=(9, 10))
 
 
 @pytest.mark.claim(source=TOPK, finding="S-N3")
-def test_the_cat_is_the_pet(prompts):
+def test_the_cat_is_the_pet(make_prompts):
     """The cat's name leads the human's by 5.5811."""
-    assert_logit_diff(prompts(PETS, " Peb", " Rachel", bos=True), near=(5.5811, 0.01))
+    assert_logit_diff(make_prompts(PETS, " Peb", " Rachel", bos=True), near=(5.5811, 0.01))
 
 
 @pytest.mark.claim(source=HART, finding="S-N5")
@@ -92,22 +92,22 @@ def test_the_cat_is_the_pet(prompts):
         (" left", 0.0173),
     ],
 )
-def test_a_surname_that_was_said(prompts, token, probability):
+def test_a_surname_that_was_said(make_prompts, token, probability):
     """The surname is the second likeliest token after the first name."""
-    one = prompts("Her name was Alex Hart. When Alex", " Hart", " was", bos=True)
+    one = make_prompts("Her name was Alex Hart. When Alex", " Hart", " was", bos=True)
     assert_next_token(one, Metric("probability", token=token), near=(probability, 0.002))
 
 
 @pytest.mark.claim(source=HART, finding="S-N6")
-def test_a_surname_that_is_known(prompts):
+def test_a_surname_that_is_known(make_prompts):
     """A famous first name with its profession is followed by its surname."""
-    assert_top_k(prompts("Famous computer scientist Alan", " Turing", " Hart", bos=True), 1, at_least=1)
+    assert_top_k(make_prompts("Famous computer scientist Alan", " Turing", " Hart", bos=True), 1, at_least=1)
 
 
 @pytest.fixture(scope="session")
-def four(prompts):
+def four(make_prompts):
     """One sequence of numbers; in the corruption the last is the one before again."""
-    return prompts("1 2 3 4", " 5", " 4", bos=True, corrupted={"last-repeated": "1 2 3 3"})
+    return make_prompts("1 2 3 4", " 5", " 4", bos=True, corrupted={"last-repeated": "1 2 3 3"})
 
 
 @pytest.mark.claim(source=WLG, finding="S-N7")
@@ -157,7 +157,7 @@ def test_without_that_head_little_is_lost(four):
 
 
 @pytest.fixture(scope="session")
-def several(prompts):
+def several(make_prompts):
     """``several("numbers")``: every run of four with the fifth as answer and the fourth as distractor.
 
     The sources give how many prompts there are, not which; these are the first that fit.
@@ -166,7 +166,7 @@ def several(prompts):
 
     def build(kind):
         runs = [words[kind][i : i + 5] for i in range(len(words[kind]) - 4)]
-        return prompts(
+        return make_prompts(
             [" ".join(run[:4]) for run in runs],
             [f" {run[4]}" for run in runs],
             [f" {run[3]}" for run in runs],
@@ -229,6 +229,6 @@ def test_one_head_writes_the_next_number(several):
     ],
     ids=["months", "days"],
 )
-def test_the_next_month_or_day_is_certain(prompts, text, answer, last, probability):
+def test_the_next_month_or_day_is_certain(make_prompts, text, answer, last, probability):
     """After four in a row the next month or day has nearly all the probability."""
-    assert_next_token(prompts(text, answer, last, bos=True), "probability", near=(probability, 0.002))
+    assert_next_token(make_prompts(text, answer, last, bos=True), "probability", near=(probability, 0.002))

@@ -138,9 +138,9 @@ def test_one_head_at_one_position(p8, which, at, value):
 
 
 @pytest.fixture(scope="session")
-def milk(prompts):
+def milk(make_prompts):
     """The prompt of the Main Demo with S2 exchanged: 17 tokens with BOS, S2 at position 10, END at 16."""
-    return prompts(
+    return make_prompts(
         "After John and Mary went to the store, Mary gave a bottle of milk to",
         " John",
         " Mary",

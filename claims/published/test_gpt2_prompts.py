@@ -25,9 +25,9 @@ pytestmark = pytest.mark.claim(source="see each claim", checkpoints="gpt2", evid
 
 
 @pytest.fixture(scope="session")
-def bag(prompts):
+def bag(make_prompts):
     """The first of the demos' eight prompts on its own."""
-    return prompts("When John and Mary went to the shops, John gave the bag to", " Mary", " John", bos=True)
+    return make_prompts("When John and Mary went to the shops, John gave the bag to", " Mary", " John", bos=True)
 
 
 @pytest.mark.claim(source=EAD, finding="S-P1")
@@ -35,18 +35,20 @@ def bag(prompts):
     ("token", "probability"),
     [(" Mary", 0.7007), (" the", 0.0467), (" John", 0.0454), (" them", 0.0411), (" his", 0.0273)],
 )
-def test_after_a_bottle_of_milk(prompts, token, probability):
+def test_after_a_bottle_of_milk(make_prompts, token, probability):
     """Where John gives, Mary has seven tenths of the probability, and no other token as much as a twentieth."""
-    one = prompts("After John and Mary went to the store, John gave a bottle of milk to", " Mary", " John", bos=True)
+    one = make_prompts(
+        "After John and Mary went to the store, John gave a bottle of milk to", " Mary", " John", bos=True
+    )
     assert_next_token(one, Metric("probability", token=token), near=(probability, 0.002))
 
 
 @pytest.mark.claim(source=MAIN, finding="S-P3")
 @pytest.mark.parametrize(("bos", "value"), [(True, 6.754), (False, 2.782)], ids=["bos", "no-bos"])
-def test_the_first_word_is_a_name(prompts, bos, value):
+def test_the_first_word_is_a_name(make_prompts, bos, value):
     """A prompt that begins with the answer loses most of its logit difference without BOS."""
     text = "Claire and Mary went to the shops, then Mary gave a bottle of milk to"
-    assert_logit_diff(prompts(text, " Claire", " Mary", bos=bos), near=(value, 0.01))
+    assert_logit_diff(make_prompts(text, " Claire", " Mary", bos=bos), near=(value, 0.01))
 
 
 @pytest.mark.claim(source=MAIN, finding="S-P4")
@@ -86,10 +88,10 @@ def test_what_heads_write_on_the_bag_prompt(bag, which, value):
     ("token", "probability"),
     [(" Sarah", 0.4679), (" Arthur", 0.1415), (" the", 0.0585), (" her", 0.0224), (" his", 0.0154)],
 )
-def test_after_a_bone(prompts, token, probability):
+def test_after_a_bone(make_prompts, token, probability):
     """The answer leads the subject here, though by less than usual."""
     text = "Then, Sarah and Arthur had a lot of fun at the hospital. Arthur gave a bone to"
-    one = prompts(text, " Sarah", " Arthur", bos=True)
+    one = make_prompts(text, " Sarah", " Arthur", bos=True)
     assert_next_token(one, Metric("probability", token=token), near=(probability, 0.002))
 
 
@@ -98,10 +100,10 @@ def test_after_a_bone(prompts, token, probability):
     ("token", "probability"),
     [(" her", 0.2356), (" Lisa", 0.1318), (" the", 0.1157), (" them", 0.0928), (" Alicia", 0.0743)],
 )
-def test_a_prompt_that_fails(prompts, token, probability):
+def test_a_prompt_that_fails(make_prompts, token, probability):
     """With Lisa as the subject and Alicia as the answer the model prefers a pronoun, and Lisa to Alicia."""
     text = "Then, Lisa and Alicia were working at the store. Lisa decided to give a computer to"
-    one = prompts(text, " Alicia", " Lisa", bos=True)
+    one = make_prompts(text, " Alicia", " Lisa", bos=True)
     assert_next_token(one, Metric("probability", token=token), near=(probability, 0.002))
 
 
@@ -126,13 +128,13 @@ WITHOUT_BOS = [
         for row, text, token, p in WITHOUT_BOS
     ],
 )
-def test_without_bos(prompts, text, token, probability):
+def test_without_bos(make_prompts, text, token, probability):
     """Without BOS the answer leads too, but not where the first word of all is a name. Printed to two places."""
-    one = prompts(text, " Mary", " John", bos=False)
+    one = make_prompts(text, " Mary", " John", bos=False)
     assert_next_token(one, Metric("probability", token=token), near=(probability, 0.007))
 
 
 @pytest.mark.claim(source="TransformerLens's own tests at 4cd36aae", finding="S-P12")
-def test_the_loss_of_a_greeting(prompts):
+def test_the_loss_of_a_greeting(make_prompts):
     """The mean cross-entropy of a two-word greeting with its exclamation mark, after BOS, is 5.3319 nats."""
-    assert_loss(prompts("Hello world!", " Hello", " world", bos=True), near=(5.3319, 0.01))
+    assert_loss(make_prompts("Hello world!", " Hello", " world", bos=True), near=(5.3319, 0.01))

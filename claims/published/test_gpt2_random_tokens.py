@@ -2,8 +2,9 @@
 
 import pytest
 
-from pytest_interp import assert_cell, assert_detector_score, assert_matrix, assert_top
+from pytest_interp import Experiment, assert_cell, assert_detector_score, assert_matrix, assert_top
 from pytest_interp.measure import detector_score_sweep, source_attribution_sweep
+from pytest_interp.tasks import repeated_ids
 
 EAD = "TransformerLens demos/Exploratory_Analysis_Demo.ipynb at 52c42edd, cell 100"
 MAIN = "TransformerLens demos/Main_Demo.ipynb at 2223baa0, cell 43"
@@ -58,9 +59,10 @@ def test_one_head(demo_tokens, which, kind, value):
 
 
 @pytest.fixture(scope="session")
-def other_tokens(doubled_of, random_tokens):
+def other_tokens(checkpoint, random_tokens):
     """Ten sequences of 50 tokens drawn as in the Main Demo, whose own draw has no seed; without BOS."""
-    return doubled_of(random_tokens(10, 50, low=1000, high=10000, seed=1), bos=False)
+    tokens = random_tokens(10, 50, low=1000, high=10000, seed=1)
+    return Experiment(checkpoint, repeated_ids(checkpoint.tokenizer, tokens, bos=False))
 
 
 @pytest.mark.claim(source=MAIN, finding="S-R4", evidence="C")

@@ -12,9 +12,9 @@ pytestmark = pytest.mark.claim(source=FACTS, checkpoints="gpt2-xl", evidence="A"
 
 
 @pytest.fixture(scope="session")
-def tower(prompts):
+def tower(make_prompts):
     """A landmark whose city the model knows, with one of another city in the corruption: 12 tokens each with BOS."""
-    return prompts(
+    return make_prompts(
         "The Eiffel Tower is located in the city of",
         " Paris",
         " Rome",
@@ -49,17 +49,17 @@ def test_where_the_fact_is(tower, figure):
 
 
 @pytest.mark.claim(source=f"{SCORES}, IOI direct effect", finding="X-1", evidence="B")
-def test_who_writes_the_answer_from_where_it_stands(ioi_with):
+def test_who_writes_the_answer_from_where_it_stands(make_ioi):
     """35.17 (.30), 40.4 (.28) and 31.3 (.26) write most into the answer's own logit from IO: among the first ten."""
-    table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
+    table = source_attribution_sweep(make_ioi(half="confirm", bos=True), "IO")
     assert_top(table, ["35.17", "40.4", "31.3"], among=10)
     assert_cell(table, "35.17", between=(0.12, 0.6))
 
 
 @pytest.mark.claim(source=f"{SCORES}, IOI direct effect", finding="X-1", evidence="B")
-def test_who_writes_against_it(ioi_with):
+def test_who_writes_against_it(make_ioi):
     """39.9 (-.37), 42.22 (-.26) and 32.13 (-.22) write most against it: among the first eight."""
-    table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
+    table = source_attribution_sweep(make_ioi(half="confirm", bos=True), "IO")
     assert_top(table, ["39.9", "42.22", "32.13"], among=8, most="negative")
     assert_cell(table, "39.9", between=(-0.7, -0.15))
 

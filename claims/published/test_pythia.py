@@ -56,9 +56,11 @@ def test_logit_difference_of_each_prompt(p8, io, s, value):
     ("token", "probability"),
     [(" Mary", 0.6454), (" the", 0.0805), (" his", 0.0429), (" each", 0.0379), (" John", 0.0064)],
 )
-def test_after_a_bottle_of_milk(prompts, token, probability):
+def test_after_a_bottle_of_milk(make_prompts, token, probability):
     """The answer has two thirds of the probability, the subject less than a hundredth."""
-    one = prompts("After John and Mary went to the store, John gave a bottle of milk to", " Mary", " John", bos=True)
+    one = make_prompts(
+        "After John and Mary went to the store, John gave a bottle of milk to", " Mary", " John", bos=True
+    )
     assert_next_token(one, Metric("probability", token=token), near=(probability, 0.002))
 
 
@@ -110,26 +112,26 @@ def test_attribution_of_every_head(p8, figure):
 
 
 @pytest.mark.claim(source=f"{REPO}, scores_dict.pkl: IOI direct effect of pythia-410m", finding="O-11", evidence="B")
-def test_who_writes_the_answer_from_where_it_stands(ioi_with):
+def test_who_writes_the_answer_from_where_it_stands(make_ioi):
     """18.8 (.98) and 17.6 (.91) write most into the answer's own logit from IO: among the first six."""
-    table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
+    table = source_attribution_sweep(make_ioi(half="confirm", bos=True), "IO")
     assert_top(table, ["18.8", "17.6"], among=6)
     assert_cell(table, "18.8", between=(0.5, 1.7))
 
 
 @pytest.mark.claim(source=f"{REPO}, scores_dict.pkl: IOI direct effect of pythia-410m", finding="O-11", evidence="B")
-def test_one_head_writes_against_it(ioi_with):
+def test_one_head_writes_against_it(make_ioi):
     """19.15 (-1.48) writes most against it."""
-    table = source_attribution_sweep(ioi_with(half="confirm", bos=True), "IO")
+    table = source_attribution_sweep(make_ioi(half="confirm", bos=True), "IO")
     assert_top(table, "19.15", most="negative")
     assert_cell(table, "19.15", between=(-2.5, -0.7))
 
 
 @pytest.mark.claim(source=NOTEBOOK, finding="O-19", evidence="C")
-def test_it_attends_to_the_answer(ioi_with):
+def test_it_attends_to_the_answer(make_ioi):
     """19.15 attends from END to IO by .6241 more than to S1. A band on prompts of our own.
 
     That this stops when name movers are path-patched is not measured here.
     """
-    one = ioi_with(half="confirm", bos=True)
+    one = make_ioi(half="confirm", bos=True)
     assert_attention(one, "19.15", at="END", to="IO", minus=("S1",), between=(0.4, 0.85))

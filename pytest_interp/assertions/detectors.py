@@ -29,7 +29,7 @@ def assert_detector_score(
     """Asserts how much a head attends as a previous-token, duplicate-token or induction head does.
 
     Args:
-        experiment: a checkpoint on random tokens that are said twice: the fixture ``doubled``.
+        experiment: a checkpoint on random tokens that are repeated in full: the fixture ``repeated_tokens``.
         head: a query head.
         kind: ``previous_token``, ``duplicate_token`` or ``induction``.
         controls: how many random heads of the same layers to measure beside it, or how many of each kind.

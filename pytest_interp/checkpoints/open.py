@@ -101,23 +101,41 @@ def _spec_of(source: Any, tokenizer: Any, name: str) -> CheckpointSpec:
     Raises:
         UsageError: it is no source of weights.
     """
-    if isinstance(source, str | PathLike | CheckpointSpec) or is_bridge(source):
+    if not isinstance(source, str | PathLike | CheckpointSpec):
+        return spec_in_memory(source, tokenizer, name)
+    if tokenizer is not None:
+        raise UsageError(f"{shown(source)} has its own tokenizer; leave tokenizer out")
+    return source if isinstance(source, CheckpointSpec) else resolve(str(source), known_specs())
+
+
+def spec_in_memory(
+    model: Any, tokenizer: Any, name: str, *, bos: bool | None = None, circuit: str | None = None
+) -> CheckpointSpec:
+    """The spec of a model in memory.
+
+    Args:
+        model: a transformers model, of which a copy is loaded, or a TransformerBridge.
+        tokenizer: of a transformers model; None for a bridge.
+        name: of the checkpoint.
+        bos: whether BOS stands before each prompt.
+        circuit: the name of the circuit that is asserted on it.
+
+    Raises:
+        UsageError: another object, or a model without its tokenizer.
+    """
+    if is_bridge(model):
         if tokenizer is not None:
-            raise UsageError(f"{shown(source)} has its own tokenizer; leave tokenizer out")
-        if isinstance(source, CheckpointSpec):
-            return source
-        if isinstance(source, str | PathLike):
-            return resolve(str(source), known_specs())
-        return CheckpointSpec(name, loader=lambda: source)
+            raise UsageError(f"{shown(model)} has its own tokenizer; leave tokenizer out")
+        return CheckpointSpec(name, loader=lambda: model, bos=bos, circuit=circuit)
     from transformers import PreTrainedModel
 
-    kind = type(source).__name__
-    if not isinstance(source, PreTrainedModel):
-        raise UsageError(f"{kind} is no model that can be loaded{inside_of(source)}; pass {_SOURCES}")
+    kind = type(model).__name__
+    if not isinstance(model, PreTrainedModel):
+        raise UsageError(f"{kind} is no model that can be loaded{inside_of(model)}; pass {_SOURCES}")
     if tokenizer is None:
-        raise UsageError(f"{kind} was passed without its tokenizer; pass load(model, tokenizer)")
+        raise UsageError(f"{kind} was passed without its tokenizer; pass the model and its tokenizer")
     # The bridge wraps a model's parts in place and folds its weights: it gets a copy of its own.
-    return CheckpointSpec(name, loader=lambda: (copy.deepcopy(source), tokenizer))
+    return CheckpointSpec(name, loader=lambda: (copy.deepcopy(model), tokenizer), bos=bos, circuit=circuit)
 
 
 @contextmanager

@@ -1,8 +1,13 @@
-"""Progress of long computations: a bar, if a screen is set, and the name of the current activity."""
+"""Progress of what takes long: a bar of the passes of a sweep, and the name of the current activity.
+
+In a script or a notebook the bar is drawn on standard error, where a person reads it. In a run of pytest the plugin
+says where it is drawn.
+"""
 
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -11,19 +16,22 @@ from typing import Any
 from pytest_interp.text import line
 
 _AFTER = 3.0
-"""Seconds after which a bar is drawn."""
+"""Seconds after which a bar is drawn: nobody waits for what is shorter."""
 
-_screen: Any = None
+STANDARD_ERROR = object()
+"""The screen outside of pytest: the standard error of the moment, if it is a terminal or the output of a notebook."""
+
+_screen: Any = STANDARD_ERROR
 _drawn = 0.0
 _activities: list[str] = []
 
 
 @contextmanager
 def drawn_on(screen: Any) -> Iterator[None]:
-    """A context in which bars are drawn on a screen.
+    """Draws bars on a screen inside the block.
 
     Args:
-        screen: an object with ``write`` and ``flush``; None for no bars.
+        screen: a stream with ``write`` and ``flush``; None for no bars; ``STANDARD_ERROR`` for a script or notebook.
     """
     global _screen  # noqa: PLW0603  (a run has one terminal)
     before, _screen = _screen, screen
@@ -33,8 +41,19 @@ def drawn_on(screen: Any) -> Iterator[None]:
         _screen = before
 
 
+def _current_screen() -> Any:
+    if _screen is not STANDARD_ERROR:
+        return _screen
+    stream = sys.stderr
+    if stream is None:
+        return None
+    # A notebook's stream is no terminal, but it shows a line that is drawn again in its place.
+    in_notebook = type(stream).__module__.startswith("ipykernel.")
+    return stream if in_notebook or stream.isatty() else None
+
+
 class _TimedScreen:
-    """A screen that remembers when it was last drawn on."""
+    """A screen that notes when it was last drawn on."""
 
     def __init__(self, screen: Any) -> None:
         self.screen = screen
@@ -50,29 +69,29 @@ class _TimedScreen:
 
 @contextmanager
 def progress(total: int, what: str) -> Iterator[Callable[[int], object]]:
-    """A context that counts passes; it shows a bar if a screen is set and the passes take more than three seconds.
+    """Counts passes; draws a bar if there is a screen and it takes longer than 3 seconds, and removes it at the end.
 
     Args:
-        total: the number of passes.
-        what: the label of the bar.
+        total: how many passes there are.
+        what: the bar's label.
 
     Yields:
-        A function to call with the number of passes that were just made.
+        A function that takes the number of passes done since its last call.
     """
-    if _screen is None or not total:
+    screen = _current_screen()
+    if screen is None or not total:
         yield lambda _: None
         return
     from tqdm import tqdm
 
-    columns, screen = shutil.get_terminal_size().columns - 1, _TimedScreen(_screen)
     bar = tqdm(
         total=total,
         desc=line(what, 40),
         unit=" passes",
-        file=screen,
+        file=_TimedScreen(screen),
         delay=_AFTER,
         leave=False,
-        ncols=columns,
+        ncols=shutil.get_terminal_size().columns - 1,
         ascii=" =",
     )
     with bar:
@@ -80,13 +99,13 @@ def progress(total: int, what: str) -> Iterator[Callable[[int], object]]:
 
 
 def drawn_at() -> float:
-    """The time at which a bar was last drawn or removed, on the monotonic clock; 0 if never."""
+    """When a bar was last drawn or removed, on the monotonic clock; 0 if never."""
     return _drawn
 
 
 @contextmanager
 def activity(name: str) -> Iterator[None]:
-    """A context in which ``current_activity`` gives this name, such as ``loading gpt2``."""
+    """Names the activity inside the block, such as ``loading gpt2``, for the line that shows a run's progress."""
     _activities.append(name)
     try:
         yield

@@ -22,6 +22,7 @@ from pytest_interp.heads import Head, HeadLike, as_head, as_heads, names_of, opt
 from pytest_interp.measure.per_prompt import on_prompts, per_prompt, ratio_noise
 from pytest_interp.measurement import Measurement
 from pytest_interp.tasks.positions import At
+from pytest_interp.text import shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -164,7 +165,7 @@ def nodes_of(experiment: Experiment, circuit: CircuitLike) -> dict[Head, At]:
     """The heads of a circuit and where they are kept.
 
     Raises:
-        UsageError: no heads, or one that the model lacks.
+        UsageError: no heads, one that the model lacks, or one that is named twice.
     """
     if isinstance(circuit, Circuit):
         positions: dict[Head, At] = {}
@@ -173,9 +174,13 @@ def nodes_of(experiment: Experiment, circuit: CircuitLike) -> dict[Head, At]:
                 earlier = positions.get(head, ())
                 positions[head] = None if role.at == "all" or earlier is None else (*_several(earlier), role.at)
     elif isinstance(circuit, Mapping):
-        positions = {as_head(head): at for head, at in circuit.items()}
-        for at in positions.values():
+        positions = {}
+        for label, at in circuit.items():
+            head = as_head(label)
+            if head in positions:
+                raise UsageError(f"the circuit names head {head} twice, {shown(label)} is the second; name it once")
             check("where a head of the circuit is kept", at, kinds_of("At", {}))
+            positions[head] = at
     else:
         positions = dict.fromkeys(as_heads(circuit))
     if not positions:

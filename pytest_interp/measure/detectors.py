@@ -30,7 +30,7 @@ def detector_score(experiment: Experiment, head: HeadLike, kind: Detector) -> Me
     second copy to the same token of the first; ``induction``: from the second copy to the token after it.
 
     Args:
-        experiment: a checkpoint on doubled random tokens, such as the fixture ``doubled``.
+        experiment: a checkpoint on random tokens repeated in full, such as the fixture ``repeated_tokens``.
         head: a query head.
         kind: which diagonal.
 
@@ -80,6 +80,6 @@ def _length_of_copy(experiment: Experiment, tokens: torch.Tensor) -> int:
     if odd or length < 2 or not bool((tokens[:, :length] == tokens[:, length:]).all()):
         raise UsageError(
             f"the detectors need one sequence of at least 2 tokens said twice; the prompts of {experiment.data.name} "
-            f"have {tokens.shape[1]} tokens that are not: use the fixture `doubled`"
+            f"have {tokens.shape[1]} tokens that are not: use the fixture `repeated_tokens`"
         )
     return length

@@ -44,24 +44,22 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declares the marker and the fixtures; refuses what cannot work."""
-    from pytest_interp.plugin import collection_errors, deselection, fixtures, runtest, task_fixtures
+    from pytest_interp.plugin import collection_errors, deselection, fixtures, runtest
 
     config.addinivalue_line(
         "markers",
         "claim(source, role=None, checkpoints=(), evidence=None, finding=(), quick=False): a finding about a language "
-        "model; runs on every checkpoint with a circuit file. source: paper and section. role: whose heads the "
-        "fixtures head and heads are. checkpoints: the only ones it is about. evidence: class of a published figure "
-        "(A, B, C, D). finding: rows of a list of documented findings. quick: one of the few that --interp-quick runs",
+        "model; it runs on every checkpoint with a circuit file. source: paper and section. role: the role of the "
+        "fixtures head and heads. checkpoints: the only checkpoints it runs on. evidence: class of a published figure "
+        "(A, B, C, D). finding: rows of a list of documented findings. quick: whether --interp-quick runs it",
     )
     config.pluginmanager.register(fixtures, "pytest_interp_fixtures")
-    config.pluginmanager.register(task_fixtures, "pytest_interp_task_fixtures")
     config.pluginmanager.register(runtest, "pytest_interp_around")
     config.pluginmanager.register(collection_errors, "pytest_interp_refusals")
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(collection_errors.Refusals(), "pytest_interp_refused")
     config.pluginmanager.register(deselection, "pytest_interp_deselection")
     options = session_of(config).options
-    _say_which(config, options)
     _prepare_files(config, options)
     updating = getattr(config.option, "update_snapshots", False)
     if updating and (getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput")):
@@ -90,22 +88,6 @@ def _prepare_files(config: pytest.Config, options: Options) -> None:
                 check_cache(folder / options.cache)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
-
-
-def _say_which(config: pytest.Config, options: Options) -> None:
-    """Installed claims that were named take the place of paths."""
-    if not options.claims:
-        return
-    from pytest_interp.errors import UsageError
-    from pytest_interp.plugin.suites import chosen
-
-    try:
-        paths = [str(path) for path in chosen(options.claims)]
-    except UsageError as error:
-        raise pytest.UsageError(str(error)) from None
-    if config.args_source is pytest.Config.ArgsSource.ARGS:
-        raise pytest.UsageError("--interp-claims names claims itself; leave out the paths, or leave it out")
-    config.args[:] = paths
 
 
 @pytest.hookimpl(tryfirst=True)

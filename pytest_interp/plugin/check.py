@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -18,7 +17,7 @@ from pytest_interp.common.arguments import checked
 from pytest_interp.errors import UsageError
 from pytest_interp.ledger.outcome import NO_FAILURE, Finding, carried
 from pytest_interp.ledger.record import Record
-from pytest_interp.plugin.suites import OWN, chosen
+from pytest_interp.plugin.claim_files import own_folder
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def check(
     model: Any,
     tokenizer: Any = None,
     *,
-    claims: Sequence[str | Path] = (OWN,),
+    claims: Sequence[str | Path] = (),
     keyword: str = "",
     quick: bool = False,
     circuit: str | None = None,
@@ -60,7 +59,7 @@ def check(
         model: a transformers model (a copy of it is judged: training goes on with the one passed), or a
             TransformerBridge, which is put into compatibility mode and frozen.
         tokenizer: of a transformers model.
-        claims: names of installed suites (``suite`` is this project's, ``all`` every one), or paths of claims.
+        claims: files or folders of claims; by default those of this project.
         keyword: only claims that match it, as pytest's ``-k``.
         quick: only claims that are marked as quick.
         circuit: whose heads are asserted, such as ``gpt2``; without one, claims that name heads do not run.
@@ -72,10 +71,10 @@ def check(
     Raises:
         UsageError: a model without its tokenizer, no such claims, or none that match.
     """
-    if tokenizer is None and not hasattr(model, "hook_dict"):
-        raise UsageError(f"{type(model).__name__} was passed without its tokenizer; pass check(model, tokenizer)")
-    paths = [str(path) for one in claims for path in (chosen([one]) if isinstance(one, str) else [one])]
-    listener = _Listener(CheckpointSpec(name, loader=lambda: _copied(model, tokenizer), bos=bos, circuit=circuit))
+    from pytest_interp.checkpoints.open import spec_in_memory
+
+    listener = _Listener(spec_in_memory(model, tokenizer, name, bos=bos, circuit=circuit))
+    paths = [str(path) for path in claims or [own_folder()]]
     arguments = [*paths, "--interp-model", name, "--interp-prompts", str(prompts), "--interp-seed", str(seed),
                  "--import-mode=importlib", "-o", "addopts=", "-p", "no:terminal", "-p", "no:cacheprovider",
                  "-p", "no:syrupy", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning",
@@ -87,11 +86,6 @@ def check(
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not listener.checked:
         raise UsageError(listener.complaint or f"no claim of {', '.join(paths)} was asked: none matches {keyword!r}")
     return listener.checked
-
-
-def _copied(model: Any, tokenizer: Any) -> Any:
-    """The bridge wraps a model's parts in place and folds its weights: it gets a copy of its own."""
-    return model if tokenizer is None else (copy.deepcopy(model), tokenizer)
 
 
 @contextmanager

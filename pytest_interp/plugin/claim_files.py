@@ -16,6 +16,13 @@ from pytest_interp.errors import UsageError, nearest
 _FUNCTION = re.compile(r"^[ \t]*(?:async[ \t]+)?def[ \t]+(\w+)", re.MULTILINE)
 
 
+def own_folder() -> Path:
+    """The folder of this project's claims: inside the package where a wheel is installed, beside it in a clone."""
+    package = Path(__file__).parents[1]
+    installed = package / "claims"
+    return installed if installed.is_dir() else package.parent / "claims"
+
+
 def functions_of(folder: Path, *, files: Sequence[str], ignored: Sequence[str]) -> Mapping[str, frozenset[str]]:
     """The functions that the claims files at or below a folder define, by file name.
 

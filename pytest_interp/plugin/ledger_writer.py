@@ -90,21 +90,23 @@ class Ledger:
         from pytest_interp.ledger.json_file import STREAMS, save, text_of
 
         total, ended = max(len(self.collected), len(self.claims)), len(self.claims.keys() - self.open)
-        # Of one that is still open only that its worker crashed is news.
-        told = [
+        # A claim that has not ended is written only where its worker crashed.
+        written_claims = [
             claim
             for name, claim in sorted(self.claims.items(), key=lambda pair: (self.places[pair[0]], pair[0]))
             if name not in self.open or claim.outcome == "error"
         ]
-        text = text_of(told, ended=ended, collected=total)
+        text = text_of(written_claims, ended=ended, collected=total)
+        count = str(total) if ended >= total else f"{ended} of {total}"
+        summary = f"records of {count} claim{'s' * (total != 1)}"
         if self.path in STREAMS:
-            self.said.append(f"records of {ended} of {total} claims\n{text}")
+            self.said.append(f"{summary}\n{text}")
             return []
         try:
             written = save(self.path, text, complete=ended >= total)
         except OSError as error:
             return [f"records not written to {self.path}: {error.strerror}"]
-        self.said.append(f"records of {ended} of {total} claims: {written}")
+        self.said.append(f"{summary}: {written}")
         if written != self.path.resolve():
             self.said.append(f"{self.path} has the records of a whole run, and is left as it is")
         return []

@@ -45,16 +45,10 @@ class Options:
         "yes or no: whether BOS stands before each prompt (default: as the circuit's heads were found)",
         metavar="YES_NO",
     )
-    claims: tuple[str, ...] = _option(
-        "run installed claims from anywhere: suite (this project's), the name under which another package brings some, "
-        "or all; repeatable",
-        (),
-        "NAME",
-    )
-    quick: bool = _option("only the claims that are marked as quick", False)
+    quick: bool = _option("run only the claims that are marked with quick=True", False)
     memory: str | None = _option(
-        "how much the activations of a batch of patched passes may take, such as 300M (default: a quarter of what is "
-        "free, at most 256M)",
+        "memory for the activations of a batch of patched passes, such as 300M (default: a quarter of the free memory, "
+        "at most 256M)",
         metavar="SIZE",
     )
     cache: str | None = _option(
@@ -63,16 +57,16 @@ class Options:
         metavar="FOLDER",
     )
     falsify: str | None = _option(
-        "run each supported claim again on damaged weights and by wrong protocols, until one refutes it (first, which "
-        "the bare flag means) or on all of them (all); a claim that none refutes fails"
+        "run each supported claim again on mutants (damaged weights, wrong protocols) until one refutes it; a claim "
+        "that no mutant refutes fails (default: off)"
     )
     noise: bool = _option(
-        "measure each supported claim again in other batches, threads and order, and with another seed and BOS choice: "
-        "how far its numbers move",
+        "measure each supported claim again with other batches, threads and order of prompts, and with another seed "
+        "and BOS choice; show how far its numbers move (default: off)",
         False,
     )
-    ledger: str | None = _option("write every verdict, with all it rests on, to this JSON file", metavar="FILE")
-    strict: bool = _option("weights that cannot be had are an error, not a skip", False)
+    ledger: str | None = _option("write every verdict and its record to this JSON file", metavar="FILE")
+    strict: bool = _option("fail where the weights of a checkpoint cannot be loaded (default: skip)", False)
 
 
 def _kind(option: Field[Any]) -> str:
@@ -107,7 +101,7 @@ def add_options(parser: pytest.Parser) -> None:
             # A value that may be left out would swallow a path that follows. So each spelling is a flag of its own.
             group.addoption(_flag(option), action="store_const", const=choices[0], **extra)
             for choice in choices:
-                text = f"the same, with {choice}"
+                text = "the same as --interp-falsify" if choice == choices[0] else "the same, but on every mutant"
                 group.addoption(
                     f"{_flag(option)}={choice}", action="store_const", const=choice, **{**extra, "help": text}
                 )

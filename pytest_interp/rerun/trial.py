@@ -119,5 +119,5 @@ class Body:
 
 
 def _builds(value: Any) -> bool:
-    """Whether a fixture's value is a function that builds experiments, as ``ioi_of``: its annotation says so."""
+    """Whether a value is a function that builds experiments, as ``make_ioi_pairs``: its annotation says so."""
     return callable(value) and getattr(value, "__annotations__", {}).get("return") in ("Experiment", Experiment)

@@ -171,42 +171,44 @@ class AcceptingExtension(MeasurementSnapshotExtension):
         return said and super().matches(serialized_data=serialized_data, snapshot_data=snapshot_data)
 
 
-def differences(now: dict[str, Any], stored: dict[str, Any]) -> list[str]:
+def differences(entry: dict[str, Any], stored: dict[str, Any]) -> list[str]:
     """What moved beyond its tolerance, a line each, the furthest first."""
-    if len(now["records"]) != len(stored["records"]):
-        return [f"{len(now['records'])} verdicts now, {len(stored['records'])} in the snapshot"]
+    if len(entry["records"]) != len(stored["records"]):
+        return [f"{len(entry['records'])} verdicts now, {len(stored['records'])} in the snapshot"]
     moved: list[tuple[float, str]] = []
-    for row, old in zip(now["records"], stored["records"], strict=True):
-        what = " ".join([row["quantity"], *row.get("heads", [])])
-        missing = sorted(row.keys() - old.keys())
+    for measured, expected in zip(entry["records"], stored["records"], strict=True):
+        what = " ".join([measured["quantity"], *measured.get("heads", [])])
+        missing = sorted(measured.keys() - expected.keys())
         moved += [(float("inf"), f"{what}: the snapshot has no {key}") for key in missing]
         moved += [
-            (float("inf"), f"{what}: {key} was {old.get(key)!r}, is {row.get(key)!r}")
+            (float("inf"), f"{what}: {key} was {expected.get(key)!r}, is {measured.get(key)!r}")
             for key in EXACT
-            if key not in missing and row.get(key) != old.get(key)
+            if key not in missing and measured.get(key) != expected.get(key)
         ]
-        if "value" in row and "value" in old:
-            moved += _moved(row, old, what)
+        if "value" in measured and "value" in expected:
+            moved += _moved(measured, expected, what)
     return [line for _, line in sorted(moved, key=lambda pair: -pair[0])]
 
 
-def _moved(row: dict[str, Any], old: dict[str, Any], what: str) -> list[tuple[float, str]]:
+def _moved(measured: dict[str, Any], expected: dict[str, Any], what: str) -> list[tuple[float, str]]:
     """How far a value moved in tolerances, with the line that says so; none where it stayed within them."""
-    most = _widest(row)
-    if old["tolerance"] > most:
-        line = f"{what}: a tolerance of {old['tolerance']:.2g} is stored, and none above {most:.2g} is ever written"
+    most = _widest(measured)
+    if expected["tolerance"] > most:
+        line = (
+            f"{what}: a tolerance of {expected['tolerance']:.2g} is stored, and none above {most:.2g} is ever written"
+        )
         return [(float("inf"), line)]
-    delta, allowed = row["value"] - old["value"], max(row["tolerance"], old["tolerance"])
+    delta, allowed = measured["value"] - expected["value"], max(measured["tolerance"], expected["tolerance"])
     if abs(delta) <= allowed:
         return []
-    step = f"{quote(old['value'])} -> {quote(row['value'])}"
+    step = f"{quote(expected['value'])} -> {quote(measured['value'])}"
     line = f"{what}: {step} (moved {delta:+.2g}, up to {allowed:.2g} allowed)"
     return [(abs(delta) / allowed if allowed else float("inf"), line)]
 
 
-def _widest(row: dict[str, Any]) -> float:
+def _widest(measured: dict[str, Any]) -> float:
     """The widest tolerance that may stand in a snapshot of such a number."""
-    tolerance, n = row["tolerance"], row.get("n", 0)
+    tolerance, n = measured["tolerance"], measured.get("n", 0)
     # Of a share it is a number of prompts, and a trifle against rounding.
     counted = abs(tolerance * n - round(tolerance * n)) <= 2e-9 * n if n else False
     return float(max(WIDEST * tolerance, MOST_FLIPPED if counted else 0.0))

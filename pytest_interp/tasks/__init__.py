@@ -4,11 +4,11 @@ from pytest_interp.tasks.analogies import analogies
 from pytest_interp.tasks.dataset import DataSet
 from pytest_interp.tasks.facts import alex_hart, capitals, surnames
 from pytest_interp.tasks.ioi import ioi, ioi_grid, ioi_prompt, single_token_names
-from pytest_interp.tasks.ioi_extra_mention import mentioned
+from pytest_interp.tasks.ioi_extra_mention import ioi_extra_mention
 from pytest_interp.tasks.listed import from_ids, from_strings
 from pytest_interp.tasks.p8 import p8
 from pytest_interp.tasks.prompts import Group, Prompt, PromptSet
-from pytest_interp.tasks.repeated_tokens import doubled, doubled_of, repeated
+from pytest_interp.tasks.repeated_tokens import repeated_ids, repeated_tokens
 from pytest_interp.tasks.sequences import sequences
 
 __all__ = [
@@ -19,16 +19,15 @@ __all__ = [
     "alex_hart",
     "analogies",
     "capitals",
-    "doubled",
-    "doubled_of",
     "from_ids",
     "from_strings",
     "ioi",
+    "ioi_extra_mention",
     "ioi_grid",
     "ioi_prompt",
-    "mentioned",
     "p8",
-    "repeated",
+    "repeated_ids",
+    "repeated_tokens",
     "sequences",
     "single_token_names",
     "surnames",

@@ -23,7 +23,7 @@ EXTRA = "EXTRA"
 
 @checked
 @redrawable
-def mentioned(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> DataSet:
+def ioi_extra_mention(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> DataSet:
     """A seeded sample of IOI prompts of two sentences, with a third sentence between them that mentions S again.
 
     Positions: those of IOI, and EXTRA, the extra mention.

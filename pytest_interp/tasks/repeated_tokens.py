@@ -1,10 +1,6 @@
-"""Random tokens said twice: nothing but repetition tells what comes next.
+"""Random tokens that are repeated once: nothing but the repetition tells what comes next.
 
-Tokens are drawn from all of the vocabulary but its control tokens.
-
-``repeated``: the second copy stops before its last token; the answer is that token, the distractor another of the
-sequence. The corruption ``first-copy-changed`` has other random tokens first, so that nothing was repeated.
-``doubled``: both copies whole, for the head detectors.
+Tokens are drawn from the whole vocabulary without its control tokens.
 """
 
 from __future__ import annotations
@@ -22,28 +18,14 @@ from pytest_interp.tasks.vocabulary import check_ids, check_known, decode, ordin
 
 @checked
 @redrawable
-def repeated(tokenizer: Any, *, length: int, n: int, seed: int, bos: bool) -> DataSet:
-    """Sequences of ``length`` different random tokens, said twice up to the last one.
+def repeated_tokens(tokenizer: Any, *, length: int, n: int, seed: int, bos: bool, complete: bool) -> DataSet:
+    """Sequences of ``length`` different random tokens, each repeated once.
 
-    Positions: PREVIOUS (where END's token stood in the first copy), NEXT (what followed it there: the answer), END.
+    With ``complete=True`` both copies are whole, for the head detectors; the answer is the sequence's first token.
 
-    Args:
-        tokenizer: a Hugging Face tokenizer.
-        length: tokens of a copy.
-        n: how many sequences.
-        seed: for this object's own generator.
-        bos: whether BOS stands before each.
-
-    Raises:
-        UsageError: a length below 3, no sequences, or fewer ordinary tokens than are needed.
-    """
-    return _data(tokenizer, length, n, seed, bos, least=3, whole=False)
-
-
-@checked
-@redrawable
-def doubled(tokenizer: Any, *, length: int, n: int, seed: int, bos: bool) -> DataSet:
-    """Sequences of ``length`` different random tokens, said twice in full; the answer would be the first token.
+    With ``complete=False`` the second copy lacks its last token, which is the answer; the distractor is another token
+    of the sequence. The corruption ``first-copy-changed`` has other random tokens as its first copy, so that nothing is
+    repeated. Positions: PREVIOUS (of END's token in the first copy), NEXT (of the answer in the first copy), END.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
@@ -51,48 +33,17 @@ def doubled(tokenizer: Any, *, length: int, n: int, seed: int, bos: bool) -> Dat
         n: how many sequences.
         seed: for this object's own generator.
         bos: whether BOS stands before each.
+        complete: whether the second copy is whole.
 
     Raises:
-        UsageError: a length below 2, no sequences, or fewer ordinary tokens than are needed.
+        UsageError: a length below 2 (below 3 with ``complete=False``), no sequences, or fewer ordinary tokens than are
+            needed.
+
+    Example:
+        >>> repeated_tokens(tokenizer, length=5, n=2, seed=0, bos=True, complete=True)
+        <DataSet repeated-tokens/5: 2 prompts of 11 tokens (BOS), sampled; positions END>
     """
-    return _data(tokenizer, length, n, seed, bos, least=2, whole=True)
-
-
-@checked
-def doubled_of(tokenizer: Any, sequences: Sequence[Sequence[int]], *, bos: bool) -> DataSet:
-    """Given sequences of token ids, each said twice in full: a fixed population, for figures that name their tokens.
-
-    Args:
-        tokenizer: a Hugging Face tokenizer.
-        sequences: token ids of one length, at least 2.
-        bos: whether BOS stands before each.
-
-    Raises:
-        UsageError: none, sequences of several lengths, a token that stands for what the tokenizer does not know.
-        NotApplicable: token ids of another vocabulary.
-    """
-    lengths = sorted({len(one) for one in sequences})
-    if len(lengths) != 1 or lengths[0] < 2:
-        raise UsageError(
-            f"{len(sequences)} sequences of lengths {lengths} were passed; pass at least one, all of one length of at "
-            "least 2 tokens"
-        )
-    prompts = []
-    for i, one in enumerate(sequences):
-        check_ids(tokenizer, one, f"sequence {i}")
-        check_known(tokenizer, one, f"sequence {i}")
-        prompt = Prompt(decode(tokenizer, [*one, *one]), decode(tokenizer, one[:1]), decode(tokenizer, one[1:2]), {},
-                        f"sequence {i}")  # fmt: skip
-        prompts.append((prompt, [*one, *one], one[0], one[1]))
-    made = prompts_of_ids(tokenizer, prompts, [{}] * len(prompts), bos=bos)
-    return DataSet(
-        name=f"doubled/{len(sequences[0])} given", clean=made, corrupted={}, reference=None, population="fixed",
-        seed=None, rebuild=lambda rows: doubled_of(tokenizer, [sequences[row] for row in rows], bos=bos),
-    )  # fmt: skip
-
-
-def _data(tokenizer: Any, length: int, n: int, seed: int, bos: bool, *, least: int, whole: bool) -> DataSet:
-    ordinary = ordinary_tokens(tokenizer)
+    ordinary, least = ordinary_tokens(tokenizer), 2 if complete else 3
     if length < least or n < 1:
         raise UsageError(
             f"length is {length} and n is {n}; a sequence needs at least {least} tokens, and there must be one of them"
@@ -107,32 +58,68 @@ def _data(tokenizer: Any, length: int, n: int, seed: int, bos: bool, *, least: i
     for _ in range(n):
         tokens = rng.sample(ordinary, 2 * length)
         sequence, other = tokens[:length], tokens[length:]
-        second = sequence if whole else sequence[:-1]
+        second = sequence if complete else sequence[:-1]
         clean.append([*sequence, *second])
         changed.append([*other, *second])
-        answers.append(sequence[0] if whole else sequence[-1])
-        distractors.append(sequence[1] if whole else rng.choice(sequence[:-2]))
-    name = "doubled" if whole else "repeated"
-    marks = {} if whole else {"PREVIOUS": length - 2, "NEXT": length - 1}
+        answers.append(sequence[0] if complete else sequence[-1])
+        distractors.append(sequence[1] if complete else rng.choice(sequence[:-2]))
+    name = f"repeated-tokens/{length}" if complete else f"repeated-tokens/{length}, incomplete"
+    positions = {} if complete else {"PREVIOUS": length - 2, "NEXT": length - 1}
 
-    def made(rows: Sequence[int]) -> DataSet:
-        def run(tokens: Sequence[Sequence[int]]) -> PromptSet:
-            prompts = [
-                (Prompt(decode(tokenizer, tokens[row]), decode(tokenizer, [answers[row]]),
-                        decode(tokenizer, [distractors[row]]), {}, f"sequence {row}"),
-                 tokens[row], answers[row], distractors[row])
-                for row in rows
-            ]  # fmt: skip
-            return prompts_of_ids(tokenizer, prompts, [marks] * len(prompts), bos=bos)
+    def run(sequences: Sequence[Sequence[int]], rows: Sequence[int]) -> PromptSet:
+        prompts = [
+            (Prompt(decode(tokenizer, sequences[row]), decode(tokenizer, [answers[row]]),
+                    decode(tokenizer, [distractors[row]]), {}, f"sequence {row}"),
+             sequences[row], answers[row], distractors[row])
+            for row in rows
+        ]  # fmt: skip
+        return prompts_of_ids(tokenizer, prompts, [positions] * len(prompts), bos=bos)
 
+    def build(rows: Sequence[int]) -> DataSet:
         return DataSet(
-            name=f"{name}/{length}",
-            clean=run(clean),
-            corrupted={} if whole else {"first-copy-changed": run(changed)},
+            name=name,
+            clean=run(clean, rows),
+            corrupted={} if complete else {"first-copy-changed": run(changed, rows)},
             reference=None,
             population="sampled",
             seed=seed,
-            rebuild=lambda some: made([rows[i] for i in some]),
+            rebuild=lambda chosen: build([rows[i] for i in chosen]),
         )
 
-    return made(range(n))
+    return build(range(n))
+
+
+@checked
+def repeated_ids(tokenizer: Any, sequences: Sequence[Sequence[int]], *, bos: bool) -> DataSet:
+    """Sequences of your own token ids, each repeated once in full: a fixed population.
+
+    It is for figures whose source lists its tokens.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        sequences: token ids of one length, at least 2.
+        bos: whether BOS stands before each.
+
+    Raises:
+        UsageError: no sequences, sequences of several lengths, the token that stands for unknown text.
+        NotApplicable: token ids of another vocabulary.
+    """
+    lengths = sorted({len(sequence) for sequence in sequences})
+    if len(lengths) != 1 or lengths[0] < 2:
+        raise UsageError(
+            f"{len(sequences)} sequences of lengths {lengths} were passed; pass at least one, all of one length of at "
+            "least 2 tokens"
+        )
+    prompts = []
+    for i, sequence in enumerate(sequences):
+        label, twice = f"sequence {i}", [*sequence, *sequence]
+        check_ids(tokenizer, sequence, label)
+        check_known(tokenizer, sequence, label)
+        answer, distractor = (decode(tokenizer, [token]) for token in sequence[:2])
+        prompt = Prompt(decode(tokenizer, twice), answer, distractor, {}, label)
+        prompts.append((prompt, twice, sequence[0], sequence[1]))
+    clean = prompts_of_ids(tokenizer, prompts, [{}] * len(prompts), bos=bos)
+    return DataSet(
+        name=f"repeated-ids/{len(sequences[0])}", clean=clean, corrupted={}, reference=None, population="fixed",
+        seed=None, rebuild=lambda rows: repeated_ids(tokenizer, [sequences[row] for row in rows], bos=bos),
+    )  # fmt: skip

@@ -32,7 +32,7 @@ from pytest_interp.measure import (
     direct_logit_attribution_sweep,
     logit_diff,
 )
-from pytest_interp.tasks import doubled, single_token_names
+from pytest_interp.tasks import repeated_tokens, single_token_names
 from pytest_interp.verdict import recording
 
 
@@ -143,7 +143,7 @@ def test_many_controls_are_shown_as_a_distribution(ioi):
 def test_of_how_many_other_heads_it_is_true(ioi):
     names = single_token_names(ioi.checkpoint.tokenizer, "confirm")
     twice = experiment_on(ioi.checkpoint)
-    data = doubled(ioi.checkpoint.tokenizer, length=19, n=8, seed=1, bos=True)
+    data = repeated_tokens(ioi.checkpoint.tokenizer, length=19, n=8, seed=1, bos=True, complete=True)
     twice = type(twice)(ioi.checkpoint, data)
     for verdict, others in (
         (assert_attention(ioi, "3.0", at="END", to="IO", minus=("S1", "S2")), ("3.1", "3.2", "4.0")),

@@ -68,7 +68,7 @@ from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError
 from pytest_interp.ledger.outcome import ClaimId, ClaimOutcome
 from pytest_interp.measure import direct_logit_attribution, direct_logit_attribution_sweep, patch_effect_sweep
 from pytest_interp.report.terminal import summarise
-from pytest_interp.tasks import DataSet, doubled, from_strings, ioi, single_token_names
+from pytest_interp.tasks import DataSet, from_strings, ioi, repeated_tokens, single_token_names
 from pytest_interp.tasks.protocols import names_permuted
 from pytest_interp.verdict import recording
 from pytest_interp.verdict.bound import Bound
@@ -262,7 +262,7 @@ class Stage:
         """A head that looks 18 tokens back, on random tokens that repeat after 19."""
         rule = Rule(Head(0, 2), "18 back", (Match("position", "position", 40, shift=-18),), 0, ())
         checkpoint = self.built("18 back", Plan(with_rule(rule))).checkpoint
-        return Experiment(checkpoint, doubled(self.tokenizer, length=19, n=16, seed=1, bos=True))
+        return Experiment(checkpoint, repeated_tokens(self.tokenizer, length=19, n=16, seed=1, bos=True, complete=True))
 
     @cached_property
     def two_bos(self) -> DataSet:
@@ -863,7 +863,9 @@ def settings() -> dict[str, Setting]:
     for model in TRUTH:
         prompts = experiment_on(Checkpoint(known_specs()[model]))
         tokenizer = prompts.checkpoint.tokenizer
-        twice = Experiment(prompts.checkpoint, doubled(tokenizer, length=19, n=16, seed=1, bos=True))
+        twice = Experiment(
+            prompts.checkpoint, repeated_tokens(tokenizer, length=19, n=16, seed=1, bos=True, complete=True)
+        )
         made[model] = Setting(prompts.checkpoint, prompts, twice, single_token_names(tokenizer, "confirm"))
     return made
 

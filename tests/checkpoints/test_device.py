@@ -19,7 +19,7 @@ from pytest_interp.checkpoints.planted.rules import RULES
 from pytest_interp.errors import ClaimFailed, InterpError, UsageError
 from pytest_interp.heads import Head
 from pytest_interp.measure import direct_logit_attribution_sweep, logit_diff
-from pytest_interp.tasks import doubled
+from pytest_interp.tasks import repeated_tokens
 
 # ---- the marks themselves
 
@@ -161,7 +161,9 @@ def test_nothing_mixes_devices(model, tokenizer):
         assert all(map(on_stand_in, (*checkpoint.bridge.parameters(), *checkpoint.bridge.buffers())))
         preflight(checkpoint)
         on, find = experiment_on(checkpoint, 6), experiment_on(checkpoint, 6, "find")
-        twice = Experiment(checkpoint, doubled(checkpoint.tokenizer, length=5, n=2, seed=1, bos=True))
+        twice = Experiment(
+            checkpoint, repeated_tokens(checkpoint.tokenizer, length=5, n=2, seed=1, bos=True, complete=True)
+        )
         kinds = ("measure ", "assert ") if isinstance(model, str) else ("measure ",)
         for call in valid_calls(on, find, twice, tokenizer):
             if call.name.startswith(kinds):

@@ -10,7 +10,7 @@ from pytest_interp import Checkpoint, CheckpointSpec, Experiment
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.errors import ClaimFailed, InterpError
 from pytest_interp.measure import logit_lens_sweep
-from pytest_interp.tasks import doubled
+from pytest_interp.tasks import repeated_tokens
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.thorough)])
@@ -21,7 +21,9 @@ def test_every_measurement_and_assertion_runs(model, dtype, tokenizer):
         spec = CheckpointSpec("small", loader=lambda: (model(tokenizer, n_layer=5), tokenizer), bos=True)
     checkpoint = Checkpoint(spec, dtype=dtype)
     on, find = experiment_on(checkpoint, 6), experiment_on(checkpoint, 6, "find")
-    twice = Experiment(checkpoint, doubled(checkpoint.tokenizer, length=5, n=2, seed=1, bos=True))
+    twice = Experiment(
+        checkpoint, repeated_tokens(checkpoint.tokenizer, length=5, n=2, seed=1, bos=True, complete=True)
+    )
     for call in valid_calls(on, find, twice, tokenizer):
         if call.name.startswith(("measure ", "assert ")):
             with suppress(InterpError, ClaimFailed):  # a random model does no task

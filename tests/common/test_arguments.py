@@ -34,7 +34,7 @@ from pytest_interp import (
     tasks,
 )
 from pytest_interp.common import arguments
-from pytest_interp.tasks import doubled
+from pytest_interp.tasks import repeated_tokens
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,9 @@ def calls(planted, on, request):
         tokenizer = request.getfixturevalue("gpt2_tokenizer")
     except pytest.skip.Exception:
         tokenizer = planted.tokenizer
-    random_tokens = Experiment(planted, doubled(planted.tokenizer, length=6, n=2, seed=1, bos=True))
+    random_tokens = Experiment(
+        planted, repeated_tokens(planted.tokenizer, length=6, n=2, seed=1, bos=True, complete=True)
+    )
     return valid_calls(on, experiment_on(planted, 8, "find"), random_tokens, tokenizer)
 
 
@@ -229,8 +231,10 @@ def test_what_is_no_head(on, heads, sentence):
 def test_prompts_longer_than_the_model_reads(gpt2_like):
     """They were an index error deep in the model."""
     name = tasks.single_token_names(gpt2_like.tokenizer)[0]
-    long = tasks.doubled(gpt2_like.tokenizer, length=40, n=2, seed=0, bos=True)
-    with pytest.raises(UsageError, match=r"a prompt of doubled/40 has 81 tokens, and gpt2-like reads at most 64; pass"):
+    long = tasks.repeated_tokens(gpt2_like.tokenizer, length=40, n=2, seed=0, bos=True, complete=True)
+    with pytest.raises(
+        UsageError, match=r"a prompt of repeated-tokens/40 has 81 tokens, and gpt2-like reads at most 64; pass"
+    ):
         Experiment(gpt2_like, long)
     with pytest.raises(UsageError, match="the text has 201 tokens, and gpt2-like reads at most 64"):
         measure.next_tokens(gpt2_like, f"{name} " * 200)

@@ -1,9 +1,12 @@
 """The progress bar is drawn on a terminal only, below pytest's output, and is removed at the end."""
 
 import io
+import os
+import subprocess
+import sys
 
 import pytest
-from models import on_a_terminal
+from models import ROOT, on_a_terminal
 
 from pytest_interp.common import progress
 
@@ -44,6 +47,44 @@ def test_nobody_looks_on(at_once, capsys):
         done(40)
     assert screen.getvalue() == ""
     assert capsys.readouterr() == ("", "")
+
+
+SCRIPT = """
+from pytest_interp.common import progress
+
+progress._AFTER = 0.0
+with progress.progress(40, "gpt2") as done:
+    for _ in range(4):
+        done(10)
+"""
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_script_shows_it_on_a_terminal_and_nowhere_else(terminal, tmp_path):
+    reader, writer = os.openpty()
+    with (tmp_path / "stderr").open("wb") as file:
+        subprocess.run([sys.executable, "-c", SCRIPT], stderr=writer if terminal else file, check=True, cwd=ROOT)
+    os.close(writer)
+    seen = os.read(reader, 10_000).decode() if terminal else (tmp_path / "stderr").read_text()
+    os.close(reader)
+    if terminal:
+        assert "gpt2: " in seen
+        assert "/40 [" in seen
+        assert seen.endswith("\r"), "the line is empty again"
+    else:
+        assert seen == ""
+
+
+def test_a_notebook_shows_it(at_once, monkeypatch):
+    stream = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress.drawn_on(progress.STANDARD_ERROR), progress.progress(40, "gpt2") as done:
+        done(40)
+    assert "/40 [" in stream.getvalue()
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with progress.drawn_on(progress.STANDARD_ERROR), progress.progress(40, "gpt2") as done:
+        done(40)
+    assert sys.stderr.getvalue() == ""
 
 
 def test_what_is_short_draws_nothing():

@@ -4,6 +4,7 @@ import pytest
 from models import ROOT
 
 from pytest_interp import load_circuit
+from pytest_interp.errors import UsageError
 from pytest_interp.measure import (
     completeness,
     faithfulness,
@@ -37,6 +38,11 @@ def test_a_circuit_that_lacks_a_head_shows_it(planted_ioi):
 def test_heads_kept_at_the_wrong_position_are_lost(planted_ioi):
     wrong = {head: "IO" for role in CIRCUIT.roles.values() for head in role.heads}
     assert abs(faithfulness(planted_ioi, wrong).value) < 0.1
+
+
+def test_a_head_under_two_spellings_is_refused(planted_ioi):
+    with pytest.raises(UsageError, match=r"the circuit names head 3\.0 twice, 'L3H0' is the second; name it once"):
+        faithfulness(planted_ioi, {"3.0": "END", "L3H0": "IO"})
 
 
 def test_what_each_head_adds(planted_ioi):

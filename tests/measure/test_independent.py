@@ -36,7 +36,7 @@ from pytest_interp.measure import (
     score_statistics,
     selectivity,
 )
-from pytest_interp.tasks import doubled
+from pytest_interp.tasks import repeated_tokens
 
 MODELS = ["planted", "gpt2_like", "llama_like", "smollm2"]
 
@@ -450,7 +450,7 @@ def test_copying(experiment):
 
 def test_detectors_by_hand(experiment):
     checkpoint = experiment.checkpoint
-    data = doubled(checkpoint.tokenizer, length=12, n=2, seed=0, bos=checkpoint.bos)
+    data = repeated_tokens(checkpoint.tokenizer, length=12, n=2, seed=0, bos=checkpoint.bos, complete=True)
     twice = Experiment(checkpoint, data)
     _, group, _, cache = parts(twice)
     start = int(checkpoint.bos)

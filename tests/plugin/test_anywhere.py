@@ -1,4 +1,4 @@
-"""Claims from anywhere: from other packages, of a model in memory, only the quick ones."""
+"""Claims from anywhere: of other packages, of a model in memory, only the quick ones."""
 
 import sys
 
@@ -6,7 +6,6 @@ import pytest
 from models import CLAIMS, random_gpt2
 
 from pytest_interp import Checked, UsageError, check
-from pytest_interp.plugin.suites import folders
 
 QUICK = """
 import pytest
@@ -33,25 +32,19 @@ def test_quick_claims_alone(claims_project):
 
 
 def test_the_suite_has_quick_claims_of_several_kinds(pytester):
-    result = pytester.runpytest("--interp-claims", "suite", "--interp-quick", "--interp-model", "planted-ioi",
+    result = pytester.runpytest(CLAIMS, "--interp-quick", "--interp-model", "planted-ioi",
                                 "--interp-prompts", "24", "-p", "no:cacheprovider", "-q")  # fmt: skip
     assert result.parseoutcomes()["passed"] >= 7
     assert result.parseoutcomes().get("failed", 0) == 0
 
 
-def test_named_claims_take_no_paths(pytester):
-    result = pytester.runpytest("--interp-claims", "suite", ".")
-    result.stderr.fnmatch_lines(["*--interp-claims names claims itself; leave out the paths*"])
-    result = pytester.runpytest("--interp-claims", "suit")
-    result.stderr.fnmatch_lines(["*there are no claims 'suit'; installed are suite; nearest: suite*"])
-
-
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Another package that brings claims by an entry point."""
+    """Another package that brings claims."""
     folder = tmp_path / "guest_package" / "findings"
     folder.mkdir(parents=True)
-    (folder.parent / "__init__.py").write_text("")
+    for place in (folder.parent, folder):
+        (place / "__init__.py").write_text("")
     (folder / "test_guest.py").write_text(QUICK.replace("test_quick", "test_guest"))
     circuits = folder / "circuits"
     circuits.mkdir()
@@ -59,27 +52,17 @@ def package(tmp_path, monkeypatch):
     (circuits / "planted-ioi.toml").write_text(
         "\n".join(line for line in text.splitlines() if not line.startswith("fingerprint"))
     )
-    info = tmp_path / "guest_package-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: guest-package\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[pytest_interp.claims]\nguest = guest_package.findings\n")
     monkeypatch.syspath_prepend(tmp_path)
     return folder
 
 
-def test_another_package_brings_claims(package, pytester):
-    assert folders()["guest"] == package
-    result = pytester.runpytest("--interp-claims", "guest", "--interp-prompts", "24", "-p", "no:cacheprovider")
+def test_claims_of_another_package(package, pytester):
+    assert package.is_dir()
+    result = pytester.runpytest(
+        "--pyargs", "guest_package.findings", "--interp-prompts", "24", "-p", "no:cacheprovider"
+    )
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["planted-ioi: 2 supported*"])
-
-
-def test_an_entry_point_without_its_package_gets_a_sentence(package):
-    (package.parents[1] / "guest_package-1.0.dist-info" / "entry_points.txt").write_text(
-        "[pytest_interp.claims]\nguest = nowhere_package.findings\n"
-    )
-    with pytest.raises(UsageError, match=r"the claims 'guest' should be in the package nowhere_package\.findings"):
-        folders()
 
 
 # ---- a model in memory
@@ -134,7 +117,7 @@ def test_checking_bad_input_gets_a_sentence(tokenizer):
     model = random_gpt2(tokenizer)
     with pytest.raises(UsageError, match="GPT2LMHeadModel was passed without its tokenizer"):
         check(model)
-    with pytest.raises(UsageError, match="there are no claims 'nothing'"):
+    with pytest.raises(UsageError, match="not found: nothing"):
         check(model, tokenizer, claims=["nothing"])
     with pytest.raises(UsageError, match="none matches 'no_such_claim'"):
         check(model, tokenizer, keyword="no_such_claim", prompts=24)

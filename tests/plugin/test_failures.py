@@ -347,10 +347,11 @@ BROKEN = {
         ],
     ),
     "detector_score": (
-        "def test_it(doubled):\n    assert_detector_score(doubled, '1.0', 'previous_token', at_least=0.5)\n",
+        "def test_it(repeated_tokens):\n"
+        "    assert_detector_score(repeated_tokens, '1.0', 'previous_token', at_least=0.5)\n",
         [
             "pytest_interp.ClaimFailed: refuted",
-            "  previous-token score of 1.0 on planted-ioi, doubled/19",
+            "  previous-token score of 1.0 on planted-ioi, repeated-tokens/19",
             "  measured    0.000 probability (16 prompts of 16 templates)",
             "  required    at least 0.5; off by 0.500",
             "  controls    1.",
@@ -451,9 +452,9 @@ from pytest_interp.strategies import PROFILE, name_pairs
 
 @settings(PROFILE)
 @given(data=st.data())
-def test_it(ioi_of, names, data):
+def test_it(make_ioi_pairs, names, data):
     pair = data.draw(name_pairs(names), label="IO, S")
-    assert_logit_diff(ioi_of(pair), at_least=9)
+    assert_logit_diff(make_ioi_pairs(pair), at_least=9)
 """
     _, result = failure(claims_project, body)
     result.stdout.fnmatch_lines(["*Draw 1 (IO, S): ('John', 'Robert')*"])

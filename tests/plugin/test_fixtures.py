@@ -17,27 +17,28 @@ def test_halves(ioi, ioi_find, names, interp_seed):
     assert not {p.tags["S"] for p in ioi_find.data.clean.prompts} & set(names)
     assert_logit_diff(ioi, at_least=2)
 
-def test_bos(ioi, ioi_with):
+def test_bos(ioi, make_ioi):
     assert ioi.data.clean.bos is {bos}
-    assert ioi_with(bos=False).data.clean.bos is False
+    assert make_ioi(bos=False).data.clean.bos is False
     assert_logit_diff(ioi, at_least=-99)
 
-def test_cache(ioi, ioi_cache, checkpoint):
-    z = ioi_cache("z", layer=3)
+def test_activations(ioi, checkpoint):
+    hook = checkpoint.sites.hook("z", 3)
+    z = ioi.activation(hook)
     assert [len(t) for t in z] == [len(g.rows) for g in ioi.data.clean.groups]
     kept = {key[1] for key in checkpoint.memo if key[0] == ioi.data.clean.inputs and str(key[1]).startswith("blocks")}
     # Of one site, since all layers are small, and what the first pass brought along.
     assert kept == {checkpoint.sites.hook(site, layer) for site in ("z", "pattern") for layer in range(5)}
-    assert ioi_cache("z", layer=3)[0].equal(z[0])
-    assert not ioi_cache("z", layer=3, run="abc")[0].equal(z[0])
+    assert ioi.activation(hook)[0].equal(z[0])
+    assert not ioi.activation(hook, "abc")[0].equal(z[0])
     assert_attention(ioi, "3.0", at="END", to="IO", at_least=0.5)
 
 def test_top_heads(ioi, top_heads):
     assert [str(head) for head in top_heads] == ["3.0", "3.1", "3.2"]
     assert_logit_diff(ioi, at_least=-99)
 
-def test_pairs(ioi_of):
-    one = ioi_of(("John", "Robert"))
+def test_pairs(make_ioi_pairs):
+    one = make_ioi_pairs(("John", "Robert"))
     assert {p.answer for p in one.data.clean.prompts} == {" John"}
     assert_logit_diff(one, at_least=2)
 

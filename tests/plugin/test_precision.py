@@ -16,8 +16,8 @@ def test_turns(ioi):
     assert_accuracy(ioi, at_least=0.5)
     assert_logit_diff(ioi, at_least={between})
 
-def test_is_false(ioi_with):
-    assert_logit_diff(ioi_with(), at_least=12)
+def test_is_false(make_ioi):
+    assert_logit_diff(make_ioi(), at_least=12)
 
 def test_is_true(ioi):
     assert_logit_diff(ioi, at_least=2)

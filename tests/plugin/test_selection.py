@@ -326,10 +326,10 @@ def test_a_claim_may_ask_for_a_role_on_random_tokens(claims_project):
         from pytest_interp import assert_detector_score
 
         @pytest.mark.claim(source="a paper", role="random_tokens.induction")
-        def test_it(doubled, head, circuit, bound):
+        def test_it(repeated_tokens, head, circuit, bound):
             assert circuit.role("random_tokens.induction").heads == (head,)
             assert bound("induction_score", at_least=0.5) == {"at_least": 0.8}
-            assert_detector_score(doubled, head, "induction", at_least=0.5)
+            assert_detector_score(repeated_tokens, head, "induction", at_least=0.5)
         """
     )
     path = claims_project.path / "circuits" / "planted-ioi.toml"
@@ -453,7 +453,7 @@ def test_help_markers_and_fixtures_read_like_a_manual(pytester):
     assert "--interp-model=MODEL" in shown
     assert "interp_circuits (linelist)" in shown
     fixtures = pytester.runpytest("--fixtures").stdout.str()
-    for name in ("checkpoint", "ioi", "ioi_find", "ioi_cache", "p8", "names", "head", "heads", "circuit", "bound"):
+    for name in ("checkpoint", "ioi", "ioi_find", "make_ioi", "p8", "names", "head", "heads", "circuit", "bound"):
         assert f"\n{name} " in fixtures, name
     assert "The checkpoint on IOI prompts of the confirming half" in fixtures
     pytester.runpytest("--markers").stdout.fnmatch_lines(

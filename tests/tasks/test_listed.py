@@ -4,7 +4,7 @@ import pytest
 
 from pytest_interp import Experiment, NotApplicable, UsageError, from_ids, from_strings
 from pytest_interp.measure import logit_diff
-from pytest_interp.tasks import doubled_of, repeated
+from pytest_interp.tasks import repeated_ids, repeated_tokens
 from pytest_interp.tasks.prompts import encode, single_token
 from pytest_interp.tasks.protocols import WRONG, in_another_order
 from pytest_interp.tasks.vocabulary import decode
@@ -154,12 +154,12 @@ def test_unknown_tokens_are_refused_among_ids_too(as_ids, tokenizer):
 
 def test_tokens_said_twice_are_of_this_vocabulary(planted):
     with pytest.raises(NotApplicable, match="sequence 1 has the token id 50256, and this tokenizer has 0 to 178"):
-        doubled_of(planted.tokenizer, [[5, 9, 2], [7, 3, 50256]], bos=True)
+        repeated_ids(planted.tokenizer, [[5, 9, 2], [7, 3, 50256]], bos=True)
     with pytest.raises(UsageError, match="sequence 0 has the token id 'five'; pass whole numbers"):
-        doubled_of(planted.tokenizer, [["five", 9, 2]], bos=True)
+        repeated_ids(planted.tokenizer, [["five", 9, 2]], bos=True)
     for bos in ("no", None, 0):
         with pytest.raises(UsageError, match=f"bos is {bos!r}; pass True"):
-            repeated(planted.tokenizer, length=5, n=2, seed=0, bos=bos)
+            repeated_tokens(planted.tokenizer, length=5, n=2, seed=0, bos=bos, complete=False)
 
 
 def test_what_a_tokenizer_calls_unknown_may_be_said_where_it_is_a_word(gpt2_tokenizer):
@@ -179,6 +179,7 @@ def test_what_a_tokenizer_calls_unknown_may_be_said_where_it_is_a_word(gpt2_toke
 FOREIGN = """
 import pytest
 from pytest_interp import Experiment, assert_logit_diff, from_ids
+from pytest_interp.tasks import repeated_ids
 
 pytestmark = pytest.mark.claim(source="a notebook")
 
@@ -194,8 +195,9 @@ def test_it(foreign):
 def test_its_fixture_too(foreign):
     assert_logit_diff(foreign, at_least=-99)
 
-def test_twice(doubled_of):
-    assert_logit_diff(doubled_of([[2215, 12313, 290]]), at_least=-99)
+def test_twice(checkpoint):
+    data = repeated_ids(checkpoint.tokenizer, [[2215, 12313, 290]], bos=False)
+    assert_logit_diff(Experiment(checkpoint, data), at_least=-99)
 """
 
 
@@ -210,28 +212,36 @@ def test_ids_of_another_vocabulary_make_a_claim_not_applicable(claims_project):
 
 CHERRY = """
 import pytest
-from pytest_interp import assert_logit_diff
+from pytest_interp import assert_ablation_effect, assert_logit_diff
 
 @pytest.mark.claim(source="one prompt that works")
-def test_it(prompts):
+def test_it(make_prompts):
     text = "When Mary and John met near the beach, John gave a book to"
-    verdict = assert_logit_diff(prompts(text, " Mary", " John"), at_least=1)
+    verdict = assert_logit_diff(make_prompts(text, " Mary", " John"), at_least=1)
     assert verdict.notes[0] == "this prompt only"
 
 @pytest.mark.claim(source="one prompt that works")
-def test_bos(prompts):
-    assert_logit_diff(prompts("When Mary and John", " Mary", " John", bos="yes"), at_least=1)
+def test_reference(make_prompts):
+    text = "When {} and {} met near the beach, {} gave a book to"
+    reference = text.format("Paul", "John", "Mary")
+    one = make_prompts(text.format("Mary", "John", "John"), " Mary", " John", reference=reference)
+    assert [prompt.text for prompt in one.data.reference.prompts] == [reference]
+    assert_ablation_effect(one, "3.0", at_most=99)
 
 @pytest.mark.claim(source="one prompt that works")
-def test_position(prompts):
-    assert_logit_diff(prompts("When Mary and John", " Mary", " John", positions={"S1": ""}), at_least=1)
+def test_bos(make_prompts):
+    assert_logit_diff(make_prompts("When Mary and John", " Mary", " John", bos="yes"), at_least=1)
+
+@pytest.mark.claim(source="one prompt that works")
+def test_position(make_prompts):
+    assert_logit_diff(make_prompts("When Mary and John", " Mary", " John", positions={"S1": ""}), at_least=1)
 """
 
 
 def test_the_fixture_of_listed_prompts(claims_project):
     claims_project.makepyfile(test_it=CHERRY)
     result = claims_project.runpytest()
-    result.assert_outcomes(passed=1, failed=2)
+    result.assert_outcomes(passed=2, failed=2)
     result.stdout.fnmatch_lines_random(["*bos is 'yes'; pass True*", "*the word '' is empty*"])
 
 

@@ -5,7 +5,7 @@ import pytest
 from pytest_interp import Experiment
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measure import accuracy, detector_score_sweep, flips
-from pytest_interp.tasks import alex_hart, analogies, capitals, doubled, mentioned, repeated, sequences, surnames
+from pytest_interp.tasks import alex_hart, analogies, capitals, ioi_extra_mention, repeated_tokens, sequences, surnames
 from pytest_interp.tasks.prompts import encode
 
 SAMPLED = [sequences, analogies, surnames, capitals]
@@ -75,7 +75,7 @@ def test_full_names(real):
 
 
 def test_one_more_mention(real):
-    data = mentioned(real, half="confirm", n=24, seed=0, bos=False)
+    data = ioi_extra_mention(real, half="confirm", n=24, seed=0, bos=False)
     assert len(data.clean) == 24
     assert len({p.template for p in data.clean.prompts}) == 4
     for prompt, other in zip(data.clean.prompts, data.run("io-mentioned").prompts, strict=True):
@@ -99,7 +99,7 @@ def test_the_published_stimulus(smollm2):
 
 def test_what_planted_cannot_say_is_not_applicable(planted):
     with pytest.raises(NotApplicable, match="sentences that mention a name once more"):
-        mentioned(planted.tokenizer, half="find", n=24, seed=0, bos=True)
+        ioi_extra_mention(planted.tokenizer, half="find", n=24, seed=0, bos=True)
     for task in SAMPLED:
         with pytest.raises(NotApplicable, match="tokenizer"):
             task(planted.tokenizer, half="find", n=8, seed=0, bos=True)
@@ -108,7 +108,7 @@ def test_what_planted_cannot_say_is_not_applicable(planted):
 
 
 def test_repeated_tokens(planted):
-    data = repeated(planted.tokenizer, length=15, n=4, seed=0, bos=True)
+    data = repeated_tokens(planted.tokenizer, length=15, n=4, seed=0, bos=True, complete=False)
     (group,), (changed,) = data.clean.groups, data.run("first-copy-changed").groups
     assert group.tokens.shape == (4, 30)
     tokens = group.tokens[:, 1:]
@@ -119,15 +119,17 @@ def test_repeated_tokens(planted):
     assert group.tokens[rows, group.positions["PREVIOUS"]].tolist() == group.tokens[:, -1].tolist()
     assert (changed.tokens[:, 16:] == group.tokens[:, 16:]).all()
     assert not set(changed.tokens[0, 1:16].tolist()) & set(group.tokens[0, 1:16].tolist())
-    assert data.digest == repeated(planted.tokenizer, length=15, n=4, seed=0, bos=True).digest
-    assert data.digest != repeated(planted.tokenizer, length=15, n=4, seed=1, bos=True).digest
+    assert data.digest == repeated_tokens(planted.tokenizer, length=15, n=4, seed=0, bos=True, complete=False).digest
+    assert data.digest != repeated_tokens(planted.tokenizer, length=15, n=4, seed=1, bos=True, complete=False).digest
     part = data.rebuild([2])
     assert part.clean.groups[0].tokens.tolist() == [group.tokens[2].tolist()]
     assert data.clean.prompts[0].text.split()[0] in planted.tokenizer.get_vocab()
 
 
 def test_the_detectors_find_the_planted_heads_and_no_other(planted):
-    experiment = Experiment(planted, doubled(planted.tokenizer, length=15, n=4, seed=0, bos=True))
+    experiment = Experiment(
+        planted, repeated_tokens(planted.tokenizer, length=15, n=4, seed=0, bos=True, complete=True)
+    )
     for kind, head in (("previous_token", "0.0"), ("duplicate_token", "0.1"), ("induction", "1.0")):
         table = detector_score_sweep(experiment, kind)
         assert table[head].value > 0.99
@@ -137,12 +139,14 @@ def test_the_detectors_find_the_planted_heads_and_no_other(planted):
 def test_bad_sequences_get_a_sentence(planted, planted_ioi):
     for length, n in ((1, 4), (15, 0)):
         with pytest.raises(UsageError, match=f"length is {length} and n is {n}; a sequence needs at least 2 tokens"):
-            doubled(planted.tokenizer, length=length, n=n, seed=0, bos=True)
+            repeated_tokens(planted.tokenizer, length=length, n=n, seed=0, bos=True, complete=True)
     with pytest.raises(UsageError, match="a sequence needs at least 3 tokens"):
-        repeated(planted.tokenizer, length=2, n=1, seed=0, bos=True)
+        repeated_tokens(planted.tokenizer, length=2, n=1, seed=0, bos=True, complete=False)
     with pytest.raises(UsageError, match="400 different tokens are needed for length 200, .*; pass length 88 or less"):
-        doubled(planted.tokenizer, length=200, n=1, seed=0, bos=True)
-    with pytest.raises(UsageError, match="one sequence of at least 2 tokens said twice; .*use the fixture `doubled`"):
+        repeated_tokens(planted.tokenizer, length=200, n=1, seed=0, bos=True, complete=True)
+    with pytest.raises(
+        UsageError, match="one sequence of at least 2 tokens said twice; .*use the fixture `repeated_tokens`"
+    ):
         detector_score_sweep(planted_ioi, "induction")
     assert encode(planted.tokenizer, "to")
 

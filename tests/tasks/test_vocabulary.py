@@ -13,7 +13,7 @@ from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.tasks.protocols import right_padded
 from pytest_interp.tasks.vocabulary import check_known, control_tokens, fill_token, ordinary_tokens, unknown_token
 
-DRAWN = (tasks.ioi, tasks.sequences, tasks.analogies, tasks.surnames, tasks.capitals, tasks.mentioned)
+DRAWN = (tasks.ioi, tasks.sequences, tasks.analogies, tasks.surnames, tasks.capitals, tasks.ioi_extra_mention)
 IDS = [[5, 9, 2], [7, 3, 8]]
 
 
@@ -23,9 +23,9 @@ def padded(tokenizer, *, bos):
 
 TASKS = {
     **{task.__name__: partial(task, half="confirm", n=24, seed=1) for task in DRAWN},
-    "repeated": partial(tasks.repeated, length=15, n=4, seed=1),
-    "doubled": partial(tasks.doubled, length=15, n=4, seed=1),
-    "doubled_of": partial(tasks.doubled_of, sequences=IDS),
+    "repeated_tokens": partial(tasks.repeated_tokens, length=15, n=4, seed=1, complete=True),
+    "incomplete": partial(tasks.repeated_tokens, length=15, n=4, seed=1, complete=False),
+    "repeated_ids": partial(tasks.repeated_ids, sequences=IDS),
     "ioi_grid": partial(tasks.ioi_grid, pairs=[("Mary", "John")], half="confirm"),
     "ioi_prompt": partial(
         tasks.ioi_prompt, io="Mary", s="John", wording=0, order="ABBA", place=0, thing=0, half="confirm"
@@ -39,7 +39,16 @@ TASKS = {
     "padded": padded,
 }  # fmt: skip
 """Every data set of this project, to be built with a tokenizer and a BOS choice."""
-OF_PLANTED = ("ioi", "repeated", "doubled", "doubled_of", "ioi_grid", "ioi_prompt", "from_strings", "padded")
+OF_PLANTED = (
+    "ioi",
+    "repeated_tokens",
+    "incomplete",
+    "repeated_ids",
+    "ioi_grid",
+    "ioi_prompt",
+    "from_strings",
+    "padded",
+)
 
 
 def made(words, **called):
@@ -113,7 +122,7 @@ def test_of_smollm2_as_two_versions_of_transformers_read_it(smollm2_as_read, nam
 
 
 def test_random_tokens_are_no_control_tokens(smollm2_tokenizer):
-    data = tasks.doubled(smollm2_tokenizer, length=50, n=400, seed=0, bos=False)
+    data = tasks.repeated_tokens(smollm2_tokenizer, length=50, n=400, seed=0, bos=False, complete=True)
     drawn = set(data.clean.groups[0].tokens.flatten().tolist())
     assert len(drawn) > 10_000
     assert not drawn & set(control_tokens(smollm2_tokenizer))
