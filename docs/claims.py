@@ -93,13 +93,20 @@ def claims_page(items: list[pytest.Item]) -> str:
                 "| claim | statement | source | class | checkpoints |",
                 "|---|---|---|---|---|",
             ]
-        claim = claim_of(some[0])
         failing = {checkpoint_of(item) for item in some if item.get_closest_marker("xfail")}
         where = ", ".join(f"{one} *x*" if one in failing else one for one in checkpoints_of(some))
         count = f" ({len(some)} cases)" if len(some) > len(checkpoints_of(some)) > 0 else ""
-        cells = (name.partition(".")[2] + count, statement_of(some[0]), claim.source, claim.evidence or "", where)
+        classes = "".join(sorted({claim_of(item).evidence or "" for item in some}))
+        cells = (name.partition(".")[2] + count, statement_of(some[0]), source_of(some), classes, where)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def source_of(items: list[pytest.Item]) -> str:
+    """The source of a claim, or of how many its cases are."""
+    sources = dict.fromkeys(claim_of(item).source for item in items)
+    first = next(iter(sources))
+    return first if len(sources) == 1 else f"{len(sources)} sources, such as {first}"
 
 
 def checkpoint_of(item: pytest.Item) -> str:
@@ -121,8 +128,10 @@ def documented_page(items: list[pytest.Item]) -> str:
         "",
         "Findings about GPT-2 and Pythia that others documented with numbers, by row of the list that the claims in",
         "`claims/published/` were written from: A exact prompts and a deterministic number, B a data set that can be",
-        "drawn again, C a band. Each has a claim, or the reason why it has none. None of these was run where this",
-        "project is developed: the weights are not to be had there. Made by `python docs/claims.py`.",
+        "drawn again, C a band. Each has a claim, or the reason why it has none. The figures stand in tables, one for",
+        "each checkpoint, in `claims/published/figures/`; the environment variable `INTERP_PUBLISHED_FIGURES` names",
+        "another folder of such tables. None of these was run where this project is developed: the weights are not to",
+        "be had there. Made by `python docs/claims.py`.",
         "",
         f"{len(covered)} of {len(rows)} rows have a claim: "
         + ", ".join(
