@@ -93,7 +93,7 @@ def claims_page(items: list[pytest.Item]) -> str:
                 "| claim | statement | source | class | checkpoints |",
                 "|---|---|---|---|---|",
             ]
-        claim = claim_of(claim_items[0])
+        classes = "".join(sorted({claim_of(item).evidence or "" for item in claim_items}))
         failing = {checkpoint_of(item) for item in claim_items if item.get_closest_marker("xfail")}
         checkpoints = checkpoints_of(claim_items)
         marked = ", ".join(f"{label} *x*" if label in failing else label for label in checkpoints)
@@ -101,12 +101,19 @@ def claims_page(items: list[pytest.Item]) -> str:
         cells = (
             name.partition(".")[2] + count,
             statement_of(claim_items[0]),
-            claim.source,
-            claim.evidence or "",
+            source_of(claim_items),
+            classes,
             marked,
         )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def source_of(items: list[pytest.Item]) -> str:
+    """The source of a claim, or of how many its cases are."""
+    sources = dict.fromkeys(claim_of(item).source for item in items)
+    first = next(iter(sources))
+    return first if len(sources) == 1 else f"{len(sources)} sources, such as {first}"
 
 
 def checkpoint_of(item: pytest.Item) -> str:
@@ -128,8 +135,10 @@ def documented_page(items: list[pytest.Item]) -> str:
         "",
         "The table lists findings about GPT-2 and Pythia that others documented with numbers. Class A has exact",
         "prompts and a deterministic number, class B a data set that can be drawn again, class C a band. Each row has",
-        "its claims in `claims/published/`, or the reason why it has none. The project has not run these claims,",
-        "because the weights were not available. Made by `python docs/claims.py`.",
+        "its claims in `claims/published/`, or the reason why it has none. The figures stand in tables, one for each",
+        "checkpoint, in `claims/published/figures/`; the environment variable `INTERP_PUBLISHED_FIGURES` names another",
+        "folder of such tables. The project has not run these claims, because the weights were not available.",
+        "Made by `python docs/claims.py`.",
         "",
         f"{len(covered)} of {len(rows)} rows have a claim: "
         + ", ".join(

@@ -1,8 +1,20 @@
 """What claims about IOI prompts share."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
+
+
+@pytest.fixture(scope="session")
+def single_prompt(circuit) -> Mapping[str, Any]:
+    """The bound on the logit difference of any single prompt: the circuit file's, else the answer wins.
+
+    A fixture of the session, since Hypothesis refuses others.
+    """
+    role = None if circuit is None else circuit.roles.get("name_mover")
+    return (role.bound("logit_diff", None) if role else {}) or {"at_least": 0}
 
 
 @pytest.fixture(scope="session")

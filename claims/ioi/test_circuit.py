@@ -5,22 +5,22 @@ import pytest
 from pytest_interp import assert_ablation_effect, assert_completeness, assert_faithfulness, assert_minimality
 
 
-@pytest.mark.claim(source="Wang et al. 2022, section 4")
-def test_the_circuit_is_faithful(ioi):
+@pytest.mark.claim(source="Wang et al. 2022, section 4", role="name_mover")
+def test_the_circuit_is_faithful(ioi, bound):
     """With every head outside mean-ablated, the circuit keeps most of the logit difference."""
-    assert_faithfulness(ioi, between=(0.75, 1.25))
+    assert_faithfulness(ioi, **bound("faithfulness", between=(0.75, 1.25)))
 
 
 @pytest.mark.claim(source="Wang et al. 2022, section 4.1", role="name_mover")
-def test_the_circuit_is_complete_for_the_movers(ioi, heads):
+def test_the_circuit_is_complete_for_the_movers(ioi, heads, bound):
     """Without the name movers circuit and model lose about as much."""
-    assert_completeness(ioi, knocked_out=heads, between=(-1, 1))
+    assert_completeness(ioi, knocked_out=heads, **bound("completeness", between=(-1, 1)))
 
 
 @pytest.mark.claim(source="Wang et al. 2022, section 3.1", role="name_mover")
-def test_without_the_movers_the_answer_is_less_sure(ioi, heads):
-    """Knocking out the name movers at END costs logit difference."""
-    assert_ablation_effect(ioi, heads, at_most=-0.2)
+def test_without_the_movers_the_answer_is_less_sure(ioi, heads, bound):
+    """Knocking out the name movers at END costs logit difference, where no backup makes up for it."""
+    assert_ablation_effect(ioi, heads, **bound("ablation_effect", at_most=-0.2))
 
 
 @pytest.mark.claim(source="Wang et al. 2022, section 3.1", role="name_mover")
@@ -30,9 +30,9 @@ def test_without_the_movers_the_model_says_something_else(ioi, heads):
 
 
 @pytest.mark.claim(source="Wang et al. 2022, section 4.2", role="name_mover")
-def test_the_circuit_needs_each_mover(ioi, head):
+def test_the_circuit_needs_each_mover(ioi, head, bound):
     """Without a name mover the circuit alone has less of the logit difference."""
-    assert_minimality(ioi, head, at_least=0.05)
+    assert_minimality(ioi, head, **bound("minimality", at_least=0.05))
 
 
 @pytest.mark.claim(source="Wang et al. 2022, section 4.2", role="induction")

@@ -1,44 +1,172 @@
-"""Stimuli and figures that several published claims share, so that the claims themselves hold no tensors."""
+"""Stimuli and figures that the published claims share, so that the claims themselves hold no tensors and no numbers.
+
+A claim marked ``figures("logit_diff")`` runs once for each figure of that measurement in the tables, on the checkpoint
+that the figure is of; its claim marker (source, evidence, finding) comes from the table.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pytest_interp import UsageError
+
+from .populations import ListedPrompt, arena, enumerated, lists, mentioned
+from .tables import Figure, figures_of
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declares the marker."""
+    config.addinivalue_line(
+        "markers", "figures(measurement): a claim that runs once for each published figure of this measurement"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Gives a claim the figures of its measurement, each on the checkpoint that it is of."""
+    marker = metafunc.definition.get_closest_marker("figures")
+    if marker is None:
+        return
+    from pytest_interp.plugin.collection_errors import refuse
+
+    try:
+        cases = [case for figure in figures_of(*marker.args) for case in _cases(metafunc, figure)]
+    except UsageError as error:
+        raise refuse(metafunc.config, error) from None
+    metafunc.parametrize(["checkpoint", "figure"], cases, indirect=["checkpoint"], scope="session")
+
+
+def _cases(metafunc: pytest.Metafunc, figure: Figure) -> list[Any]:
+    from pytest_interp.ledger.outcome import NOT_QUICK
+    from pytest_interp.plugin.session import session_of
+
+    selection = session_of(metafunc.config).selection
+    claim = pytest.mark.claim(
+        source=figure.source, checkpoints=figure.checkpoint, evidence=figure.evidence, finding=figure.rows
+    )
+    cases = []
+    for target in selection.named(metafunc.definition.path, [figure.checkpoint]):
+        reason = NOT_QUICK if selection.options.quick else target.skip
+        marks = [claim, pytest.mark.skip(reason=reason)] if reason else [claim]
+        cases.append(pytest.param(target, figure, id=f"{target.spec.name}-{figure.label}", marks=marks))
+    return cases
+
+
+@pytest.fixture
+def experiment(figure: Figure, experiment_on: Callable[[Mapping[str, Any]], Any]) -> Any:
+    """The figure's checkpoint on the figure's prompts."""
+    return experiment_on(figure.stimulus)
+
+
+@pytest.fixture
+def reference(figure: Figure, experiment_on: Callable[[Mapping[str, Any]], Any]) -> Any:
+    """The figure's checkpoint on the prompts that the figure's own are compared with."""
+    return experiment_on(figure.protocol["reference"])
+
+
+@pytest.fixture
+def claimed_heads(figure: Figure) -> Any:
+    """The head or heads that the figure is of: an argument of its own, so that others can be tried in their place."""
+    return figure.protocol["heads"]
+
 
 @pytest.fixture(scope="session")
-def figure() -> Callable[[str], Any]:
-    """``figure("ead_head_dla")``: the numbers of a printed figure, row by row, as figures.json has them."""
-    figures = json.loads((Path(__file__).parent / "figures.json").read_text(encoding="utf-8"))
-    return lambda name: figures[name]["values"]
+def experiment_on(
+    request: pytest.FixtureRequest, checkpoint: Any, make_prompts: Callable[..., Any]
+) -> Callable[[Mapping[str, Any]], Any]:
+    """``experiment_on(figure.stimulus)``: the checkpoint on the prompts that a table describes."""
+    from dataclasses import replace
 
-
-@pytest.fixture(scope="session")
-def random_tokens() -> Callable[..., list[list[int]]]:
-    """``random_tokens(2, 100, low=100, high=20000, seed=0)``: what torch draws with this seed on a CPU."""
-    import torch
-
-    def draw(rows: int, length: int, *, low: int, high: int, seed: int) -> list[list[int]]:
-        generator = torch.Generator().manual_seed(seed)
-        drawn: list[list[int]] = torch.randint(low, high, (rows, length), generator=generator).tolist()
-        return drawn
-
-    return draw
-
-
-@pytest.fixture(scope="session")
-def demo_tokens(checkpoint: Any, random_tokens: Callable[..., list[list[int]]]) -> Any:
-    """The random tokens of TransformerLens's Exploratory_Analysis_Demo, each sequence said twice, without BOS."""
     from pytest_interp import Experiment
     from pytest_interp.tasks import repeated_ids
 
-    tokens = random_tokens(2, 100, low=100, high=20000, seed=0)
-    return Experiment(checkpoint, repeated_ids(checkpoint.tokenizer, tokens, bos=False))
+    built: dict[str, Any] = {}
+
+    def whole(stimulus: Mapping[str, Any]) -> Any:
+        if name := stimulus.get("fixture"):
+            value = request.getfixturevalue(name)
+            return value(**stimulus["arguments"]) if "arguments" in stimulus else value
+        if listed := stimulus.get("arena"):
+            return _listed(checkpoint, arena(**listed), bos=stimulus["bos"], name=f"ioi/arena seed {listed['seed']}")
+        if "enumerated" in stimulus:
+            return _listed(checkpoint, enumerated(**stimulus["enumerated"]), bos=stimulus["bos"], name="ioi/enumerated")
+        if name := stimulus.get("mentioned"):
+            return _listed(checkpoint, mentioned(name), bos=stimulus["bos"], name=f"ioi/{name} mentioned")
+        if drawn := stimulus.get("random"):
+            return Experiment(checkpoint, repeated_ids(checkpoint.tokenizer, random_tokens(**drawn), bos=False))
+        return make_prompts(
+            stimulus["prompt"],
+            stimulus["answer"],
+            stimulus["distractor"],
+            bos=stimulus["bos"],
+            corrupted=stimulus.get("corrupted"),
+        )
+
+    def build(stimulus: Mapping[str, Any]) -> Any:
+        key = repr(sorted((name, part) for name, part in stimulus.items() if name not in ("rows", "select")))
+        if key not in built:
+            built[key] = whole(stimulus)
+        experiment = built[key].select(**stimulus.get("select", {}))
+        rows = stimulus.get("rows")
+        if rows is None:
+            return experiment
+        chosen = range(rows, rows + 1) if isinstance(rows, int) else range(*rows)
+        return replace(experiment, data=experiment.data.rebuild(chosen))
+
+    return build
+
+
+def random_tokens(rows: int, length: int, *, low: int, high: int, seed: int) -> list[list[int]]:
+    """What torch draws with this seed on a CPU."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    drawn: list[list[int]] = torch.randint(low, high, (rows, length), generator=generator).tolist()
+    return drawn
+
+
+def _listed(checkpoint: Any, prompts: Sequence[ListedPrompt], *, bos: bool, name: str) -> Any:
+    """The checkpoint on listed IOI prompts: a fixed population with the positions of IO, S1, S1+1 and S2.
+
+    Prompts of one template are the reference of its means, as where a notebook passes its own data set.
+    """
+    from pytest_interp import Experiment, NotApplicable, from_ids
+    from pytest_interp.tasks.prompts import encode, single_token
+
+    tokenizer = checkpoint.tokenizer
+    try:
+        ids = {word: single_token(tokenizer, f" {word}") for prompt in prompts for word in (prompt.io, prompt.s)}
+    except UsageError as error:
+        raise NotApplicable(f"{name}: {error}") from None
+    clean = [encode(tokenizer, prompt.text) for prompt in prompts]
+    pairs = [(ids[prompt.io], ids[prompt.s]) for prompt in prompts]
+    positions = {
+        "IO": [tokens.index(io) for tokens, (io, _) in zip(clean, pairs, strict=True)],
+        "S1": [tokens.index(s) for tokens, (_, s) in zip(clean, pairs, strict=True)],
+        "S2": [len(tokens) - 1 - tokens[::-1].index(s) for tokens, (_, s) in zip(clean, pairs, strict=True)],
+    }
+    positions["S1+1"] = [at + 1 for at in positions["S1"]]
+    reference: dict[str, list[list[int]]] = {}
+    for prompt, tokens in zip(prompts, clean, strict=True):
+        reference.setdefault(prompt.template, []).append(tokens)
+    data = from_ids(
+        tokenizer,
+        clean=clean,
+        answers=[io for io, _ in pairs],
+        distractors=[s for _, s in pairs],
+        texts=[tokenizer.decode(tokens) for tokens in clean],
+        positions=positions,
+        templates=[prompt.template for prompt in prompts],
+        reference=reference,
+        bos=bos,
+        name=name,
+        population="fixed",
+    )
+    return Experiment(checkpoint, data)
 
 
 @pytest.fixture(scope="session")
@@ -56,93 +184,119 @@ def induced(checkpoint: Any) -> Any:
 
 
 @pytest.fixture(scope="session")
-def seed_one(checkpoint: Any) -> Callable[[int, int], Any]:
-    """``seed_one(0, 25)``: the first 25 of the hundred prompts of ARENA's IOI data set with seed 1, without BOS.
+def seed_one(checkpoint: Any) -> Any:
+    """The hundred prompts of ARENA's IOI data set with seed 1, without BOS, as token ids of GPT-2: a fixed population.
 
-    A fixed population, as token ids of GPT-2; not applicable on a checkpoint whose tokenizer has another vocabulary.
+    Not applicable on a checkpoint whose tokenizer has another vocabulary.
     """
     from pytest_interp import Experiment, from_ids
 
     prompts = json.loads((Path(__file__).parent / "ioi_seed001.json").read_text(encoding="utf-8"))["prompts"]
+    tokens = [prompt["tokens"] for prompt in prompts]
+    subjects = [prompt["s"] for prompt in prompts]
     data = from_ids(
         checkpoint.tokenizer,
-        clean=[prompt["tokens"] for prompt in prompts],
+        clean=tokens,
         answers=[prompt["io"] for prompt in prompts],
-        distractors=[prompt["s"] for prompt in prompts],
+        distractors=subjects,
         texts=[prompt["text"] for prompt in prompts],
+        positions={
+            "IO": [ids.index(prompt["io"]) for ids, prompt in zip(tokens, prompts, strict=True)],
+            "S1": [ids.index(s) for ids, s in zip(tokens, subjects, strict=True)],
+            "S2": [len(ids) - 1 - ids[::-1].index(s) for ids, s in zip(tokens, subjects, strict=True)],
+        },
         bos=False,
         name="ioi/seed one",
         population="fixed",
     )
-
-    # Its return annotation says that it builds experiments: wrong protocols are then tried on them too.
-    def build(start: int, stop: int) -> Experiment:
-        return Experiment(checkpoint, data.rebuild(range(start, stop)))
-
-    return build
+    return Experiment(checkpoint, data)
 
 
 @pytest.fixture(scope="session")
-def subject_first(checkpoint: Any) -> Callable[..., Any]:
-    """``subject_first(("Katie", "Lisa"), ...)``: (IO, S) pairs in our own templates, S named first, with BOS."""
-    from pytest_interp import Experiment
-    from pytest_interp.tasks import ioi_grid
+def template_gaps() -> Callable[[Any, Any], list[float]]:
+    """``template_gaps(experiment, reference)``: the mean logit difference on the first minus that on the second.
 
-    @cache
-    def build(*pairs: tuple[str, str]) -> Any:
-        data = ioi_grid(checkpoint.tokenizer, pairs, half="confirm", bos=True)
-        return Experiment(checkpoint, data).select(order="BABA")
+    One gap for each template of the first.
+    """
+    from pytest_interp.measure import by_part, logit_diff
 
-    return build
+    def of(experiment: Any, reference: Any) -> list[float]:
+        means = [by_part(some, logit_diff(some), "template") for some in (experiment, reference)]
+        return [means[0][template].value - means[1][template].value for template in means[0]]
 
-
-@pytest.fixture(scope="session")
-def with_others(subject_first: Callable[..., Any], names: Sequence[str]) -> Callable[[str, str], Any]:
-    """``with_others("Lisa", "S")``: a name as S (or as IO) with six other names in turn."""
-
-    def build(name: str, place: str) -> Any:
-        others = [other for other in names if other != name][:6]
-        return subject_first(*[(other, name) if place == "S" else (name, other) for other in others])
-
-    return build
+    return of
 
 
 @pytest.fixture(scope="session")
-def bias_difference(checkpoint: Any) -> Callable[[str, str], float]:
+def bias_difference(checkpoint: Any) -> Callable[[str, str], list[float]]:
     """``bias_difference(" John", " Mary")``: how much the unembedding's bias prefers one word, norms folded in."""
     from pytest_interp.tasks.prompts import single_token
 
-    def between(word: str, other: str) -> float:
+    def between(word: str, other: str) -> list[float]:
         bias = checkpoint.weights.b_u()
-        return float(bias[single_token(checkpoint.tokenizer, word)] - bias[single_token(checkpoint.tokenizer, other)])
+        tokens = [single_token(checkpoint.tokenizer, text) for text in (word, other)]
+        return [float(bias[tokens[0]] - bias[tokens[1]])]
 
     return between
 
 
 @pytest.fixture(scope="session")
-def scale_ratios() -> Callable[[Any, str, str], list[float]]:
-    """``scale_ratios(p8, "9.9", "10.0")``: the final norm's scale before over after zeroing a head at END, by prompt.
+def activation_sum() -> Callable[[Any, str], list[float]]:
+    """``activation_sum(experiment, "blocks.0.attn.hook_q")``: the sum of all numbers of a kept activation."""
 
-    It is what the second head's attribution is multiplied by when the run's own scale stands for the frozen one.
+    def of(experiment: Any, hook: str) -> list[float]:
+        kept = experiment.activations([hook], experiment.data.clean)[hook]
+        return [sum(float(part.double().sum()) for part in kept)]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def scale_ratios() -> Callable[[Any, str], list[float]]:
+    """``scale_ratios(p8, "9.9")``: the final norm's scale before over after zeroing a head at END, by prompt.
+
+    It is what any later head's attribution is multiplied by when the run's own scale stands for the frozen one.
     """
+    from pytest_interp.heads import Head, as_head
     from pytest_interp.measure import backup_effect
 
-    def of(experiment: Any, knocked_out: str, watched: str) -> list[float]:
-        from pytest_interp.heads import as_head
-
-        effect, head = backup_effect(experiment, watched, knocked_out=knocked_out, ablation="zero"), as_head(watched)
-        pairs = zip(effect.after_live[head].values, effect.after[head].values, strict=True)
+    def of(experiment: Any, knocked_out: str) -> list[float]:
+        watched = Head(as_head(knocked_out).layer + 1, 0)
+        effect = backup_effect(experiment, watched, knocked_out=knocked_out, ablation="zero")
+        pairs = zip(effect.after_live[watched].values, effect.after[watched].values, strict=True)
         return [live / frozen for live, frozen in pairs]
 
     return of
 
 
 @pytest.fixture(scope="session")
-def circuit_without(checkpoint: Any) -> Callable[..., Any]:
-    """``circuit_without("induction")``: the checkpoint's circuit, each head at its position, without one role."""
+def nodes_without(checkpoint: Any) -> Callable[[Sequence[str], Sequence[str]], dict[Any, str]]:
+    """``nodes_without([], ["induction"])``: the circuit's heads, each at its position, without some of its roles.
 
-    def rest(role: str) -> dict[Any, str]:
-        roles = checkpoint.circuit.roles
-        return {head: part.at for name, part in roles.items() if name != role for head in part.heads}
+    The first list says which heads of the circuit there are at all; empty for every one.
+    """
+    from pytest_interp.heads import as_head
+
+    def rest(heads: Sequence[str], roles: Sequence[str]) -> dict[Any, str]:
+        chosen = {as_head(head) for head in heads}
+        return {
+            head: part.at
+            for name, part in checkpoint.circuit.roles.items()
+            if name not in roles
+            for head in part.heads
+            if not chosen or head in chosen
+        }
 
     return rest
+
+
+@pytest.fixture(scope="session")
+def arena_names() -> tuple[str, ...]:
+    """The 109 names of ARENA's data set."""
+    return tuple(lists()["names"]["arena"])
+
+
+@pytest.fixture(scope="session")
+def naive_circuit() -> Sequence[str]:
+    """The heads of the authors' naive circuit, as the table of GPT-2 small has them."""
+    return next(figure.protocol["circuit"] for figure in figures_of("faithfulness") if "circuit" in figure.protocol)

@@ -77,7 +77,25 @@ _REGISTERED = (
     CheckpointSpec("gpt2-medium", "hub", "openai-community/gpt2-medium", bos=True),
     CheckpointSpec("gpt2-large", "hub", "openai-community/gpt2-large", bos=True),
     CheckpointSpec("gpt2-xl", "hub", "openai-community/gpt2-xl", bos=True),
-    CheckpointSpec("pythia-410m", "hub", "EleutherAI/pythia-410m", bos=True),
+    CheckpointSpec("distilgpt2", "hub", "distilbert/distilgpt2", bos=True),
+    *(
+        CheckpointSpec(f"stanford-gpt2-{size}-{run[0]}", "hub", f"stanford-crfm/{run}-gpt2-{size}-x{seed}", bos=True)
+        for run, size, seed in (
+            ("alias", "small", 21),
+            ("battlestar", "small", 49),
+            ("caprica", "small", 81),
+            ("darkmatter", "small", 343),
+            ("expanse", "small", 777),
+            ("arwen", "medium", 21),
+        )
+    ),
+    *(
+        CheckpointSpec(name, "hub", f"EleutherAI/{name}", bos=True)
+        for name in (
+            *("gpt-neo-125m", "gpt-neo-2.7B", "gpt-j-6B"),
+            *("pythia-70m", "pythia-160m", "pythia-410m", "pythia-1.4b", "pythia-2.8b", "pythia-6.9b"),
+        )
+    ),
 )
 
 

@@ -2,27 +2,22 @@
 they are about supports none of them.
 """
 
-import ast
-import importlib.util
+import json
 import re
 import shutil
 import sys
 import tomllib
 
 import pytest
-from models import P8_WORDS, ROOT, random_gpt2, random_neox
+from models import ROOT, random_gpt2, random_neox
 
 from pytest_interp import Checkpoint, Experiment
 from pytest_interp.checkpoints import known_specs, resolve
-from pytest_interp.checkpoints.planted.rules import vocabulary
 from pytest_interp.measure import direct_logit_attribution, head_patch_effect, logit_diff
 from pytest_interp.tasks import p8
 
 CLAIMS = ROOT / "claims"
 PUBLISHED = CLAIMS / "published"
-# Words and marks, and two landmarks in the pieces that GPT-2's tokenizer makes of them: their prompts must align.
-WORD = r"'s|E(?=iffel)|iff(?=el)|Col(?=osseum)|os(?=seum)|se(?=um)|\w+|[^\w ]"
-
 # Layers and heads as the claims name them; the width is a few numbers a head.
 SHAPES = {
     "gpt2": (12, 12),
@@ -33,51 +28,26 @@ SHAPES = {
 }
 
 
-def words_of_the_claims():
-    """Every word and mark in a string of the published claims, the quoted prompts among them."""
-    words = {}
-    for file in sorted(PUBLISHED.glob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                words |= dict.fromkeys(re.findall(WORD, node.value))
-    return words
-
-
 @pytest.fixture(scope="session")
-def published_tokenizer():
-    """A word-level tokenizer that knows the words of all prompts; with fillers, since random tokens go up to 20000."""
-    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
+def impostor(gpt2_tokenizer, tmp_path_factory):
+    """``impostor("gpt2-xl")``: a directory of that name with random weights, and GPT-2's own tokenizer.
 
-    numbers = map(str, range(30))
-    words = dict.fromkeys([*vocabulary(), *P8_WORDS, *numbers, *words_of_the_claims()])
-    words |= dict.fromkeys(f"filler{i}" for i in range(20000 - len(words)))
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(" +"), "removed"), pre_tokenizers.Split(Regex(WORD), "isolated")]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<bos>", unk_token="<unk>", eos_token="<bos>", pad_token="<bos>"
-    )
-
-
-@pytest.fixture(scope="session")
-def impostor(published_tokenizer, tmp_path_factory):
-    """``impostor("gpt2-xl")``: a directory of that name with random weights in that checkpoint's layers and heads."""
+    Layers and heads are that checkpoint's.
+    """
     made = {}
 
     def build(name):
         if name not in made:
             layers, heads = SHAPES[name]
             if name == "pythia-410m":
-                model = random_neox(published_tokenizer, n_layer=layers, n_head=heads, n_embd=8 * heads)
+                model = random_neox(gpt2_tokenizer, n_layer=layers, n_head=heads, n_embd=8 * heads)
             else:
                 # With two numbers a head (11.3 here) all eigenvalues of an OV circuit are positive by chance.
                 width = 4 * heads if name == "gpt2" else 2 * heads
-                model = random_gpt2(published_tokenizer, layers, heads, width, n_positions=256)
+                model = random_gpt2(gpt2_tokenizer, layers, heads, width, n_positions=256)
             made[name] = tmp_path_factory.mktemp("weights") / name
             model.save_pretrained(made[name])
-            published_tokenizer.save_pretrained(made[name])
+            gpt2_tokenizer.save_pretrained(made[name])
         return made[name]
 
     return build
@@ -86,7 +56,7 @@ def impostor(published_tokenizer, tmp_path_factory):
 @pytest.fixture
 def published(pytester):
     for folder in ("circuits", "published"):
-        shutil.copytree(CLAIMS / folder, pytester.path / folder, ignore=shutil.ignore_patterns("__*"))
+        shutil.copytree(CLAIMS / folder, pytester.path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for other in (pytester.path / "circuits").glob("*.toml"):
         if other.stem != "gpt2":
             other.unlink()
@@ -126,7 +96,7 @@ def test_every_claim_names_its_rows_and_their_checkpoint(published):
         assert claim.finding, name
         assert claim.source != "see each claim", name
         assert claim.evidence in ("A", "B", "C"), name
-        assert {known[row]["checkpoint"] for row in claim.finding} == set(claim.checkpoints), name
+        assert all(set(claim.checkpoints) <= set(known[row]["checkpoint"].split(", ")) for row in claim.finding), name
 
 
 def test_rows_are_well_formed():
@@ -140,24 +110,8 @@ def test_rows_are_well_formed():
         assert all(isinstance(value, str) and value.strip() for value in row.values()), name
 
 
-def figures():
-    spec = importlib.util.spec_from_file_location("test_gpt2_p8", PUBLISHED / "test_gpt2_p8.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_printed_figures_agree_with_each_other(tokenizer):
-    rows = figures().PER_PROMPT
-    assert sum(value for *_, value in rows) / 8 == pytest.approx(3.5519, abs=1e-3)
-    prompts = p8(tokenizer).clean.prompts
-    assert [(io, s) for io, s, _ in rows] == [(p.answer.strip(), p.distractor.strip()) for p in prompts]
-
-
 def test_matrices_are_whole_and_agree_with_the_tables():
-    import json
-
-    matrices = json.loads((PUBLISHED / "figures.json").read_text())
+    matrices = json.loads((PUBLISHED / "figures" / "matrices.json").read_text())
     for name, matrix in matrices.items():
         assert set(matrix) <= {"source", "axes", "columns", "values"}, name
         assert len({len(row) for row in matrix["values"]}) == 1, name
@@ -177,7 +131,7 @@ def test_without_weights_everything_is_not_checked(published, monkeypatch):
     result = published.runpytest("published")
     outcomes = result.parseoutcomes()
     assert set(outcomes) == {"skipped"}
-    assert outcomes["skipped"] > 400
+    assert outcomes["skipped"] > 800
     result.stdout.fnmatch_lines_random([f"{name}: * not checked: *" for name in SHAPES])
 
 

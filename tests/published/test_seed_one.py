@@ -5,8 +5,8 @@ END, the names that are compared, and what becomes of the claims on another voca
 """
 
 import json
-import re
 import shutil
+import tomllib
 from copy import deepcopy
 from statistics import fmean
 
@@ -20,8 +20,25 @@ from pytest_interp.tasks.protocols import end_one_earlier
 PUBLISHED = ROOT / "claims" / "published"
 STIMULUS = json.loads((PUBLISHED / "ioi_seed001.json").read_text())
 PROMPTS = STIMULUS["prompts"]
-CLAIMS = (PUBLISHED / "test_gpt2_seed_one.py").read_text()
-NEAR = re.compile(r"(?<=near=\()\d\.\d{4}")
+CLAIM = "published/test_figures.py::test_logit_diff"
+TABLE = """
+[sources]
+HERE = "measured here"
+
+[stimuli]
+"seed 1" = {{ fixture = "seed_one" }}
+
+[[figures]]
+checkpoint = "{checkpoint}"
+measurement = "logit_diff"
+source = "HERE"
+stimulus = "seed 1"
+within = 0.01
+cases = [
+    {{ row = "S-B16", value = {mean} }},
+    {{ row = "S-B17", prompts = [0, 25], value = {first} }},
+{five}]
+"""
 
 
 def test_the_prompts_are_of_the_task():
@@ -35,13 +52,18 @@ def test_the_prompts_are_of_the_task():
 
 def test_the_claims_are_about_the_figures_of_the_source():
     figures = STIMULUS["figures"]
-    assert list(map(float, NEAR.findall(CLAIMS))) == [
-        figures["mean_logit_diff_100"],
-        figures["mean_logit_diff_first_25"],
+    groups = [
+        group
+        for group in tomllib.loads((PUBLISHED / "figures" / "gpt2.toml").read_text())["figures"]
+        if group.get("stimulus") == "seed 1" and group["measurement"] == "logit_diff"
     ]
-    assert re.findall(r"\((\d), (\d\.\d{4})\)", CLAIMS) == [
-        (str(i), f"{value:.4f}") for i, value in enumerate(figures["logit_diff_first_5"])
+    cases = [(case.get("prompts"), case["value"]) for group in groups for case in group.get("cases", [group])]
+    assert cases == [
+        (None, figures["mean_logit_diff_100"]),
+        ([0, 25], figures["mean_logit_diff_first_25"]),
+        *enumerate(figures["logit_diff_first_5"]),
     ]
+    assert {group["within"] for group in groups} == {0.01}
 
 
 def test_the_texts_are_those_of_the_tokens(gpt2_tokenizer):
@@ -78,23 +100,20 @@ def rehearsal(pytester, model, gpt2_tokenizer, monkeypatch):
     gpt2_tokenizer.save_pretrained(weights)
 
     def run(mean, first, five, *options):
-        project = claims(pytester, "rehearsal", mean, first, five)
-        return project.runpytest("published", "--interp-model", str(weights), "-v", *options)
+        project = claims(pytester, monkeypatch, "rehearsal", mean, first, five)
+        return project.runpytest(CLAIM, "--interp-model", str(weights), "-v", *options)
 
     return run
 
 
-def claims(pytester, checkpoint, mean=3.1490, first=2.8052, five=None):
-    folder = pytester.path / "published"
-    folder.mkdir(exist_ok=True)
-    for name in ("__init__.py", "conftest.py", "ioi_seed001.json"):
-        shutil.copy(PUBLISHED / name, folder / name)
-    text = CLAIMS.replace('checkpoints="gpt2"', f'checkpoints="{checkpoint}"')
-    figures = iter((mean, first))
-    text = NEAR.sub(lambda _: f"{next(figures):.4f}", text)
-    if five is not None:
-        text = re.sub(r'\("number", "value"\), \[.*\]\)', f'("number", "value"), {list(enumerate(five))})', text)
-    (folder / "test_gpt2_seed_one.py").write_text(text)
+def claims(pytester, monkeypatch, checkpoint, mean=3.1490, first=2.8052, five=(0.0,) * 5):
+    """The claims with another table in the place of the published ones."""
+    shutil.copytree(PUBLISHED, pytester.path / "published", ignore=shutil.ignore_patterns("__pycache__", "test_gpt2_*"))
+    folder = pytester.path / "tables"
+    folder.mkdir()
+    lines = "".join(f'    {{ row = "S-B17", prompts = {i}, value = {value} }},\n' for i, value in enumerate(five))
+    (folder / "table.toml").write_text(TABLE.format(checkpoint=checkpoint, mean=mean, first=first, five=lines))
+    monkeypatch.setenv("INTERP_PUBLISHED_FIGURES", str(folder))
     return pytester
 
 
@@ -105,7 +124,7 @@ def test_right_figures_are_supported(rehearsal, values):
 
 
 def test_wrong_protocols_refute_the_mean(rehearsal, values):
-    result = rehearsal(fmean(values), fmean(values[:25]), values[:5], "--interp-falsify=all", "-k", "hundred")
+    result = rehearsal(fmean(values), fmean(values[:25]), values[:5], "--interp-falsify=all", "-k", "S-B16")
     result.assert_outcomes(passed=1)
     killed = [r"  answer exchanged +1 ", r"  names permuted +1 ", r"  END one earlier +1 "]
     result.stdout.re_match_lines_random(killed)
@@ -143,8 +162,8 @@ def test_bos_and_another_end_change_the_figures(model, gpt2_tokenizer, values):
         assert min(abs(of_all.values[i] - values[i]) for i in range(5)) > 0.05
 
 
-def test_on_another_vocabulary_they_are_not_applicable(pytester):
-    result = claims(pytester, "planted-ioi").runpytest("published", "--interp-model", "planted-ioi", "-rs")
+def test_on_another_vocabulary_they_are_not_applicable(pytester, monkeypatch):
+    result = claims(pytester, monkeypatch, "planted-ioi").runpytest(CLAIM, "--interp-model", "planted-ioi", "-rs")
     result.assert_outcomes(skipped=7)
     result.stdout.fnmatch_lines(["planted-ioi: 7 not applicable", "*prompt 0, 'When Victoria and Jane *vocabulary*"])
 
