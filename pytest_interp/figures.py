@@ -65,8 +65,9 @@ def draw(result: Any, title: str = "") -> Figure:  # noqa: ARG001  (the signatur
         UsageError: a result that has no figure.
 
     Example:
-        >>> scores = [0.9, 0.8, 0.7]
-        >>> accuracy = Measurement("probe accuracy", "share", scores, ("a", "b", "c"), ("1", "1", "2"), "fixed")
+        >>> from pytest_interp import Sample
+        >>> prompts = Sample(("a", "b", "c"), ("1", "1", "2"), "fixed")
+        >>> accuracy = Measurement("probe accuracy", "share", [0.9, 0.8, 0.7], prompts)
         >>> draw({"layer 1": accuracy})
         <Figure size 440x352 with 1 Axes>
     """

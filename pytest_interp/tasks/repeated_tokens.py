@@ -40,7 +40,8 @@ def repeated_tokens(tokenizer: Any, *, length: int, n: int, seed: int, bos: bool
             needed.
 
     Example:
-        >>> repeated_tokens(tokenizer, length=5, n=2, seed=0, bos=True, complete=True)
+        >>> from pytest_interp import load
+        >>> repeated_tokens(load("planted-ioi").tokenizer, length=5, n=2, seed=0, bos=True, complete=True)
         <DataSet repeated-tokens/5: 2 prompts of 11 tokens (BOS), sampled; positions END>
     """
     ordinary, least = ordinary_tokens(tokenizer), 2 if complete else 3

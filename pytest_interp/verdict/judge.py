@@ -101,9 +101,9 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
         UsageError: a sampled population of one template; a bound that every value of the unit meets.
 
     Example:
-        >>> from pytest_interp import Measurement
-        >>> scores = Measurement("probe accuracy", "share", (1, 1, 0), ("a", "b", "c"), ("1", "2", "3"), "fixed")
-        >>> judge(scores, Bound.of(at_least=0.5)).outcome
+        >>> from pytest_interp import Measurement, Sample
+        >>> prompts = Sample(("a", "b", "c"), ("1", "2", "3"), "fixed")
+        >>> judge(Measurement("probe accuracy", "share", (1, 1, 0), prompts), Bound.of(at_least=0.5)).outcome
         'supported'
     """
     if not 0 < level < 1:
