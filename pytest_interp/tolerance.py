@@ -1,4 +1,8 @@
-"""Numeric tolerances: how far a number may move between machines, batch sizes and kernels, by precision."""
+"""Numeric tolerances: how far a number may move between machines, batch sizes and kernels, by precision.
+
+A measurement carries its tolerance, and its snapshot stores it. ``snapshots/extension.py`` compares two numbers with
+the larger of the two.
+"""
 
 from __future__ import annotations
 

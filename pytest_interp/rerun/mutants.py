@@ -1,4 +1,8 @@
-"""The mutants of a claim: on which it must die and on which it must live, by the quantity that it measures."""
+"""The mutants of a claim: on which it must die and on which it must live, by the quantity that it measures.
+
+A mutant is damage (``checkpoints/damage.py``) or a wrong protocol (``tasks/protocols.py``). It has a name and a meaning
+here, and ``common/quantities.py`` says which quantities must notice it. CONTRIBUTING.md has the steps.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Names of positions: how a position is written, and the positions of an IOI prompt (Wang et al. 2022, section 2)."""
+"""Names of positions: how a position is written, and the positions of an IOI prompt (Wang et al. 2022, section 2).
+
+Where a position is in a prompt is worked out in ``tasks/prompts.py``, when its text becomes tokens.
+"""
 
 from __future__ import annotations
 
