@@ -130,15 +130,15 @@ class Reference:
             stream = site("resid_pre", layer, stream)
             normed = self._normed(stream)
             q, k, v = (
-                site(name, layer, np.einsum("bpd,dhe->bphe", normed, block[f"W_{name}"]) + block[f"b_{name}"])
-                for name in "qkv"
+                site(name, layer, np.tensordot(normed, block[f"W_{name}"], 1) + block[f"b_{name}"]) for name in "qkv"
             )
-            scores = np.einsum("bqhe,bkhe->bhqk", q, k) / np.sqrt(q.shape[-1])
+            # From here heads before positions: matrix products, which are much faster than np.einsum.
+            scores = q.swapaxes(1, 2) @ k.transpose(0, 2, 3, 1) / np.sqrt(q.shape[-1])
             scores = np.where(future, -np.inf, scores)
             scores = np.exp(scores - scores.max(-1, keepdims=True))
             pattern = site("pattern", layer, scores / scores.sum(-1, keepdims=True))
-            z = site("z", layer, np.einsum("bhqk,bkhe->bqhe", pattern, v))
-            stream = stream + site("attn_out", layer, np.einsum("bphe,hed->bpd", z, block["W_o"]) + block["b_o"])
+            z = site("z", layer, (pattern @ v.swapaxes(1, 2)).swapaxes(1, 2))
+            stream = stream + site("attn_out", layer, np.tensordot(z, block["W_o"], 2) + block["b_o"])
             stream = site("resid_mid", layer, stream)
             hidden = _gelu(self._normed(stream) @ block["W_in"] + block["b_in"])
             stream = stream + site("mlp_out", layer, hidden @ block["W_out"] + block["b_out"])
@@ -237,47 +237,47 @@ class Reference:
     # ---- patching: clean into corrupted
 
     def patched(
-        self, clean: Prompts, corrupted: Prompts, sites: Sequence[str], layer: int, *, at: int | None, head: int | None
+        self, clean: Prompts, corrupted: Prompts, site: str, layer: int, *, at: int | None, head: int | None
     ) -> float:
-        """What is recovered of the logit difference where activations of the clean run stand in the corrupted one.
+        """``(patched - corrupted) / (clean - corrupted)``, a ratio of means over prompts; arguments as below."""
+        patched, low, high = self.patched_sums(clean, corrupted, site, layer, at=at, head=head)
+        return float((patched - low) / (high - low))
+
+    def patched_sums(
+        self, clean: Prompts, corrupted: Prompts, site: str, layer: int, *, at: int | None, head: int | None
+    ) -> Array:
+        """Logit differences where an activation of the clean run stands in the corrupted one.
 
         Args:
             clean: the run that activations are taken from; its answers and distractors count.
             corrupted: the run that they are put into.
-            sites: such as ``("z",)``.
-            layer: of the sites.
+            site: such as ``z``.
+            layer: of the site.
             at: a position (of a pattern: the one that attends); None for all.
             head: None for all heads, or a residual stream.
 
         Returns:
-            ``(patched - corrupted) / (clean - corrupted)``, a ratio of means over prompts.
+            Sums over prompts: of the patched run, of the corrupted one, of the clean one.
         """
-        clean_run = self._run_once(clean)
-
-        def edit(site: str) -> Edit:
-            source = clean_run.sites[site, layer]
-            position = slice(None) if at is None else at
-            of_head = slice(None) if head is None else head
-            if site == "pattern":
-                place: tuple[slice | int, ...] = (slice(None), of_head, position)
-            elif site in ("q", "k", "v", "z"):
-                place = (slice(None), position, of_head)
-            else:
-                place = (slice(None), position)
-
-            def put(value: Array) -> Array:
-                value = value.copy()
-                value[place] = source[place]
-                return value
-
-            return put
-
         runs = Prompts(corrupted.tokens, clean.answers, clean.distractors)
-        base = self._run_once(runs)
-        low, high = self._logit_diff(runs, base).mean(), self._logit_diff(clean, clean_run).mean()
-        resumed = (layer, base.sites["resid_pre", layer])
-        edited = self.run(runs.tokens, {(site, layer): edit(site) for site in sites}, resumed)
-        return float((self._logit_diff(runs, edited).mean() - low) / (high - low))
+        clean_run, base = self._run_once(clean), self._run_once(runs)
+        source = clean_run.sites[site, layer]
+        position = slice(None) if at is None else at
+        of_head = slice(None) if head is None else head
+        place: tuple[slice | int, ...] = (slice(None), position)
+        if site == "pattern":
+            place = (slice(None), of_head, position)
+        elif site in ("q", "k", "v", "z"):
+            place = (slice(None), position, of_head)
+
+        def put(value: Array) -> Array:
+            value = value.copy()
+            value[place] = source[place]
+            return value
+
+        edited = self.run(runs.tokens, {(site, layer): put}, (layer, base.sites["resid_pre", layer]))
+        said = self._logit_diff(runs, edited), self._logit_diff(runs, base), self._logit_diff(clean, clean_run)
+        return np.array([values.sum() for values in said])
 
     def _run_once(self, prompts: Prompts) -> Run:
         """The run of these tokens, made once for a sweep."""

@@ -232,6 +232,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     unchecked = plan_of(config).unchecked
     if not unchecked and not outcomes:
         return
+    from pytest_interp.report.published import to_paste
     from pytest_interp.report.terminal import run_again, summarise
 
     lines = summarise(outcomes, verbose=terminalreporter.verbosity > 0, unchecked=unchecked)
@@ -244,6 +245,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(row.text, **row.markup)
         if cache := session_of(config).cache:
             terminalreporter.write_line(f"interp: {cache.summary}")
+    if texts := to_paste(outcomes):
+        terminalreporter.section("published figures, to paste into an issue")
+        for text in texts:
+            terminalreporter.write_line(text)
     for title, texts in run_again(outcomes, verbose=terminalreporter.verbosity > 0).items():
         if texts:
             terminalreporter.section(title)

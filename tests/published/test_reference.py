@@ -103,7 +103,7 @@ def test_a_head_that_is_zeroed_with_its_value_bias(folder, reference, experiment
 def test_heads_that_are_patched(reference, experiment, site, at):
     clean, corrupted = prompts_of(experiment), prompts_of(experiment, "s2-exchanged")
     sweep = patch_effect_sweep(experiment, site, at=at)
-    ours = {cell: reference.patched(clean, corrupted, [site], cell.layer, at=at, head=cell.head) for cell in sweep}
+    ours = {cell: reference.patched(clean, corrupted, site, cell.layer, at=at, head=cell.head) for cell in sweep}
     assert list(ours.values()) == pytest.approx([number.value for number in sweep.values()], abs=1e-4)
     assert max(map(abs, ours.values())) > 0.01
 
@@ -112,7 +112,7 @@ def test_heads_that_are_patched(reference, experiment, site, at):
 def test_streams_that_are_patched(reference, experiment, site):
     clean, corrupted = prompts_of(experiment), prompts_of(experiment, "s2-exchanged")
     for (layer, position), number in patch_effect_sweep(experiment, site).items():
-        ours = reference.patched(clean, corrupted, [site], layer, at=position, head=None)
+        ours = reference.patched(clean, corrupted, site, layer, at=position, head=None)
         assert ours == pytest.approx(number.value, abs=1e-4)
 
 
