@@ -67,6 +67,9 @@ class CheckpointSpec:
                 return None
 
 
+_NAMED = 12
+"""Names in a message about a name that is none of them; the nearest one is said too."""
+
 _REGISTERED = (
     *(
         CheckpointSpec(name, "planted", name, bos=True)
@@ -172,8 +175,10 @@ def _located(text: str, known: Mapping[str, CheckpointSpec]) -> CheckpointSpec:
         with as_usage_error(f"{shown(text)} is no name of the Hugging Face hub", "pass owner/name"):
             validate_repo_id(text)
         return CheckpointSpec(text.replace("/", "--"), "hub", text)
+    names = list(known)
+    more = f" or {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     raise UsageError(
-        f"unknown checkpoint {shown(text)}: pass one of {', '.join(known)}, a directory, a .gguf file, "
+        f"unknown checkpoint {shown(text)}: pass one of {', '.join(names[:_NAMED])}{more}, a directory, a .gguf file, "
         f"or owner/name of the Hugging Face hub{nearest(text, known)}"
     )
 
