@@ -170,9 +170,9 @@ class ClaimRun:
 
         if self.expected or self.checkpoint.dtype not in HALF or not self._failing():
             return ""
-        again = in_single_precision(self._body(), self._decisive(self.records), self.checkpoint)
-        amend(self.item, float32=again)
-        return again.said
+        float32_run = in_single_precision(self._body(), self._decisive(self.records), self.checkpoint)
+        amend(self.item, float32=float32_run)
+        return float32_run.summary
 
     def _body(self) -> Body:
         from pytest_interp.rerun.trial import Body

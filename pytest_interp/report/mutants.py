@@ -39,5 +39,5 @@ def _table(checkpoint: str, claims: Sequence[Falsified]) -> list[str]:
 def remarks(outcome: ClaimOutcome) -> list[str]:
     """What a claim's line says of its teeth, of where else it is true, and of what it was in float32."""
     texts = [] if outcome.falsified is None else [outcome.falsified.died]
-    texts += [] if outcome.float32 is None else [outcome.float32.said]
+    texts += [] if outcome.float32 is None else [outcome.float32.summary]
     return texts + list(dict.fromkeys(record.specific for record in outcome.records if record.specific))
