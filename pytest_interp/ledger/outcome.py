@@ -101,11 +101,12 @@ class Movement:
         condition: the name of one of ``noise.CONDITIONS``.
         quantity: what was measured.
         unit: of the numbers.
-        by: value under the condition minus value without it, in ``unit``; None where the condition does not apply.
+        by: value under the condition minus value without it, in ``unit``; None where the run has no such
+            verdict.
         margin: distance of the interval (or value) from the bound without the condition; negative outside the bound.
         tolerance: the distance within which the snapshot accepts a value.
         outcome: the verdict under the condition, or the reason why there is none.
-        floor: whether the condition keeps the prompts, so that any movement is float noise.
+        floor: whether the condition changes neither prompts nor random draws, so that any movement is float noise.
     """
 
     condition: str

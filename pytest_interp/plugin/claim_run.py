@@ -123,7 +123,7 @@ class ClaimRun:
             known = circuit is not None and circuit.fingerprint == fingerprint
             try:
                 status = self._comparison.compare(self.outcome.records, fingerprint, known=known)
-                amend(self.item, snapshot=status, prompts=self._comparison.others)
+                amend(self.item, snapshot=status, prompts=self._comparison.changed_data)
             except ClaimFailed as error:
                 complaint = str(error)
                 amend(self.item, snapshot="missing" if self._comparison.stored is None else "differs")
