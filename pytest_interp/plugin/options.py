@@ -39,8 +39,8 @@ class Options:
         "on CUDA multiply float32 in TF32, which is faster and as coarse as float16; tolerances widen (default: off)",
         False,
     )
-    seed: int = _option("seed of the IOI prompts and of control heads (default: 0)", 0, "SEED")
-    prompts: int = _option("IOI prompts in each half, find and confirm (default: 96)", 96, "N")
+    seed: int = _option("seed of the prompts and of control heads (default: 0)", 0, "SEED")
+    prompts: int = _option("prompts in each half, find and confirm (default: 96)", 96, "N")
     bos: str | None = _option(
         "yes or no: whether BOS stands before each prompt (default: as the circuit's heads were found)",
         metavar="YES_NO",
@@ -52,7 +52,7 @@ class Options:
         metavar="SIZE",
     )
     cache: str | None = _option(
-        "keep measurements in this folder, and read them back where weights, prompts, libraries and code are the same "
+        "keep measurements in this folder, and reuse them if weights, prompts, libraries and code are the same "
         "(default: no cache)",
         metavar="FOLDER",
     )
