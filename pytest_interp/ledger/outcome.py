@@ -127,7 +127,7 @@ class Mutant:
         name: of ``mutants.MUTANTS``.
         expected: ``die`` where the claim must be refuted, ``live`` where it must still be supported.
         seen: the outcome of the claim.
-        reason: the reason of an outcome that no verdict explains; empty else.
+        reason: the reason of an outcome that no verdict explains; otherwise empty.
         on_heads: whether the mutant damages the heads that the claim names.
     """
 
@@ -163,7 +163,7 @@ class ClaimOutcome:
         checkpoint: the name of the checkpoint; None where the process crashed before it could say it.
         records: of its verdicts, in order.
         snapshot: the result of the comparison with its snapshot; None where nothing was compared.
-        float32: its outcome in float32, where it failed in half precision; None else.
+        float32: its outcome in float32, where it failed in half precision; otherwise None.
         prompts: its data sets that are not those of its snapshot; None where nothing was compared.
         noise: the movements of its numbers; None without ``--interp-noise``.
         falsified: its outcomes on mutants; None without ``--interp-falsify``.

@@ -117,7 +117,7 @@ class Record:
         n: number of values; at least 1.
         bound: the bound in words.
         slack: distance of ``value`` from the bound, in ``unit``; positive inside, negative outside.
-        margin: the same distance for the nearer end of the interval, or for the value of a fixed population.
+        margin: the smaller of these distances for the two ends of the interval; that of ``value`` without an interval.
         interval: the ends of the 95 % interval, in ``unit``; None of a fixed population.
         method: how the interval was computed.
         templates: number of clusters of the interval; None of a fixed population.

@@ -7,7 +7,8 @@
    Any other error goes on, with notes.
 3. If it returned: `left_behind` restores the models, `unfounded` looks for a claim that asserted nothing or caught its
    own failure, `moved` compares with the snapshot, and `toothless` runs the claim again on mutants and for noise, where
-   an option asked for that. Each returns a complaint, or an empty text. The first complaint fails the claim.
+   an option asked for that. Each returns a complaint, or an empty text. The first complaint fails the claim. A claim
+   that is `expected` to fail, or has no checkpoint, leaves out the last two.
 
 The outcome so far is in the item's stash under `OUTCOME`. Each step replaces fields of it with `amend`, so that the
 report carries what was known when the claim ended.

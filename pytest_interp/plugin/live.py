@@ -1,6 +1,6 @@
 """Shows progress within a long claim: what runs, how many claims are done, and the time since the start.
 
-A thread looks every `LOOK` seconds, and writes where nothing else was written for some time. It has two ways.
+A thread looks every `LOOK` seconds, and writes where nothing else was written for some time. It has two modes.
 
 - On a terminal it draws one line below the line that pytest is writing, and puts the cursor back. Before pytest writes
   again, the line is erased.

@@ -22,10 +22,10 @@ def undone_later(item: pytest.Function) -> bool:
     """
     if "monkeypatch" in item.fixturenames or "request" in argument_names(item):
         return True
-    ours = ("_pytest.", "pytest_interp.", "syrupy")
+    safe_modules = ("_pytest.", "pytest_interp.", "syrupy")
     return any(
         definition.scope == "function"
-        and ("xunit" in definition.argname or not str(definition.func.__module__).startswith(ours))
+        and ("xunit" in definition.argname or not str(definition.func.__module__).startswith(safe_modules))
         for definitions in fixture_definitions(item).values()
         for definition in definitions
     )
