@@ -75,7 +75,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     result = yield
     deselected = [] if _shows_skips(config) else [item for item in items if obstacle(item) and not _named(item)]
     if len(deselected) == len(items):
-        deselected = []  # a run without any test would be an error; skipped, each says why
+        deselected = []  # a run without any test is an error; so they are skipped, each with its reason
     if deselected:
         absent = set(deselected)
         items[:] = [item for item in items if item not in absent]

@@ -75,7 +75,7 @@ class Live:
         result = yield
         if letter:
             self._last_write = monotonic()
-        if report.when not in ("setup", "call", "teardown"):  # pytest-xdist's, of a worker that crashed
+        if report.when not in ("setup", "call", "teardown"):  # pytest-xdist reports a worker that crashed
             self._running.pop(report.nodeid, None)
         self._resume()
         return result
@@ -196,7 +196,7 @@ class Live:
             prefix = f"{os.path.relpath(prefix, self._reporter.startpath)} "
         elif not isinstance(prefix, str):
             if prefix is not None and self._reporter.verbosity > 0:
-                self._reporter.currentfspath = None  # pytest-xdist's lines are whole
+                self._reporter.currentfspath = None  # pytest-xdist writes whole lines
                 return ""
             prefix = ""
         return str(prefix.ljust(terminal_column(self._reporter)))
