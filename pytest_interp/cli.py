@@ -1,7 +1,7 @@
-"""The command ``pytest-interp``: one line for each subcommand in ``COMMANDS``, and what each does.
+"""The command ``pytest-interp``. Each subcommand has an entry in ``COMMANDS``.
 
-Exit status of every subcommand: 0 where all that ran was well, 1 where something failed or nothing ran, 2 for a command
-line that cannot be obeyed. Only the standard library is imported before a subcommand is chosen.
+Exit status of every subcommand: 0 if all that ran succeeded, 1 if something failed or nothing ran, 2 for a wrong
+command line. Only the standard library is imported before a subcommand is chosen.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ STATUSES = """exit status:
 
 
 class Command(NamedTuple):
-    """A subcommand: its line in ``--help``, its own help, its arguments, and what it does with them."""
+    """A subcommand.
+
+    Attributes:
+        summary: its line in the help of the program.
+        description: the first paragraph of its own help.
+        example: a command line for the end of its help.
+        arguments: declares its arguments on a parser.
+        run: does its work with the parsed arguments, and returns the exit status.
+    """
 
     summary: str
     description: str
@@ -40,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line without the program's name; by default that of the process.
 
     Returns:
-        The exit status: 0 (all well), 1 (something failed or nothing ran) or 2 (usage).
+        The exit status: 0 (success), 1 (something failed or nothing ran) or 2 (wrong command line).
 
     Example:
         >>> main(["--version"])  # doctest: +ELLIPSIS
@@ -49,12 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         options = _parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
-    except SystemExit as end:  # argparse has said why
+    except SystemExit as end:  # argparse has printed the help or the error
         return OK if end.code in (None, OK) else USAGE
     return COMMANDS[options.command].run(options)
 
 
 def _parser() -> argparse.ArgumentParser:
+    """Returns the parser of the program with all subcommands."""
     parser = argparse.ArgumentParser(
         prog="pytest-interp",
         description="Asks claims about the insides of a language model.",
@@ -78,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class _Version(argparse.Action):
-    """Prints the version, which is looked up only where it is asked for."""
+    """Prints the version; looks it up only then, since that takes time."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
@@ -91,6 +100,7 @@ class _Version(argparse.Action):
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of ``check``."""
     parser.add_argument(
         "model",
         metavar="MODEL",
@@ -100,46 +110,59 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
         "pytest_arguments",
         metavar="ARGUMENT",
         nargs=argparse.REMAINDER,
-        help="what else pytest gets, such as -k name_movers or --interp-prompts 96; pytest --help lists the options",
+        help="further arguments for pytest, such as -k name_movers or --interp-prompts 96; pytest --help lists them",
     )
 
 
 def _check(options: argparse.Namespace) -> int:
-    """Runs the claims of this project on one model."""
+    """Runs the claims of this project on one model; returns the exit status."""
     import pytest
 
-    ran = _Ran()
-    # pytest wants to rewrite this package, which this command has imported already.
+    counter = _Counter()
+    # pytest warns that it cannot rewrite the assertions of this package, which this command has imported already.
     quiet = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     code = pytest.main(
-        [*quiet, *own_claims(), "--interp-model", options.model, *options.pytest_arguments], plugins=[ran]
+        [*quiet, *own_claims(), "--interp-model", options.model, *options.pytest_arguments], plugins=[counter]
     )
     if code == pytest.ExitCode.USAGE_ERROR:
         return USAGE
-    if code == pytest.ExitCode.NO_TESTS_COLLECTED or (code == pytest.ExitCode.OK and ran.expected and not ran.count):
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED or (
+        code == pytest.ExitCode.OK and counter.expected and not counter.count
+    ):
         print(f"pytest-interp: no claim ran on {options.model}; see above for why", file=sys.stderr)
         return FAILED
     return OK if code == pytest.ExitCode.OK else FAILED
 
 
 def own_claims() -> list[str]:
-    """The arguments that name this project's claims to pytest: a package in an installed wheel, a folder in a clone."""
+    """Returns the arguments that name this project's claims to pytest.
+
+    Returns:
+        ``--pyargs`` and a package where a wheel is installed; the path of a folder in a clone.
+    """
     from pytest_interp.plugin.claim_files import own_folder
 
     folder = own_folder()
     return ["--pyargs", "pytest_interp.claims"] if folder.parent.name == "pytest_interp" else [str(folder)]
 
 
-class _Ran:
-    """A plugin that counts the claims that ran to their end without a skip."""
+class _Counter:
+    """A plugin that counts the claims whose body ran without a skip.
+
+    Attributes:
+        expected: whether claims are to run at all; False with ``--collect-only``.
+        count: number of claims that ran.
+    """
 
     def __init__(self) -> None:
         self.expected, self.count = False, 0
 
     def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Notes whether claims are to run."""
         self.expected = not session.config.option.collectonly
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Counts a claim that ran."""
         self.count += report.when == "call" and report.outcome != "skipped"
 
 

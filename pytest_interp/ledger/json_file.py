@@ -1,4 +1,4 @@
-"""The records of a run as a JSON file: what came of every claim, with what was claimed, seen, and with what."""
+"""Reads and writes the ledger: the outcomes and records of all claims of a run, and the versions, as one JSON file."""
 
 from __future__ import annotations
 
@@ -15,17 +15,27 @@ from pytest_interp.errors import UsageError
 from pytest_interp.ledger.outcome import ClaimOutcome
 
 FORMAT = 2
+"""Version of the layout of the file."""
 STREAMS = frozenset(map(Path, ("/dev/stdout", "/dev/stderr")))
-"""Where pytest itself writes, and captures what others write: records go into its report."""
+"""Paths to which pytest itself writes. It captures other writers there, so records go into its closing summary."""
 
 
 def versions() -> dict[str, str]:
-    """What a number may depend on."""
+    """Returns the versions that a number may depend on.
+
+    Returns:
+        The version as text, by name of the library; ``pytest`` and ``python`` included.
+    """
     return {**provenance.versions(), "pytest": version("pytest"), "python": platform.python_version()}
 
 
 def check_path(path: Path) -> None:
-    """Refuses, before the work, a path to which records cannot be written or where they would replace something else.
+    """Refuses a path to which records cannot be written, or where they would replace a file that is no ledger.
+
+    It is called before any claim runs, so that a wrong path costs no work.
+
+    Args:
+        path: of the ledger.
 
     Raises:
         UsageError: it is a folder, cannot be written, or is a file with other content.
@@ -40,7 +50,7 @@ def check_path(path: Path) -> None:
 
 
 def _complete(path: Path) -> bool | None:
-    """Whether a file has the records of a whole run; None where it has no records."""
+    """Returns whether a ledger has the records of a whole run; None for a file that is no ledger."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -51,12 +61,15 @@ def _complete(path: Path) -> bool | None:
 
 
 def text_of(claims: Iterable[ClaimOutcome], *, ended: int, collected: int) -> str:
-    """The content of a file of records.
+    """Returns the text of a ledger.
 
     Args:
-        claims: what came of each.
-        ended: how many came to their end.
-        collected: how many were to run.
+        claims: their outcomes, in the order of the file.
+        ended: number of claims that came to their end.
+        collected: number of claims that were to run; the ledger is complete where as many have ended.
+
+    Returns:
+        Strict JSON, without NaN or infinity, with a newline at its end.
     """
     content = {
         "format": FORMAT,
@@ -70,16 +83,19 @@ def text_of(claims: Iterable[ClaimOutcome], *, ended: int, collected: int) -> st
 
 
 def save(path: Path, text: str, *, complete: bool) -> Path:
-    """Writes records; the file is whole or not there.
+    """Writes a ledger as a whole, or leaves what was there.
 
     Args:
-        path: where to.
-        text: of the records.
-        complete: whether they are of all claims that were to run.
+        path: of the ledger; its folder is made if it is not there.
+        text: of the ledger, from :func:`text_of`.
+        complete: whether all claims that were to run have ended.
 
     Returns:
-        Where it was written: NAME.partial.json beside ``path`` where only some of the claims have ended and the records
-        of a whole run are there.
+        The path that was written. It is NAME.partial.json beside ``path`` where the run is not complete and ``path``
+        has the records of one that was: a partial run must not replace them.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     path = path.resolve()
     if not complete and path.is_file() and _complete(path):

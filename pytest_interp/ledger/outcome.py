@@ -1,4 +1,4 @@
-"""ClaimOutcome: what came of one claim, as its report carries it. The words for it are derived here and nowhere else.
+"""ClaimOutcome: the outcome of one claim, as its report carries it. The words for outcomes are derived here only.
 
 The closing table, the ledger, ``check()`` and JUnit are views of it.
 """
@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from pytest_interp.ledger.record import Record
 
 PROPERTY = "interp"
-"""The name under which a claim's report carries its outcome."""
+"""The key in ``user_properties`` under which a claim's report carries its outcome."""
 NOT_CHECKED = "not checked: "
 NOT_APPLICABLE = "not applicable: "
 NOT_SELECTED = "not selected by --interp-model"
@@ -33,16 +33,21 @@ Finding: TypeAlias = Literal[
     "error",
     "not checked",
 ]
-"""What a claim came to. Only *supported* counts as support."""
+"""The word for the outcome of a claim. Only *supported* counts as support."""
 NO_FAILURE: tuple[Finding, ...] = ("supported", "expected failure", "not applicable")
+"""Findings with which a run is a success."""
 SnapshotStatus: TypeAlias = Literal["matched", "updated", "new number", "other prompts", "differs", "missing"]
 Seen: TypeAlias = Literal["killed", "inconclusive", "not applicable", "error", "survived", "equivalent"]
-"""What a claim said when it was run again; ``equivalent`` of a mutant on which it is as true."""
+"""The outcome of a claim on a mutant.
+
+``killed``: a verdict was refuted. ``survived``: all were supported. ``equivalent``: the claim also holds for every head
+that could take the place of the damaged ones, so that the mutant proves nothing.
+"""
 
 
 @dataclass(frozen=True)
 class ClaimId:
-    """Which claim it is.
+    """The names of a claim.
 
     Attributes:
         id: pytest's node id.
@@ -59,13 +64,13 @@ class ClaimId:
 
 @dataclass(frozen=True)
 class OtherPrompts:
-    """A data set that is another one than when a claim's snapshot was taken.
+    """A data set of a claim that is not the one its snapshot was taken with.
 
     Attributes:
         data: its name.
-        differs: what is known to differ, each with what it was and what it is.
-        chosen: whether its seed, its BOS choice or its number of prompts is another one. Where they are the same, the
-            task, its words or a library has changed, and nobody asked for it.
+        differs: a text for each known difference, with the value before and the value now.
+        chosen: True where the user chose another seed, BOS choice or number of prompts. False where these are the
+            same, so that the task, its words or a library has changed, which nobody asked for.
     """
 
     data: str
@@ -75,16 +80,16 @@ class OtherPrompts:
 
 @dataclass(frozen=True)
 class Float32Run:
-    """What came of a claim that failed in half precision and was measured again in float32.
+    """The outcome in float32 of a claim that failed in half precision.
 
     Attributes:
         moved: whether it is supported in float32, so that precision alone made it fail.
-        said: that, with the numbers of both precisions.
+        summary: the same as text, with the numbers of both precisions; the ledger has it under ``said``.
         records: of its verdicts in float32.
     """
 
     moved: bool
-    said: str
+    summary: str
     records: tuple[Record, ...]
 
 
@@ -96,11 +101,12 @@ class Movement:
         condition: the name of one of ``noise.CONDITIONS``.
         quantity: what was measured.
         unit: of the numbers.
-        by: how far the value moved; None where the condition does not apply.
-        margin: how far the interval (or value) lies inside the bound without the condition.
-        tolerance: how far the snapshot lets it move.
-        outcome: the verdict under the condition, or why there is none.
-        floor: whether this is float noise.
+        by: value under the condition minus value without it, in ``unit``; None where the run has no such
+            verdict.
+        margin: distance of the interval (or value) from the bound without the condition; negative outside the bound.
+        tolerance: the distance within which the snapshot accepts a value.
+        outcome: the verdict under the condition, or the reason why there is none.
+        floor: whether the condition changes neither prompts nor random draws, so that any movement is float noise.
     """
 
     condition: str
@@ -115,14 +121,14 @@ class Movement:
 
 @dataclass(frozen=True)
 class Mutant:
-    """One damage or wrong protocol, what was expected of the claim there, and what was seen.
+    """One mutant (damaged weights or a wrong protocol), and the outcome of a claim on it.
 
     Attributes:
         name: of ``mutants.MUTANTS``.
-        expected: ``die`` or ``live``.
-        seen: what the claim said; ``equivalent`` where it is as true of every head that could take the place.
-        reason: why it says so, where that is not a verdict.
-        on_heads: whether it damages the heads that the claim names.
+        expected: ``die`` where the claim must be refuted, ``live`` where it must still be supported.
+        seen: the outcome of the claim.
+        reason: the reason of an outcome that no verdict explains; otherwise empty.
+        on_heads: whether the mutant damages the heads that the claim names.
     """
 
     name: str
@@ -134,12 +140,13 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Falsified:
-    """What came of a claim on its mutants.
+    """The outcomes of a claim on its mutants.
 
     Attributes:
-        mutants: those that it met.
-        died: on how many it died, in words.
-        survived: why it has no teeth, or too many; empty where it died and lived as it must.
+        mutants: those on which it was run, in order.
+        died: on how many it was refuted, as text.
+        survived: the complaint about a claim that no mutant refutes, or that is refuted where it must hold; empty for
+            a claim that did as expected.
     """
 
     mutants: tuple[Mutant, ...]
@@ -149,17 +156,17 @@ class Falsified:
 
 @dataclass(frozen=True)
 class ClaimOutcome:
-    """What came of one claim.
+    """The outcome of one claim.
 
     Attributes:
-        claim: which claim.
+        claim: its names.
         checkpoint: the name of the checkpoint; None where the process crashed before it could say it.
         records: of its verdicts, in order.
-        snapshot: how its numbers compare with its snapshot; None where nothing was compared.
-        float32: its numbers in float32, where it failed in half precision.
-        prompts: its data sets that are others than in its snapshot; None where nothing was compared.
-        noise: how far its numbers moved; None without ``--interp-noise``.
-        falsified: what came of it on its mutants; None without ``--interp-falsify``.
+        snapshot: the result of the comparison with its snapshot; None where nothing was compared.
+        float32: its outcome in float32, where it failed in half precision; otherwise None.
+        prompts: its data sets that are not those of its snapshot; None where nothing was compared.
+        noise: the movements of its numbers; None without ``--interp-noise``.
+        falsified: its outcomes on mutants; None without ``--interp-falsify``.
         outcome: how pytest counts the test.
         when: the phase that decided: setup, call or teardown.
         reason: pytest's reason; empty for a test that passed.
@@ -179,7 +186,7 @@ class ClaimOutcome:
 
     @property
     def finding(self) -> Finding | None:
-        """The word for what the claim came to; None for a plain skip and for a phase that decides nothing.
+        """The word for the outcome; None for a plain skip and for a phase that decides nothing.
 
         A call decides; so does a setup that did not lead to one, and a teardown that went wrong.
         """
@@ -197,7 +204,7 @@ class ClaimOutcome:
 
     @property
     def _failure(self) -> Finding:
-        """The word for a call that failed: what was refuted, or what stands against a claim that was supported."""
+        """The word for a call that failed: its last verdict that is no support, else the check that failed after it."""
         failing = [record.outcome for record in self.records if record.outcome != "supported"]
         if failing:
             return "moved by precision" if self.float32 is not None and self.float32.moved else failing[-1]
@@ -209,7 +216,7 @@ class ClaimOutcome:
 
     @property
     def explanation(self) -> str:
-        """Why a claim has its finding, beyond its numbers; empty where they say it."""
+        """The reason for the finding where the numbers do not show it; else empty."""
         if self.finding == "not checked":
             return self._skip_reason.removeprefix(NOT_CHECKED).partition(": ")[2]
         if self.outcome == "skipped":
@@ -222,13 +229,17 @@ class ClaimOutcome:
 
     @property
     def _skip_reason(self) -> str:
+        """The reason without the prefix that pytest puts before that of a skip."""
         return self.reason.removeprefix("Skipped: ")
 
     def reported(self, report: Any) -> ClaimOutcome:
-        """The outcome with what a report of pytest adds: how the phase ended, and why.
+        """Returns the outcome with how a phase ended, and why.
 
         Args:
-            report: the ``TestReport`` of one phase.
+            report: pytest's ``TestReport`` of one phase.
+
+        Returns:
+            A copy in which ``outcome``, ``when`` and ``reason`` are those of the report.
         """
         ending: Ending = "passed"
         reason = ""
@@ -244,7 +255,11 @@ class ClaimOutcome:
         return replace(self, outcome=ending, when=report.when, reason=reason)
 
     def to_json(self) -> dict[str, Any]:
-        """As a table of JSON, ``finding`` included; what a run was not asked for has no key."""
+        """Returns the outcome as a table of JSON, ``finding`` included.
+
+        Returns:
+            A new dictionary. ``float32``, ``prompts``, ``noise`` and the mutants have no key while they are None.
+        """
         table: dict[str, Any] = {"records": [record.to_json() for record in self.records]}
         if self.checkpoint is not None:
             table |= {"checkpoint": self.checkpoint, "snapshot": self.snapshot}
@@ -252,7 +267,7 @@ class ClaimOutcome:
         if self.float32 is not None:
             table["float32"] = {
                 "moved": self.float32.moved,
-                "said": self.float32.said,
+                "said": self.float32.summary,
                 "records": [record.to_json() for record in self.float32.records],
             }
         if self.prompts is not None:
@@ -266,7 +281,14 @@ class ClaimOutcome:
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> ClaimOutcome:
-        """From what :meth:`to_json` returned, also after a way through JSON text."""
+        """Returns the outcome that a table of JSON describes.
+
+        Args:
+            table: what :meth:`to_json` returned, directly or parsed from JSON text.
+
+        Returns:
+            An outcome equal to the one that was written.
+        """
         float32, prompts, noise = (table.get(key) for key in ("float32", "prompts", "noise"))
         return cls(
             claim=ClaimId(**table["claim"]),
@@ -292,6 +314,13 @@ class ClaimOutcome:
 
 
 def carried(report: Any) -> ClaimOutcome | None:
-    """The outcome of a claim that a report carries; None in the report of another test."""
+    """Returns the outcome of a claim that a report carries.
+
+    Args:
+        report: pytest's report of one phase of any test.
+
+    Returns:
+        The outcome as of this phase; None in the report of a test that is no claim.
+    """
     tables = [value for name, value in getattr(report, "user_properties", ()) if name == PROPERTY]
     return ClaimOutcome.from_json(tables[-1]) if tables else None

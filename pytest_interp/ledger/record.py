@@ -32,7 +32,11 @@ class RecordedClaim:
     finding: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As a table of JSON."""
+        """Returns the fields as a table of JSON: texts, lists and None.
+
+        Returns:
+            A new dictionary with a key for each attribute.
+        """
         return {
             "id": self.id,
             "cite": self.cite,
@@ -45,17 +49,24 @@ class RecordedClaim:
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> RecordedClaim:
-        """From what :meth:`to_json` returned."""
+        """Returns the claim that a table of JSON describes.
+
+        Args:
+            table: what :meth:`to_json` returned.
+
+        Returns:
+            A claim equal to the one that was written.
+        """
         return cls(**{**table, "finding": tuple(table["finding"])})
 
 
 @dataclass(frozen=True)
 class RecordedMember:
-    """What one member of a set of heads adds.
+    """The contribution of one member to the effect of a set of heads.
 
     Attributes:
         member: its label, such as ``9.9``.
-        contribution: the word for what it adds.
+        contribution: the contribution as a word.
         alone: the effect of the member alone, in the unit of the record; None where it was not measured.
         marginal: the effect of the set minus the effect of the set without the member; None as above.
         alone_interval: 95 % interval of ``alone``; None of a fixed population.
@@ -70,12 +81,23 @@ class RecordedMember:
     marginal_interval: tuple[float, float] | None
 
     def to_json(self) -> dict[str, Any]:
-        """As a table of JSON."""
+        """Returns the fields as a table of JSON: texts, numbers, lists and None.
+
+        Returns:
+            A new dictionary with a key for each attribute.
+        """
         return _table(self)
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> RecordedMember:
-        """From what :meth:`to_json` returned."""
+        """Returns the member that a table of JSON describes.
+
+        Args:
+            table: what :meth:`to_json` returned.
+
+        Returns:
+            A member equal to the one that was written.
+        """
         ends = {key: _pair(table[key]) for key in ("alone_interval", "marginal_interval")}
         return cls(**{**table, **ends})
 
@@ -90,26 +112,26 @@ class Record:
         outcome: the verdict.
         value: the mean over prompts, in ``unit``.
         unit: of the values.
-        tolerance: how far float noise may move ``value``.
+        tolerance: how far float noise may move ``value``, in ``unit``; at least 0.
         population: ``fixed`` or ``sampled``.
-        n: number of values.
+        n: number of values; at least 1.
         bound: the bound in words.
-        slack: how far ``value`` lies inside the bound; negative outside.
-        margin: how far the interval (or the value of a fixed population) lies inside the bound.
-        interval: the ends of the interval; None of a fixed population.
+        slack: distance of ``value`` from the bound, in ``unit``; positive inside, negative outside.
+        margin: the smaller of these distances for the two ends of the interval; that of ``value`` without an interval.
+        interval: the ends of the 95 % interval, in ``unit``; None of a fixed population.
         method: how the interval was computed.
         templates: number of clusters of the interval; None of a fixed population.
         controls: label and value of each control; no value where it cannot be measured.
         controls_shown: the controls as text.
         same: labels of controls that do as much as the claim.
         members: what each member of a set of heads adds.
-        specific: of how many other heads the claim is true too, as text.
+        specific: a text that says for how many other heads the claim holds too; None where they were not measured.
         version: of the measurement's definition.
-        notes: what the number leaves open.
-        caveats: what the verdict says less than it seems to.
+        notes: remarks on what the number does not settle.
+        caveats: reasons why the verdict means less than its word, such as a control that does as much.
         details: further values by name.
         about: what was measured, on which data, with which model and precision; JSON values by name.
-        examples: of how many verdicts under ``@given`` this is the worst; None of any other claim.
+        examples: number of verdicts under ``@given`` of which this is the worst; None of any other claim.
         claim: the claim; None until its body has ended.
         seed: of the run; None until the claim's body has ended.
     """
@@ -143,13 +165,25 @@ class Record:
     seed: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As a table of JSON; ``examples``, ``claim`` and ``seed`` only where there are any."""
+        """Returns the fields as a table of JSON: texts, numbers, lists, tables and None.
+
+        Returns:
+            A new dictionary with a key for each attribute; ``examples``, ``claim`` and ``seed`` have none while they
+            are None.
+        """
         table = _table(self)
         return {key: table[key] for key in table if key not in _LATER or table[key] is not None}
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> Record:
-        """From what :meth:`to_json` returned, also after a way through JSON text."""
+        """Returns the record that a table of JSON describes.
+
+        Args:
+            table: what :meth:`to_json` returned, directly or parsed from JSON text.
+
+        Returns:
+            A record equal to the one that was written.
+        """
         claim = table.get("claim")
         typed = {
             "interval": _pair(table["interval"]),
@@ -162,14 +196,16 @@ class Record:
 
 
 _LATER = ("examples", "claim", "seed")
+"""Fields that are filled in after the verdict, and written only where they are."""
 
 
 def _table(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass, in their order, each as JSON has it."""
+    """Returns the fields of a dataclass, in their order, each converted by `_json`."""
     return {field.name: _json(getattr(value, field.name)) for field in fields(value)}
 
 
 def _json(value: Any) -> Any:
+    """Returns a field as JSON has it: a tuple as a list, a mapping as a dictionary."""
     if hasattr(value, "to_json"):
         return value.to_json()
     if isinstance(value, tuple):
@@ -178,5 +214,5 @@ def _json(value: Any) -> Any:
 
 
 def _pair(ends: Any) -> tuple[float, float] | None:
-    """The ends of an interval."""
+    """Returns the ends of an interval as a tuple: JSON has a list."""
     return None if ends is None else (ends[0], ends[1])

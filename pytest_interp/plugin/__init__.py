@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Declares the hook through which a project brings in its own checkpoints."""
+    """Declares the hook through which a project adds its own checkpoints."""
     from pytest_interp.plugin import hookspecs
 
     pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declares options and ini keys."""
+    """Declares the command-line options and ini keys."""
     from pytest_interp.plugin.options import add_options
 
     add_options(parser)
@@ -36,14 +36,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
-    """Keeps values of this plugin's options from moving the rootdir."""
+    """Restores the rootdir where pytest took the value of one of this plugin's options for a path to collect."""
     from pytest_interp.plugin.rootdir import restore
 
     restore(early_config, parser, args)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declares the marker and the fixtures; refuses what cannot work."""
+    """Declares the marker, registers fixtures and hooks, and refuses options that cannot work."""
     from pytest_interp.plugin import collection_errors, deselection, fixtures, runtest
 
     config.addinivalue_line(
@@ -69,7 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _prepare_files(config: pytest.Config, options: Options) -> None:
-    """Refuses, before the work, files that could not be written after it; hears what is to be written."""
+    """Registers the ledger, and refuses a ledger or cache that could not be written, before any claim runs."""
     from pytest_interp.errors import UsageError
     from pytest_interp.plugin.ledger_writer import Ledger
 
@@ -84,7 +84,7 @@ def _prepare_files(config: pytest.Config, options: Options) -> None:
         if options.cache and not worker:
             from pytest_interp.common.files import check_cache
 
-            with suppress(OSError):  # said at the end: the run goes on without
+            with suppress(OSError):  # the run goes on without a cache, and its summary says so
                 check_cache(folder / options.cache)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
@@ -92,18 +92,18 @@ def _prepare_files(config: pytest.Config, options: Options) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Lets installed claims be collected that were asked for, though pytest passes over environments."""
-    asked = [arg.partition("::")[0] for arg in config.args]
-    inside = Path(__file__).parents[1] / "claims"
-    if any(arg.startswith("pytest_interp.claims") for arg in asked):
-        asked.append(str(inside))
-    if not any(Path(arg).is_absolute() and Path(arg).is_relative_to(inside) for arg in asked):
+    """Lets pytest collect installed claims that the command line names, although it passes over environments."""
+    paths = [arg.partition("::")[0] for arg in config.args]
+    claims_folder = Path(__file__).parents[1] / "claims"
+    if any(path.startswith("pytest_interp.claims") for path in paths):
+        paths.append(str(claims_folder))
+    if not any(Path(path).is_absolute() and Path(path).is_relative_to(claims_folder) for path in paths):
         return None
-    return False if inside.is_relative_to(collection_path) else None
+    return False if claims_folder.is_relative_to(collection_path) else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Gives each claim its checkpoints and heads."""
+    """Parametrises each claim by its checkpoints and heads."""
     if metafunc.definition.get_closest_marker("claim") is None:
         return
     from pytest_interp.errors import UsageError
@@ -120,7 +120,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Orders claims by checkpoint, so that each model is loaded once; everything else stays where it is."""
+    """Orders claims by checkpoint, so that each model is loaded once; other tests keep their places."""
     for item in items:
         if type(item).__name__ == "TestCaseFunction" and item.get_closest_marker("claim") is not None:
             raise pytest.UsageError(f"{item.nodeid}: a claim is a function or method of a plain class, not a TestCase")
@@ -128,8 +128,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not places:
         return
     order = {name: rank for rank, name in enumerate(dict.fromkeys(target_name(items[i]) for i in places))}
-    # What cannot run stands last, where anything runs. By checkpoint then; within it as the files have them, which
-    # pytest's own ordering by parameter has undone.
+    # Claims that cannot run come last, unless pytest only lists them. Then the order is by checkpoint, and within it
+    # that of the files, which pytest's own ordering by parameter has undone.
     runs = not config.option.collectonly
     claims = sorted(
         (items[i] for i in places),
@@ -146,19 +146,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Watches the run, where there are claims."""
+    """Registers the stopwatch and the progress line, if there are claims to run."""
     if not hasattr(session.config, "workerinput"):
         _watch(session.config)
 
 
 @pytest.hookimpl(trylast=True, optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any) -> None:
-    """Watches the run under pytest-xdist, whose workers collect."""
+    """Registers the same in the controller of pytest-xdist, where the workers collect."""
     _watch(node.config)
 
 
 def _watch(config: pytest.Config) -> None:
-    """Shows what goes on and keeps how long it took; once."""
+    """Registers the stopwatch and the progress line once, if there are claims to run."""
     if not plan_of(config).claims or config.pluginmanager.has_plugin("pytest_interp_live"):
         return
     from pytest_interp.plugin.live import Live
@@ -169,7 +169,7 @@ def _watch(config: pytest.Config) -> None:
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
-    """Says what is judged; silent with -qq and without claims. Under pytest-xdist the closing table says it."""
+    """Returns the lines about what is judged; none with -qq or without claims. pytest-xdist has them at the end."""
     counts: dict[str, int] = {}
     for item in items:
         if (name := target_name(item)) and item.get_closest_marker("skip") is None:
@@ -181,13 +181,14 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     judged = ", ".join(f"{name} ({count} claims)" for name, count in counts.items()) or "nothing: no weights here"
     lines = [f"interp: {judged}"]
     if deselected := plan_of(config).deselected:
-        text = ", ".join(f"{count} {why}" for why, count in deselected.items())
+        text = ", ".join(f"{count} {reason}" for reason, count in deselected.items())
         lines.append(f"interp: deselected: {text} (-rs shows each)")
     lines += _conditions(config)
     return lines if config.option.collectonly or not counts else [*lines, forecast(config)]
 
 
 def _conditions(config: pytest.Config) -> list[str]:
+    """Returns lines with the precision, device, seed, number of prompts and versions of a run."""
     from importlib.metadata import version
 
     from pytest_interp.plugin.arithmetic import computed_with
@@ -196,7 +197,7 @@ def _conditions(config: pytest.Config) -> list[str]:
 
     versions = ", ".join(f"{name} {version(name)}" for name in ("transformer-lens", "transformers", "torch"))
     precision = f"{options.dtype} on {options.device}"
-    if not config.option.collectonly:  # what only lists needs no torch
+    if not config.option.collectonly:  # --collect-only must not import torch
         precision = computed_with(options)
     choices = f"{precision}, seed {options.seed}, {options.prompts} prompts"
     return [f"interp: {choices}", f"interp: {versions}"]
@@ -204,7 +205,7 @@ def _conditions(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Tells the controller of pytest-xdist what a worker read from the cache, and what it measured."""
+    """Sends the cache's counts of a worker to the controller of pytest-xdist."""
     config: Any = session.config
     if hasattr(config, "workeroutput"):
         cache = session_of(config).cache
@@ -213,7 +214,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Adds up what the workers of pytest-xdist say of the cache."""
+    """Adds the cache's counts of a worker to those of the controller."""
     cache, counts = session_of(node.config).cache, getattr(node, "workeroutput", {}).get("interp_cache")
     if cache and counts:
         cache.read, cache.measured = cache.read + counts[0], cache.measured + counts[1]
@@ -221,12 +222,12 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """What was checked, by checkpoint; what was not, with the command that would."""
+    """Writes the closing tables: findings by checkpoint, claims that were not checked, mutants and noise."""
     ledger: Any = config.pluginmanager.get_plugin("pytest_interp_ledger")
-    for said in ledger.said:
-        terminalreporter.write_line(f"interp: {said}")
+    for message in ledger.messages:
+        terminalreporter.write_line(f"interp: {message}")
     reports = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "when")]
-    # What counts is what a rerun came to.
+    # pytest-rerunfailures reports each try; only the last one counts.
     carrying = [carried(report) for report in reports if report.outcome != "rerun"]
     outcomes = [outcome for outcome in carrying if outcome is not None]
     unchecked = plan_of(config).unchecked
@@ -239,10 +240,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if lines:
         terminalreporter.section("findings")
         if getattr(config.option, "numprocesses", None):
-            for line in _conditions(config):
-                terminalreporter.write_line(line)
-        for row in lines:
-            terminalreporter.write_line(row.text, **row.markup)
+            for text in _conditions(config):
+                terminalreporter.write_line(text)
+        for line in lines:
+            terminalreporter.write_line(line.text, **line.markup)
         if cache := session_of(config).cache:
             terminalreporter.write_line(f"interp: {cache.summary}")
     if texts := to_paste(outcomes):

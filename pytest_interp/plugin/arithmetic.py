@@ -1,4 +1,4 @@
-"""With which precision and on which device a run computes: what its header says, and what torch is told."""
+"""Describes the precision and device of a run for its header, and sets TF32 in torch accordingly."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from pytest_interp.plugin.options import Options
 
 
 def computed_with(options: Options) -> str:
-    """The precision and the device that claims are judged with: ``float32 on cpu``."""
+    """Returns the precision and the device that claims are judged with.
+
+    Args:
+        options: of the run.
+
+    Returns:
+        Such as ``float32 on cpu``; with what the user wrote where that is no device here.
+    """
     from pytest_interp.checkpoints.device import described, device_of, has_tf32
 
     try:
         device = device_of(options.device)
-    except UsageError:  # said where a model is loaded
+    except UsageError:  # loading the model raises it again; the header must not
         return f"{options.dtype} on {options.device}"
     tf32, missing = "", ""
     if options.tf32 and options.dtype == "float32":
@@ -23,7 +30,15 @@ def computed_with(options: Options) -> str:
 
 
 def choose_products(config: pytest.Config, options: Options) -> None:
-    """TF32 stays off unless asked, whatever the process had; put back as the session ends."""
+    """Turns TF32 on or off as the option says, whatever the process had, and restores it when the session ends.
+
+    Args:
+        config: of the run; it restores the setting as it closes.
+        options: of the run; TF32 is on with ``--interp-tf32`` on a device that has it.
+
+    Raises:
+        UsageError: the device is not here.
+    """
     import torch
 
     from pytest_interp.checkpoints.device import device_of, has_tf32, use_tf32

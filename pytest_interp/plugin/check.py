@@ -1,4 +1,4 @@
-"""Claims asked of a model in memory, without pytest on the command line: for a training loop."""
+"""Runs claims on a model in memory, without pytest on the command line: for a training loop."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from pytest_interp.plugin.claim_files import own_folder
 
 @dataclass(frozen=True)
 class Checked:
-    """What one claim said of a model.
+    """The result of one claim on a model.
 
     Attributes:
         claim: its stable id, such as ``ioi/name_movers.reads_the_answer[9.9]``.
-        statement: what it claims.
+        statement: what it claims, in one line.
         outcome: supported, refuted, inconclusive, not applicable, error ...
-        reason: why it was not applicable or went wrong.
+        reason: why it was not applicable or went wrong; empty where its numbers show it.
         records: of its verdicts: value, interval, bound, controls and all they rest on.
     """
 
@@ -53,20 +53,23 @@ def check(
     prompts: int = 96,
     seed: int = 0,
 ) -> list[Checked]:
-    """Asks claims of a model and returns what each said; prints nothing, fails nothing, changes nothing.
+    """Runs claims on a model and returns the result of each; prints nothing, fails nothing, changes nothing.
 
     Args:
         model: a transformers model (a copy of it is judged: training goes on with the one passed), or a
             TransformerBridge, which is put into compatibility mode and frozen.
         tokenizer: of a transformers model.
         claims: files or folders of claims; by default those of this project.
-        keyword: only claims that match it, as pytest's ``-k``.
-        quick: only claims that are marked as quick.
+        keyword: only claims that match it run, as with pytest's ``-k``; empty for all.
+        quick: whether only claims that are marked as quick run.
         circuit: whose heads are asserted, such as ``gpt2``; without one, claims that name heads do not run.
         bos: whether BOS stands before each prompt, where the circuit file does not say it.
         name: of the model, for the records.
-        prompts: in each half.
+        prompts: number of prompts in each half; at least 2.
         seed: of the prompts.
+
+    Returns:
+        A result for each claim that ran, in the order in which they ran.
 
     Raises:
         UsageError: a model without its tokenizer, no such claims, or none that match.
@@ -90,7 +93,7 @@ def check(
 
 @contextmanager
 def _modules_left_as_they_are(paths: Sequence[str]) -> Iterator[None]:
-    """Modules of claims are imported anew each time: another folder may have claims under the same names."""
+    """Removes the modules of claims after the block, since another folder may have claims under the same names."""
     before = set(sys.modules)
     try:
         yield
@@ -98,16 +101,16 @@ def _modules_left_as_they_are(paths: Sequence[str]) -> Iterator[None]:
         folders, new = [Path(path).resolve() for path in paths], set(sys.modules) - before
         files = {name: Path(getattr(sys.modules[name], "__file__", None) or "/") for name in new}
         claims = {name for name, file in files.items() if any(file.is_relative_to(folder) for folder in folders)}
-        # Folders that have no module of their own were made up on the way to those below them.
+        # For a folder without __init__.py pytest makes up a module, which has no file.
         made_up = {
-            name for name in new if files[name] == Path("/") and any(one.startswith(f"{name}.") for one in claims)
+            name for name in new if files[name] == Path("/") and any(claim.startswith(f"{name}.") for claim in claims)
         }
         for name in claims | made_up:
             del sys.modules[name]
 
 
 class _Listener:
-    """Brings the model into a run, and hears what came of each claim."""
+    """A plugin that adds the model to a run as a checkpoint, and collects the result of each claim."""
 
     def __init__(self, spec: CheckpointSpec) -> None:
         self.spec, self.complaint = spec, ""
@@ -115,24 +118,31 @@ class _Listener:
 
     @property
     def checked(self) -> list[Checked]:
-        """What came of each claim, once: a rerun replaces what was, a teardown that goes wrong only what was well."""
+        """The result of each claim, once: a rerun replaces it, an error in teardown only where it was no failure."""
         return list(self.by_claim.values())
 
     def pytest_interp_checkpoints(self) -> list[CheckpointSpec]:
+        """Returns the model as a checkpoint."""
         return [self.spec]
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keeps the message of a file that could not be collected."""
         if report.failed:
             self.complaint = str(report.longrepr)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        came = carried(report)
+        """Updates the result of a claim from the report of one of its phases."""
+        outcome = carried(report)
         rerun = str(report.outcome) == "rerun"  # pytest-rerunfailures: another call follows
-        if came is None or came.finding in (None, "not checked") or rerun:
+        if outcome is None or outcome.finding in (None, "not checked") or rerun:
             return
         before = self.by_claim.get(report.nodeid)
-        if came.when == "teardown" and before is not None and before.outcome not in NO_FAILURE:
+        if outcome.when == "teardown" and before is not None and before.outcome not in NO_FAILURE:
             return
         self.by_claim[report.nodeid] = Checked(
-            str(came.claim.cite), str(came.claim.statement), came.finding, came.explanation, came.records
+            str(outcome.claim.cite),
+            str(outcome.claim.statement),
+            outcome.finding,
+            outcome.explanation,
+            outcome.records,
         )

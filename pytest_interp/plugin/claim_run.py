@@ -1,4 +1,18 @@
-"""One claim while it runs: what it has said so far, what it may not touch, and what its snapshot says."""
+"""Runs one claim: its records, the models it must leave unchanged, its snapshot, and the runs again.
+
+`runtest.pytest_pyfunc_call` calls the methods of `ClaimRun` in this order.
+
+1. `recording` collects the records while the body runs.
+2. If the body raised: `raised` turns a skip after a failing verdict into a failure, and "not applicable" into a skip.
+   Any other error goes on, with notes.
+3. If it returned: `left_behind` restores the models, `unfounded` looks for a claim that asserted nothing or caught its
+   own failure, `moved` compares with the snapshot, and `toothless` runs the claim again on mutants and for noise, where
+   an option asked for that. Each returns a complaint, or an empty text. The first complaint fails the claim. A claim
+   that is `expected` to fail, or has no checkpoint, leaves out the last two.
+
+The outcome so far is in the item's stash under `OUTCOME`. Each step replaces fields of it with `amend`, so that the
+report carries what was known when the claim ended.
+"""
 
 from __future__ import annotations
 
@@ -19,23 +33,31 @@ if TYPE_CHECKING:
     from pytest_interp.snapshots.compare import Comparison
 
 OUTCOME = pytest.StashKey[ClaimOutcome]()
-"""What came of a claim so far; of claims only."""
+"""The outcome of a claim so far; tests that are no claims have none."""
 COMPARED = pytest.StashKey[bool]()
-"""Whether a claim came to its end, so that its snapshot is known to be used."""
+"""True for a claim that came to its end, so that its snapshot was compared or marked as used."""
 
 
 def amend(item: pytest.Item, **changes: Any) -> ClaimOutcome:
-    """Replaces fields of what came of a claim so far."""
+    """Replaces fields of the outcome of a claim so far.
+
+    Args:
+        item: the claim.
+        **changes: new values by name of the field.
+
+    Returns:
+        The new outcome.
+    """
     item.stash[OUTCOME] = replace(item.stash[OUTCOME], **changes)
     return item.stash[OUTCOME]
 
 
 class ClaimRun:
-    """A claim's body, from its call to its end.
+    """One call of a claim's body, and the checks after it.
 
     Attributes:
         item: the claim.
-        checkpoint: that it is about; None where its fixtures have none.
+        checkpoint: the checkpoint it is about; None where it has no fixture ``checkpoint``.
         records: of its verdicts, in order.
         expected: whether nothing is compared or run again, since it has no checkpoint or is expected to fail.
     """
@@ -44,7 +66,7 @@ class ClaimRun:
         self.item = item
         self.checkpoint: Any = item.funcargs.get("checkpoint")
         self.records: Sequence[Record] = ()
-        # A claim that is expected to fail has no snapshot: that it passes is the news.
+        # A claim that is expected to fail has no snapshot: if it passes, that is the finding, not its numbers.
         self.expected = self.checkpoint is None or item.get_closest_marker("xfail") is not None
         assign(item, self.checkpoint)
         self._guarded = [] if undone_later(item) else checkpoints_of(item)
@@ -52,12 +74,12 @@ class ClaimRun:
 
     @property
     def outcome(self) -> ClaimOutcome:
-        """What came of it so far."""
+        """The outcome so far."""
         return self.item.stash[OUTCOME]
 
     @contextmanager
     def recording(self) -> Generator[None]:
-        """Collects the records of the verdicts that are reached inside the block, however it ends."""
+        """Collects the records of the verdicts inside the block, however it ends, and adds them to the report."""
         from pytest_interp.verdict.recording import collecting
 
         try:
@@ -69,35 +91,38 @@ class ClaimRun:
             self.item.add_report_section("call", "claim", section)
 
     def _decisive(self, records: Sequence[Record]) -> Sequence[Record]:
-        """All records; of a claim under ``@given`` the worst of each quantity."""
+        """Returns all records; of a claim under ``@given`` the worst of each quantity."""
         from pytest_interp.verdict.recording import worst_of
 
         return worst_of(records) if getattr(self.item.obj, "is_hypothesis_test", False) else records
 
     def left_behind(self) -> str:
-        """Puts the models back as they were, and says what the claim changed; empty where it changed nothing."""
+        """Restores the models, and returns what the claim had changed; empty where it changed nothing."""
         return restore(*self._guarded)
 
     def keep_snapshot(self) -> None:
-        """Leaves the snapshot as it is, of a claim that has nothing to compare with it."""
+        """Marks the snapshot as used and leaves it as it is, for a claim that has nothing to compare with it."""
         if self._comparison is not None:
             self._comparison.keep()
         self.item.stash[COMPARED] = True
 
     def raised(self, error: BaseException) -> None:
-        """What follows from an error of the body: notes, and another error where it is no excuse.
+        """Adds notes to an error of the body; raises another error in its place where it must not decide.
+
+        Args:
+            error: what the body raised; the caller raises it again if this returns.
 
         Raises:
             pytest.skip.Exception: the claim is not applicable.
-            BaseException: the claim was to be passed over after a verdict that it does not hold.
+            BaseException: the claim skipped itself after a verdict that is no support; so it fails.
         """
         __tracebackhide__ = True
         from pytest_interp.errors import ClaimFailed, NotApplicable
         from pytest_interp.ledger.outcome import NOT_APPLICABLE
 
         self.keep_snapshot()
-        exact = self._in_float32() if isinstance(error, ClaimFailed) else ""
-        for note in filter(None, (exact, self.left_behind())):
+        in_float32 = self._in_float32() if isinstance(error, ClaimFailed) else ""
+        for note in filter(None, (in_float32, self.left_behind())):
             error.add_note(note)
         if (ending := _ending(error)) and (failing := self._failing()):
             raise self.failure(f"the claim {ending} ({error}), but {failing}") from None
@@ -105,16 +130,16 @@ class ClaimRun:
             pytest.skip(f"{NOT_APPLICABLE}{error}")
 
     def unfounded(self) -> str:
-        """Why a claim that passed is no support after all: it asserted nothing, or a failing verdict was swallowed."""
+        """Returns why a claim that passed is no support: it asserted nothing, or caught its own failure; else empty."""
         if not self.outcome.records:
             return "the claim asserted nothing; call one of the assert_ functions of pytest_interp"
         if not (failing := self._failing()):
             return ""
-        exact = self._in_float32()
-        return f"the claim passed, but {failing}{f'; {exact}' if exact else ''}"
+        in_float32 = self._in_float32()
+        return f"the claim passed, but {failing}{f'; {in_float32}' if in_float32 else ''}"
 
     def moved(self) -> str:
-        """Compares with the snapshot, or updates it; says what moved, empty where nothing did."""
+        """Compares with the snapshot, or updates it; returns what moved, empty where nothing did."""
         from pytest_interp.errors import ClaimFailed
 
         complaint = ""
@@ -123,7 +148,7 @@ class ClaimRun:
             known = circuit is not None and circuit.fingerprint == fingerprint
             try:
                 status = self._comparison.compare(self.outcome.records, fingerprint, known=known)
-                amend(self.item, snapshot=status, prompts=self._comparison.others)
+                amend(self.item, snapshot=status, prompts=self._comparison.changed_data)
             except ClaimFailed as error:
                 complaint = str(error)
                 amend(self.item, snapshot="missing" if self._comparison.stored is None else "differs")
@@ -131,7 +156,11 @@ class ClaimRun:
         return complaint
 
     def toothless(self) -> str:
-        """Runs a supported claim again where that was asked for: on mutants, for its noise. Says why it fails there."""
+        """Runs a supported claim again, for its noise and on mutants, where an option asked for it.
+
+        Returns:
+            Why the claim fails: its runs left a model changed, or no mutant refuted it; else empty.
+        """
         from pytest_interp.plugin.session import session_of
 
         options = session_of(self.item.config).options
@@ -152,7 +181,15 @@ class ClaimRun:
         return self.left_behind() or (f"{self.item.name}: {survived}" if survived else "")
 
     def failure(self, complaint: str) -> BaseException:
-        """What fails the claim: a refuted one that is expected to fail fails as its xfail expects."""
+        """Returns the error that fails the claim.
+
+        Args:
+            complaint: the message.
+
+        Returns:
+            `ClaimFailed` for a refuted claim that is expected to fail, since its xfail mark accepts no other error;
+            else the error of ``pytest.fail``.
+        """
         from pytest_interp.errors import ClaimFailed
 
         if self._failing() and self.item.get_closest_marker("xfail") is not None:
@@ -160,28 +197,29 @@ class ClaimRun:
         return pytest.fail.Exception(complaint, pytrace=False)
 
     def _failing(self) -> str:
-        """The first verdict that is no support, wherever it was reached; empty where there is none."""
+        """Returns a text about the first verdict that is no support; empty where all are."""
         failing = next((record for record in self.records if record.outcome != "supported"), None)
         return "" if failing is None else f"its verdict on {failing.subject} is {failing.outcome}"
 
     def _in_float32(self) -> str:
-        """Measures a claim that failed in half precision again in float32; what came of it, empty where it was not."""
+        """Measures a claim that failed in half precision again in float32; returns the result as text, else empty."""
         from pytest_interp.rerun.precision import HALF, in_single_precision
 
         if self.expected or self.checkpoint.dtype not in HALF or not self._failing():
             return ""
-        again = in_single_precision(self._body(), self._decisive(self.records), self.checkpoint)
-        amend(self.item, float32=again)
-        return again.said
+        float32_run = in_single_precision(self._body(), self._decisive(self.records), self.checkpoint)
+        amend(self.item, float32=float32_run)
+        return float32_run.summary
 
     def _body(self) -> Body:
+        """Returns the claim's function with the values of its fixtures, to be run again."""
         from pytest_interp.rerun.trial import Body
 
         return Body(self.item.obj, {name: self.item.funcargs[name] for name in argument_names(self.item)})
 
 
 def _comparison(item: pytest.Function) -> Comparison | None:
-    """The claim's snapshot; None with ``-p no:syrupy``."""
+    """Returns the claim's snapshot; None with ``-p no:syrupy``."""
     if not hasattr(item.config.option, "update_snapshots"):
         return None
     from pytest_interp.errors import UsageError
@@ -194,7 +232,7 @@ def _comparison(item: pytest.Function) -> Comparison | None:
 
 
 def _ending(error: BaseException) -> str:
-    """How a body ended that says the claim need not hold; empty for any other error."""
+    """Returns how a body passed over itself: not applicable, skip or xfail; empty for any other error."""
     from unittest import SkipTest
 
     from pytest_interp.errors import NotApplicable
@@ -207,7 +245,7 @@ def _ending(error: BaseException) -> str:
 
 
 def _described(item: pytest.Item, records: Sequence[Record]) -> tuple[tuple[Record, ...], str]:
-    """The records with what was claimed, by whom and with which seed; and the section of the report that says it."""
+    """Returns the records with their claim and the seed of the run, and the text of the report's section ``claim``."""
     from pytest_interp.ledger.record import RecordedClaim
     from pytest_interp.plugin.selection import cite_of, claim_of, statement_of
     from pytest_interp.plugin.session import session_of

@@ -1,4 +1,4 @@
-"""Bad input that is found while claims are collected: one line and exit status 4, not the frames of each file."""
+"""Reports bad input during collection as one line with exit status 4, instead of a traceback for each file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from pytest_interp.plugin.session import session_of
 
 
 def refuse(config: pytest.Config, error: Exception) -> pytest.UsageError:
-    """The error to raise within a collector, remembered so that it ends the run and not only the collector."""
+    """Returns the error to raise within a collector, and remembers it, so that it ends the run and not only the file.
+
+    Args:
+        config: of the run.
+        error: its message says what is wrong with the input.
+
+    Returns:
+        A usage error with the same message.
+    """
     session_of(config).refusal = str(error)
     return pytest.UsageError(str(error))
 
@@ -19,7 +27,7 @@ def refuse(config: pytest.Config, error: Exception) -> pytest.UsageError:
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Marks the report of a collector in which input was refused; reports travel from workers, exceptions do not."""
+    """Marks the report of a file whose input was refused, since workers of pytest-xdist send reports only."""
     report = yield
     session = session_of(collector.config)
     if session.refusal:
@@ -29,10 +37,10 @@ def pytest_make_collect_report(
 
 
 class Refusals:
-    """Ends the run; registered where a person looks on, not in workers."""
+    """A plugin that ends the run at the first refusal; workers of pytest-xdist do not have it."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Ends the run at the first report that is marked, before anybody has shown it."""
+        """Ends the run at the first marked report, before another plugin shows its traceback."""
         if message := getattr(report, "interp_refused", ""):
             raise pytest.UsageError(message)

@@ -1,4 +1,13 @@
-"""Claims that cannot run here are deselected, so that progress counts those that do; the closing table lists them."""
+"""Deselects claims that cannot run here, so that progress counts those that run; the closing table lists the others.
+
+1. After all other plugins have deselected, claims with an `obstacle` are removed from the run. They stay, and are
+   skipped, where the user asked to see skips, where one is named on the command line, or where nothing else would run.
+2. The result is a `Plan`: the claims that run, and the number of the others by reason.
+3. Under pytest-xdist each worker collects, and the controller shows. The workers hand it the plan: through a file in
+   the temporary folder as soon as they have collected, and with their output at the end. The file serves workers on the
+   controller's machine; the output serves the others.
+4. syrupy hears which claims were removed, so that it does not take their snapshots for unused.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +26,41 @@ from pytest_interp.plugin.session import Plan, session_of
 
 
 def target_name(item: pytest.Item) -> str:
-    """The name of the checkpoint that a collected claim is about; empty for other tests."""
+    """Returns the name of the checkpoint that a collected claim is about.
+
+    Args:
+        item: any collected test.
+
+    Returns:
+        The name; empty for a test without the parameter ``checkpoint``, and for a claim without any checkpoint.
+    """
     params = getattr(getattr(item, "callspec", None), "params", {})
     spec = getattr(params.get("checkpoint"), "spec", None)
     return "" if spec is None else str(spec.name)
 
 
 def plan_of(config: pytest.Config) -> Plan:
-    """The plan of the run; without claims before collection has ended, or where there are none."""
+    """Returns the plan of a run.
+
+    Args:
+        config: of the run.
+
+    Returns:
+        The plan; an empty one before collection has ended.
+    """
     return session_of(config).plan or Plan({})
 
 
 def obstacle(item: pytest.Item) -> str:
-    """Why a claim cannot run here, as its skip marker says it; empty for one that can, and for other tests."""
+    """Returns the reason why a claim does not run here.
+
+    Args:
+        item: any collected test.
+
+    Returns:
+        The reason of the skip mark that selection gave it: not checked, not selected or not quick. Empty for a claim
+        that runs, and for other tests.
+    """
     if item.get_closest_marker("claim") is None:
         return ""
     from pytest_interp.ledger.outcome import NOT_CHECKED, NOT_QUICK, NOT_SELECTED
@@ -40,22 +71,23 @@ def obstacle(item: pytest.Item) -> str:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, object, object]:
-    """Deselects, after ``-k``, ``--lf`` and all others have had their say."""
+    """Deselects the claims that cannot run, after ``-k``, ``--lf`` and all other plugins have deselected."""
     result = yield
-    gone = [] if _shows_skips(config) else [item for item in items if obstacle(item) and not _named(item)]
-    if len(gone) == len(items):
-        gone = []  # a run without any test would be an error; skipped, each says why
-    if gone:
-        absent = set(gone)
+    deselected = [] if _shows_skips(config) else [item for item in items if obstacle(item) and not _named(item)]
+    if len(deselected) == len(items):
+        deselected = []  # a run without any test is an error; so they are skipped, each with its reason
+    if deselected:
+        absent = set(deselected)
         items[:] = [item for item in items if item not in absent]
-        config.hook.pytest_deselected(items=gone)
+        config.hook.pytest_deselected(items=deselected)
     session = session_of(config)
-    session.deselected, session.plan = gone, _planned(items, gone)
+    session.deselected, session.plan = deselected, _planned(items, deselected)
     _publish(config)
     return result
 
 
-def _planned(items: Iterable[pytest.Item], gone: Sequence[pytest.Item]) -> Plan:
+def _planned(items: Iterable[pytest.Item], deselected: Sequence[pytest.Item]) -> Plan:
+    """Returns the plan of a run with these items, from which those others were deselected."""
     from pytest_interp.ledger.outcome import NOT_CHECKED
 
     claims = {
@@ -63,46 +95,50 @@ def _planned(items: Iterable[pytest.Item], gone: Sequence[pytest.Item]) -> Plan:
         for item in items
         if target_name(item) and item.get_closest_marker("skip") is None
     }
-    reasons = [(target_name(item) or "no checkpoint", obstacle(item)) for item in gone]
-    unchecked = [[name, why.split(": ", 2)[-1]] for name, why in reasons if why.startswith(NOT_CHECKED)]
-    counts = Counter("not checked" if why.startswith(NOT_CHECKED) else why for _, why in reasons)
+    reasons = [(target_name(item) or "no checkpoint", obstacle(item)) for item in deselected]
+    # "not checked: NAME: REASON": the closing table has the name already.
+    unchecked = [[name, reason.split(": ", 2)[-1]] for name, reason in reasons if reason.startswith(NOT_CHECKED)]
+    counts = Counter("not checked" if reason.startswith(NOT_CHECKED) else reason for _, reason in reasons)
     return Plan(claims, unchecked, dict(counts))
 
 
 def _shows_skips(config: pytest.Config) -> bool:
-    """Whether the user asked to see what is skipped (``-rs``, ``-ra``, ``-rA``), or which claims there are at all."""
+    """Returns whether the user asked to see skips (``-rs``, ``-ra``, ``-rA``) or all claims (``--collect-only``)."""
     return config.option.collectonly or any(char in "sSaA" for char in getattr(config.option, "reportchars", ""))
 
 
 def _named(item: pytest.Item) -> bool:
-    """Whether a claim, its function or its class is named on the command line."""
+    """Returns whether a claim, its function or its class is named on the command line."""
     name = item.nodeid.partition("::")[2]
     for argument in item.config.args:
-        path, _, asked = argument.partition("::")
-        if asked and (name == asked or name.startswith((f"{asked}[", f"{asked}::"))):
-            place = item.config.invocation_params.dir / path
-            if not place.exists() or place.resolve() == item.path.resolve():  # with --pyargs it is no path
+        path, _, requested = argument.partition("::")
+        if requested and (name == requested or name.startswith((f"{requested}[", f"{requested}::"))):
+            file = item.config.invocation_params.dir / path
+            if not file.exists() or file.resolve() == item.path.resolve():  # with --pyargs it is no path
                 return True
     return False
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Tells syrupy that the snapshots of claims that do not run are not unused."""
+    """Tells syrupy about the claims that do not run, so that it does not report their snapshots as unused."""
     syrupy = syrupy_session(session.config)
-    gone = session_of(session.config).deselected
-    if syrupy is None or gone is None:
+    deselected = session_of(session.config).deselected
+    if syrupy is None or deselected is None:
         return
-    syrupy.select_items(gone)
-    for item in session.items if session.config.option.collectonly else gone:
+    syrupy.select_items(deselected)
+    for item in session.items if session.config.option.collectonly else deselected:
         syrupy.ran_item(item.nodeid, "skipped")
-    claims = [item for item in (*gone, *session.items) if item.get_closest_marker("claim") is not None]
+    claims = [item for item in (*deselected, *session.items) if item.get_closest_marker("claim") is not None]
     if claims and (session.config.option.collectonly or not plan_of(session.config).claims):
-        _introduce(syrupy, claims[0])
+        _register_extension(syrupy, claims[0])
 
 
-def _introduce(syrupy: Any, item: pytest.Item) -> None:
-    """Lets syrupy know the format of claims' snapshots where no claim compares: their files are strange to it else."""
+def _register_extension(syrupy: Any, item: pytest.Item) -> None:
+    """Makes the format of snapshots known to syrupy where no claim compares; else it cannot read their files.
+
+    syrupy learns of an extension when an assertion is made with it.
+    """
     from syrupy.assertion import SnapshotAssertion
     from syrupy.location import PyTestLocation
 
@@ -117,7 +153,7 @@ def _introduce(syrupy: Any, item: pytest.Item) -> None:
 
 
 def _publish(config: pytest.Config) -> None:
-    """Hands a pytest-xdist worker's plan to the controller: now by a file, at the end with the worker's output."""
+    """Hands the plan of a pytest-xdist worker to the controller: by a file now, with the worker's output at the end."""
     worker: Any = getattr(config, "workerinput", None)
     if worker is None:
         return
@@ -125,18 +161,19 @@ def _publish(config: pytest.Config) -> None:
 
     plan = asdict(plan_of(config))
     config.workeroutput["interp_plan"] = plan  # type: ignore[attr-defined]
-    if worker["workerid"] == "gw0":  # all collect the same
-        write_whole(_meeting_place(worker["testrunuid"]), json.dumps(plan))
+    if worker["workerid"] == "gw0":  # all workers collect the same, so one file is enough
+        write_whole(_plan_file(worker["testrunuid"]), json.dumps(plan))
 
 
-def _meeting_place(run: str) -> Path:
+def _plan_file(run: str) -> Path:
+    """Returns the path of the file in which the first worker of a run leaves the plan."""
     return Path(tempfile.gettempdir()) / f"pytest-interp-{run}.json"
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any) -> None:
-    """Takes over the plan of the first worker; one on another machine says it at the end."""
-    path = _meeting_place(node.workerinput["testrunuid"])
+    """Takes over the plan that the first worker left in a file; from another machine it comes at the end."""
+    path = _plan_file(node.workerinput["testrunuid"])
     session = session_of(node.config)
     if session.plan is None and path.is_file():
         session.plan = Plan(**json.loads(path.read_text(encoding="utf-8")))

@@ -13,9 +13,15 @@ if TYPE_CHECKING:
 
 @pytest.hookspec
 def pytest_interp_checkpoints(config: pytest.Config) -> Iterable[CheckpointSpec]:  # type: ignore[empty-body]
-    """Returns checkpoints that this project brings in, each a ``CheckpointSpec(name, loader=..., circuit=...)``.
+    """Returns the project's own checkpoints, each a ``CheckpointSpec(name, loader=..., circuit=...)``.
 
     ``loader`` is called when the first claim needs the model, and again when a claim has damaged it; it returns a
-    new TransformerBridge, or a transformers model and its tokenizer. The checkpoints run beside the registered
-    ones, or alone with ``--interp-model NAME``; ids carry the name.
+    new TransformerBridge, or a transformers model and its tokenizer. Claims run on these checkpoints and on the
+    registered ones, or on these alone with ``--interp-model NAME``; test ids carry the name.
+
+    Args:
+        config: of the run.
+
+    Returns:
+        A list or tuple of specs.
     """

@@ -1,4 +1,4 @@
-"""What a claim leaves behind on the models that it has in hand: looked for, named, and put back."""
+"""Finds, names and undoes the changes that a claim leaves on the models of its fixtures."""
 
 from __future__ import annotations
 
@@ -11,26 +11,46 @@ from pytest_interp.plugin.deselection import target_name
 
 
 def undone_later(item: pytest.Function) -> bool:
-    """Whether what a claim changes may be put back only after its body, by a fixture of the function's scope."""
+    """Returns whether a fixture of a claim may undo its changes only after the body, so that the check must wait.
+
+    Args:
+        item: the claim.
+
+    Returns:
+        True with ``monkeypatch``, with ``request`` (which can add finalizers), and with any function-scoped fixture
+        that does not come with pytest, syrupy or this plugin.
+    """
     if "monkeypatch" in item.fixturenames or "request" in argument_names(item):
         return True
-    ours = ("_pytest.", "pytest_interp.", "syrupy")
+    safe_modules = ("_pytest.", "pytest_interp.", "syrupy")
     return any(
         definition.scope == "function"
-        and ("xunit" in definition.argname or not str(definition.func.__module__).startswith(ours))
+        and ("xunit" in definition.argname or not str(definition.func.__module__).startswith(safe_modules))
         for definitions in fixture_definitions(item).values()
         for definition in definitions
     )
 
 
 def checkpoints_of(item: pytest.Function) -> list[Any]:
-    """The checkpoints that a claim has in hand, its own fixtures' among them."""
+    """Returns the checkpoints that the fixtures of a claim hold, directly or in an ``Experiment``.
+
+    Args:
+        item: the claim, after its set-up.
+
+    Returns:
+        Each checkpoint once, in the order of the fixtures.
+    """
     values = [getattr(value, "checkpoint", value) for value in (getattr(item, "funcargs", None) or {}).values()]
     return list({id(value): value for value in values if hasattr(value, "changes_since_load")}.values())
 
 
 def assign(item: pytest.Function, checkpoint: Any) -> None:
-    """Sets the circuit and BOS choice of the claim's checkpoint, whatever another claim has set."""
+    """Sets the circuit and BOS choice of a claim's checkpoint, which another claim may have set differently.
+
+    Args:
+        item: the claim; one without the parameter ``checkpoint`` changes nothing.
+        checkpoint: the model that it is about; None where it has none.
+    """
     from pytest_interp.plugin.session import session_of
 
     target = getattr(getattr(item, "callspec", None), "params", {}).get("checkpoint")
@@ -39,30 +59,48 @@ def assign(item: pytest.Function, checkpoint: Any) -> None:
 
 
 def check_untouched(item: pytest.Item) -> None:
-    """Refuses to run a claim whose fixtures may change the model, where something else has changed it before them."""
+    """Restores a model that was changed before a claim whose own fixtures may change it, and refuses the claim.
+
+    After its body nobody could tell who made the change.
+
+    Args:
+        item: any test; only claims with such fixtures are checked.
+
+    Raises:
+        UsageError: the model was changed.
+    """
     if not isinstance(item, pytest.Function) or not undone_later(item):
         return
     from pytest_interp.errors import UsageError
     from pytest_interp.plugin.session import session_of
 
     checkpoint = session_of(item.config).loaded(target_name(item))
-    if checkpoint is not None and (left := restore(checkpoint, by="something before it")):
-        raise UsageError(f"{item.name} was not run: {left}. Run it again, and let tests undo what they change")
+    if checkpoint is not None and (changes := restore(checkpoint, by="something before it")):
+        raise UsageError(f"{item.name} was not run: {changes}. Run it again, and let tests undo what they change")
 
 
 def restore(*checkpoints: Any, by: str = "the claim") -> str:
-    """Makes models what they were where a claim changed them, and says so; empty where it did not."""
-    said = [text for checkpoint in checkpoints if (text := _restored(checkpoint, by))]
-    return "; ".join(said)
+    """Restores models that were changed since they were loaded.
+
+    Args:
+        *checkpoints: the models.
+        by: who changed them, for the text.
+
+    Returns:
+        What was changed on which model, and what was done about it; empty where nothing was changed.
+    """
+    texts = [text for checkpoint in checkpoints if (text := _restored(checkpoint, by))]
+    return "; ".join(texts)
 
 
 def _restored(checkpoint: Any, by: str) -> str:
+    """Restores one model; returns a text about it, empty where it was unchanged or is not loaded."""
     from pytest_interp.errors import Unavailable, UsageError
 
-    if not checkpoint.guard.has_model or not (left := checkpoint.changes_since_load()):
+    if not checkpoint.guard.has_model or not (changes := checkpoint.changes_since_load()):
         return ""
     try:
-        done = checkpoint.restore()
+        result = checkpoint.restore()
     except (UsageError, Unavailable) as error:
-        done = f"it cannot be loaded anew: {error}"
-    return f"{by} left {' and '.join(left)} on {checkpoint.name}; {done}"
+        result = f"it cannot be loaded anew: {error}"
+    return f"{by} left {' and '.join(changes)} on {checkpoint.name}; {result}"

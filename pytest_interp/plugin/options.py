@@ -1,4 +1,4 @@
-"""Command-line options and their ini twins: the command line wins, then the ini file, then the default."""
+"""Declares and reads the command-line options and their ini keys; the command line wins over the ini file."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _ALLOWED = {"dtype": DTYPES, "bos": ("yes", "no"), "falsify": ("first", "all")}
 
 
 def _option(help_text: str, default: Any = None, metavar: str | None = None) -> Any:
-    """A field of :class:`Options` with what its option needs; its type says the rest."""
+    """Returns a field of :class:`Options` with the help of its option, and its metavar if it takes a value."""
     return field(default=default, metadata={"help": help_text, "metavar": metavar})
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user chose. The field ``model`` is the option ``--interp-model`` and the ini key ``interp_model``."""
+    """The options of a run. The field ``model`` is the option ``--interp-model`` and the ini key ``interp_model``."""
 
     model: tuple[str, ...] = _option(
         "checkpoint to judge: a registered name, owner/name of the hub, a directory or a .gguf file; repeatable. "
@@ -39,8 +39,8 @@ class Options:
         "on CUDA multiply float32 in TF32, which is faster and as coarse as float16; tolerances widen (default: off)",
         False,
     )
-    seed: int = _option("seed of the IOI prompts and of control heads (default: 0)", 0, "SEED")
-    prompts: int = _option("IOI prompts in each half, find and confirm (default: 96)", 96, "N")
+    seed: int = _option("seed of the prompts and of control heads (default: 0)", 0, "SEED")
+    prompts: int = _option("prompts in each half, find and confirm (default: 96)", 96, "N")
     bos: str | None = _option(
         "yes or no: whether BOS stands before each prompt (default: as the circuit's heads were found)",
         metavar="YES_NO",
@@ -52,7 +52,7 @@ class Options:
         metavar="SIZE",
     )
     cache: str | None = _option(
-        "keep measurements in this folder, and read them back where weights, prompts, libraries and code are the same "
+        "keep measurements in this folder, and reuse them if weights, prompts, libraries and code are the same "
         "(default: no cache)",
         metavar="FOLDER",
     )
@@ -70,11 +70,12 @@ class Options:
 
 
 def _kind(option: Field[Any]) -> str:
-    """The type of an option in the words of ``addini``."""
+    """Returns the type of an option in the words of ``addini``."""
     return {"tuple[str, ...]": "linelist", "int": "int", "bool": "bool"}.get(str(option.type), "string")
 
 
 def _flag(option: Field[Any]) -> str:
+    """Returns the option as it stands on the command line."""
     return f"--interp-{option.name}"
 
 
@@ -83,7 +84,11 @@ FLAGS = frozenset(_flag(option) for option in fields(Options) if option.metadata
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Declares every option and its ini twin with one help text."""
+    """Declares every option and its ini key with the same help text.
+
+    Args:
+        parser: pytest's parser.
+    """
     group = parser.getgroup("interp", "findings about language models (pytest-interp)")
     for option in fields(Options):
         name, kind, choices = f"interp_{option.name}", _kind(option), _ALLOWED.get(option.name, ())
@@ -98,7 +103,8 @@ def add_options(parser: pytest.Parser) -> None:
         elif kind == "bool":
             group.addoption(_flag(option), action="store_true", **extra)
         else:
-            # A value that may be left out would swallow a path that follows. So each spelling is a flag of its own.
+            # An option whose value may be left out would take a path after it for the value. So each spelling is a
+            # flag of its own.
             group.addoption(_flag(option), action="store_const", const=choices[0], **extra)
             for choice in choices:
                 text = "the same as --interp-falsify" if choice == choices[0] else "the same, but on every mutant"
@@ -116,7 +122,13 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def read_options(config: pytest.Config) -> Options:
-    """The chosen value of every option.
+    """Reads every option: from the command line, else from the ini file, else its default.
+
+    Args:
+        config: of the run.
+
+    Returns:
+        The options, checked.
 
     Raises:
         pytest.UsageError: a value that is not allowed.
@@ -134,7 +146,7 @@ def read_options(config: pytest.Config) -> Options:
 
 
 def _value_of(config: pytest.Config, option: Field[Any]) -> Any:
-    """What the command line, else the ini file, else the default says."""
+    """Returns the value of an option from the command line, else from the ini file, else its default."""
     name, kind = f"interp_{option.name}", _kind(option)
     value = config.getoption(name)
     if value is None:
@@ -149,5 +161,5 @@ def _value_of(config: pytest.Config, option: Field[Any]) -> Any:
     if value is None or value in ("", []):
         value = option.default
     if value is not None and option.metadata["metavar"] in ("FILE", "FOLDER"):
-        value = str(Path(value).expanduser())  # which a shell does not do in --interp-cache=~/folder
+        value = str(Path(value).expanduser())  # a shell does not expand ~ in --interp-cache=~/folder
     return tuple(value) if kind == "linelist" else value

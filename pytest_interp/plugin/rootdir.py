@@ -1,8 +1,8 @@
-"""The rootdir of a run whose own options were given paths.
+"""Restores the rootdir of a run in which an option of this plugin has a path as its value.
 
-pytest looks for the rootdir and its ini file before it has loaded plugins, so it takes ``PATH`` of
-``--interp-cache PATH`` for something to collect where it exists (that of ``--interp-cache=PATH`` it does not). A folder
-elsewhere then hides the project's ini file.
+pytest looks for the rootdir and its ini file before it has loaded plugins. So it does not know that
+``--interp-cache PATH`` takes a value, and takes an existing ``PATH`` for something to collect. A folder outside the
+project then hides the project's ini file. ``--interp-cache=PATH`` has no such effect.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from pytest_interp.plugin.options import FLAGS
 
 
 def restore(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
-    """Reads the configuration of the right rootdir, where a value of this plugin's options has led pytest to another.
+    """Determines the rootdir again, and reads its ini file, if a value of this plugin's options is an existing path.
 
     Args:
-        config: as pytest has it before it loads conftest files.
-        parser: knows the options of all plugins by now.
-        args: the command line, ``addopts`` first; changed in place where the right ini file has others.
+        config: the configuration before conftest files are loaded.
+        parser: the parser, which knows the options of all plugins by now.
+        args: the command line, ``addopts`` first; changed in place if the right ini file has other ``addopts``.
+
+    Raises:
+        pytest.UsageError: this version of pytest does not let the configuration be read again.
     """
     if not any(flag in FLAGS and Path(value).exists() for flag, value in pairwise(args)):
         return

@@ -1,4 +1,4 @@
-"""What runs around each claim: its records are collected, the model is guarded, the snapshot compared."""
+"""Hooks around each claim: they collect its records, guard the model, and compare the snapshot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_interp.plugin.model_guard import check_untouched, checkpoints_of, re
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
-    """Opens a claim's account, so that one that fails in a fixture is counted too."""
+    """Creates the outcome of a claim before its fixtures run, so that one that fails in a fixture is counted too."""
     if item.get_closest_marker("claim") is None:
         return (yield)
     from pytest_interp.errors import NotApplicable, Unavailable, UsageError
@@ -31,13 +31,13 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     except NotApplicable as error:
         pytest.skip(f"{NOT_APPLICABLE}{error}")
     except (UsageError, Unavailable) as error:
-        # It says what is wrong and what to do; the frames of a fixture say nothing.
+        # The message says what is wrong and what to do; a traceback through a fixture would hide it.
         raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """Around a claim's body: collects its records, guards the model, compares with the snapshot, runs it again."""
+    """Runs a claim's body, and the checks after it in the order that `claim_run` describes."""
     if OUTCOME not in pyfuncitem.stash:
         return (yield)
     __tracebackhide__ = True
@@ -60,20 +60,20 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
-    """Guards the model against what a claim's own fixtures leave behind."""
+    """Restores the model after a claim's own fixtures, and fails the claim if they left it changed."""
     try:
         result = yield
     except BaseException as error:
-        if left := _left_after(item):
-            error.add_note(f"after its fixtures, {left}")
+        if changes := _changes_after(item):
+            error.add_note(f"after its fixtures, {changes}")
         raise
-    if left := _left_after(item):
-        pytest.fail(f"after its fixtures, {left}", pytrace=False)
+    if changes := _changes_after(item):
+        pytest.fail(f"after its fixtures, {changes}", pytrace=False)
     return result
 
 
-def _left_after(item: pytest.Item) -> str:
-    """What a claim left behind, where its fixtures may have undone it only now."""
+def _changes_after(item: pytest.Item) -> str:
+    """Restores the models of a claim whose fixtures undo changes in teardown; returns what was still changed."""
     if OUTCOME not in item.stash or not isinstance(item, pytest.Function) or not undone_later(item):
         return ""
     return restore(*checkpoints_of(item))
@@ -81,7 +81,7 @@ def _left_after(item: pytest.Item) -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """Long sweeps draw a bar where a person looks on: on a terminal, not under -q, xdist or CI."""
+    """Shows a progress bar for long sweeps if a person looks on: on a terminal, not under -q, xdist or CI."""
     from pytest_interp.common.progress import drawn_on
 
     config = session.config
@@ -93,25 +93,26 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 
 class _Below:
-    """The line below what pytest has written; it writes the name of the file or claim again afterwards."""
+    """A text stream for the bar: it starts a new line below what pytest has written, past pytest's capture."""
 
     def __init__(self, reporter: Any) -> None:
         self.reporter = reporter
         self.capture: Any = reporter.config.pluginmanager.get_plugin("capturemanager")
 
     def write(self, text: str) -> None:
+        """Writes a text to the terminal at once."""
         with self.capture.global_and_fixture_disabled() if self.capture else nullcontext():
             self.reporter.ensure_newline()
             self.reporter.write(text, flush=True)
 
     def flush(self) -> None:
-        """Each write has been flushed."""
+        """Does nothing: each write was flushed."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Keeps every snapshot where a claim did not come to its end: syrupy would take its entry for unused."""
+    """Keeps all snapshots if a claim did not come to its end, since syrupy would delete its entry as unused."""
     claims = [item for item in getattr(session, "items", []) if item.get_closest_marker("claim") is not None]
-    open_ended = [item for item in claims if COMPARED not in item.stash and item.get_closest_marker("skip") is None]
-    if open_ended and hasattr(session.config.option, "no_cleanup"):
+    unfinished = [item for item in claims if COMPARED not in item.stash and item.get_closest_marker("skip") is None]
+    if unfinished and hasattr(session.config.option, "no_cleanup"):
         session.config.option.no_cleanup = True

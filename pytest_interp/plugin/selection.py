@@ -1,4 +1,13 @@
-"""Which checkpoints, roles and heads a claim runs on: from options, circuit files and the claim's marker."""
+"""Selects the checkpoints, roles and heads that a claim runs on, from options, circuit files and the claim's marker.
+
+1. Circuit files: those in the nearest folder ``circuits`` at or above the claim's file, or in those of the ini key
+   ``interp_circuits``.
+2. Checkpoints: those that ``--interp-model`` names, that have a circuit file, or that the project brings in; or those
+   that the claim's marker names. Each is a `Target`. One that cannot run, or was not selected, keeps the reason and is
+   collected all the same, so that the run can list it.
+3. Tests: one for each target, and for each head of the role where the claim asks for ``head``. The reason of a target
+   becomes a skip mark, an expected failure of the circuit file a strict xfail.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +33,14 @@ MARKER_KEYS = ("source", "role", "checkpoints", "evidence", "finding", "quick")
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A checkpoint that a claim runs on, with the circuit asserted there, and why it does not run if so."""
+    """A checkpoint that a claim is about.
+
+    Attributes:
+        spec: how to load the checkpoint.
+        circuit: the circuit that is asserted on it; None without a circuit file.
+        skip: the reason why claims do not run on it; None where they run.
+        missing: the reason why its weights cannot be had; None where they can, or where nobody looked.
+    """
 
     spec: CheckpointSpec
     circuit: Circuit | None
@@ -54,7 +70,13 @@ class Claim:
 
 
 def claim_of(node: Any) -> Claim | None:
-    """The claim marker of a test, keywords of the function's over the module's; None for an ordinary test.
+    """Returns the claim marker of a test; keywords at the function override those of its class and module.
+
+    Args:
+        node: pytest's item, or the definition of a function that is being parametrised.
+
+    Returns:
+        The keywords of the marker; None for a test that is no claim.
 
     Raises:
         UsageError: positional arguments, an unknown keyword, no source.
@@ -75,68 +97,80 @@ def claim_of(node: Any) -> Claim | None:
     if not isinstance(keywords.get("source"), str) or not keywords["source"]:
         raise UsageError('claim marker needs its source, e.g. claim(source="Wang et al. 2022, 3.1")')
     for key in ("checkpoints", "finding"):
-        some = keywords.get(key, ())
-        keywords[key] = (some,) if isinstance(some, str) else tuple(some)
+        names = keywords.get(key, ())
+        keywords[key] = (names,) if isinstance(names, str) else tuple(names)
     if keywords.get("evidence") not in (None, "A", "B", "C", "D"):
         raise UsageError(f"claim marker: evidence is {keywords['evidence']!r}; allowed: 'A', 'B', 'C', 'D'")
     return Claim(**keywords)
 
 
 def cite_of(item: Any) -> str:
-    """The stable id of a claim, wherever it is run from: ``ioi/name_movers.reads_the_answer[gpt2-9.9]``.
+    """Returns the stable id of a claim, wherever pytest is run from: ``ioi/name_movers.reads_the_answer[gpt2-9.9]``.
 
-    Folders are counted from the one that has the circuits, or from the rootdir where none has.
+    The path is relative to the nearest folder that has a folder ``circuits``, or to the rootdir where none has.
     """
     roots = [folder for folder in item.path.parents if (folder / "circuits").is_dir()]
     root = roots[0] if roots else item.config.rootpath
-    where = item.path.relative_to(root) if item.path.is_relative_to(root) else item.path
-    parts = [*where.parent.parts, where.stem.removeprefix("test_")]
+    path = item.path.relative_to(root) if item.path.is_relative_to(root) else item.path
+    parts = [*path.parent.parts, path.stem.removeprefix("test_")]
     return f"{'/'.join(parts)}.{item.nodeid.partition('::')[2].replace('::', '.').replace('test_', '', 1)}"
 
 
 def statement_of(item: Any) -> str:
-    """What a claim states: the first paragraph of its docstring, in one line."""
+    """Returns the statement of a claim: the first paragraph of its docstring, in one line; empty without one."""
     text = getattr(getattr(item, "obj", None), "__doc__", None) or ""
     return " ".join(text.strip().partition("\n\n")[0].split())
 
 
-def _listed(specs: Any) -> Sequence[CheckpointSpec]:
+def _checked_specs(specs: Any) -> Sequence[CheckpointSpec]:
+    """Returns what a hook of the project returned; refuses anything but a list of `CheckpointSpec`."""
     if not isinstance(specs, list | tuple) or not all(isinstance(spec, CheckpointSpec) for spec in specs):
         raise UsageError(f"pytest_interp_checkpoints returned {specs!r}; return a list of CheckpointSpec")
     return specs
 
 
 class Selection:
-    """Targets by folder of circuit files; one object for a session, so that targets are identical across claims."""
+    """The targets of a run, by folder of circuit files; one object, so that targets are identical across claims.
+
+    Attributes:
+        project_names: names of the checkpoints that the hook ``pytest_interp_checkpoints`` returned.
+        known: all registered checkpoints by name, those of the project included.
+        requested: the checkpoints that ``--interp-model`` names; empty without the option.
+    """
 
     def __init__(self, config: pytest.Config, options: Options) -> None:
         self.options, self.config = options, config
-        brought = [spec for specs in config.hook.pytest_interp_checkpoints(config=config) for spec in _listed(specs)]
-        self.brought = tuple(spec.name for spec in brought)
-        self.known = known_specs(brought)
+        returned = config.hook.pytest_interp_checkpoints(config=config)
+        project_specs = [spec for specs in returned for spec in _checked_specs(specs)]
+        self.project_names = tuple(spec.name for spec in project_specs)
+        self.known = known_specs(project_specs)
         if options.revision and not options.model:
             raise UsageError("--interp-revision needs --interp-model: name the model of the hub it is a revision of")
         self.requested = [resolve(text, self.known, options.revision) for text in options.model]
         names = [spec.name for spec in self.requested]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise UsageError(f"two checkpoints are named {twice[0]!r}; rename a directory or leave one out")
+        if duplicates := sorted({name for name in names if names.count(name) > 1}):
+            raise UsageError(f"two checkpoints are named {duplicates[0]!r}; rename a directory or leave one out")
         self._circuits: dict[tuple[Path, ...], dict[str, Circuit]] = {}
         self._targets: dict[tuple[Path, ...], tuple[Target, ...]] = {}
         self._extra: dict[tuple[tuple[Path, ...], str], Target] = {}
 
     def circuits(self, path: Path) -> dict[str, Circuit]:
-        """The circuits that apply to claims in a file, by checkpoint."""
+        """Returns the circuits that apply to a claims file, by name of their checkpoint."""
         return self._load(self._folders(path))
 
     def named(self, path: Path, names: Sequence[str]) -> list[Target]:
-        """The targets of a claim that names its checkpoints, with a circuit file or without.
+        """Returns the targets of a claim whose marker names its checkpoints.
+
+        Args:
+            path: of the claims file.
+            names: of checkpoints, without a revision; each has a target even without a circuit file.
 
         Raises:
-            UsageError: a name that is no checkpoint.
+            UsageError: a name that is no registered checkpoint.
         """
         targets = [target for target in self.targets(path) if target.spec.name.partition("@")[0] in names]
-        found = {target.spec.name.partition("@")[0] for target in targets}
-        for name in (name for name in names if name not in found):
+        present = {target.spec.name.partition("@")[0] for target in targets}
+        for name in (name for name in names if name not in present):
             if name not in self.known:
                 raise UsageError(f"claim marker: {name!r} is not a registered checkpoint{nearest(name, self.known)}")
             if (self._folders(path), name) not in self._extra:
@@ -145,27 +179,29 @@ class Selection:
         return targets
 
     def targets(self, path: Path) -> tuple[Target, ...]:
-        """Every checkpoint that claims in a file are about, those that do not run included."""
+        """Returns a target for every checkpoint that a claims file is about, those that do not run included."""
         folders = self._folders(path)
         if folders not in self._targets:
             circuits = self._load(folders)
-            names = dict.fromkeys([*(spec.name for spec in self.requested), *circuits, *self.brought])
+            names = dict.fromkeys([*(spec.name for spec in self.requested), *circuits, *self.project_names])
             by_name = {**self.known, **{spec.name: spec for spec in self.requested}}
             self._targets[folders] = tuple(self._target(by_name, name, circuits) for name in names)
         return self._targets[folders]
 
     def _target(self, specs: dict[str, CheckpointSpec], name: str, circuits: dict[str, Circuit]) -> Target:
+        """Returns the target of a checkpoint, with the reason where claims do not run on it."""
         if name not in specs:
             raise UsageError(f"{circuits[name].path}: checkpoint {name!r} is not registered{nearest(name, specs)}")
         spec = specs[name]
-        wanted = self.options.circuit or spec.circuit
-        if wanted and wanted not in circuits:
+        circuit_name = self.options.circuit or spec.circuit
+        if circuit_name and circuit_name not in circuits:
             raise UsageError(
-                f"there is no circuit file for {wanted!r}; there are {', '.join(circuits) or 'none'}"
-                f"{nearest(wanted, circuits)} "
+                f"there is no circuit file for {circuit_name!r}; there are {', '.join(circuits) or 'none'}"
+                f"{nearest(circuit_name, circuits)} "
                 "(looked in the nearest folder circuits/, or where the ini key interp_circuits says)"
             )
-        circuit = circuits.get(wanted or name) or circuits.get(name.partition("@")[0])
+        # A revision without a circuit file of its own has that of the checkpoint.
+        circuit = circuits.get(circuit_name or name) or circuits.get(name.partition("@")[0])
         if self.requested:
             if spec.name in {other.name for other in self.requested}:
                 return Target(spec, circuit)
@@ -175,6 +211,7 @@ class Selection:
         return Target(spec, circuit, skip=skip, missing=missing)
 
     def _folders(self, path: Path) -> tuple[Path, ...]:
+        """Returns the folders with the circuit files that apply to a claims file; the search ends at the rootdir."""
         if listed := self.config.getini("interp_circuits"):
             return tuple(self.config.rootpath / item for item in listed)
         for folder in (path.parent, *path.parent.parents):
@@ -185,30 +222,40 @@ class Selection:
         return ()
 
     def _load(self, folders: tuple[Path, ...]) -> dict[str, Circuit]:
+        """Returns the circuits of the files in some folders, by checkpoint, read once."""
         if folders not in self._circuits:
-            found: dict[str, Circuit] = {}
+            circuits: dict[str, Circuit] = {}
             for file in (file for folder in folders for file in sorted(folder.glob("*.toml"))):
                 circuit = load_circuit(file)
-                if circuit.checkpoint in found:
-                    first = found[circuit.checkpoint].path
+                if circuit.checkpoint in circuits:
+                    first = circuits[circuit.checkpoint].path
                     raise UsageError(f"{file} and {first} are both circuits of {circuit.checkpoint!r}; keep one")
-                found[circuit.checkpoint] = circuit
-            # An ini key that puts circuits elsewhere does not say where the claims are.
+                circuits[circuit.checkpoint] = circuit
+            # Expected failures name claims beside the folder. With the ini key the claims may be anywhere.
             for folder in folders if not self.config.getini("interp_circuits") else ():
-                check_failures(found.values(), folder.parent, self.config)
-            self._circuits[folders] = found
+                check_failures(circuits.values(), folder.parent, self.config)
+            self._circuits[folders] = circuits
         return self._circuits[folders]
 
 
 def parametrize(metafunc: pytest.Metafunc, claim: Claim, selection: Selection) -> None:
-    """Gives a claim its checkpoints, and its role's ``head`` or ``heads`` where it asks for them."""
+    """Parametrises a claim by its checkpoints, and by its role's ``head`` or ``heads`` where it asks for them.
+
+    Args:
+        metafunc: pytest's function that is being collected; it asks for the fixture ``checkpoint``.
+        claim: its marker.
+        selection: of the run.
+
+    Raises:
+        UsageError: it asks for heads and names no role, or names a checkpoint that is not registered.
+    """
     path = metafunc.definition.path
     by_head, by_role = (_asks(metafunc, name) for name in ("head", "heads"))
     if (by_head or by_role) and claim.role is None:
         raise UsageError(f"{metafunc.function.__name__} asks for head(s), but its claim marker names no role")
     circuits = selection.circuits(path)
-    # A role that some circuit has may go unused: a claim that asks for no heads runs without it. One that none has is
-    # misspelt, or of circuits that are not here.
+    # A claim that asks for no heads also runs on a checkpoint whose circuit lacks the role. But a role that no circuit
+    # has is misspelt, or belongs to circuits that are not here.
     unknown = bool(circuits) and not any(claim.role in circuit.sections for circuit in circuits.values())
     rows = []
     for target in selection.named(path, claim.checkpoints) if claim.checkpoints else selection.targets(path):
@@ -217,15 +264,15 @@ def parametrize(metafunc: pytest.Metafunc, claim: Claim, selection: Selection) -
             file=path.name, function=metafunc.function.__name__, quick_only=selection.options.quick,
         )  # fmt: skip
     if not rows:
-        why = "name one with --interp-model, or write a circuit file circuits/NAME.toml beside or above the claim"
-        skip = pytest.mark.skip(reason=f"{NOT_CHECKED}no checkpoint: {why}")
+        advice = "name one with --interp-model, or write a circuit file circuits/NAME.toml beside or above the claim"
+        skip = pytest.mark.skip(reason=f"{NOT_CHECKED}no checkpoint: {advice}")
         rows = [pytest.param(*[None] * (1 + by_head + by_role), id="no-checkpoint", marks=skip)]
     names = ["checkpoint", *(["head"] if by_head else []), *(["heads"] if by_role else [])]
     metafunc.parametrize(names, rows, indirect=["checkpoint"], scope="session")
 
 
 def _asks(metafunc: pytest.Metafunc, name: str) -> bool:
-    """Whether a claim asks for the plugin's ``head`` or ``heads``, not for a parameter or fixture of its own."""
+    """Returns whether a claim asks for the plugin's ``head`` or ``heads``, not for its own parameter or fixture."""
     if name not in metafunc.fixturenames:
         return False
     for mark in metafunc.definition.iter_markers("parametrize"):
@@ -247,6 +294,10 @@ def _rows(
     function: str,
     quick_only: bool,
 ) -> list[Any]:
+    """Returns the parameter sets of a claim on one target: checkpoint, head and heads, as far as it asks for them.
+
+    Args as in `parametrize`; ``needs_role``: the claim is not applicable where the circuit lacks its role.
+    """
     name, reason = target.spec.name, target.skip
     if quick_only and not claim.quick:
         reason = NOT_QUICK
@@ -278,6 +329,7 @@ def _rows(
 
 
 def _circuit_of(target: Target) -> Circuit:
+    """Returns the circuit of a target; without one, a claim about heads is not applicable."""
     if target.circuit is None:
         raise NotApplicable(
             f"{target.spec.name} has no circuit file; --interp-circuit NAME asserts another checkpoint's"
@@ -286,7 +338,7 @@ def _circuit_of(target: Target) -> Circuit:
 
 
 def _xfails(target: Target, file: str, function: str, head: Head | None) -> Sequence[pytest.MarkDecorator]:
-    """Strict xfail for what the circuit file says does not hold on its own checkpoint."""
+    """Returns a strict xfail for each failure of a claim that the circuit file expects on its own checkpoint."""
     circuit = target.circuit
     if circuit is None or circuit.checkpoint != target.spec.name:
         return ()

@@ -1,4 +1,4 @@
-"""Session: what one run of pytest knows and keeps, under one key of the config's stash."""
+"""Session: the state of one run of pytest (options, plan, loaded checkpoints), under one key of the config's stash."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does with the claims that were collected, in builtin types.
+    """The claims that a run judges and those that it leaves out, in builtin types.
 
     Attributes:
-        claims: the checkpoint of each claim that runs, by node id.
+        claims: the name of the checkpoint of each claim that runs, by node id.
         unchecked: checkpoint and reason of each claim that was deselected because its weights are not here.
-        deselected: how many claims were deselected, by why.
+        deselected: the number of claims that were deselected, by reason; None where nothing is known of them.
     """
 
     claims: Mapping[str, str]
@@ -36,13 +36,13 @@ class Plan:
 
 
 class Session:
-    """What one run knows and keeps.
+    """The state of one run.
 
     Attributes:
         config: of the run.
-        plan: what it does with the collected claims; None before collection has ended.
-        deselected: the claims that cannot run here; None before collection has ended.
-        refusal: why input was refused in the collector that is at work; empty where it was not.
+        plan: the claims that run and those that do not; None before collection has ended.
+        deselected: the claims that were deselected; None before collection has ended.
+        refusal: the message of bad input in the file that is being collected; empty without.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -55,12 +55,12 @@ class Session:
 
     @cached_property
     def options(self) -> Options:
-        """What the user chose."""
+        """The options, from the command line and the ini file."""
         return read_options(self.config)
 
     @cached_property
     def cache(self) -> Cache | None:
-        """The measurements on disk; None where nobody asked for them."""
+        """The measurements on disk; None without ``--interp-cache``."""
         if self.options.cache is None:
             return None
         from pytest_interp.cache.store import Cache
@@ -69,17 +69,23 @@ class Session:
 
     @cached_property
     def selection(self) -> Selection:
-        """Which checkpoints claims run on."""
+        """The checkpoints that claims run on."""
         from pytest_interp.plugin.selection import Selection
 
         return Selection(self.config, self.options)
 
     def load(self, target: Target) -> Checkpoint:
-        """The checkpoint of a target, loaded at the first call, with the target's circuit and BOS choice.
+        """Returns the checkpoint of a target, with the target's circuit and BOS choice; the first call loads it.
+
+        Args:
+            target: what a claim runs on.
+
+        Returns:
+            The checkpoint; the same one for all targets of its name.
 
         Raises:
             pytest.skip.Exception: its weights cannot be had, without ``--interp-strict``.
-            UsageError: what was named is no model, or its circuit names a head that it has not.
+            UsageError: it is no model, or its circuit names a head that the model does not have.
             Unavailable: its weights cannot be had, with ``--interp-strict``.
         """
         from pytest_interp.ledger.outcome import NOT_CHECKED
@@ -94,13 +100,13 @@ class Session:
                 with activity(f"loading {name}"):
                     self._checkpoints[name] = self._open(target)
             except (UsageError, Unavailable) as error:
-                # Asked once: a hub that is out of reach takes half a minute to say so, a large model as long to load.
+                # Kept, so that it is tried once: a hub that is out of reach takes half a minute to fail.
                 self._checkpoints[name] = error
         checkpoint = self._checkpoints[name]
         if isinstance(checkpoint, Unavailable) and not self.options.strict:
             pytest.skip(f"{NOT_CHECKED}{name}: {checkpoint}")
         if isinstance(checkpoint, InterpError):
-            # Another one each time: a traceback that grows would hold frames.
+            # A new error each time: the traceback of one that is raised again grows, and its frames hold tensors.
             raise type(checkpoint)(str(checkpoint))
         self.assign(checkpoint, target)
         for head in sorted(target.circuit.listed) if target.circuit else ():
@@ -108,22 +114,34 @@ class Session:
         return checkpoint
 
     def loaded(self, name: str) -> Checkpoint | None:
-        """The checkpoint of that name, where a claim has had it loaded."""
+        """Returns a checkpoint that was loaded already.
+
+        Args:
+            name: of the checkpoint.
+
+        Returns:
+            The checkpoint; None where no claim has needed it yet, or where it could not be loaded.
+        """
         checkpoint = self._checkpoints.get(name)
         return None if isinstance(checkpoint, InterpError) else checkpoint
 
     def assign(self, checkpoint: Checkpoint, target: Target) -> None:
-        """Sets which circuit is asserted on a checkpoint, and its BOS choice."""
+        """Sets the circuit that is asserted on a checkpoint, and its BOS choice.
+
+        Args:
+            checkpoint: the model.
+            target: what the next claim runs on.
+        """
         checkpoint.claimed(target.circuit, bos=self._bos(target))
 
     def _make_room(self) -> None:
-        """One large model at a time; the planted ones are small."""
+        """Drops every loaded checkpoint but planted ones, which are small: memory may not hold two large models."""
         for name, other in list(self._checkpoints.items()):
             if not isinstance(other, InterpError) and other.spec.kind != "planted":
                 del self._checkpoints[name]
 
     def _open(self, target: Target) -> Checkpoint:
-        """The model, loaded and preflighted."""
+        """Loads the model of a target, checks it, and gives it the run's cache and memory budget."""
         from pytest_interp.checkpoints.memo import bytes_of
         from pytest_interp.checkpoints.open import open_checkpoint
         from pytest_interp.plugin.arithmetic import choose_products
@@ -138,9 +156,9 @@ class Session:
         return model
 
     def _bos(self, target: Target) -> bool | None:
-        """Heads are claimed with the BOS choice that they were found with, unless the user says otherwise.
+        """Returns whether prompts begin with BOS; None for the choice of the checkpoint's own tokenizer.
 
-        None for that of the checkpoint's own tokenizer.
+        The user's choice comes first, then that of the circuit file, since its heads were found with it.
         """
         if self.options.bos is not None:
             return self.options.bos == "yes"
@@ -150,7 +168,7 @@ class Session:
 
 
 def _share_threads() -> None:
-    """Under pytest-xdist every worker has a model: the cores are shared out among them."""
+    """Gives each worker of pytest-xdist its share of the cores, since every worker runs its own model."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
         import torch
@@ -162,7 +180,14 @@ _session = pytest.StashKey[Session]()
 
 
 def session_of(config: pytest.Config) -> Session:
-    """The session of a run, one for each config."""
+    """Returns the session of a run; the first call makes it.
+
+    Args:
+        config: of the run.
+
+    Returns:
+        The same session at every call with this config.
+    """
     if _session not in config.stash:
         config.stash[_session] = Session(config)
     return config.stash[_session]

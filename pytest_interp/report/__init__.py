@@ -1,1 +1,1 @@
-"""What is shown of the claims: the terminal table."""
+"""The closing tables of a run, as text for a terminal."""

@@ -1,4 +1,4 @@
-"""The table of mutants: on which of them claims died, as they must, and lived, as they must."""
+"""The table of mutants: how many claims each mutant killed, for mutants that must kill and for those that must not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ _HEADS = ("killed", "survived", "unsure", "n/a", "error", "equal")
 
 
 def falsified(outcomes: Iterable[ClaimOutcome]) -> list[str]:
-    """Lines of at most 79 columns; none where no claim was run again."""
+    """Returns the table of mutants, by checkpoint.
+
+    Args:
+        outcomes: of the claims that were called.
+
+    Returns:
+        Lines of at most 79 columns; none if no claim was run on mutants.
+    """
     by_checkpoint: dict[str, list[Falsified]] = {}
     for outcome in outcomes:
         if outcome.falsified is not None:
@@ -23,6 +30,7 @@ def falsified(outcomes: Iterable[ClaimOutcome]) -> list[str]:
 
 
 def _table(checkpoint: str, claims: Sequence[Falsified]) -> list[str]:
+    """Returns the table of one checkpoint: a row for each mutant, a column for each outcome of a claim on it."""
     mutants = [mutant for claim in claims for mutant in claim.mutants]
     toothless = sum(bool(claim.survived) for claim in claims)
     lines = headed(checkpoint, f"{len(claims)} claims on {len(mutants)} mutants, {toothless} without teeth")
@@ -37,7 +45,14 @@ def _table(checkpoint: str, claims: Sequence[Falsified]) -> list[str]:
 
 
 def remarks(outcome: ClaimOutcome) -> list[str]:
-    """What a claim's line says of its teeth, of where else it is true, and of what it was in float32."""
+    """Returns remarks on a claim: its kills, its result in float32, and how many other heads it holds for.
+
+    Args:
+        outcome: of the claim.
+
+    Returns:
+        Texts, each once; none for a claim without such runs.
+    """
     texts = [] if outcome.falsified is None else [outcome.falsified.died]
-    texts += [] if outcome.float32 is None else [outcome.float32.said]
+    texts += [] if outcome.float32 is None else [outcome.float32.summary]
     return texts + list(dict.fromkeys(record.specific for record in outcome.records if record.specific))

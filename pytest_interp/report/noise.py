@@ -1,4 +1,4 @@
-"""The table of noise: how far numbers moved under each condition, and which claims hang on it."""
+"""The table of noise: how far numbers moved under each condition, and the claims whose verdict it could change."""
 
 from __future__ import annotations
 
@@ -11,11 +11,19 @@ from pytest_interp.text import cut, line, wrapped
 
 _UNITS = ("logits", "probability", "share", "recovered", "nats")
 _Claim: TypeAlias = tuple[str, Sequence[Movement]]
-"""A claim's short name, and how far its numbers moved."""
+"""A claim's short name, and the movements of its numbers."""
 
 
 def noise(outcomes: Iterable[ClaimOutcome], *, verbose: bool = False) -> list[str]:
-    """Lines of at most 79 columns; none where nothing was measured again. ``verbose``: every number's movements too."""
+    """Returns the table of noise, by checkpoint.
+
+    Args:
+        outcomes: of the claims that were called.
+        verbose: whether the movements of every number are shown too.
+
+    Returns:
+        Lines of at most 79 columns; none if no claim was measured again.
+    """
     by_checkpoint: dict[str, list[_Claim]] = {}
     for outcome in outcomes:
         if outcome.noise:
@@ -28,7 +36,7 @@ def noise(outcomes: Iterable[ClaimOutcome], *, verbose: bool = False) -> list[st
 
 
 def _numbers(claims: Sequence[_Claim]) -> list[str]:
-    """Each claim's numbers: how far inside the bound, and how far each condition moved them."""
+    """Returns lines about each number of each claim: its margin, and its movement under each condition."""
     lines: list[str] = []
     for name, movements in claims:
         conditions = dict.fromkeys(movement.condition for movement in movements)
@@ -43,6 +51,11 @@ def _numbers(claims: Sequence[_Claim]) -> list[str]:
 
 
 def _table(checkpoint: str, claims: Sequence[_Claim]) -> list[str]:
+    """Returns the table of one checkpoint: the largest movement by condition and unit, then lists of claims.
+
+    The lists are of claims whose margin is within the float noise, of those that moved beyond the tolerance of their
+    snapshot, and of those that are not supported with another seed or BOS choice.
+    """
     moved = [(name, movement) for name, movements in claims for movement in movements]
     seen = {movement.unit for _, movement in moved}
     units = [*(unit for unit in _UNITS if unit in seen), *sorted(seen - set(_UNITS))][:5]
@@ -59,17 +72,18 @@ def _table(checkpoint: str, claims: Sequence[_Claim]) -> list[str]:
     lines += _listed("margin within the floor", hanging)
     lines += _listed("moved beyond their snapshot's tolerance", [name for name, m, step in floor if step > m.tolerance])
     for condition in dict.fromkeys(movement.condition for _, movement in moved if not movement.floor):
-        other = [
+        failing = [
             f"{name} ({m.outcome})"
             for name, m in moved
             if m.condition == condition and m.outcome not in ("supported", "survived")
         ]
-        lines += _listed(f"not supported with {condition}", other)
+        lines += _listed(f"not supported with {condition}", failing)
     return lines
 
 
-def _listed(what: str, claims: Sequence[str]) -> list[str]:
-    lines = [f"  {what}: {'' if claims else 'none'}".rstrip()]
-    for one in dict.fromkeys(claims):
-        lines += wrapped(one, WIDTH, "    ", "      ", hyphens=False)
+def _listed(title: str, claims: Sequence[str]) -> list[str]:
+    """Returns a title, and a line for each claim below it, each once."""
+    lines = [f"  {title}: {'' if claims else 'none'}".rstrip()]
+    for claim in dict.fromkeys(claims):
+        lines += wrapped(claim, WIDTH, "    ", "      ", hyphens=False)
     return lines

@@ -1,7 +1,7 @@
 """The closing table of a run, for a terminal of 80 columns.
 
-Everything comes from the tests' reports, so that it is the same under pytest-xdist. Only *supported* counts as
-support; not applicable, not checked and errors are counted apart.
+All of it comes from the tests' reports, so that it is the same under pytest-xdist. Only *supported* counts as support;
+not applicable, not checked and errors are counted apart.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MARKUP: dict[Finding, dict[str, bool]] = {
 
 @dataclass(frozen=True)
 class Line:
-    """A line of text and how the terminal shows it."""
+    """A line of text, and its colours and weight as pytest's terminal writer takes them."""
 
     text: str
     markup: dict[str, bool] = field(default_factory=dict)
@@ -42,12 +42,15 @@ class Line:
 def summarise(
     outcomes: Iterable[ClaimOutcome], *, verbose: bool, unchecked: Iterable[Sequence[str]] = ()
 ) -> list[Line]:
-    """The lines of the table: a line for each checkpoint, each claim's numbers where verbose.
+    """Returns the lines of the table: counts for each checkpoint, and details of claims.
 
     Args:
         outcomes: of the claims that ran.
-        verbose: whether each claim's numbers are shown.
+        verbose: whether details of every claim are shown, and not only of those that are not supported.
         unchecked: checkpoint and reason of each claim that was deselected, since it cannot be checked here.
+
+    Returns:
+        Lines of at most 79 columns; none without claims.
     """
     judged: dict[str, list[ClaimOutcome]] = {}
     idle: dict[str, list[str]] = {}
@@ -65,6 +68,7 @@ def summarise(
 
 
 def _table(checkpoint: str, claims: Sequence[ClaimOutcome], *, verbose: bool) -> list[Line]:
+    """Returns the lines of one checkpoint: counts, data sets that were not compared, details, caveats."""
     counts = Counter(claim.finding for claim in claims)
     parts = [f"{counts[finding]} {finding}" for finding in _ORDER if counts[finding]]
     snapshots = Counter(claim.snapshot for claim in claims)
@@ -74,8 +78,8 @@ def _table(checkpoint: str, claims: Sequence[ClaimOutcome], *, verbose: bool) ->
     markup = {"green": good, "red": not good, "bold": True}
     lines = [Line(text, markup) for text in headed(checkpoint, ", ".join(parts))]
     if any(record.about.get("passes_from") == "whole" for claim in claims for record in claim.records):
-        said = "passes cannot start inside this model; whole ones gave the numbers, more slowly"
-        lines += [Line(f"  {part}") for part in wrapped(f"{line(checkpoint, SHORT)}: {said}", WIDTH - 2)]
+        remark = "passes cannot start inside this model; whole ones gave the numbers, more slowly"
+        lines += [Line(f"  {part}") for part in wrapped(f"{line(checkpoint, SHORT)}: {remark}", WIDTH - 2)]
     lines += _other_prompts(prompts)
     for claim in claims:
         if verbose or claim.finding not in ("supported", "not applicable"):
@@ -84,7 +88,7 @@ def _table(checkpoint: str, claims: Sequence[ClaimOutcome], *, verbose: bool) ->
 
 
 def _other_prompts(prompts: Mapping[OtherPrompts, int]) -> list[Line]:
-    """A line for each data set that is another one than in snapshots, for all claims that share it."""
+    """Returns lines about each data set that is not the one of the snapshots, once for all claims that share it."""
     lines: list[Line] = []
     for other, count in prompts.items():
         text = f"{other.data}, {count} claim{'s' * (count != 1)} not compared: {'; '.join(other.differs)}"
@@ -95,32 +99,42 @@ def _other_prompts(prompts: Mapping[OtherPrompts, int]) -> list[Line]:
 
 
 def run_again(outcomes: Sequence[ClaimOutcome], *, verbose: bool) -> dict[str, list[str]]:
-    """What is said of claims that were run again, by section: on their mutants, and for their noise."""
+    """Returns the tables of claims that were run again.
+
+    Args:
+        outcomes: of the claims that ran.
+        verbose: whether the movements of every number are shown.
+
+    Returns:
+        Lines of at most 79 columns by title of their section: ``mutants`` and ``noise``; no lines for one that was
+        not asked for.
+    """
     called = [outcome for outcome in outcomes if outcome.when == "call"]
     return {"mutants": falsified(called), "noise": noise(called, verbose=verbose)}
 
 
 def _caveats(claims: Iterable[ClaimOutcome]) -> list[Line]:
-    """What supported claims say less than they seem to: a control does the same, a member adds nothing."""
+    """Returns lines about supported claims with a caveat: a control does as much, a member adds nothing."""
     lines: list[Line] = []
     for claim in (claim for claim in claims if claim.finding == "supported"):
         caveats = [caveat for record in claim.records for caveat in record.caveats]
         if not caveats:
             continue
         lines += _titled("supported, but", _name(claim), {"yellow": True})
-        for part in dict.fromkeys(caveats):
-            lines += _below(part)
+        for caveat in dict.fromkeys(caveats):
+            lines += _below(caveat)
     return lines
 
 
 def _detail(claim: ClaimOutcome) -> list[Line]:
+    """Returns the lines of one claim: its finding, and each number with bound, controls, caveats and worst prompts."""
     status = f"  ({claim.snapshot})" if claim.snapshot in _SHOWN_STATUS else ""
     lines = _titled(str(claim.finding), f"{_name(claim)}{status}", _MARKUP.get(claim.finding or "error", {}))
     for record in claim.records:
-        seen = f"{record.quantity} {quote(record.value)}"
+        measured = f"{record.quantity} {quote(record.value)}"
         if record.interval:
-            seen += f" [{quote(record.interval[0])}, {quote(record.interval[1])}]"
-        lines += _below(f"{seen}, {record.bound}")
+            measured += f" [{quote(record.interval[0])}, {quote(record.interval[1])}]"
+        lines += _below(f"{measured}, {record.bound}")
         if record.controls:
             lines += _below(f"controls {'; '.join(record.controls_shown)}")
         for caveat in (*record.caveats, *record.notes):
@@ -135,21 +149,31 @@ def _detail(claim: ClaimOutcome) -> list[Line]:
 
 
 def _name(claim: ClaimOutcome) -> str:
+    """Returns the name of a claim without its checkpoint."""
     return short(str(claim.claim.name), str(claim.checkpoint))
 
 
 def _titled(finding: str, claim: str, markup: dict[str, bool]) -> list[Line]:
-    """The line of a claim, and those that a long name goes on in."""
+    """Returns a finding and a claim in two columns; a long name is wrapped within its column."""
     return [Line(text, markup) for text in wrapped(claim, WIDTH, f"  {finding:<16} ", f"{'':21}")]
 
 
 def _below(text: object, further: str = "  ") -> list[Line]:
-    """What stands below a claim's line."""
+    """Returns a text below a claim's line, in the column of names."""
     return [Line(part) for part in wrapped(text, WIDTH, f"{'':19}", f"{'':19}{further}")]
 
 
 def describe(statement: str | None, source: str, records: Iterable[Record]) -> str:
-    """The section of a failing claim: its statement and source, and what each number was measured on."""
+    """Returns the report's section ``claim``, which pytest shows below a failing claim.
+
+    Args:
+        statement: of the claim; None or empty without a docstring.
+        source: the paper and section.
+        records: of its verdicts.
+
+    Returns:
+        Statement, source, what each number was measured on, and the versions, in lines of at most 79 columns.
+    """
     parts = [f"statement  {statement or 'none'}", f"source     {source}"]
     for record in records:
         about = ", ".join(f"{key} {line(_plain(value))}" for key, value in record.about.items())
@@ -160,4 +184,5 @@ def describe(statement: str | None, source: str, records: Iterable[Record]) -> s
 
 
 def _plain(value: Any) -> str:
+    """Returns a value as text; the items of a list with blanks between them."""
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -35,7 +35,7 @@ def in_single_precision(body: Body, records: Sequence[Record], checkpoint: Check
         with checkpoint.in_float32():
             trial = body.run(until_refuted=False, controls=True)
     except (InterpError, RuntimeError) as error:  # out of memory is a RuntimeError
-        return Float32Run(moved=False, said=f"not measured again in float32: {error}", records=())
+        return Float32Run(moved=False, summary=f"not measured again in float32: {error}", records=())
     # ``records`` of a claim under @given hold the worst example of each quantity only; so do these, to match.
     is_property = getattr(body.function, "is_hypothesis_test", False)
     exact = worst_of(trial.records) if is_property else tuple(trial.records)
@@ -45,8 +45,8 @@ def in_single_precision(body: Body, records: Sequence[Record], checkpoint: Check
         for old, new in zip(records, exact, strict=False)
         if old.outcome != "supported"
     )
-    summary = "moved by precision" if moved else f"not moved by precision: {_outcome_of(trial)} in float32 too"
-    return Float32Run(moved=moved, said=f"{summary}{f' ({numbers})' if numbers else ''}", records=exact)
+    verdict = "moved by precision" if moved else f"not moved by precision: {_outcome_of(trial)} in float32 too"
+    return Float32Run(moved=moved, summary=f"{verdict}{f' ({numbers})' if numbers else ''}", records=exact)
 
 
 def _value_and_outcome(record: Record) -> str:

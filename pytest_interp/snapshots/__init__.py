@@ -1,1 +1,1 @@
-"""Snapshots: the numbers of earlier runs, and the comparison with them."""
+"""Snapshots: the files with the accepted numbers of claims, and the comparison with them."""

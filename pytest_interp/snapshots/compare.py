@@ -1,4 +1,4 @@
-"""The plugin's own comparison of a claim's records with its snapshot, after the claim's body has passed."""
+"""Compares the records of a claim with its snapshot, after the claim's body has passed."""
 
 from __future__ import annotations
 
@@ -25,13 +25,23 @@ from pytest_interp.snapshots.snapshot_file import read_file
 
 
 class Comparison:
-    """The snapshot of one claim.
+    """The snapshot of one claim, and the comparison with it.
 
     Attributes:
-        others: data sets that are others than in it, once it was compared.
+        update: whether ``--snapshot-update`` accepts the numbers as measured now.
+        name: the claim's entry in the snapshot file.
+        entries: all entries of the file, by name.
+        stored: the claim's entry; None where the file has none.
+        changed_data: the data sets that are not those of the entry; empty before `compare`.
+        drawn: whether Hypothesis drew the prompts, so that only decisions are stored.
     """
 
     def __init__(self, item: pytest.Function) -> None:
+        """Reads the snapshot file of a claim.
+
+        Raises:
+            UsageError: it is not a valid snapshot file.
+        """
         self.update = bool(item.config.option.update_snapshots)
         self.location = PyTestLocation(item)
         self.assertion = SnapshotAssertion(
@@ -44,21 +54,26 @@ class Comparison:
         self.name = MeasurementSnapshotExtension.get_snapshot_name(test_location=self.location, index=0)
         self.entries = read_file(Path(path))
         self.stored: dict[str, Any] | None = self.entries.get(self.name)
-        self.others: tuple[OtherPrompts, ...] = ()
+        self.changed_data: tuple[OtherPrompts, ...] = ()
         self.drawn = bool(getattr(item.obj, "is_hypothesis_test", False))
 
     def keep(self) -> None:
         """Marks the stored entry as used, so that syrupy neither reports nor deletes it."""
         if self.stored is not None:
+            # syrupy marks an entry as used when it is compared; that it equals itself is not of interest.
             _ = self.assertion == self.stored
 
     def compare(self, records: Sequence[Record], fingerprint: str, *, known: bool) -> SnapshotStatus:
-        """Compares, or accepts with --snapshot-update.
+        """Compares records with the stored entry, or stores them with ``--snapshot-update``.
 
         Args:
-            records: what the claim's assertions recorded.
+            records: of the claim's verdicts, in order.
             fingerprint: of the checkpoint's weights.
-            known: the circuit file has this fingerprint.
+            known: whether the circuit file has this fingerprint.
+
+        Returns:
+            ``matched``; ``updated`` with ``--snapshot-update``; ``new number`` on weights that are not those of the
+            entry; ``other prompts`` where the data sets differ, so that the numbers cannot be compared.
 
         Raises:
             ClaimFailed: a number moved, a decision changed, or a known checkpoint has no snapshot here.
@@ -69,7 +84,7 @@ class Comparison:
             if not self.assertion == entry:
                 raise ClaimFailed(f"the snapshot of {self.name} could not be written")
             return "updated"
-        known = known or any(old["fingerprint"] == fingerprint for old in self.entries.values())
+        known = known or any(other["fingerprint"] == fingerprint for other in self.entries.values())
         if not known or (self.stored is not None and self.stored["fingerprint"] != fingerprint):
             self.keep()
             return "new number"
@@ -78,8 +93,8 @@ class Comparison:
                 f"{self.name} holds, but has no snapshot, though its weights are known\n"
                 f"  (fingerprint {fingerprint}); `--snapshot-update` accepts what was measured now"
             )
-        self.others = other_prompts(records, entry, self.stored)
-        if self.others:
+        self.changed_data = other_prompts(records, entry, self.stored)
+        if self.changed_data:
             self.keep()
             return "other prompts"
         if self.assertion != entry:

@@ -1,8 +1,8 @@
 """Snapshots of measurements: decisions match exactly, floats within the tolerance stored beside them.
 
-One JSON file for each claims file, ``__snapshots__/test_x.json``; an entry for each test id, with the
-fingerprint of the checkpoint it was measured on, and with which versions, device and dtype. Never raw tensors, never
-hashes of floats.
+There is one JSON file for each claims file, ``__snapshots__/test_x.json``. It has an entry for each test id, with the
+fingerprint of the checkpoint it was measured on, and with the versions, device and dtype. It never holds raw tensors
+or hashes of floats, which differ from machine to machine.
 """
 
 from __future__ import annotations
@@ -26,104 +26,126 @@ from pytest_interp.snapshots.snapshot_file import change_file, read_file
 from pytest_interp.tolerance import FLOAT_NOISE
 
 DECISIONS = ("found", "confirmed")
+"""Details of a record that are decisions: they must match exactly."""
 CHOICES = ("data_seed", "bos", "n")
+"""Fields that the user chooses: where they differ, other prompts are no surprise."""
 MOST_FLIPPED = 0.5
-"""How much of a share may be stored as a matter of float noise: which prompts are close calls differs by machine."""
+"""The largest tolerance that may be stored for a share: 0.5 of the prompts. Which prompts are close calls differs by
+machine.
+"""
 WIDEST = max(FLOAT_NOISE.values()) / FLOAT_NOISE["float32"]
-"""How many times the tolerance of now a stored one may be: it may have been measured in the coarsest precision."""
+"""The largest ratio of a stored tolerance to the present one: the snapshot may be of the coarsest precision."""
 EXACT = ("quantity", "outcome", "n", "bound", "heads", "decisions", "data_hash")
+"""Fields of a record that must match exactly."""
 
 
 def entry_of(records: Sequence[Record], fingerprint: str, *, drawn: bool) -> dict[str, Any]:
-    """What is kept of a claim's records.
+    """Returns the snapshot entry of a claim.
 
     Args:
-        records: of one claim.
-        fingerprint: of the checkpoint.
-        drawn: the prompts were drawn by Hypothesis, so that only decisions are kept.
+        records: of the claim's verdicts, in order.
+        fingerprint: of the checkpoint's weights.
+        drawn: whether Hypothesis drew the prompts; then only decisions are stored, since numbers differ by example.
+
+    Returns:
+        ``fingerprint``, ``taken_with`` and ``records``, as JSON values.
     """
-    rows = []
+    stored_records = []
     for record in records:
-        row: dict[str, Any] = {"quantity": record.quantity, "outcome": record.outcome, "bound": record.bound}
-        row["heads"] = record.about.get("heads", [])
-        decided = {key: record.details[key] for key in DECISIONS if key in record.details}
-        if decided:
-            row["decisions"] = decided
+        fields: dict[str, Any] = {"quantity": record.quantity, "outcome": record.outcome, "bound": record.bound}
+        fields["heads"] = record.about.get("heads", [])
+        decisions = {key: record.details[key] for key in DECISIONS if key in record.details}
+        if decisions:
+            fields["decisions"] = decisions
         if not drawn:
-            row |= {"n": record.n, "value": record.value, "tolerance": record.tolerance}
-            row |= {key: record.about.get(key) for key in ("data_hash", "data_seed", "bos")}
-        rows.append(row)
-    return {"fingerprint": fingerprint, "taken_with": taken_with(records), "records": plain(rows)}
+            fields |= {"n": record.n, "value": record.value, "tolerance": record.tolerance}
+            fields |= {key: record.about.get(key) for key in ("data_hash", "data_seed", "bos")}
+        stored_records.append(fields)
+    return {"fingerprint": fingerprint, "taken_with": taken_with(records), "records": plain(stored_records)}
 
 
 def taken_with(records: Sequence[Record]) -> str:
-    """Device, dtype and versions that numbers were measured with: ``device cpu, dtype float32, torch 2.13.0``."""
+    """Returns the device, dtype and versions that records were measured with.
+
+    Args:
+        records: of one claim; the first one tells device and dtype.
+
+    Returns:
+        Such as ``device cpu, dtype float32, torch 2.13.0``.
+    """
     about = records[0].about if records else {}
     place = {key: about[key] for key in ("device", "dtype") if key in about}
     return ", ".join(f"{name} {value}" for name, value in {**place, **provenance.versions()}.items())
 
 
 def other_prompts(records: Sequence[Record], entry: dict[str, Any], stored: dict[str, Any]) -> tuple[OtherPrompts, ...]:
-    """The data sets of a claim that are others than in its snapshot, so that its numbers cannot be compared.
+    """Returns the data sets of a claim that are not those of its snapshot, so that its numbers cannot be compared.
 
     Args:
-        records: of the claim.
-        entry: what would be kept of them.
-        stored: what was kept.
+        records: of the claim's verdicts, in order.
+        entry: their entry, from :func:`entry_of`.
+        stored: the entry in the snapshot file.
 
     Returns:
-        None of them where there is a difference to be shown: another number of verdicts, a field that is missing.
+        Each data set once. Empty where the number of verdicts differs or a stored record lacks a field: then
+        :func:`differences` has more to say.
     """
     if len(entry["records"]) != len(stored["records"]):
         return ()
-    rows = list(zip(entry["records"], stored["records"], strict=True))
-    if any(now.keys() - old.keys() for now, old in rows):
+    pairs = list(zip(entry["records"], stored["records"], strict=True))
+    if any(measured.keys() - expected.keys() for measured, expected in pairs):
         return ()
-    chosen = any(now.get(key) != old.get(key) for now, old in rows for key in CHOICES)
-    versions = _changed(stored.get("taken_with"), entry["taken_with"])
-    others = []
-    for record, (now, old) in zip(records, rows, strict=True):
-        hashes = old.get("data_hash"), now.get("data_hash")
+    chosen = any(measured.get(key) != expected.get(key) for measured, expected in pairs for key in CHOICES)
+    versions = _changed_versions(stored.get("taken_with"), entry["taken_with"])
+    changed_data = []
+    for record, (measured, expected) in zip(records, pairs, strict=True):
+        hashes = expected.get("data_hash"), measured.get("data_hash")
         if None in hashes or hashes[0] == hashes[1]:
             continue
         if chosen:
-            differs = [f"{key} was {old[key]}, is {now[key]}" for key in CHOICES if now[key] != old[key]]
+            choices = [key for key in CHOICES if measured[key] != expected[key]]
+            differs = [f"{key} was {expected[key]}, is {measured[key]}" for key in choices]
         else:
             differs = [f"data_hash was {hashes[0]}, is {hashes[1]}", *versions]
-        others.append(OtherPrompts(str(record.about.get("data")), tuple(differs), chosen))
-    return tuple(dict.fromkeys(others))
+        changed_data.append(OtherPrompts(str(record.about.get("data")), tuple(differs), chosen))
+    return tuple(dict.fromkeys(changed_data))
 
 
-def _changed(before: str | None, now: str) -> list[str]:
-    """Which versions, device or dtype are others than those that a snapshot was taken with."""
-    if before is None:
+def _changed_versions(stored: str | None, present: str) -> list[str]:
+    """Returns a text for each version, device or dtype that differs from those that a snapshot was taken with."""
+    if stored is None:
         return ["the snapshot does not say with which versions it was taken"]
-    old, new = (dict(part.rpartition(" ")[::2] for part in text.split(", ")) for text in (before, now))
-    changed = [f"{name} was {old[name]}, is {new[name]}" for name in new if old.get(name, new[name]) != new[name]]
+    before, after = (dict(part.rpartition(" ")[::2] for part in text.split(", ")) for text in (stored, present))
+    changed = [
+        f"{name} was {before[name]}, is {after[name]}" for name in after if before.get(name, after[name]) != after[name]
+    ]
     return changed or ["the versions are the same"]
 
 
 class MeasurementSnapshotExtension(AbstractSyrupyExtension):
-    """A syrupy extension for measurements; ``snapshot.use_extension(MeasurementSnapshotExtension)``."""
+    """A syrupy extension for measurements; ``snapshot.use_extension(MeasurementSnapshotExtension)``.
+
+    The methods and their arguments are those of syrupy's `AbstractSyrupyExtension`.
+    """
 
     file_extension = "json"
 
     def serialize(self, data: Any, **_: Any) -> str:
-        """The entry as JSON text."""
+        """Returns an entry as JSON text, with sorted keys."""
         return json.dumps(plain(data), indent=1, sort_keys=True)
 
     def matches(self, *, serialized_data: Any, snapshot_data: Any) -> bool:
-        """Decisions equal, floats within the stored tolerance."""
+        """Returns whether decisions are equal and floats are within the stored tolerance."""
         return not differences(json.loads(serialized_data), json.loads(snapshot_data))
 
     def diff_lines(self, serialized_data: Any, snapshot_data: Any) -> Any:
-        """One line for each row that differs, the furthest moved first."""
+        """Yields a line for each value that differs, the furthest moved first."""
         if not snapshot_data:
             return iter(["no snapshot"])
         return iter(differences(json.loads(serialized_data), json.loads(snapshot_data)))
 
     def discover_snapshots(self, *, test_location: Any, ignore_extensions: Any = None) -> SnapshotCollections:  # noqa: ARG002
-        """The files of this extension beside a test; one that is not valid is left alone, whoever it belongs to."""
+        """Returns the snapshot files beside a test, without invalid ones, which may belong to another tool."""
         discovered = SnapshotCollections()
         for path in sorted(Path(self.dirname(test_location=test_location)).glob(f"*.{self.file_extension}")):
             with contextlib.suppress(UsageError):
@@ -131,7 +153,7 @@ class MeasurementSnapshotExtension(AbstractSyrupyExtension):
         return discovered
 
     def read_snapshot_collection(self, *, snapshot_location: str) -> SnapshotCollection:
-        """All entries of a file."""
+        """Returns all entries of a file."""
         collection = SnapshotCollection(location=snapshot_location)
         for name, entry in read_file(Path(snapshot_location)).items():
             collection.add(Snapshot(name=name, data=self.serialize(entry)))
@@ -144,18 +166,18 @@ class MeasurementSnapshotExtension(AbstractSyrupyExtension):
         snapshot_name: str,
         session_id: str,  # noqa: ARG002
     ) -> str | None:
-        """One entry, or None."""
+        """Returns one entry as JSON text; None where the file does not have it."""
         entry = read_file(Path(snapshot_location)).get(snapshot_name)
         return None if entry is None else self.serialize(entry)
 
     @classmethod
     def write_snapshot_collection(cls, *, snapshot_collection: SnapshotCollection, name_order: Any = None) -> None:  # noqa: ARG003
-        """Adds entries to a file, whole or not at all."""
+        """Adds entries to a file, all of them or none."""
         new = {snapshot.name: json.loads(str(snapshot.data)) for snapshot in snapshot_collection}
         change_file(Path(snapshot_collection.location), lambda entries: {**entries, **new})
 
     def delete_snapshots(self, *, snapshot_location: str, snapshot_names: set[str]) -> None:
-        """Takes entries out; a file without any goes."""
+        """Removes entries from a file; deletes a file that has none left."""
         change_file(
             Path(snapshot_location),
             lambda entries: {name: entry for name, entry in entries.items() if name not in snapshot_names},
@@ -163,52 +185,62 @@ class MeasurementSnapshotExtension(AbstractSyrupyExtension):
 
 
 class AcceptingExtension(MeasurementSnapshotExtension):
-    """The same for ``--snapshot-update``: an entry that does not say with what it was taken is written anew."""
+    """The extension for ``--snapshot-update``: it also rewrites an entry without the versions it was taken with."""
 
     def matches(self, *, serialized_data: Any, snapshot_data: Any) -> bool:
-        """As far as nothing has to be written."""
-        said = "taken_with" in json.loads(snapshot_data)
-        return said and super().matches(serialized_data=serialized_data, snapshot_data=snapshot_data)
+        """Returns whether the stored entry can stay: it has its versions, and the measured one matches."""
+        has_versions = "taken_with" in json.loads(snapshot_data)
+        return has_versions and super().matches(serialized_data=serialized_data, snapshot_data=snapshot_data)
 
 
 def differences(entry: dict[str, Any], stored: dict[str, Any]) -> list[str]:
-    """What moved beyond its tolerance, a line each, the furthest first."""
+    """Returns the differences between a measured entry and the stored one.
+
+    Args:
+        entry: as measured, from :func:`entry_of`.
+        stored: from the snapshot file.
+
+    Returns:
+        A line for each field that must be equal and is not, then for each value beyond its tolerance, the furthest
+        first. Empty where the entries match.
+    """
     if len(entry["records"]) != len(stored["records"]):
         return [f"{len(entry['records'])} verdicts now, {len(stored['records'])} in the snapshot"]
     moved: list[tuple[float, str]] = []
     for measured, expected in zip(entry["records"], stored["records"], strict=True):
-        what = " ".join([measured["quantity"], *measured.get("heads", [])])
+        subject = " ".join([measured["quantity"], *measured.get("heads", [])])
         missing = sorted(measured.keys() - expected.keys())
-        moved += [(float("inf"), f"{what}: the snapshot has no {key}") for key in missing]
+        moved += [(float("inf"), f"{subject}: the snapshot has no {key}") for key in missing]
         moved += [
-            (float("inf"), f"{what}: {key} was {expected.get(key)!r}, is {measured.get(key)!r}")
+            (float("inf"), f"{subject}: {key} was {expected.get(key)!r}, is {measured.get(key)!r}")
             for key in EXACT
             if key not in missing and measured.get(key) != expected.get(key)
         ]
         if "value" in measured and "value" in expected:
-            moved += _moved(measured, expected, what)
+            moved += _moved(measured, expected, subject)
     return [line for _, line in sorted(moved, key=lambda pair: -pair[0])]
 
 
-def _moved(measured: dict[str, Any], expected: dict[str, Any], what: str) -> list[tuple[float, str]]:
-    """How far a value moved in tolerances, with the line that says so; none where it stayed within them."""
-    most = _widest(measured)
-    if expected["tolerance"] > most:
+def _moved(measured: dict[str, Any], expected: dict[str, Any], subject: str) -> list[tuple[float, str]]:
+    """Returns how far a value moved, in units of its tolerance, and a line about it; empty within the tolerance."""
+    widest = _widest(measured)
+    if expected["tolerance"] > widest:
         line = (
-            f"{what}: a tolerance of {expected['tolerance']:.2g} is stored, and none above {most:.2g} is ever written"
+            f"{subject}: a tolerance of {expected['tolerance']:.2g} is stored, and none above {widest:.2g} is ever "
+            "written"
         )
         return [(float("inf"), line)]
     delta, allowed = measured["value"] - expected["value"], max(measured["tolerance"], expected["tolerance"])
     if abs(delta) <= allowed:
         return []
     step = f"{quote(expected['value'])} -> {quote(measured['value'])}"
-    line = f"{what}: {step} (moved {delta:+.2g}, up to {allowed:.2g} allowed)"
+    line = f"{subject}: {step} (moved {delta:+.2g}, up to {allowed:.2g} allowed)"
     return [(abs(delta) / allowed if allowed else float("inf"), line)]
 
 
 def _widest(measured: dict[str, Any]) -> float:
-    """The widest tolerance that may stand in a snapshot of such a number."""
+    """Returns the widest tolerance that a snapshot of this number may have, in the unit of its value."""
     tolerance, n = measured["tolerance"], measured.get("n", 0)
-    # Of a share it is a number of prompts, and a trifle against rounding.
-    counted = abs(tolerance * n - round(tolerance * n)) <= 2e-9 * n if n else False
-    return float(max(WIDEST * tolerance, MOST_FLIPPED if counted else 0.0))
+    # The tolerance of a share is a whole number of prompts divided by n, plus a trifle against rounding.
+    is_share = abs(tolerance * n - round(tolerance * n)) <= 2e-9 * n if n else False
+    return float(max(WIDEST * tolerance, MOST_FLIPPED if is_share else 0.0))

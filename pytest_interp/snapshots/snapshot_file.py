@@ -16,10 +16,11 @@ ADVICE = "restore it, or delete it and run --snapshot-update"
 OUTCOMES = ("supported", "refuted", "inconclusive")
 
 unwritten: dict[Path, str] = {}
-"""Files that could not be written in this process, and why; the run says it at its end."""
+"""The reason for each file that this process could not write; the run reports them at its end."""
 
 
 def _are_decisions(value: object) -> bool:
+    """Returns whether a value is a table of texts."""
     return isinstance(value, dict) and all(map(is_text, value.values()))
 
 
@@ -36,15 +37,18 @@ _FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "data_seed": (lambda value: value is None or is_whole(value), "a whole number or null"),
     "bos": (lambda value: value is None or isinstance(value, bool), "true, false or null"),
 }
+"""For each field of a record, a check and the words for what it accepts."""
 _ALWAYS = ("quantity", "outcome")
+"""Fields that no record lacks."""
 _TOGETHER = ("value", "tolerance")
+"""Fields of which a record has both or none."""
 
 
 def check_entry(entry: object, place: str) -> None:
-    """Refuses an entry with a field that is missing or of another kind.
+    """Refuses an entry with a field that is missing or of the wrong type.
 
     Args:
-        entry: of one claim.
+        entry: of one claim, as parsed from JSON.
         place: the file and the claim, for the message.
 
     Raises:
@@ -63,6 +67,7 @@ def check_entry(entry: object, place: str) -> None:
 
 
 def _check_record(record: object, place: str) -> None:
+    """Refuses a record with a field that is missing or of the wrong type."""
     if not isinstance(record, dict):
         raise UsageError(f"{place} is {shown(record)}; it must be a table; {ADVICE}")
     needed = [*_ALWAYS, *(_TOGETHER if any(name in record for name in _TOGETHER) else ())]
@@ -76,10 +81,16 @@ def _check_record(record: object, place: str) -> None:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The entries of a snapshot file; none where there is no file.
+    """Returns the entries of a snapshot file.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The checked entries by name; empty where there is no file.
 
     Raises:
-        UsageError: it is not one; the message names the file, the entry and the field.
+        UsageError: it is no valid snapshot file; the message names the file, the entry and the field.
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder, where the snapshot file should be; move it away")
@@ -99,6 +110,7 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns a table of JSON; refuses a key that stands twice, which `json` would pass over."""
     table = dict(pairs)
     if len(table) < len(pairs):
         names = [name for name, _ in pairs]
@@ -107,17 +119,18 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(text: str) -> float:
+    """Refuses NaN and infinity, which `json` would accept."""
     raise ValueError(f"{text} is no number of JSON")
 
 
 def change_file(path: Path, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
-    """Reads a snapshot file, changes its entries and writes it, while no other process does; without any it goes.
+    """Changes the entries of a snapshot file under a lock; deletes the file where no entry is left.
 
-    What cannot be written leaves the file as it was, and is said at the end of the run.
+    A file that cannot be written stays as it was, and the run reports it at its end (:func:`say_unwritten`).
 
     Args:
         path: of the file.
-        change: from the entries that are there to those that are to be.
+        change: takes the present entries and returns the new ones.
     """
     try:
         with locked(path):
@@ -133,13 +146,25 @@ def change_file(path: Path, change: Callable[[dict[str, Any]], Mapping[str, Any]
 
 
 def write_file(path: Path, entries: Mapping[str, Any]) -> None:
-    """Writes a snapshot file to a temporary one first, then renames it."""
+    """Writes a snapshot file as a whole: to a temporary file first, which is then renamed.
+
+    Args:
+        path: of the file; its folder is made if it is not there.
+        entries: by name of the claim; written in the order of names.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(dict(sorted(entries.items())), indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 def say_unwritten() -> list[str]:
-    """What a run says of snapshot files that could not be written; said once."""
+    """Returns a line for each snapshot file that could not be written, and forgets them.
+
+    Returns:
+        The lines in the order of paths; empty where all could be written.
+    """
     lines = [f"snapshots not written: {path} is as it was ({reason})" for path, reason in sorted(unwritten.items())]
     unwritten.clear()
     return lines

@@ -8,7 +8,7 @@ import pytest
 from models import on_a_terminal
 
 from pytest_interp.plugin.live import elapsed
-from pytest_interp.plugin.pace import GUESS, said
+from pytest_interp.plugin.pace import GUESS, rounded
 
 SLOW = """
 import time
@@ -220,7 +220,7 @@ def test_a_damaged_memory_is_no_obstacle(claims_project, content):
     [(0.2, "about 1 second"), (7.4, "about 7 seconds"), (44, "about 40 seconds"), (200, "about 3 minutes")],
 )
 def test_durations_are_round(seconds, text):
-    assert said(seconds) == text
+    assert rounded(seconds) == text
 
 
 def test_elapsed():
