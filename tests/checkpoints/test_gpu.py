@@ -105,4 +105,4 @@ def test_it_runs_the_claims_and_the_tests_that_it_says(gpu, tmp_path):
 
 def test_it_can_be_called(gpu):
     done = subprocess.run([sys.executable, str(PATH), "--help"], capture_output=True, text=True, check=True)
-    assert "77 where" in done.stdout
+    assert "77 without a GPU" in done.stdout
