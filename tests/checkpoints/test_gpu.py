@@ -1,24 +1,19 @@
 """`./check gpu`: what it compares, and what it says; on this machine it is rehearsed with a stand-in for its runs."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 
 import pytest
 import torch
-from models import ROOT
+from models import ROOT, benchmark
 
 PATH = ROOT / "benchmarks" / "gpu.py"
 
 
 @pytest.fixture(scope="module")
 def gpu():
-    spec = importlib.util.spec_from_file_location("gpu", PATH)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["gpu"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("gpu")
 
 
 def claim(name, *values, data="a", unit="logits", outcome="supported"):

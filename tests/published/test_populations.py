@@ -1,24 +1,18 @@
 """The populations that published figures rest on are those of their sources."""
 
 import hashlib
-import importlib.util
 import json
-import sys
 from collections import Counter
 
 import pytest
-from models import ROOT
+from models import ROOT, module_of
 
 PUBLISHED = ROOT / "claims" / "published"
 
 
 @pytest.fixture(scope="module")
 def populations():
-    spec = importlib.util.spec_from_file_location("published_populations", PUBLISHED / "populations.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return module_of(PUBLISHED / "populations.py")
 
 
 def digest(lines):

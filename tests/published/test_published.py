@@ -5,11 +5,10 @@ they are about supports none of them.
 import json
 import re
 import shutil
-import sys
 import tomllib
 
 import pytest
-from models import ROOT, random_gpt2, random_neox
+from models import ROOT, modules_with_gate, random_gpt2, random_neox
 
 from pytest_interp import Checkpoint, Experiment
 from pytest_interp.checkpoints import known_specs, resolve
@@ -66,9 +65,8 @@ def published(pytester):
 @pytest.fixture
 def no_gate(monkeypatch):
     """Claims measure on a model that does not do the task too, where they would not be applicable."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("pytest_interp.assertions.") and hasattr(module, "require_capability"):
-            monkeypatch.setattr(module, "require_capability", lambda experiment: None)
+    for module in modules_with_gate():
+        monkeypatch.setattr(module, "require_capability", lambda experiment: None)
 
 
 def claims_of(pytester):
@@ -150,11 +148,11 @@ SLOW = "faithfulness or circuit_alone or copy_score or minimality or logit_diff_
 def test_a_model_that_is_another_supports_no_figure(published, impostor, no_gate, name, chosen):
     options = ("--interp-model", str(impostor(name)), "--interp-prompts", "24", "--tb=no", "-k", chosen)
     result = published.runpytest("published", *options)
-    outcomes, found = result.parseoutcomes(), result.stdout.str().partition("= findings =")[2]
+    outcomes, findings = result.parseoutcomes(), result.stdout.str().partition("= findings =")[2]
     assert outcomes.get("passed", 0) == 0
     assert outcomes["failed"] > 0
-    assert re.search(rf"^{name}: \d+ refuted", found, re.MULTILINE)
-    assert " supported" not in found
+    assert re.search(rf"^{name}: \d+ refuted", findings, re.MULTILINE)
+    assert " supported" not in findings
 
 
 def test_a_right_figure_passes_and_one_that_is_off_fails(published, impostor):

@@ -1,12 +1,10 @@
 """The tables of published figures: what is read from them, and what is said of a table that is wrong."""
 
-import importlib.util
 import json
-import sys
 import tomllib
 
 import pytest
-from models import ROOT
+from models import ROOT, module_of
 
 from pytest_interp import UsageError
 
@@ -35,11 +33,7 @@ cases = [{ token = " Mary", value = 0.7007 }, { token = " the", value = 0.0467 }
 
 @pytest.fixture(scope="module")
 def tables():
-    spec = importlib.util.spec_from_file_location("published_tables", PUBLISHED / "tables.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return module_of(PUBLISHED / "tables.py")
 
 
 @pytest.fixture
