@@ -6,16 +6,15 @@ that the figure is of; its claim marker (source, evidence, finding) comes from t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_interp import UsageError
 
-from .populations import ListedPrompt, arena, enumerated, lists, mentioned
+from .populations import arena, enumerated, lists, mentioned
+from .stimuli import listed, random_tokens, seed_one_prompts
 from .tables import Figure, figures_of
 
 
@@ -90,12 +89,12 @@ def experiment_on(
         if name := stimulus.get("fixture"):
             value = request.getfixturevalue(name)
             return value(**stimulus["arguments"]) if "arguments" in stimulus else value
-        if listed := stimulus.get("arena"):
-            return _listed(checkpoint, arena(**listed), bos=stimulus["bos"], name=f"ioi/arena seed {listed['seed']}")
+        if drawn := stimulus.get("arena"):
+            return listed(checkpoint, arena(**drawn), bos=stimulus["bos"], name=f"ioi/arena seed {drawn['seed']}")
         if "enumerated" in stimulus:
-            return _listed(checkpoint, enumerated(**stimulus["enumerated"]), bos=stimulus["bos"], name="ioi/enumerated")
+            return listed(checkpoint, enumerated(**stimulus["enumerated"]), bos=stimulus["bos"], name="ioi/enumerated")
         if name := stimulus.get("mentioned"):
-            return _listed(checkpoint, mentioned(name), bos=stimulus["bos"], name=f"ioi/{name} mentioned")
+            return listed(checkpoint, mentioned(name), bos=stimulus["bos"], name=f"ioi/{name} mentioned")
         if drawn := stimulus.get("random"):
             return Experiment(checkpoint, repeated_ids(checkpoint.tokenizer, random_tokens(**drawn), bos=False))
         return make_prompts(
@@ -120,55 +119,6 @@ def experiment_on(
     return build
 
 
-def random_tokens(rows: int, length: int, *, low: int, high: int, seed: int) -> list[list[int]]:
-    """What torch draws with this seed on a CPU."""
-    import torch
-
-    generator = torch.Generator().manual_seed(seed)
-    drawn: list[list[int]] = torch.randint(low, high, (rows, length), generator=generator).tolist()
-    return drawn
-
-
-def _listed(checkpoint: Any, prompts: Sequence[ListedPrompt], *, bos: bool, name: str) -> Any:
-    """The checkpoint on listed IOI prompts: a fixed population with the positions of IO, S1, S1+1 and S2.
-
-    Prompts of one template are the reference of its means, as where a notebook passes its own data set.
-    """
-    from pytest_interp import Experiment, NotApplicable, from_ids
-    from pytest_interp.tasks.prompts import encode, single_token
-
-    tokenizer = checkpoint.tokenizer
-    try:
-        ids = {word: single_token(tokenizer, f" {word}") for prompt in prompts for word in (prompt.io, prompt.s)}
-    except UsageError as error:
-        raise NotApplicable(f"{name}: {error}") from None
-    clean = [encode(tokenizer, prompt.text) for prompt in prompts]
-    pairs = [(ids[prompt.io], ids[prompt.s]) for prompt in prompts]
-    positions = {
-        "IO": [tokens.index(io) for tokens, (io, _) in zip(clean, pairs, strict=True)],
-        "S1": [tokens.index(s) for tokens, (_, s) in zip(clean, pairs, strict=True)],
-        "S2": [len(tokens) - 1 - tokens[::-1].index(s) for tokens, (_, s) in zip(clean, pairs, strict=True)],
-    }
-    positions["S1+1"] = [at + 1 for at in positions["S1"]]
-    reference: dict[str, list[list[int]]] = {}
-    for prompt, tokens in zip(prompts, clean, strict=True):
-        reference.setdefault(prompt.template, []).append(tokens)
-    data = from_ids(
-        tokenizer,
-        clean=clean,
-        answers=[io for io, _ in pairs],
-        distractors=[s for _, s in pairs],
-        texts=[tokenizer.decode(tokens) for tokens in clean],
-        positions=positions,
-        templates=[prompt.template for prompt in prompts],
-        reference=reference,
-        bos=bos,
-        name=name,
-        population="fixed",
-    )
-    return Experiment(checkpoint, data)
-
-
 @pytest.fixture(scope="session")
 def induced(checkpoint: Any) -> Any:
     """A hundred sequences of 30 random tokens said twice up to the last, with BOS.
@@ -189,27 +139,7 @@ def seed_one(checkpoint: Any) -> Any:
 
     Not applicable on a checkpoint whose tokenizer has another vocabulary.
     """
-    from pytest_interp import Experiment, from_ids
-
-    prompts = json.loads((Path(__file__).parent / "ioi_seed001.json").read_text(encoding="utf-8"))["prompts"]
-    tokens = [prompt["tokens"] for prompt in prompts]
-    subjects = [prompt["s"] for prompt in prompts]
-    data = from_ids(
-        checkpoint.tokenizer,
-        clean=tokens,
-        answers=[prompt["io"] for prompt in prompts],
-        distractors=subjects,
-        texts=[prompt["text"] for prompt in prompts],
-        positions={
-            "IO": [ids.index(prompt["io"]) for ids, prompt in zip(tokens, prompts, strict=True)],
-            "S1": [ids.index(s) for ids, s in zip(tokens, subjects, strict=True)],
-            "S2": [len(ids) - 1 - ids[::-1].index(s) for ids, s in zip(tokens, subjects, strict=True)],
-        },
-        bos=False,
-        name="ioi/seed one",
-        population="fixed",
-    )
-    return Experiment(checkpoint, data)
+    return seed_one_prompts(checkpoint)
 
 
 @pytest.fixture(scope="session")
@@ -221,8 +151,8 @@ def template_gaps() -> Callable[[Any, Any], list[float]]:
     from pytest_interp.measure import by_part, logit_diff
 
     def of(experiment: Any, reference: Any) -> list[float]:
-        means = [by_part(some, logit_diff(some), "template") for some in (experiment, reference)]
-        return [means[0][template].value - means[1][template].value for template in means[0]]
+        ours, theirs = (by_part(prompts, logit_diff(prompts), "template") for prompts in (experiment, reference))
+        return [ours[template].value - theirs[template].value for template in ours]
 
     return of
 
@@ -245,8 +175,8 @@ def activation_sum() -> Callable[[Any, str], list[float]]:
     """``activation_sum(experiment, "blocks.0.attn.hook_q")``: the sum of all numbers of a kept activation."""
 
     def of(experiment: Any, hook: str) -> list[float]:
-        kept = experiment.activations([hook], experiment.data.clean)[hook]
-        return [sum(float(part.double().sum()) for part in kept)]
+        by_group = experiment.activations([hook], experiment.data.clean)[hook]
+        return [sum(float(activation.double().sum()) for activation in by_group)]
 
     return of
 

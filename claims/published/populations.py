@@ -35,9 +35,9 @@ class ListedPrompt:
 @cache
 def lists() -> Mapping[str, Any]:
     """Templates, places, objects and both lists of names."""
-    found: dict[str, Any] = tomllib.loads(Path(__file__).with_name("populations.toml").read_text(encoding="utf-8"))
-    found["names"] = {key: text.split() for key, text in found["names"].items()}
-    return found
+    words: dict[str, Any] = tomllib.loads(Path(__file__).with_name("populations.toml").read_text(encoding="utf-8"))
+    words["names"] = {key: text.split() for key, text in words["names"].items()}
+    return words
 
 
 def answer_first(template: str) -> str:
@@ -91,7 +91,9 @@ def enumerated(
     for number, text in enumerate(text for text in words["templates"] if text.startswith(template or "")):
         ordered = [text if order == "BABA" else answer_first(text) for order in orders]
         if io and s:
-            drawn += [_filled(one, io, s, place, thing) for one in ordered for place in places for thing in things]
+            drawn += [
+                _filled(wording, io, s, place, thing) for wording in ordered for place in places for thing in things
+            ]
             continue
         for at in range(0 if template else number % 3, 99, 1 if template else 3):
             for step in (13, 46) if template else (13 + 3 * number,):
@@ -99,7 +101,7 @@ def enumerated(
                 answer, subject = (names[at], s) if s else (io or other, names[at])
                 if answer != subject:
                     place, thing = places[(at + step) % 8], things[(at // 8 + number) % 8]
-                    drawn += [_filled(one, answer, subject, place, thing) for one in ordered]
+                    drawn += [_filled(wording, answer, subject, place, thing) for wording in ordered]
     return drawn
 
 
@@ -121,7 +123,8 @@ def mentioned(name: str) -> Sequence[ListedPrompt]:
     """
     letter = {"IO": "[A]", "S": "[B]"}[name]
     words, names = lists(), lists()["names"]["easy_transformer"]
-    templates = [one for text in words["templates"] if "]. [B]" in text for one in (text, answer_first(text))]
+    subject_first = [text for text in words["templates"] if "]. [B]" in text]
+    templates = [wording for text in subject_first for wording in (text, answer_first(text))]
     drawn = []
     for number, text in enumerate(templates):
         for at in range(number % 5, 99, 5):

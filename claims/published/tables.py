@@ -262,8 +262,8 @@ def _named(path: Path, where: str, table: Mapping[str, Any], section: str, name:
         return {}
     if name not in known:
         raise UsageError(f"{path}: {where} names {shown(name)}, which [{section}] has not{nearest(str(name), known)}")
-    found: Mapping[str, Any] = known[name]
-    return found
+    table_of_name: Mapping[str, Any] = known[name]
+    return table_of_name
 
 
 def _source(path: Path, where: str, table: Mapping[str, Any], text: str) -> str:
