@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import settings
 
+from pytest_interp import tasks
 from pytest_interp.strategies import PROFILE
 
 settings.register_profile("interp", PROFILE)
@@ -12,38 +13,28 @@ settings.load_profile("interp")
 @pytest.fixture(scope="session")
 def sequences(make_task):
     """The checkpoint on sequences, such as of days. Corruptions: sequence-exchanged, last-changed, shuffled."""
-    from pytest_interp import tasks
-
     return make_task(tasks.sequences)
 
 
 @pytest.fixture(scope="session")
 def analogies(make_task):
     """The checkpoint on analogies. Corruptions: kinds-exchanged, asked-exchanged, sentences-exchanged."""
-    from pytest_interp import tasks
-
     return make_task(tasks.analogies)
 
 
 @pytest.fixture(scope="session")
 def surnames(make_task):
     """The checkpoint on surnames that the prompt has said before. Corruptions: surname, first-name, last-name."""
-    from pytest_interp import tasks
-
     return make_task(tasks.surnames)
 
 
 @pytest.fixture(scope="session")
 def capitals(make_task):
     """The checkpoint on capitals of countries. Corruption: country-exchanged."""
-    from pytest_interp import tasks
-
     return make_task(tasks.capitals)
 
 
 @pytest.fixture(scope="session")
 def extra_mention(make_task):
     """The checkpoint on IOI prompts that mention S once more. Corruption: io-mentioned (IO once more instead)."""
-    from pytest_interp import tasks
-
     return make_task(tasks.ioi_extra_mention)

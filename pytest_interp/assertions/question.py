@@ -65,10 +65,10 @@ class Measure(Generic[On]):
     ) -> Measure[On]:
         """A measurement of one head; the arguments are those of :meth:`of_heads`."""
 
-        def of(on: On, heads: tuple[Head, ...]) -> Measurement:
+        def of_first(on: On, heads: tuple[Head, ...], /, *args: P.args, **kwargs: P.kwargs) -> Measurement:
             return function(on, heads[0], *args, **kwargs)
 
-        return cls(of, None if sweep is None else lambda on: sweep(on, *args, **kwargs))
+        return cls.of_heads(of_first, sweep, *args, **kwargs)
 
     @classmethod
     def of_model(
