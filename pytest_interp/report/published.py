@@ -52,6 +52,8 @@ def _line(checkpoint: str, claims: Sequence[ClaimOutcome]) -> str:
 
 
 def _figure(claim: ClaimOutcome, record: Record) -> str:
+    """A figure that is off, in the words of a failing claim: what was measured, what is required, how far it is off."""
     rows = " ".join(record.claim.finding) if record.claim else ""
-    outside = f" by {quote(-record.slack)}" if record.slack < 0 else ""
-    return f"{rows or line(str(claim.claim.name), 60)} {record.quantity} {quote(record.value)}, {record.bound}{outside}"
+    off = f"; off by {quote(-record.slack)}" if record.slack < 0 else ""
+    name = rows or line(str(claim.claim.name), 60)
+    return f"{name} {record.quantity} {quote(record.value)} (required {record.bound}{off})"

@@ -20,7 +20,7 @@ def test_one_line_has_versions_counts_and_what_is_off():
     (text,) = to_paste([on_figure("S-B1"), on_figure("S-B2"), on_figure("S-B7", **off)])
     assert text.startswith("gpt2 (607a30d783df; cpu; float32; ")
     assert "torch " in text
-    assert text.endswith("): 3 supported; off: S-B7 logit_diff 3.100, within 0.01 of 3.5 by 0.390")
+    assert text.endswith("): 3 supported; off: S-B7 logit_diff 3.100 (required within 0.01 of 3.5; off by 0.390)")
     assert "\n" not in text
 
 

@@ -93,3 +93,11 @@ def test_mentions_name_a_name_once_more(populations):
 def test_all_names_are_single_tokens_of_gpt2(populations, gpt2_tokenizer):
     for names in populations.lists()["names"].values():
         assert all(len(gpt2_tokenizer(f" {name}")["input_ids"]) == 1 for name in names)
+
+
+def test_names_stand_at_their_first_mention_and_s2_at_its_last():
+    from claims.published.stimuli import name_positions
+
+    io, s, other = 7, 8, 1
+    prompts = [[other, s, other, io, s, other], [s, io, s, other, s]]
+    assert name_positions(prompts, [(io, s), (io, s)]) == {"IO": [3, 1], "S1": [1, 0], "S1+1": [2, 1], "S2": [4, 4]}
