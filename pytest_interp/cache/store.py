@@ -253,8 +253,10 @@ class _Writer:
         if is_dataclass(value) and not isinstance(value, type):
             if not kind.__module__.startswith("pytest_interp."):
                 raise _Uncacheable(kind.__name__)  # the fields of a foreign class may not be all that it depends on
-            content = {item.name: self.plain(getattr(value, item.name)) for item in fields(value)}
-            return {"!": kind.__name__, "of": self._once(value, content) if isinstance(value, Sample) else content}
+            return {
+                "!": kind.__name__,
+                "of": self._once(value, self._fields) if kind is Sample else self._fields(value),
+            }
         if kind in (list, range):
             return [self.plain(item) for item in value]
         if kind in (set, frozenset):
@@ -271,16 +273,16 @@ class _Writer:
             return [self.plain(item) for item in value]
         if all(type(item) is float for item in value):
             return base64.b64encode(struct.pack(f"<{len(value)}d", *value)).decode()
-        if value in self.place_of:
-            return self.place_of[value]
-        return self._once(value, [self.plain(item) for item in value])
+        return self._once(value, lambda items: [self.plain(item) for item in items])
 
-    def _once(self, value: Hashable, content: Any) -> int:
-        """The place in ``shared`` of a value that is written once, however often it occurs.
+    def _fields(self, value: Any) -> dict[str, Any]:
+        """The fields of a dataclass by name."""
+        return {item.name: self.plain(getattr(value, item.name)) for item in fields(value)}
 
-        ``content`` is made before: it may put other values before this one.
-        """
+    def _once(self, value: Any, write: Callable[[Any], Any]) -> int:
+        """The place in ``shared`` of a value that is written once, however often it occurs."""
         if value not in self.place_of:
+            content = write(value)  # may put other values before this one
             self.place_of[value] = len(self.shared)
             self.shared.append(content)
         return self.place_of[value]
