@@ -169,9 +169,9 @@ def read(path: Path) -> Sequence[Figure]:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML ({error}); mend that line") from None
-    _only(path, "", table, ("checkpoint", "sources", "stimuli", "figures"))
+    _only(f"{path}: the table", table, ("checkpoint", "sources", "stimuli", "figures"))
     for name, stimulus in table.get("stimuli", {}).items():
-        _only(path, f"stimuli.{name}", stimulus, _STIMULUS)
+        _only(f"{path}: stimuli.{name}", stimulus, _STIMULUS)
     return [figure for group in table.get("figures", ()) for figure in _figures(path, table, group)]
 
 
@@ -187,33 +187,33 @@ def _figure(path: Path, table: Mapping[str, Any], entry: Mapping[str, Any], case
         raise UsageError(f"{path}: {shown(measurement)} is no measurement{nearest(measurement, MEASUREMENTS)}")
     keys = MEASUREMENTS[measurement]
     rows = entry.get("rows", [entry["row"]] if "row" in entry else [])
-    where = f"{', '.join(rows)} ({measurement})"
-    _only(path, where, entry, _FIGURE | _STIMULUS_OVERRIDES | keys)
+    place = f"{path}: {', '.join(rows)} ({measurement})"
+    _only(place, entry, _FIGURE | _STIMULUS_OVERRIDES | keys)
     protocol = {key: value for key, value in entry.items() if key in keys}
     matrix = protocol.pop("matrix", None)
     value = entry.get("value") if matrix is None else matrices(path.parent)[matrix]
-    stimulus = {**_named(path, where, table, "stimuli", entry.get("stimulus")), **_parts(entry)}
+    stimulus = {**_named(place, table, "stimuli", entry.get("stimulus")), **_parts(entry)}
     if "reference" in protocol:
-        protocol["reference"] = _named(path, where, table, "stimuli", protocol["reference"])
+        protocol["reference"] = _named(place, table, "stimuli", protocol["reference"])
     return Figure(
-        checkpoint=_checkpoint(path, where, table, entry),
+        checkpoint=_checkpoint(place, table, entry),
         measurement=measurement,
         rows=tuple(rows),
-        source=_source(path, where, table, entry.get("source", "")),
+        source=_source(place, table, entry.get("source", "")),
         evidence=entry.get("evidence", _classes().get(rows[0], "") if rows else ""),
         stimulus=stimulus,
         protocol=protocol,
-        bound={} if matrix else _bound(path, where, entry),
+        bound={} if matrix else _bound(place, entry),
         value=value,
         within=entry.get("within"),
         label=_label(rows, entry, case),
     )
 
 
-def _checkpoint(path: Path, where: str, table: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+def _checkpoint(place: str, table: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     name = entry.get("checkpoint", table.get("checkpoint"))
     if not isinstance(name, str):
-        raise UsageError(f"{path}: {where} has no checkpoint; name one, or name it for the whole table")
+        raise UsageError(f"{place} has no checkpoint; name one, or name it for the whole table")
     return name
 
 
@@ -225,7 +225,7 @@ def _parts(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     return parts
 
 
-def _bound(path: Path, where: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+def _bound(place: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
     wide = {key: entry[key] for key in ("between", "at_least", "at_most") if key in entry}
     if wide:
         return {key: tuple(value) if key == "between" else value for key, value in wide.items()}
@@ -233,11 +233,9 @@ def _bound(path: Path, where: str, entry: Mapping[str, Any]) -> Mapping[str, Any
         return {}
     value, within = entry.get("value"), entry.get("within")
     if not isinstance(value, int | float) or not isinstance(within, int | float):
-        raise UsageError(
-            f"{path}: {where} has value {shown(value)} and within {shown(within)}; pass two numbers, or a band"
-        )
+        raise UsageError(f"{place} has value {shown(value)} and within {shown(within)}; pass two numbers, or a band")
     if within <= 0:
-        raise UsageError(f"{path}: {where} has within {within}; it is how far a value may be off: above 0")
+        raise UsageError(f"{place} has within {within}; it is how far a value may be off: above 0")
     return {"near": (value - entry.get("reference_value", 0), within)}
 
 
@@ -256,34 +254,32 @@ def _text(value: Any) -> str:
     return str(value).strip().encode("unicode_escape").decode()
 
 
-def _named(path: Path, where: str, table: Mapping[str, Any], section: str, name: Any) -> Mapping[str, Any]:
+def _named(place: str, table: Mapping[str, Any], section: str, name: Any) -> Mapping[str, Any]:
     known = table.get(section, {})
     if name is None:
         return {}
     if name not in known:
-        raise UsageError(f"{path}: {where} names {shown(name)}, which [{section}] has not{nearest(str(name), known)}")
+        raise UsageError(f"{place} names {shown(name)}, which [{section}] has not{nearest(str(name), known)}")
     table_of_name: Mapping[str, Any] = known[name]
     return table_of_name
 
 
-def _source(path: Path, where: str, table: Mapping[str, Any], text: str) -> str:
+def _source(place: str, table: Mapping[str, Any], text: str) -> str:
     """The source in full: ``EAD, cell 20`` with the key before the comma, or before a colon, written out."""
     known = table.get("sources", {})
     parts = []
     for part in text.split("; "):
         key = next((key for key in known if part == key or part.startswith((f"{key},", f"{key}:"))), None)
         if key is None:
-            raise UsageError(f"{path}: {where} has the source {shown(part)}; begin it with one of {', '.join(known)}")
+            raise UsageError(f"{place} has the source {shown(part)}; begin it with one of {', '.join(known)}")
         parts.append(known[key] + part[len(key) :])
     return "; ".join(parts)
 
 
-def _only(path: Path, where: str, table: Mapping[str, Any], known: Any) -> None:
+def _only(place: str, table: Mapping[str, Any], known: Any) -> None:
     for key in table:
         if key not in known:
-            raise UsageError(
-                f"{path}: {where or 'the table'} has the unknown key {shown(key)}{nearest(key, list(known))}"
-            )
+            raise UsageError(f"{place} has the unknown key {shown(key)}{nearest(key, list(known))}")
 
 
 @cache
