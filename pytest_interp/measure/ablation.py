@@ -78,9 +78,24 @@ def ablation_effect_sweep(
     layers: Collection[int] | None = None,
     value_bias: ValueBias = "kept",
 ) -> Table[Head]:
-    """The effect of ablating each head alone, layer by head; arguments as for :func:`ablation_effect`.
+    """The effect of ablating each head alone, layer by head.
 
-    A head whose z is already what the ablation puts there is undefined.
+    Args:
+        experiment: checkpoint and data set; its seed draws ``resample`` and ``permute``.
+        ablation: as for :func:`ablation_effect`.
+        at: a named position, an index, several; None for all positions.
+        metric: ``logit_diff``, ``log_prob``, ``kl`` ... or a :class:`Metric`.
+        layers: which layers; all by default.
+        value_bias: as for :func:`ablation_effect`.
+
+    Returns:
+        A table of layer by head; each cell is :func:`ablation_effect`, in the metric's unit. A head whose z is already
+        what the ablation puts there is undefined.
+
+    Raises:
+        UsageError: no layers; a data set without a reference, or one that lacks a template; ``permute`` with
+            ``removed``.
+        NotApplicable: no cell is defined; value biases that are not known.
     """
     shape = experiment.checkpoint.shape
     chosen = range(shape.n_layers) if layers is None else list(layers)
@@ -93,7 +108,7 @@ def ablation_effect_sweep(
 
 def _effects(
     experiment: Experiment,
-    several: Sequence[Sequence[Head]],
+    head_sets: Sequence[Sequence[Head]],
     ablation: Ablation,
     at: At,
     metric: Metric | str,
@@ -102,17 +117,17 @@ def _effects(
 ) -> list[Measurement | str]:
     """The effect of ablating sets of heads, each on its own, or why it is undefined."""
     score = as_metric(metric)
-    sets = [tuple(Node("z", head.layer, head.head, at) for head in heads) for heads in several]
-    everything = [node for nodes in sets for node in nodes]
-    source = ablated(experiment, everything, ablation, seed=experiment.seed, value_bias=value_bias)
-    patches = [Patch(nodes, source) for nodes in sets]
+    node_sets = [tuple(Node("z", head.layer, head.head, at) for head in heads) for heads in head_sets]
+    all_nodes = [node for nodes in node_sets for node in nodes]
+    source = ablated(experiment, all_nodes, ablation, seed=experiment.seed, value_bias=value_bias)
+    patches = [Patch(nodes, source) for nodes in node_sets]
     prompts = changed_prompts(experiment, patches, run, score.at)
     jobs = [[patch] for patch, rows in zip(patches, prompts, strict=True) if rows]
     passes = patched(experiment, jobs, metric=score, run=run)
     values = passes.values if score.score == "kl" else passes.values - experiment.scores(score, run)
     effects: list[Measurement | str] = []
     measured = iter(values)
-    for heads, nodes, rows in zip(several, sets, prompts, strict=True):
+    for heads, nodes, rows in zip(head_sets, node_sets, prompts, strict=True):
         if not rows:
             effects.append(nothing_ablated(experiment, f"z of {names_of(heads)} {place_of(nodes)}", ablation))
             continue

@@ -66,7 +66,19 @@ def direct_logit_attribution(
 def direct_logit_attribution_sweep(
     experiment: Experiment, *, run: str = "clean", value_bias: ValueBias = "removed"
 ) -> Table[Head]:
-    """The direct logit attribution of every head, layer by head; arguments as for :func:`direct_logit_attribution`."""
+    """The direct logit attribution of every head, layer by head.
+
+    Args:
+        experiment: checkpoint and data set.
+        run: ``clean`` or a corruption.
+        value_bias: as for :func:`direct_logit_attribution`.
+
+    Returns:
+        A table of layer by head; each cell is :func:`direct_logit_attribution`, in logits.
+
+    Raises:
+        NotApplicable: as for :func:`direct_logit_attribution`.
+    """
     heads = experiment.checkpoint.shape.heads
     values = attributions(experiment, heads, run=run, value_bias=value_bias)
     context = experiment.context(heads=(), intervention=None, metric=None, run=run, value_bias=value_bias)
@@ -103,6 +115,10 @@ def source_attribution_sweep(
     Returns:
         A table of logits, layer by head.
 
+    Raises:
+        UsageError: a position or run that is not there.
+        NotApplicable: as for :func:`direct_logit_attribution`.
+
     McDougall et al. 2023 (copy suppression), figure 9, with ``source="IO"``.
     """
     checkpoint = experiment.checkpoint
@@ -130,12 +146,12 @@ def source_attribution_sweep(
             head: per_prompt(
                 experiment,
                 "source_attribution",
-                experiment.in_order(one),
+                experiment.in_order(by_group),
                 experiment.context(
                     heads=(head,), intervention=None, metric=None, run=run, source=source, of=of, value_bias=value_bias
                 ),
             )
-            for head, one in values.items()
+            for head, by_group in values.items()
         }
     )
 
@@ -191,7 +207,17 @@ def component_attribution_sweep(experiment: Experiment, *, run: str = "clean") -
 def attributions(
     experiment: Experiment, heads: Sequence[Head], *, run: str = "clean", value_bias: ValueBias = "removed"
 ) -> Float[Tensor, "prompt head"]:
-    """The attribution of each of several heads in an unedited run."""
+    """The attribution of each of several heads in an unedited run.
+
+    Args:
+        experiment: checkpoint and data set.
+        heads: query heads.
+        run: ``clean`` or a corruption.
+        value_bias: as for :func:`direct_logit_attribution`.
+
+    Returns:
+        Logits, a row for each prompt in data-set order.
+    """
     checkpoint = experiment.checkpoint
     layers = sorted({head.layer for head in heads})
     hooks = [*(checkpoint.sites.hook("z", layer) for layer in layers), *readout_hooks(checkpoint, layers)]
@@ -206,7 +232,18 @@ def attribute(
     readout: Readout,
     value_bias: ValueBias = "removed",
 ) -> Float[Tensor, "prompt head"]:
-    """Attribution from the z of one run, read by the norms of the same run or of another."""
+    """The attribution of each of several heads, from z of one run and the norms of the same run or of another.
+
+    Args:
+        experiment: checkpoint and data set.
+        heads: query heads.
+        activations: of the run whose z is read, by hook name; one tensor for each group.
+        readout: the norms and the unembedding of the run that they are taken from.
+        value_bias: as for :func:`direct_logit_attribution`.
+
+    Returns:
+        Logits, a row for each prompt in data-set order.
+    """
     checkpoint = experiment.checkpoint
     by_group = []
     for index in range(len(experiment.data.clean.groups)):

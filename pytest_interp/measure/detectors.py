@@ -67,7 +67,18 @@ def detector_score(experiment: Experiment, head: HeadLike, kind: Detector) -> Me
 @checked
 @cached
 def detector_score_sweep(experiment: Experiment, kind: Detector) -> Table[Head]:
-    """The score of every head, layer by head, from one pass."""
+    """The detector score of every head, layer by head, from one pass.
+
+    Args:
+        experiment: a checkpoint on random tokens repeated in full, such as the fixture ``repeated_tokens``.
+        kind: which diagonal, as for :func:`detector_score`.
+
+    Returns:
+        A table of layer by head; each cell is :func:`detector_score`, a probability.
+
+    Raises:
+        UsageError: prompts that are not one sequence said twice, or too short.
+    """
     shape = experiment.checkpoint.shape
     hooks = [experiment.checkpoint.sites.hook("pattern", layer) for layer in range(shape.n_layers)]
     experiment.activations(hooks, experiment.data.clean)

@@ -52,6 +52,7 @@ def logit_lens_sweep(
         A table with a row for each layer and a column for each site.
 
     Raises:
+        UsageError: a site outside of the residual stream; a metric at another position, or ``kl``; an unknown run.
         NotApplicable: the architecture has no such site (no ``resid_mid`` where attention and MLP are parallel).
     """
     score = as_metric(metric)
@@ -82,6 +83,7 @@ def logit_lens_sweep(
         return checkpoint.weights.logits((torch.einsum("rd,rtd->rt", scaled, w_u.T[tokens]) + b_u[tokens]).float())
 
     def measured(key: tuple[int, str]) -> Measurement:
+        """The metric on the residual stream of a layer and site."""
         values = []
         for index, group in enumerate(experiment.data.clean.groups):
             x = activations[hooks[key]][index][:, -1]
