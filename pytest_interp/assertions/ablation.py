@@ -62,10 +62,10 @@ def assert_ablation_effect(
 
     demands = Demands.of(bound, of_set=True)
     require_capability(experiment)
-    named = named_heads(heads, demands)
+    claimed_heads = named_heads(heads, demands)
     measure = Measure.of_heads(
         ablation_effect, None, ablation=ablation, at=at, metric=metric, run=run, value_bias=value_bias
     )
     bias = bias_text(value_bias, "kept")
-    subject = f"{ablation} ablation of {names_of(named)} at {position_text(at)}{bias} on {place_of(experiment)}"
-    return answer(Question(experiment, measure, demands, subject, named), controls)
+    subject = f"{ablation} ablation of {names_of(claimed_heads)} at {position_text(at)}{bias} on {place_of(experiment)}"
+    return answer(Question(experiment, measure, demands, subject, claimed_heads), controls)

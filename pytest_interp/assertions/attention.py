@@ -63,8 +63,8 @@ def assert_attention(
         f"{kind} of {as_head(head)} from {at} to {to}{less}{bias_text(value_bias, 'removed')} on {place_of(experiment)}"
     )
     checkpoint = experiment.checkpoint
-    asked = not weighted and not in_trial()
-    moves = not asked or checkpoint.weights.moves_anything(checkpoint.check_head(as_head(head)))
+    looks_at_weights = not weighted and not in_trial()
+    moves = not looks_at_weights or checkpoint.weights.moves_anything(checkpoint.check_head(as_head(head)))
     caveats = () if moves else (f"{as_head(head)} moves nothing: its values or output weights are 0",)
     return answer(Question(experiment, measure, demands, subject, as_heads(head), caveats=caveats), controls)
 

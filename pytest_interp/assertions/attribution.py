@@ -49,13 +49,12 @@ def assert_direct_logit_attribution(
     from pytest_interp.measure import direct_logit_attribution, direct_logit_attribution_sweep
 
     demands = Demands.of(bound, of_set=True)
-    named = named_heads(heads, demands)
+    claimed_heads = named_heads(heads, demands)
     measure = Measure.of_heads(direct_logit_attribution, direct_logit_attribution_sweep, run=run, value_bias=value_bias)
-    subject = (
-        f"direct logit attribution of {names_of(named)}{bias_text(value_bias, 'removed')} on {place_of(experiment)}"
-    )
+    bias = bias_text(value_bias, "removed")
+    subject = f"direct logit attribution of {names_of(claimed_heads)}{bias} on {place_of(experiment)}"
     caveats = capability_caveat(experiment)
-    return answer(Question(experiment, measure, demands, subject, named, caveats=caveats), controls)
+    return answer(Question(experiment, measure, demands, subject, claimed_heads, caveats=caveats), controls)
 
 
 @checked

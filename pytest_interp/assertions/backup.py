@@ -65,10 +65,10 @@ def assert_backup_heads(
 
     demands = Demands.of(bound, of_set=True)
     require_capability(experiment)
-    out, watched = as_heads(knocked_out), named_heads(heads, demands)
-    effect = backup_effect(experiment, watched, knocked_out=out, ablation=ablation, value_bias=value_bias)
+    ablated_heads, watched = as_heads(knocked_out), named_heads(heads, demands)
+    effect = backup_effect(experiment, watched, knocked_out=ablated_heads, ablation=ablation, value_bias=value_bias)
     frozen, live = (judge(effect.rise(watched, norm), demands.bound) for norm in _NORMS)
-    # Of a claim that nothing rises a head that is released is no counterexample.
+    # Where the claim is that nothing rises, a released head is no counterexample.
     released = [
         head
         for head in (() if demands.bound.accepts(0) else watched)
@@ -94,11 +94,14 @@ def assert_backup_heads(
         f"{quote(effect.naive.value)} if nothing reacted",
     }
     how = f"{ablation}{bias_text(value_bias, 'kept')}"
-    subject = f"rise of {names_of(watched)} without {names_of(out)} ({how}) on {place_of(experiment)}"
+    subject = f"rise of {names_of(watched)} without {names_of(ablated_heads)} ({how}) on {place_of(experiment)}"
     total_rise = partial(_rise, ablation=ablation, value_bias=value_bias)
-    sets = (HeadSet(watched, effect.rise), HeadSet(out, partial(total_rise, experiment, watched), "knocked-out"))
-    measure = Measure.of_heads(total_rise, None, out, norm=norm)
-    question = Question(experiment, measure, demands, subject, watched, excluded=frozenset(out), sets=sets)
+    sets = (
+        HeadSet(watched, effect.rise),
+        HeadSet(ablated_heads, partial(total_rise, experiment, watched), "knocked-out"),
+    )
+    measure = Measure.of_heads(total_rise, None, ablated_heads, norm=norm)
+    question = Question(experiment, measure, demands, subject, watched, excluded=frozenset(ablated_heads), sets=sets)
     return conclude(with_evidence(replace(verdict, notes=notes, details=details), question, controls), subject)
 
 
@@ -132,12 +135,12 @@ def assert_self_repair(
 
     demands = Demands.of(bound)
     require_capability(experiment)
-    out = as_heads(knocked_out)
+    ablated_heads = as_heads(knocked_out)
     how = f"{ablation}{bias_text(value_bias, 'kept')}"
-    subject = f"self-repair without {names_of(out)} ({how}) on {place_of(experiment)}"
-    measure = Measure.of_model(self_repair, out, ablation=ablation, value_bias=value_bias)
+    subject = f"self-repair without {names_of(ablated_heads)} ({how}) on {place_of(experiment)}"
+    measure = Measure.of_model(self_repair, ablated_heads, ablation=ablation, value_bias=value_bias)
     written = partial(removed_attribution, experiment, ablation=ablation, value_bias=value_bias)
-    sets = (HeadSet(out, written, "knocked-out"),)
+    sets = (HeadSet(ablated_heads, written, "knocked-out"),)
     return answer(Question(experiment, measure, demands, subject, sets=sets), controls)
 
 

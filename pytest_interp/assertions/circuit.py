@@ -112,12 +112,12 @@ def assert_completeness(
 
     demands = Demands.of(bound)
     require_capability(experiment)
-    lost = optional_heads(knocked_out)
-    less = f" without {names_of(lost)}" if lost else ""
-    subject = f"circuit minus model{less} on {place_of(experiment)}"
-    chosen = _circuit(experiment, circuit)
-    measure = Measure.of_model(completeness, chosen, knocked_out=lost)
-    sets = (HeadSet(lost, partial(ablation_effect, experiment, at=None), "K"),)
+    knocked_heads = optional_heads(knocked_out)
+    without_text = f" without {names_of(knocked_heads)}" if knocked_heads else ""
+    subject = f"circuit minus model{without_text} on {place_of(experiment)}"
+    circuit_heads = _circuit(experiment, circuit)
+    measure = Measure.of_model(completeness, circuit_heads, knocked_out=knocked_heads)
+    sets = (HeadSet(knocked_heads, partial(ablation_effect, experiment, at=None), "K"),)
     return answer(Question(experiment, measure, demands, subject, sets=sets), controls)
 
 
@@ -149,16 +149,19 @@ def assert_minimality(
 
     demands = Demands.of(bound)
     require_capability(experiment)
-    lost = optional_heads(knocked_out)
-    chosen = _circuit(experiment, circuit)
-    measure = Measure.of_model(minimality, head, chosen, knocked_out=lost, metric=metric)
-    less = f" without {names_of(lost)}" if lost else ""
-    subject = f"what {names_of(as_heads(head))} adds to the circuit{less} on {place_of(experiment)}"
+    knocked_heads = optional_heads(knocked_out)
+    circuit_heads = _circuit(experiment, circuit)
+    measure = Measure.of_model(minimality, head, circuit_heads, knocked_out=knocked_heads, metric=metric)
+    without_text = f" without {names_of(knocked_heads)}" if knocked_heads else ""
+    subject = f"what {names_of(as_heads(head))} adds to the circuit{without_text} on {place_of(experiment)}"
     return answer(Question(experiment, measure, demands, subject), controls)
 
 
 def _thinned(experiment: Experiment) -> Experiment:
-    """A quarter of the prompts, as many of each template: two passes for each head are many in a large circuit."""
+    """The experiment on a quarter of its prompts, as many of each template.
+
+    Two passes for each head are many in a large circuit.
+    """
     prompts = experiment.data.clean.prompts
     seen: Counter[str] = Counter()
     rows = []
@@ -170,6 +173,11 @@ def _thinned(experiment: Experiment) -> Experiment:
 
 
 def _circuit(experiment: Experiment, circuit: CircuitLike | None) -> CircuitLike:
+    """The circuit that was passed, else the checkpoint's own.
+
+    Raises:
+        NotApplicable: none was passed, and the checkpoint has no circuit file.
+    """
     if circuit is not None:
         return circuit
     if experiment.circuit is None:

@@ -52,8 +52,8 @@ def assert_copy_score(
     from pytest_interp.measure import copy_score, copy_score_sweep
 
     demands = Demands.of(bound)
-    if twice := sorted({name for name in names if list(names).count(name) > 1}):
-        raise UsageError(f"{shown(twice[0])} is named twice among {len(names)} names; name each once")
+    if repeated := sorted({name for name in names if list(names).count(name) > 1}):
+        raise UsageError(f"{shown(repeated[0])} is named twice among {len(names)} names; name each once")
     subject = f"{'negative ' if negative else ''}copy score of {as_head(head)} (top {k}) on {checkpoint.name}"
     shape = checkpoint.shape
     cheap = shape.n_layers * shape.n_heads * len(names) * shape.d_model * shape.d_vocab <= _CHEAP

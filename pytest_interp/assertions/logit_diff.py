@@ -54,12 +54,14 @@ def assert_logit_diff(
     from pytest_interp.measure import ablation_effect, logit_diff
 
     demands = Demands.of(bound, of_set=True)
-    lost = named_heads(knocked_out, demands) if optional_heads(knocked_out) else ()
-    measure = Measure.of_model(logit_diff, run=run, knocked_out=lost, ablation=ablation, value_bias=value_bias)
-    less = f" without {names_of(lost)} ({ablation}{bias_text(value_bias, 'kept')})" if lost else ""
-    subject = f"logit difference{less} on {place_of(experiment)}"
+    knocked_heads = named_heads(knocked_out, demands) if optional_heads(knocked_out) else ()
+    measure = Measure.of_model(logit_diff, run=run, knocked_out=knocked_heads, ablation=ablation, value_bias=value_bias)
+    without_text = (
+        f" without {names_of(knocked_heads)} ({ablation}{bias_text(value_bias, 'kept')})" if knocked_heads else ""
+    )
+    subject = f"logit difference{without_text} on {place_of(experiment)}"
     change = partial(ablation_effect, experiment, ablation=ablation, value_bias=value_bias)
-    sets = (HeadSet(lost, change, "knocked-out"),)
+    sets = (HeadSet(knocked_heads, change, "knocked-out"),)
     return answer(Question(experiment, measure, demands, subject, sets=sets), controls)
 
 

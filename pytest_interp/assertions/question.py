@@ -48,9 +48,13 @@ class Measure(Generic[On]):
             sweep: takes the same without heads; None where sweeping is not cheap.
             *args: of both.
             **kwargs: of both.
+
+        Returns:
+            The measurement with its arguments, and the sweep with the same ones.
         """
 
         def of(on: On, heads: tuple[Head, ...]) -> Measurement:
+            """The measurement of heads."""
             return function(on, heads, *args, **kwargs)
 
         return cls(of, None if sweep is None else lambda on: sweep(on, *args, **kwargs))
@@ -63,9 +67,20 @@ class Measure(Generic[On]):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Measure[On]:
-        """A measurement of one head; the arguments are those of :meth:`of_heads`."""
+        """A measurement of one head.
+
+        Args:
+            function: takes an experiment (or checkpoint), a head, and the arguments.
+            sweep: takes the same without a head; None where sweeping is not cheap.
+            *args: of both.
+            **kwargs: of both.
+
+        Returns:
+            The measurement with its arguments, and the sweep with the same ones.
+        """
 
         def of(on: On, heads: tuple[Head, ...]) -> Measurement:
+            """The measurement of the first head."""
             return function(on, heads[0], *args, **kwargs)
 
         return cls(of, None if sweep is None else lambda on: sweep(on, *args, **kwargs))
@@ -80,6 +95,9 @@ class Measure(Generic[On]):
             function: takes an experiment (or checkpoint), and the arguments.
             *args: of the function.
             **kwargs: of the function.
+
+        Returns:
+            The measurement with its arguments; heads do not change it.
         """
         return cls(lambda on, _: function(on, *args, **kwargs))
 
@@ -134,5 +152,13 @@ class Question(Generic[On]):
         return int(getattr(self.on, "seed", 0))
 
     def of(self, heads: tuple[Head, ...], on: On | None = None) -> Measurement:
-        """The same question, of other heads or on another experiment."""
+        """The same question, of other heads or on another experiment.
+
+        Args:
+            heads: the heads that are measured.
+            on: an experiment or checkpoint; by default the question's own.
+
+        Returns:
+            The measurement.
+        """
         return self.measure.of(self.on if on is None else on, heads)
