@@ -125,6 +125,16 @@ class Measurement:
         tolerance: how far float noise alone may move ``value``; for a share, how much of it noise could flip.
         context: what it was measured on.
         version: of the quantity's definition; another one gives other numbers.
+
+    Example:
+        >>> sample = Sample(("prompt a", "prompt b"), ("template 1", "template 2"), "sampled")
+        >>> measurement = Measurement("logit_diff", "logits", (2.0, 3.0), sample)
+        >>> measurement
+        <Measurement logit_diff = 2.500 logits, 2 prompts from 2.000 to 3.000, sampled>
+        >>> measurement.of_rows([1]).value
+        3.0
+        >>> paired_difference(measurement, measurement.of_rows([0])).labels
+        ('prompt a',)
     """
 
     quantity: str
@@ -307,5 +317,9 @@ def quote(value: float) -> str:
 
     Returns:
         Text such as ``0.125`` or ``2.0e-04``.
+
+    Example:
+        >>> quote(0.12345), quote(0.0002), quote(-1e-9)
+        ('0.123', '2.0e-04', '0.000')
     """
     return f"{value:.1e}" if 1e-5 <= abs(value) < 5e-4 else f"{value + 0.0:.3f}".replace("-0.000", "0.000")

@@ -29,6 +29,18 @@ class Table(Mapping[C, Measurement], Generic[C]):
         axes: what rows and columns are, such as ``("layer", "head")``.
         undefined: cells whose intervention could change nothing, with the reason; no part of any ranking.
         layout: all cells, defined or not, in order; by default those that are defined.
+
+    Example:
+        >>> from pytest_interp.measurement import Measurement, Sample
+        >>> sample = Sample(("a", "b"), ("template 1", "template 2"), "fixed")
+        >>> effects = {Head(9, 9): Measurement("effect", "logits", (2.0, 3.0), sample), Head(9, 8): "writes nothing"}
+        >>> table = heads_table(effects)
+        >>> table
+        <Table of effect (logits), 1 layer by 2 heads; largest: 9.9 2.500; 1 undefined>
+        >>> table["9.9"].value, table.undefined[Head(9, 8)], "9.7" in table
+        (2.5, 'writes nothing', False)
+        >>> table.matrix()
+        [[2.5, None]]
     """
 
     cells: Mapping[C, Measurement]

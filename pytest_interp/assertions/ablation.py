@@ -56,6 +56,14 @@ def assert_ablation_effect(
 
     Raises:
         NotApplicable: the model does not do the task on these prompts, or nothing is taken away from any.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_ablation_effect(experiment, "3.0", at_most=-0.1).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import ablation_effect

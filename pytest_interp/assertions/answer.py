@@ -1,4 +1,4 @@
-"""From a question to its verdict: measured, judged, recorded; an error where it is not support."""
+"""From a question to its verdict: measure, judge, record; raise where the verdict is not support."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_interp.table import Table
 
 _OF_PROMPTS = ("logit_diff", "accuracy")
-"""Quantities of which a reader would try the worst prompt by hand: a failure gives it in full."""
+"""Quantities for which a failure gives the worst prompt in full: a reader may want to try it by hand."""
 
 
 def answer(question: Question[Any], controls: Controls = CONTROLS) -> Verdict:

@@ -49,6 +49,14 @@ def assert_attention(
         value_bias: for ``weighted``: whether values are without their bias (``removed``) or with it (``kept``).
         controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: a probability, or a difference of probabilities.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_attention(experiment, "3.0", at="END", to="IO", minus=["S1", "S2"], at_least=0.5).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import attention, attention_sweep
@@ -93,6 +101,14 @@ def assert_attention_entropy(
     Raises:
         UsageError: a head, position or run that is not there.
         ClaimFailed: the entropy does not surely meet the bound.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_attention_entropy(experiment, "3.0", at="END", at_most=1).outcome  # nats
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import attention_entropy, attention_entropy_sweep

@@ -59,6 +59,14 @@ def assert_backup_heads(
     Raises:
         NotApplicable: the model does not do the task, no backup comes after a knocked-out head, or the knock-out takes
             nothing away.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_backup_heads(experiment, "4.1", knocked_out=["3.0", "3.1", "3.2"], at_least=3).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import backup_effect
@@ -129,6 +137,14 @@ def assert_self_repair(
         value_bias: what ``zero`` leaves: with ``kept`` the heads' value biases stay, with ``removed`` they go too.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: a share; any real number.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_self_repair(experiment, ["3.0", "3.1", "3.2"], at_least=0.3).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure.backup import removed_attribution, self_repair

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_interp.measure.circuit import CircuitLike
 
 MANY = 8
-"""Heads up to which what each adds to a circuit is measured on all prompts."""
+"""The largest circuit whose members are measured on all prompts; those of a larger one are on a quarter of them."""
 
 
 @checked
@@ -58,6 +58,15 @@ def assert_faithfulness(
 
     Raises:
         NotApplicable: the model does not do the task; there is no circuit, or nothing outside of it to ablate.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> circuit = ["0.0", "0.1", "1.0", "2.0", "2.1", "3.0", "3.1", "3.2"]  # without the negative name mover
+        >>> assert_faithfulness(experiment, circuit, near=(1.45, 0.1)).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import faithfulness
@@ -106,6 +115,15 @@ def assert_completeness(
         knocked_out: K; empty compares the whole circuit with the whole model.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in logits; around 0 for a complete circuit.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> circuit = ["0.0", "0.1", "1.0", "2.0", "2.1", "3.0", "3.1", "3.2"]  # without the negative name mover
+        >>> assert_completeness(experiment, circuit, near=(4, 0.5)).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import ablation_effect, completeness
@@ -143,6 +161,15 @@ def assert_minimality(
         metric: ``logit_diff`` or ``of_model``.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in the unit of the metric.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> circuit = ["0.0", "0.1", "1.0", "2.0", "2.1", "3.0", "3.1", "3.2"]  # without the negative name mover
+        >>> assert_minimality(experiment, "3.0", circuit, at_least=0.1).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import minimality

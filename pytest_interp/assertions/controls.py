@@ -1,4 +1,4 @@
-"""Controls and specificity: what the same measurement gives where the claim should not hold, and where else it does."""
+"""Controls and specificity: the same measurement where the claim should not hold, and on all other heads."""
 
 from __future__ import annotations
 

@@ -49,6 +49,16 @@ def assert_logit_diff(
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in logits; ``members_at_least=`` and ``members_at_most=`` bound what each of several knocked-out heads
             changes.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_logit_diff(experiment, at_least=8).outcome
+        'supported'
+        >>> assert_logit_diff(experiment, knocked_out=["3.0", "3.1", "3.2"], at_most=8).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import ablation_effect, logit_diff
@@ -77,6 +87,14 @@ def assert_accuracy(
         run: ``clean`` or a corruption.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: a share in [0, 1].
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_accuracy(experiment, at_least=0.8).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import accuracy

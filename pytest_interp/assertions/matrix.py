@@ -38,6 +38,16 @@ def assert_matrix(
         UsageError: rows or columns of another number, or a cell that the table does not have.
         NotApplicable: a ratio without a denominator surely above float noise, or one that float noise moves by more
             than a quarter of ``within``.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> from pytest_interp.measure import direct_logit_attribution_sweep
+        >>> table = direct_logit_attribution_sweep(experiment)
+        >>> assert_matrix(table, {"3.0": 6, "3.1": 4, "3.2": 3, "4.0": -4}, within=0.5).outcome
+        'supported'
     """
     __tracebackhide__ = True
     check_swept(table)

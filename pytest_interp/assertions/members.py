@@ -67,7 +67,7 @@ def members_of(heads: HeadSet) -> tuple[Member, ...]:
 
 
 def _minus(effect: Measurement, other: Measurement | None) -> Measurement:
-    """An effect minus another, prompt by prompt; where the other can have none, minus that of doing nothing."""
+    """An effect minus another, prompt by prompt; where the other is undefined, minus the effect of doing nothing."""
     scales = effect.scale or (1.0,) * len(effect.values)
     subtrahends = {} if other is None else dict(zip(other.labels, other.values, strict=True))
     pairs = zip(effect.labels, effect.values, scales, strict=True)

@@ -51,6 +51,12 @@ def assert_measurement(
         control: the same quantity where the claim should not hold; shown by its mean.
         tolerance: how far float noise alone may move the mean.
         **bound: in ``unit``.
+
+    Example:
+        >>> from pytest_interp import assert_measurement
+        >>> areas = [0.91, 0.87, 0.94, 0.9]  # under the ROC curve of a probe, on four sets of prompts
+        >>> assert_measurement(areas, unit="AUC", name="probe", at_least=0.8).outcome
+        'supported'
     """
     __tracebackhide__ = True
     demands = Demands.of(bound)

@@ -61,6 +61,14 @@ def assert_head_patch_effect(
 
     Raises:
         NotApplicable: the model does not do the task on these prompts, or both runs are equal there on all of them.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_head_patch_effect(experiment, "3.0", at="END", at_least=0.3).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import head_patch_effect
@@ -113,6 +121,14 @@ def assert_patch_effect(
 
     Raises:
         NotApplicable: the model does not do the task on these prompts, has no such site, or both runs are equal there.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_patch_effect(experiment, "resid_pre", 1, at="S2", at_least=0.5).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import patch_effect
@@ -151,6 +167,14 @@ def assert_flips(
         corruption: the corrupted run; by default the data set's only one, and ``s2-exchanged`` where it has several.
         controls: further ones, by kind: ``{"other_names": 1, "random_model": 1}``.
         **bound: a share in [0, 1].
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_flips(experiment, at_least=0.8).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import flips

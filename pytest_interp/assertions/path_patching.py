@@ -60,6 +60,14 @@ def assert_path_patch_effect(
     Raises:
         NotApplicable: the model does not do the task; no receiver comes after a sender; what is sent is equal in both
             runs at the receivers' positions.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_path_patch_effect(experiment, ["2.0", "2.1"], ["3.0", "3.1", "3.2"], into="q", at_most=-1).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import path_patch_effect

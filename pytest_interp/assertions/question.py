@@ -115,7 +115,7 @@ class Question(Generic[On]):
         excluded: heads that are part of the question too, and so no controls.
         shared: what is measured belongs to key-value heads, so that query heads of one group are one head.
         sets: the sets of heads that the claim names; by default its heads, where the measurement is their effect.
-        caveats, notes: what the assertion itself has to say of what it was asked.
+        caveats, notes: what the assertion adds to those of the verdict.
     """
 
     on: On
@@ -148,7 +148,7 @@ class Question(Generic[On]):
 
     @property
     def seed(self) -> int:
-        """For what is drawn; local to the experiment."""
+        """The seed of random draws, such as control heads: the experiment's; 0 for a checkpoint."""
         return int(getattr(self.on, "seed", 0))
 
     def of(self, heads: tuple[Head, ...], on: On | None = None) -> Measurement:

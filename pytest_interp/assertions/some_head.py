@@ -58,6 +58,18 @@ def assert_some_head(
 
     Raises:
         UsageError: both experiments have the same prompts.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> from pytest_interp.tasks import single_token_names
+        >>> other_prompts = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="find", n=24, seed=0, bos=True))
+        >>> names = single_token_names(checkpoint.tokenizer, "confirm")
+        >>> verdict = assert_some_head(experiment, found_on=other_prompts, to="IO", minus=["S1", "S2"], names=names)
+        >>> verdict.outcome, verdict.details["confirmed"]
+        ('supported', '3.0, 3.1, 3.2')
     """
     __tracebackhide__ = True
     from pytest_interp.measure import (

@@ -27,6 +27,16 @@ def assert_cell(table: Table[Any], cell: Any, **bound: Unpack[PlainBoundArgs]) -
         table: what a sweep such as ``patch_effect_sweep`` or ``direct_logit_attribution_sweep`` returned.
         cell: a head (``"9.9"``) or a pair such as ``(9, "S2")``.
         **bound: in the table's unit.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> from pytest_interp.measure import direct_logit_attribution_sweep
+        >>> table = direct_logit_attribution_sweep(experiment)
+        >>> assert_cell(table, "3.0", at_least=5).outcome
+        'supported'
     """
     __tracebackhide__ = True
     check_swept(table)
@@ -56,8 +66,8 @@ def assert_top(
 
     With ``among=k`` as many unclaimed cells may be in front as places are left over, whichever they are. So each
     claimed cell must surely be ahead of all the others, by the interval of their paired difference prompt by prompt.
-    Those that may be in front are not known beforehand: a cell tied for the last place is one of ``left over + 1``
-    cells of which none may be taken to be behind by chance, so the level is corrected for that number (Bonferroni).
+    Which cells are in front is not known beforehand: with a cell tied for the last place there are ``left over + 1``
+    cells, none of which may count as behind by chance, so the level is corrected for that number (Bonferroni).
     Without places left over all pairs must hold, and no level is corrected. Refuted where more cells than may be are
     surely in front of a claimed one (corrected for all pairs). Undefined cells take no part.
 
@@ -70,6 +80,16 @@ def assert_top(
     Raises:
         UsageError: no cells, a cell that is not there, or more cells than places.
         NotApplicable: a claimed cell is undefined.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> from pytest_interp.measure import direct_logit_attribution_sweep
+        >>> table = direct_logit_attribution_sweep(experiment)
+        >>> assert_top(table, ["3.0", "3.1", "3.2"]).outcome
+        'supported'
     """
     __tracebackhide__ = True
     check_swept(table)
@@ -103,7 +123,7 @@ def assert_top(
         outcome = "supported"
     size = ranking(most)
     allowed = "all of which must hold" if not left_over else f"for each claimed cell all but {left_over} must hold"
-    # The notes of an interval speak of one pair; what would settle a ranking is its closest pair.
+    # A verdict's notes say how many prompts would settle its own pair; for a ranking that must be the closest pair.
     details = {
         "closest": f"{name_of(worst[0])} {quote(table[worst[0]].value)}, {name_of(worst[1])} "
         f"{quote(table[worst[1]].value)}: one of {len(gaps)} pairs, {allowed}",
@@ -133,6 +153,15 @@ def assert_every(table: Table[Any], **bound: Unpack[PlainBoundArgs]) -> Verdict:
     Args:
         table: what a sweep returned, or ``by_part(experiment, measurement, "template")``.
         **bound: in the table's unit.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> from pytest_interp.measure import by_part, logit_diff
+        >>> assert_every(by_part(experiment, logit_diff(experiment), "order"), at_least=8).outcome
+        'supported'
     """
     __tracebackhide__ = True
     check_swept(table)
@@ -173,6 +202,16 @@ def assert_only(table: Table[Any], cells: Any, **bound: Unpack[PlainBoundArgs]) 
 
     Raises:
         UsageError: no cells, a cell that is not there, or all there are.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> from pytest_interp.measure import direct_logit_attribution_sweep
+        >>> table = direct_logit_attribution_sweep(experiment)
+        >>> assert_only(table, ["3.0", "3.1", "3.2"], at_least=1).outcome
+        'supported'
     """
     __tracebackhide__ = True
     check_swept(table)

@@ -1,4 +1,4 @@
-"""Ablation: what is lost when an activation is replaced by something that says nothing."""
+"""Ablation: what is lost when an activation is replaced by one that tells nothing of the prompt."""
 
 from __future__ import annotations
 
@@ -61,6 +61,14 @@ def ablation_effect(
             bridge that came in compatibility mode.
 
     Wang et al. 2022, section 2.2 (mean ablation); Chan et al. 2022 ("Causal Scrubbing") on resampling.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(ablation_effect(experiment, ["3.0", "3.1", "3.2"]).value, 1)
+        -5.0
     """
     checked = tuple(experiment.checkpoint.check_head(head) for head in as_heads(heads))
     (effect,) = _effects(experiment, [checked], ablation, at, metric, run, value_bias)
@@ -96,6 +104,15 @@ def ablation_effect_sweep(
         UsageError: no layers; a data set without a reference, or one that lacks a template; ``permute`` with
             ``removed``.
         NotApplicable: no cell is defined; value biases that are not known.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> table = ablation_effect_sweep(experiment)
+        >>> round(table["3.0"].value, 1), round(table["4.0"].value, 1)
+        (-5.9, 4.0)
     """
     shape = experiment.checkpoint.shape
     chosen = range(shape.n_layers) if layers is None else list(layers)

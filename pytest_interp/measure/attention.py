@@ -1,4 +1,4 @@
-"""Where a head looks."""
+"""Attention: where a head looks, and how widely."""
 
 from __future__ import annotations
 
@@ -61,6 +61,14 @@ def attention(
         NotApplicable: ``kept`` where the value biases are not known.
 
     Wang et al. 2022, section 3.1 (name movers attend from END to IO); Kobayashi et al. 2020 on weighting by the norm.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(attention(experiment, "3.0", at="END", to="IO", minus=["S1", "S2"]).value, 2)
+        0.99
     """
     if value_bias == "kept" and not weighted:
         raise UsageError(
@@ -115,6 +123,14 @@ def attention_entropy(experiment: Experiment, head: HeadLike, *, at: str, run: s
         UsageError: a head, position or run that is not there.
 
     Clark et al. 2019 ("What does BERT look at?"), section 3.3.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(attention_entropy(experiment, "3.0", at="END").value, 3)
+        0.035
     """
     head = experiment.checkpoint.check_head(as_head(head))
     patterns = experiment.activation(experiment.checkpoint.sites.hook("pattern", head.layer), run)
@@ -166,6 +182,14 @@ def attention_entropy_sweep(experiment: Experiment, *, at: str, run: str = "clea
 
     Raises:
         UsageError: a position or run that is not there.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(attention_entropy_sweep(experiment, at="END")["3.0"].value, 3)
+        0.035
     """
     checkpoint = experiment.checkpoint
     hooks = [checkpoint.sites.hook("pattern", layer) for layer in range(checkpoint.shape.n_layers)]
@@ -215,6 +239,14 @@ def attention_sweep(
     Raises:
         UsageError: a position or run that is not there; a value bias where nothing is weighted.
         NotApplicable: ``kept`` where the value biases are not known.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(attention_sweep(experiment, at="END", to="IO")["3.0"].value, 1)
+        1.0
     """
     checkpoint = experiment.checkpoint
     hooks = [checkpoint.sites.hook("pattern", layer) for layer in range(checkpoint.shape.n_layers)]

@@ -108,6 +108,14 @@ def attention_write_correlation(
         NotApplicable: attention or write do not vary, as in a head that does nothing.
 
     Wang et al. 2022, section 3.1 and figure 3c.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(attention_write_correlation(experiment, "3.0").value, 2)
+        1.0
     """
     points = attention_and_write(experiment, head, to=to, run=run, value_bias=value_bias)
     read, written = torch.stack([p[1] for p in points]).double(), torch.stack([p[2] for p in points]).double()

@@ -54,6 +54,14 @@ def direct_logit_attribution(
             checkpoint, or the residual stream not to its logits.
 
     Wang et al. 2022, section 3.1; Elhage et al. 2021, "Mathematical Framework", on the direct path.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(direct_logit_attribution(experiment, "3.0").value, 2)
+        5.94
     """
     checked = [experiment.checkpoint.check_head(head) for head in as_heads(heads)]
     values = attributions(experiment, checked, run=run, value_bias=value_bias).sum(1)
@@ -78,6 +86,15 @@ def direct_logit_attribution_sweep(
 
     Raises:
         NotApplicable: as for :func:`direct_logit_attribution`.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> table = direct_logit_attribution_sweep(experiment)
+        >>> [(str(head), round(written.value, 2)) for head, written in table.top(2)]
+        [('3.0', 5.94), ('3.1', 3.96)]
     """
     heads = experiment.checkpoint.shape.heads
     values = attributions(experiment, heads, run=run, value_bias=value_bias)
@@ -120,6 +137,14 @@ def source_attribution_sweep(
         NotApplicable: as for :func:`direct_logit_attribution`.
 
     McDougall et al. 2023 (copy suppression), figure 9, with ``source="IO"``.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(source_attribution_sweep(experiment, "IO")["3.0"].value, 2)
+        5.94
     """
     checkpoint = experiment.checkpoint
     layers = range(checkpoint.shape.n_layers)
@@ -176,6 +201,15 @@ def component_attribution_sweep(experiment: Experiment, *, run: str = "clean") -
         NotApplicable: the components do not add up to the residual stream on this checkpoint.
 
     Elhage et al. 2021; Wang et al. 2022, section 3.1.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> table = component_attribution_sweep(experiment)
+        >>> round(table[3, "attn_out"].value, 2), round(table[4, "attn_out"].value, 2)
+        (12.87, -4.02)
     """
     checkpoint = experiment.checkpoint
     checkpoint.check_identity("components")

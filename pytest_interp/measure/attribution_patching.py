@@ -102,6 +102,14 @@ def attribution_screen(
         UsageError: an unknown site, position or corruption; runs that do not differ.
 
     Nanda 2023 (attribution patching); Kramar et al. 2024 on where it fails.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> attribution_screen(experiment)
+        <Screen, layer by head, 20 cells: 3.0 11.283, 4.0 -8.000, 3.1 7.522 ...>
     """
     corruption = corruption_of(experiment, corruption)
     data, other = experiment.data, experiment.data.run(corruption)

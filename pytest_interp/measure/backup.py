@@ -104,6 +104,15 @@ def backup_effect(
             could react.
 
     Wang et al. 2022, section 3.4; McGrath et al. 2023 ("Hydra") on self-repair.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> effect = backup_effect(experiment, "4.1", knocked_out=["3.0", "3.1", "3.2"])
+        >>> round(effect.rise(effect.before).value, 1)
+        3.9
     """
     checkpoint = experiment.checkpoint
     ablated_heads = [checkpoint.check_head(head) for head in as_heads(knocked_out)]
@@ -166,6 +175,14 @@ def knocked_out_attribution_sweep(
         UsageError, NotApplicable: as for :func:`backup_effect`.
 
     Wang et al. 2022, section 3.4; TransformerLens's Exploratory_Analysis_Demo.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(knocked_out_attribution_sweep(experiment, ["3.0", "3.1", "3.2"])["4.1"].value, 2)
+        3.88
     """
     heads = experiment.checkpoint.shape.heads
     ablated_heads = [experiment.checkpoint.check_head(head) for head in as_heads(knocked_out)]
@@ -267,6 +284,14 @@ def self_repair(
         UsageError, NotApplicable: as for :func:`backup_effect`.
 
     Rushing and Nanda 2024 on self-repair; Wang et al. 2022, section 3.4.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(self_repair(experiment, ["3.0", "3.1", "3.2"]).value, 2)
+        0.61
     """
     checkpoint = experiment.checkpoint
     ablated_heads = [checkpoint.check_head(head) for head in as_heads(knocked_out)]

@@ -54,6 +54,15 @@ def faithfulness(experiment: Experiment, circuit: CircuitLike, *, metric: Metric
         NotApplicable: what is left out is on all prompts what the ablation puts there.
 
     Wang et al. 2022, section 4, who give ``|F(M) - F(C)|``.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> circuit = ["0.0", "0.1", "1.0", "2.0", "2.1", "3.0", "3.1", "3.2"]  # without the negative name mover
+        >>> round(faithfulness(experiment, circuit).value, 1)
+        1.5
     """
     nodes = nodes_of(experiment, circuit)
     alone = _alone(experiment, nodes)
@@ -113,6 +122,15 @@ def completeness(
         NotApplicable: what is left out is on all prompts what the ablation puts there.
 
     Wang et al. 2022, section 4.1.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> circuit = ["0.0", "0.1", "1.0", "2.0", "2.1", "3.0", "3.1", "3.2"]  # without the negative name mover
+        >>> round(completeness(experiment, circuit).value, 1)
+        4.0
     """
     nodes = nodes_of(experiment, circuit)
     knocked_heads = _subset(nodes, knocked_out, "K")
@@ -153,6 +171,15 @@ def minimality(
         NotApplicable: what the head writes is on all prompts what the ablation puts there.
 
     Wang et al. 2022, section 4.2.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> circuit = ["0.0", "0.1", "1.0", "2.0", "2.1", "3.0", "3.1", "3.2"]  # without the negative name mover
+        >>> round(minimality(experiment, "3.0", circuit).value, 1)
+        6.0
     """
     nodes = nodes_of(experiment, circuit)
     (tested,) = _subset(nodes, [as_head(head)], "the test")
@@ -224,12 +251,12 @@ def random_circuits(experiment: Experiment, nodes: Mapping[Head, At], count: int
         The circuits; none if the model has too few other heads.
     """
     shape = experiment.checkpoint.shape
-    others = [Head(layer, h) for layer in range(shape.n_layers) for h in range(shape.n_heads)]
-    others = [head for head in others if head not in nodes]
-    if len(others) < len(nodes):
+    pool = [Head(layer, h) for layer in range(shape.n_layers) for h in range(shape.n_heads)]
+    pool = [head for head in pool if head not in nodes]
+    if len(pool) < len(nodes):
         return []
     rng = random.Random(experiment.seed)
-    return [dict(zip(sorted(rng.sample(others, len(nodes))), nodes.values(), strict=True)) for _ in range(count)]
+    return [dict(zip(sorted(rng.sample(pool, len(nodes))), nodes.values(), strict=True)) for _ in range(count)]
 
 
 def _alone(experiment: Experiment, nodes: Mapping[Head, At]) -> Tensor:

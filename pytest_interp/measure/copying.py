@@ -42,9 +42,8 @@ def copy_score(
     """The copy score: the share of names that a head's OV circuit ranks among its top k logits for themselves.
 
     ``x = ln1(W_E + MLP0(ln2(W_E)))`` at the name's token, then ``x W_V W_O W_U``, with its sign turned for the
-    negative score; position,
-    ``b_V``, ``b_U`` and the final norm's scale are left out (the scale cannot change a rank). LN1's gain is folded into
-    ``W_V``. A tie counts against the name. The vocabulary is the whole one.
+    negative score. Position, ``b_V``, ``b_U`` and the final norm's scale are left out (the scale cannot change a rank).
+    LN1's gain is folded into ``W_V``. A tie counts against the name. The vocabulary is the whole one.
 
     Args:
         checkpoint: the loaded model.
@@ -62,6 +61,16 @@ def copy_score(
         NotApplicable: the head writes nothing into the unembedding, so that it ranks nothing.
 
     Wang et al. 2022, section 3.1; the weight-based form with embeddings through MLP0.
+
+    Example:
+        >>> from pytest_interp import load
+        >>> from pytest_interp.tasks import single_token_names
+        >>> checkpoint = load("planted-ioi")
+        >>> names = single_token_names(checkpoint.tokenizer, "confirm")
+        >>> copy_score(checkpoint, "3.0", names=names).value
+        1.0
+        >>> copy_score(checkpoint, "4.0", names=names, negative=True).value
+        1.0
     """
     head = checkpoint.check_head(as_head(head))
     tokens = _tokens(checkpoint, names, k)
@@ -93,6 +102,14 @@ def copy_score_sweep(
     Raises:
         UsageError: no names, a name of several tokens, k < 1.
         NotApplicable: no head has a cell.
+
+    Example:
+        >>> from pytest_interp import load
+        >>> from pytest_interp.tasks import single_token_names
+        >>> checkpoint = load("planted-ioi")
+        >>> names = single_token_names(checkpoint.tokenizer, "confirm")
+        >>> [(str(head), score.value) for head, score in copy_score_sweep(checkpoint, names=names, reach=0.8).items()]
+        [('1.0', 1.0), ('3.0', 1.0), ('3.1', 1.0), ('3.2', 1.0), ('4.1', 1.0)]
     """
     tokens = _tokens(checkpoint, names, k)
     first_quarter = tokens[: max(1, len(names) // 4)]
@@ -146,6 +163,14 @@ def prompt_copy_score(
         NotApplicable: the head writes nothing into the unembedding, so that it ranks nothing.
 
     Wang et al. 2022, section 3.1 and appendix B; the variant over prompts.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> prompt_copy_score(experiment, "3.0").value
+        1.0
     """
     checkpoint, head = experiment.checkpoint, experiment.checkpoint.check_head(as_head(head))
     hook = checkpoint.sites.hook("resid_post", 0)
@@ -207,8 +232,7 @@ def _ranks_by_head(
 ) -> dict[Head, Mapping[bool, _Ranks] | None]:
     """For each of several heads of one layer, the ranks of tokens by whether the sign of the OV circuit is turned.
 
-    None for a head that writes nothing. Ranks are remembered as long as the weights are what they were, since a claim
-    asks for those of a head, of its controls and of all heads.
+    None for a head that writes nothing. Ranks are remembered as long as the weights stay as they are.
     """
     memo, computed = checkpoint.guard.memory, {}
     keys = {head: ("copy ranks", head, tuple(tokens.tolist()), k) for head in heads}
@@ -259,7 +283,17 @@ def _copy_score(
 
 
 def of_weights(checkpoint: Checkpoint, head: Head, each: str, **extra: Json) -> Context:
-    """The context of a measurement of a head's weights."""
+    """The context of a measurement of a head's weights.
+
+    Args:
+        checkpoint: the loaded model.
+        head: a query head.
+        each: what each value belongs to, such as ``name``.
+        **extra: further settings.
+
+    Returns:
+        The context, without prompts.
+    """
     return Context(
         checkpoint=identity_of(checkpoint), data=None, heads=(head,), intervention=None, metric=None, each=each,
         extra=extra,

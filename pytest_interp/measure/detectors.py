@@ -41,6 +41,14 @@ def detector_score(experiment: Experiment, head: HeadLike, kind: Detector) -> Me
         UsageError: prompts that are not one sequence said twice, or too short.
 
     Elhage et al. 2021 and Olsson et al. 2022 on induction; Wang et al. 2022, appendix H.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import repeated_tokens
+        >>> checkpoint = load("planted-ioi")
+        >>> data = repeated_tokens(checkpoint.tokenizer, length=5, n=8, seed=0, bos=True, complete=True)
+        >>> round(detector_score(Experiment(checkpoint, data), "1.0", "induction").value, 2)
+        1.0
     """
     checked = experiment.checkpoint.check_head(as_head(head))
     values = []
@@ -78,6 +86,14 @@ def detector_score_sweep(experiment: Experiment, kind: Detector) -> Table[Head]:
 
     Raises:
         UsageError: prompts that are not one sequence said twice, or too short.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import repeated_tokens
+        >>> checkpoint = load("planted-ioi")
+        >>> data = repeated_tokens(checkpoint.tokenizer, length=5, n=8, seed=0, bos=True, complete=True)
+        >>> round(detector_score_sweep(Experiment(checkpoint, data), "previous_token")["0.0"].value, 2)
+        1.0
     """
     shape = experiment.checkpoint.shape
     hooks = [experiment.checkpoint.sites.hook("pattern", layer) for layer in range(shape.n_layers)]

@@ -49,6 +49,16 @@ def logit_diff(
         NotApplicable: the knock-out takes nothing away on any prompt.
 
     Wang et al. 2022, section 2.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(logit_diff(experiment).value, 2)
+        8.85
+        >>> round(logit_diff(experiment, run="s2-exchanged").value, 2)
+        -8.85
     """
     if ablated_heads := optional_heads(knocked_out):
         if run != "clean":
@@ -79,6 +89,14 @@ def accuracy(experiment: Experiment, *, run: str = "clean") -> Measurement:
         UsageError: an unknown run.
 
     Wang et al. 2022, section 2 ("IO is predicted over S").
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> accuracy(experiment).value
+        1.0
     """
     difference = experiment.logit_diffs(run)
     close = float((difference.abs() <= experiment.noise).float().mean())

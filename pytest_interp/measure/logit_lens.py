@@ -54,6 +54,15 @@ def logit_lens_sweep(
     Raises:
         UsageError: a site outside of the residual stream; a metric at another position, or ``kl``; an unknown run.
         NotApplicable: the architecture has no such site (no ``resid_mid`` where attention and MLP are parallel).
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> table = logit_lens_sweep(experiment, sites=("resid_post",))
+        >>> [round(table[layer, "resid_post"].value, 2) for layer in (3, 4)]
+        [12.87, 8.85]
     """
     score = as_metric(metric)
     if score.at != "END":

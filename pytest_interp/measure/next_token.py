@@ -53,6 +53,15 @@ def next_tokens(
 
     Raises:
         UsageError: an empty text, k out of range, a word of several tokens.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> text = experiment.data.clean.prompts[0].text
+        >>> text, [guess.token for guess in next_tokens(checkpoint, text, k=1)]
+        ('After Kevin and Simon met near the school, Simon passed a knife to', ['Kevin'])
     """
     if not 1 <= k <= checkpoint.shape.d_vocab:
         raise UsageError(f"k is {k}; allowed: 1 to {checkpoint.shape.d_vocab}")
@@ -93,6 +102,14 @@ def next_token(experiment: Experiment, metric: Metric | str = "log_prob", *, run
 
     Raises:
         UsageError: an unknown metric or run.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> next_token(experiment, "rank").value
+        1.0
     """
     score = as_metric(metric)
     values = experiment.scores(score, run)
@@ -117,6 +134,14 @@ def top_k(experiment: Experiment, k: int = 1, *, run: str = "clean") -> Measurem
 
     Raises:
         UsageError: k out of range, an unknown run.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> top_k(experiment, 1).value
+        1.0
     """
     if not 1 <= k < experiment.checkpoint.shape.d_vocab:
         raise UsageError(f"k is {k}; allowed: 1 to {experiment.checkpoint.shape.d_vocab - 1}")
@@ -141,6 +166,14 @@ def loss(experiment: Experiment, *, run: str = "clean") -> Measurement:
 
     Raises:
         UsageError: a prompt of one token, an unknown run.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(loss(experiment).value, 1)
+        5.2
     """
     prompts = experiment.data.run(run)
     by_group = []

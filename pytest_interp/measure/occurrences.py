@@ -43,6 +43,14 @@ def occurrence_difference(
 
     Raises:
         UsageError: a position or run that is not there.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> occurrence_difference(experiment)["1.0"].value > 0
+        True
     """
     shape = experiment.checkpoint.shape
     cells = {}
@@ -81,6 +89,14 @@ def selectivity(
     Raises:
         UsageError: a position or run that is not there.
         NotApplicable: fewer than four heads; no layer has a row.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> selectivity(experiment).rows  # in the other layers two heads write nothing
+        (3,)
     """
     shape = experiment.checkpoint.shape
     if shape.n_heads < 4:

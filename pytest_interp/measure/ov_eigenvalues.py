@@ -47,6 +47,12 @@ def ov_eigenvalue_score(
         NotApplicable: all eigenvalues are 0; parts of this checkpoint do not add up.
 
     Elhage et al. 2021, "Detecting copying behavior".
+
+    Example:
+        >>> from pytest_interp import load
+        >>> checkpoint = load("planted-ioi")
+        >>> [round(ov_eigenvalue_score(checkpoint, head).value, 2) for head in ("3.0", "4.0")]
+        [1.0, -1.0]
     """
     head = checkpoint.check_head(as_head(head))
     checkpoint.check_identity("heads")

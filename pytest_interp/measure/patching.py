@@ -70,6 +70,14 @@ def head_patch_effect(
         NotApplicable: the architecture has no such site; both runs are equal there on all prompts.
 
     Wang et al. 2022, section 3; Zhang and Nanda 2023 on direction and corruption.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(head_patch_effect(experiment, "3.0", at="END").value, 2)
+        0.63
     """
     cell = heads_cell(experiment, heads, site, at)
     (effect,) = _effects(experiment, "head_patch_effect", [cell], direction, corruption, metric)
@@ -110,6 +118,14 @@ def patch_effect(
         NotApplicable: the architecture has no such site; both runs are equal there on all prompts.
 
     Meng et al. 2022 (causal tracing); Wang et al. 2022, section 3.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(patch_effect(experiment, "resid_pre", 1, at="S2").value, 2)
+        1.0
     """
     cell = layer_cell(experiment, site, layer, at)
     (effect,) = _effects(experiment, "patch_effect", [cell], direction, corruption, metric)
@@ -151,6 +167,15 @@ def patch_effect_sweep(
         NotApplicable: the architecture has no such site; no cell is defined.
 
     TransformerLens ``patching.get_act_patch_*`` gives the mean over prompts of each cell; these are per prompt.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> table = patch_effect_sweep(experiment, "z", at="END")
+        >>> round(table["3.0"].value, 2), len(table.undefined)
+        (0.63, 12)
     """
     check_site(site, (*LAYER_SITES, *HEAD_SITES))
     checkpoint, shape = experiment.checkpoint, experiment.checkpoint.shape
@@ -202,6 +227,14 @@ def flips(experiment: Experiment, corruption: str | None = None) -> Measurement:
 
     Raises:
         UsageError: no such corruption, or one that changes no prompt.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> flips(experiment).value
+        1.0
     """
     corruption = corruption_of(experiment, corruption)
     require_contrast(experiment, corruption)

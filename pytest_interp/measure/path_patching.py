@@ -72,6 +72,16 @@ def path_patch_effect(
             in both runs: the effect is undefined, not zero.
 
     Wang et al. 2022, section 2.2 and appendix B; Goldowsky-Dill et al. 2023.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(path_patch_effect(experiment, "3.0", "logits").value, 2)
+        -5.94
+        >>> round(path_patch_effect(experiment, ["2.0", "2.1"], ["3.0", "3.1", "3.2"], into="q").value, 2)
+        -9.19
     """
     (effect,) = _effects(experiment, [as_heads(senders)], receivers, into, at, corruption, mlps, metric)
     return defined(effect)
@@ -109,6 +119,14 @@ def path_patch_effect_sweep(
     Raises:
         UsageError: an unknown head, corruption or position; ``into`` missing or not wanted.
         NotApplicable: no head comes before a receiver, or no cell is defined.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(path_patch_effect_sweep(experiment, "logits")["3.0"].value, 2)
+        -5.94
     """
     shape = experiment.checkpoint.shape
     end_layer = shape.n_layers if is_logits(receivers) else max(head.layer for head in as_heads(receivers))

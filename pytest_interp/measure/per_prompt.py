@@ -78,7 +78,7 @@ def on_prompts(measurement: Measurement, rows: Sequence[int]) -> Measurement:
         The measurement of these prompts; its tolerance is that of the new denominator where it is a ratio.
 
     Raises:
-        NotApplicable: of a sample it can change prompts of one template only.
+        NotApplicable: the prompts are a sample, and the intervention can change those of one template only.
     """
     left_out = len(measurement.values) - len(rows)
     if not left_out:
@@ -89,7 +89,7 @@ def on_prompts(measurement: Measurement, rows: Sequence[int]) -> Measurement:
             f"{measurement.quantity}: the intervention can change prompts of one template only ({len(rows)} of "
             f"{len(measurement.values)} prompts), which says nothing of others"
         )
-    # The noise of a ratio is that of a logit over its denominator, which is another one now.
+    # The noise of a ratio is that of a logit over the mean denominator, which has changed.
     noise = changed.tolerance
     if changed.scale:
         noise *= abs(mean(measurement.scale)) / max(abs(mean(changed.scale)), 1e-30)

@@ -46,6 +46,15 @@ def score_statistics(
 
     Raises:
         UsageError: a run that is not there.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> table = score_statistics(experiment)
+        >>> table.columns, round(table[0, "sd"].value, 1)
+        (('mean', 'sd'), 11.2)
     """
     cells: dict[tuple[int, str], Measurement] = {}
     for layer in layers_after_a_pass(experiment, run, lambda layer: _queries_and_keys(experiment, layer, variant)):

@@ -1,4 +1,26 @@
-"""Descriptions of q, k, v and z: means, variances and norms, by layer or head. What they mean, a claim must say."""
+"""Descriptions of q, k, v and z: means, variances and norms, by layer or head. A claim must say what they mean.
+
+Example:
+    >>> from pytest_interp import Experiment, load
+    >>> from pytest_interp.tasks import ioi
+    >>> checkpoint = load("planted-ioi")
+    >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+    >>> activation_statistics(experiment, "z").columns
+    ('mean', 'variance')
+    >>> activation_values(experiment, "q", 0).ndim
+    1
+    >>> round(head_norms(experiment, at="END")["4.0"].value, 2)
+    1.0
+    >>> round(position_norms(experiment, positions=("S2", "END"))[3, "END"].value, 2)
+    0.75
+
+    Heads that read IO at END write towards the answer, or against it:
+
+    >>> from pytest_interp.measure import attention_sweep, direct_logit_attribution_sweep
+    >>> read, written = attention_sweep(experiment, at="END", to="IO"), direct_logit_attribution_sweep(experiment)
+    >>> round(correlation(read, written).value, 1)
+    0.5
+"""
 
 from __future__ import annotations
 
@@ -257,7 +279,15 @@ def layers_after_a_pass(experiment: Experiment, run: str, hooks_of: Callable[[in
 
 
 def z_hooks(experiment: Experiment, layer: int) -> list[str]:
-    """The hook name of z of a layer, as a list."""
+    """The hook name of z of a layer, as a list.
+
+    Args:
+        experiment: checkpoint and data set.
+        layer: from 0.
+
+    Returns:
+        One hook name, for :func:`layers_after_a_pass`.
+    """
     return [experiment.checkpoint.sites.hook("z", layer)]
 
 

@@ -31,6 +31,16 @@ def by_part(experiment: Experiment, measurement: Measurement, part: str) -> Tabl
 
     Raises:
         UsageError: no such tag, or a measurement of something else than these prompts.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> from pytest_interp.measure import logit_diff
+        >>> table = by_part(experiment, logit_diff(experiment), "order")
+        >>> {order: round(part.value, 2) for (order, _), part in table.items()}
+        {'ABBA': 8.85, 'BABA': 8.85}
     """
     prompts = experiment.data.clean.prompts
     if len(measurement.values) != len(prompts):
