@@ -30,16 +30,19 @@ def check_quantity(quantity: object, own: Sequence[str] = ()) -> None:
     Raises:
         UsageError: it is another word.
     """
-    known = (*QUANTITIES, *own)
-    if not isinstance(quantity, str) or quantity not in known:
+    quantities = (*QUANTITIES, *own)
+    if not isinstance(quantity, str) or quantity not in quantities:
         raise UsageError(
-            f"{shown(quantity)} is no quantity, so that no circuit file can bound it{nearest(quantity, known)}; one of "
-            "your own is declared at the top of the file: quantities = [...]"
+            f"{shown(quantity)} is no quantity, so that no circuit file can bound it{nearest(quantity, quantities)}; "
+            "one of your own is declared at the top of the file: quantities = [...]"
         )
 
 
 def check_population(population: object) -> None:
     """Refuses what is neither of the two populations.
+
+    Args:
+        population: such as ``fixed``.
 
     Raises:
         UsageError: it is another word.
@@ -53,7 +56,14 @@ def check_population(population: object) -> None:
 
 
 def mean(values: Sequence[float]) -> float:
-    """The arithmetic mean, summed without rounding error."""
+    """The arithmetic mean, summed without rounding error.
+
+    Args:
+        values: at least one.
+
+    Returns:
+        Their mean.
+    """
     return fsum(values) / len(values)
 
 
@@ -86,7 +96,14 @@ class Sample:
             )
 
     def of_rows(self, rows: Sequence[int]) -> Sample:
-        """Some of the prompts, by row."""
+        """Some of the prompts, by row.
+
+        Args:
+            rows: their indices, in the order that is wanted.
+
+        Returns:
+            The sample of these prompts.
+        """
         return Sample(
             labels=tuple(self.labels[row] for row in rows),
             clusters=tuple(self.clusters[row] for row in rows),
@@ -108,6 +125,16 @@ class Measurement:
         tolerance: how far float noise alone may move ``value``; for a share, how much of it noise could flip.
         context: what it was measured on.
         version: of the quantity's definition; another one gives other numbers.
+
+    Example:
+        >>> sample = Sample(("prompt a", "prompt b"), ("template 1", "template 2"), "sampled")
+        >>> measurement = Measurement("logit_diff", "logits", (2.0, 3.0), sample)
+        >>> measurement
+        <Measurement logit_diff = 2.500 logits, 2 prompts from 2.000 to 3.000, sampled>
+        >>> measurement.of_rows([1]).value
+        3.0
+        >>> paired_difference(measurement, measurement.of_rows([0])).labels
+        ('prompt a',)
     """
 
     quantity: str
@@ -175,18 +202,32 @@ class Measurement:
 
     @property
     def value(self) -> float:
-        """The mean over prompts; for a ratio, mean numerator over mean denominator."""
+        """The mean over prompts; for a ratio, mean numerator over mean denominator.
+
+        Raises:
+            NotApplicable: the denominators of a ratio have mean 0.
+        """
         return self.value_of(range(len(self.values)))
 
     def value_of(self, rows: Sequence[int]) -> float:
-        """The same over some of the prompts."""
-        top = mean([self.values[row] for row in rows])
+        """The mean over some of the prompts; for a ratio, mean numerator over mean denominator.
+
+        Args:
+            rows: the indices of the prompts.
+
+        Returns:
+            A number in the unit of the measurement.
+
+        Raises:
+            NotApplicable: the denominators of a ratio have mean 0.
+        """
+        numerator = mean([self.values[row] for row in rows])
         if not self.scale:
-            return top
-        bottom = mean([self.scale[row] for row in rows])
-        if bottom == 0:
+            return numerator
+        denominator = mean([self.scale[row] for row in rows])
+        if denominator == 0:
             raise NotApplicable(f"{self.quantity} is undefined: its denominator has mean 0")
-        return top / bottom
+        return numerator / denominator
 
     @property
     def no_effect(self) -> float:
@@ -202,12 +243,19 @@ class Measurement:
         """
         if not self.scale:
             return self.values
-        ratio, bottom = self.value, mean(self.scale)
+        ratio, mean_denominator = self.value, mean(self.scale)
         pairs = zip(self.values, self.scale, strict=True)
-        return tuple(ratio + (top - ratio * scale) / bottom for top, scale in pairs)
+        return tuple(ratio + (numerator - ratio * denominator) / mean_denominator for numerator, denominator in pairs)
 
     def of_rows(self, rows: Sequence[int]) -> Measurement:
-        """The same measurement on some of the prompts."""
+        """The same measurement on some of the prompts.
+
+        Args:
+            rows: the indices of the prompts.
+
+        Returns:
+            A measurement with these prompts, in the order of ``rows``.
+        """
         return replace(
             self,
             values=tuple(self.values[row] for row in rows),
@@ -219,22 +267,26 @@ class Measurement:
 def paired_difference(first: Measurement, second: Measurement) -> Measurement | None:
     """``first`` minus ``second`` on the prompts that both have; None where there are none.
 
+    Args:
+        first: any measurement.
+        second: of the same quantity; it may have other prompts.
+
     Returns:
         One difference for each such prompt, in the unit of both (``gap`` for shares), with the first one's templates
         and names. Its tolerance is the sum of both; of shares none, since ties count against either already.
     """
     if first.sample is not second.sample:
-        # A name's label may tell its rank, which differs from head to head; its cluster is the name itself.
+        # The label of a name may hold its rank, which differs from head to head; its cluster is the name itself.
         by_cluster = all(len(set(side.clusters)) == len(side.clusters) for side in (first, second))
-        ids = [side.clusters if by_cluster else side.labels for side in (first, second)]
-        rows = [_numbered(side) for side in ids]
-        common = [label for label in rows[0] if label in rows[1]]
+        identities = [side.clusters if by_cluster else side.labels for side in (first, second)]
+        rows_by_identity = [_numbered(side) for side in identities]
+        common = [label for label in rows_by_identity[0] if label in rows_by_identity[1]]
         if not common:
             return None
-        if ids[0] != ids[1]:
+        if identities[0] != identities[1]:
             first, second = (
                 measurement.of_rows([row[label] for label in common])
-                for measurement, row in zip((first, second), rows, strict=True)
+                for measurement, row in zip((first, second), rows_by_identity, strict=True)
             )
     return replace(
         first,
@@ -258,5 +310,16 @@ def _numbered(labels: Sequence[str]) -> dict[tuple[str, int], int]:
 
 
 def quote(value: float) -> str:
-    """A number for a reader: three decimals, scientific where those would show nothing but there is something."""
+    """A number for a reader: three decimals, scientific where those would show nothing but there is something.
+
+    Args:
+        value: any number.
+
+    Returns:
+        Text such as ``0.125`` or ``2.0e-04``.
+
+    Example:
+        >>> quote(0.12345), quote(0.0002), quote(-1e-9)
+        ('0.123', '2.0e-04', '0.000')
+    """
     return f"{value:.1e}" if 1e-5 <= abs(value) < 5e-4 else f"{value + 0.0:.3f}".replace("-0.000", "0.000")

@@ -29,6 +29,18 @@ class Table(Mapping[C, Measurement], Generic[C]):
         axes: what rows and columns are, such as ``("layer", "head")``.
         undefined: cells whose intervention could change nothing, with the reason; no part of any ranking.
         layout: all cells, defined or not, in order; by default those that are defined.
+
+    Example:
+        >>> from pytest_interp.measurement import Measurement, Sample
+        >>> sample = Sample(("a", "b"), ("template 1", "template 2"), "fixed")
+        >>> effects = {Head(9, 9): Measurement("effect", "logits", (2.0, 3.0), sample), Head(9, 8): "writes nothing"}
+        >>> table = heads_table(effects)
+        >>> table
+        <Table of effect (logits), 1 layer by 2 heads; largest: 9.9 2.500; 1 undefined>
+        >>> table["9.9"].value, table.undefined[Head(9, 8)], "9.7" in table
+        (2.5, 'writes nothing', False)
+        >>> table.matrix()
+        [[2.5, None]]
     """
 
     cells: Mapping[C, Measurement]
@@ -51,7 +63,15 @@ class Table(Mapping[C, Measurement], Generic[C]):
     def of(cls, effects: Mapping[C, Measurement | str], axes: tuple[str, str]) -> Table[C]:
         """A table of cells that are measured, or undefined for a reason.
 
+        Args:
+            effects: a measurement for each cell, or the reason why there is none.
+            axes: what rows and columns are.
+
+        Returns:
+            The table, with all cells in the order of ``effects``.
+
         Raises:
+            UsageError: effects that are no mapping.
             NotApplicable: all of them are undefined.
         """
         if not isinstance(effects, Mapping):
@@ -106,7 +126,13 @@ class Table(Mapping[C, Measurement], Generic[C]):
         return next(iter(self.cells.values())).unit
 
     def key(self, key: Any) -> C:
-        """The defined cell that ``"9.9"``, ``Head(9, 9)`` or ``(9, "S2")`` means.
+        """The defined cell that a key means.
+
+        Args:
+            key: a head as ``"9.9"`` or ``Head(9, 9)``, or a pair such as ``(9, "S2")``.
+
+        Returns:
+            The cell, as the table has it.
 
         Raises:
             UsageError: the table has no such cell.
@@ -120,6 +146,12 @@ class Table(Mapping[C, Measurement], Generic[C]):
     def cell_of(self, key: Any) -> C:
         """The cell that a key means, defined or not.
 
+        Args:
+            key: as for :meth:`key`.
+
+        Returns:
+            The cell, as the table has it.
+
         Raises:
             UsageError: the table has no such cell.
         """
@@ -128,14 +160,14 @@ class Table(Mapping[C, Measurement], Generic[C]):
             return cell
         first = self.layout[0]
         if isinstance(first, Head | KVHead) and not isinstance(key, KVHead):
-            meant: Any = type(first)(*_pair(as_head(key)))
-            if meant in self.layout:
-                return self.cell_of(meant)
-        known = [name_of(cell) for cell in self.layout]
-        named = line(name_of(key)) if _hashable(key) else shown(key)
+            head_cell: Any = type(first)(*_pair(as_head(key)))
+            if head_cell in self.layout:
+                return self.cell_of(head_cell)
+        names = [name_of(cell) for cell in self.layout]
+        name = line(name_of(key)) if _hashable(key) else shown(key)
         raise UsageError(
-            f"the table of {self.quantity} has no cell {named}: its cells are {self.axes[0]} by {self.axes[1]}, "
-            f"{known[0]} to {known[-1]}{nearest(named, known)}"
+            f"the table of {self.quantity} has no cell {name}: its cells are {self.axes[0]} by {self.axes[1]}, "
+            f"{names[0]} to {names[-1]}{nearest(name, names)}"
         )
 
     @property
@@ -148,26 +180,57 @@ class Table(Mapping[C, Measurement], Generic[C]):
         """The columns, in order."""
         return tuple(dict.fromkeys(place(cell)[1] for cell in self.layout))
 
-    def matrix(self, value: Callable[[Measurement], float] = lambda one: one.value) -> list[list[float | None]]:
-        """A number for each row and column; None where a cell is not there."""
-        at = {place(cell): value(one) for cell, one in self.cells.items()}
-        return [[at.get((row, column)) for column in self.columns] for row in self.rows]
+    def matrix(
+        self, value: Callable[[Measurement], float] = lambda measurement: measurement.value
+    ) -> list[list[float | None]]:
+        """A number for each row and column.
+
+        Args:
+            value: the number of a measurement; by default its value.
+
+        Returns:
+            A list of rows, each a list over columns; None where there is no cell, or an undefined one.
+        """
+        numbers = {place(cell): value(measurement) for cell, measurement in self.cells.items()}
+        return [[numbers.get((row, column)) for column in self.columns] for row in self.rows]
 
     def top(self, count: int, *, most: str = "positive") -> list[tuple[C, Measurement]]:
-        """The cells with the largest values (``most="negative"``: the smallest; ``"absolute"``: either)."""
+        """The cells with the largest values.
+
+        Args:
+            count: how many cells.
+            most: ``positive``; ``negative``: the smallest values; ``absolute``: the largest in size.
+
+        Returns:
+            Cells with their measurements, the first of the ranking first. Undefined cells take no part.
+
+        Raises:
+            UsageError: another word for ``most``.
+        """
         sort = ranking(most)
         return sorted(self.cells.items(), key=lambda item: -sort(item[1].value))[:count]
 
 
 def ranking(most: str) -> Callable[[float], float]:
-    """What to sort by for the most positive, most negative or largest absolute values."""
-    known: dict[str, Callable[[float], float]] = {"positive": lambda x: x, "negative": lambda x: -x, "absolute": abs}
-    if not isinstance(most, str) or most not in known:
-        raise UsageError(f"most is {shown(most)}; allowed: {', '.join(map(repr, known))}")
-    return known[most]
+    """What to sort by for the most positive, most negative or largest absolute values.
+
+    Args:
+        most: ``positive``, ``negative`` or ``absolute``.
+
+    Returns:
+        A function of a value; the first of the ranking has the largest result.
+
+    Raises:
+        UsageError: another word.
+    """
+    orders: dict[str, Callable[[float], float]] = {"positive": lambda x: x, "negative": lambda x: -x, "absolute": abs}
+    if not isinstance(most, str) or most not in orders:
+        raise UsageError(f"most is {shown(most)}; allowed: {', '.join(map(repr, orders))}")
+    return orders[most]
 
 
 def _hashable(key: object) -> bool:
+    """Whether a value can be looked up in a dictionary."""
     try:
         hash(key)
     except TypeError:
@@ -176,19 +239,44 @@ def _hashable(key: object) -> bool:
 
 
 def place(cell: Cell) -> tuple[Row, int | str]:
-    """The row and the column of a cell."""
+    """The row and the column of a cell.
+
+    Args:
+        cell: a head, or a pair.
+
+    Returns:
+        A layer and the number of a head, or the pair itself.
+    """
     return _pair(cell) if isinstance(cell, Head | KVHead) else cell
 
 
 def name_of(cell: Cell) -> str:
-    """A cell for a reader: ``9.9``, ``layer 9 at S2`` is ``9 S2``."""
+    """A cell for a reader.
+
+    Args:
+        cell: a head, or a pair.
+
+    Returns:
+        ``9.9`` for a head; ``9 S2`` for layer 9 at S2.
+    """
     return " ".join(map(str, cell)) if isinstance(cell, tuple) else str(cell)
 
 
 def _pair(head: Head | KVHead) -> tuple[int, int]:
+    """The layer and the number of a head."""
     return head.layer, head.head
 
 
 def heads_table(effects: Mapping[H, Measurement | str]) -> Table[H]:
-    """A table with a row for each layer and a column for each head; text says why a cell is undefined."""
+    """A table with a row for each layer and a column for each head.
+
+    Args:
+        effects: by head or by key-value head: a measurement, or the reason why it is undefined.
+
+    Returns:
+        The table.
+
+    Raises:
+        NotApplicable: no cell is defined.
+    """
     return Table.of(effects, ("layer", "key-value head" if isinstance(next(iter(effects), None), KVHead) else "head"))

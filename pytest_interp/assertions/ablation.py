@@ -56,16 +56,24 @@ def assert_ablation_effect(
 
     Raises:
         NotApplicable: the model does not do the task on these prompts, or nothing is taken away from any.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_ablation_effect(experiment, "3.0", at_most=-0.1).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import ablation_effect
 
     demands = Demands.of(bound, of_set=True)
     require_capability(experiment)
-    named = named_heads(heads, demands)
+    claimed_heads = named_heads(heads, demands)
     measure = Measure.of_heads(
         ablation_effect, None, ablation=ablation, at=at, metric=metric, run=run, value_bias=value_bias
     )
     bias = bias_text(value_bias, "kept")
-    subject = f"{ablation} ablation of {names_of(named)} at {position_text(at)}{bias} on {place_of(experiment)}"
-    return answer(Question(experiment, measure, demands, subject, named), controls)
+    subject = f"{ablation} ablation of {names_of(claimed_heads)} at {position_text(at)}{bias} on {place_of(experiment)}"
+    return answer(Question(experiment, measure, demands, subject, claimed_heads), controls)

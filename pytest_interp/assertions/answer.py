@@ -1,4 +1,4 @@
-"""From a question to its verdict: measured, judged, recorded; an error where it is not support."""
+"""From a question to its verdict: measure, judge, record; raise where the verdict is not support."""
 
 from __future__ import annotations
 
@@ -27,14 +27,22 @@ if TYPE_CHECKING:
     from pytest_interp.table import Table
 
 _OF_PROMPTS = ("logit_diff", "accuracy")
-"""Quantities of which a reader would try the worst prompt by hand: a failure gives it in full."""
+"""Quantities for which a failure gives the worst prompt in full: a reader may want to try it by hand."""
 
 
 def answer(question: Question[Any], controls: Controls = CONTROLS) -> Verdict:
-    """Measures, judges, looks at controls and members, records; raises where it is not support.
+    """The verdict on a question: measured, judged, with its controls and members, and recorded.
 
     The other heads of a claimed head's role are no controls. They are measured too, and shown beside a failure, or in
     a note where controls were asked for.
+
+    Args:
+        question: what the assertion asks.
+        controls: how many of each kind.
+
+    Raises:
+        ClaimFailed: the verdict is refuted or inconclusive.
+        NotApplicable: the measurement is undefined.
     """
     __tracebackhide__ = True
     counts = counts_of(controls, question.checkpoint)
@@ -43,9 +51,9 @@ def answer(question: Question[Any], controls: Controls = CONTROLS) -> Verdict:
     skipped = in_trial() or (supported and not counts.get("same_layer"))
     siblings = () if skipped else _siblings(question)
     if not supported and verdict.measurement.quantity in _OF_PROMPTS and not in_trial():
-        on: Any = question.on
-        told = other_bos(on, lambda turned: question.of(question.heads, turned), question.bound)
-        verdict = replace(verdict, notes=(*verdict.notes, *told))
+        model_and_prompts: Any = question.on
+        hints = other_bos(model_and_prompts, lambda turned: question.of(question.heads, turned), question.bound)
+        verdict = replace(verdict, notes=(*verdict.notes, *hints))
     if siblings and supported:
         note = f"heads of the same role are no controls: {'; '.join(map(str, siblings))}"
         verdict = replace(verdict, notes=(*verdict.notes, note))
@@ -53,7 +61,18 @@ def answer(question: Question[Any], controls: Controls = CONTROLS) -> Verdict:
 
 
 def conclude(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) -> Verdict:
-    """Records the verdict; raises from a frame that holds no tensors where it is not support."""
+    """The verdict, recorded, with what a reader must know of its prompts.
+
+    Raises from a frame that holds no tensors: pytest keeps the frames of a failed test.
+
+    Args:
+        verdict: with its controls and members.
+        subject: for the record and the failure.
+        siblings: other heads of the same role, shown in a failure.
+
+    Raises:
+        ClaimFailed: the verdict is refuted or inconclusive.
+    """
     __tracebackhide__ = True
     subject = line(subject, 1_000)
     if in_trial():
@@ -83,17 +102,30 @@ def layer_claim(
     subject: str,
     controls: Controls,
 ) -> Verdict:
-    """A verdict on one row, with its neighbours as controls."""
+    """The verdict on a cell of a sweep by layer, with the cells of the layers before and after as controls.
+
+    Args:
+        experiment: checkpoint and data set.
+        sweep: the measurement of all layers.
+        cell: the claimed layer and site.
+        demands: the accepted region, and what is demanded of controls.
+        subject: for the record and the failure.
+        controls: further controls, by kind.
+
+    Raises:
+        ClaimFailed: the verdict is refuted or inconclusive.
+        NotApplicable: the cell is undefined.
+    """
     __tracebackhide__ = True
     table = sweep(experiment)
     key = table.key(cell)
     rows = [other for other in table if other[1] == cell[1]]
-    i = rows.index(key)
-    beside = [rows[j] for j in (i - 1, i + 1) if 0 <= j < len(rows) and not in_trial()]
+    row = rows.index(key)
+    neighbours = [rows[other_row] for other_row in (row - 1, row + 1) if 0 <= other_row < len(rows) and not in_trial()]
     verdict = judge(table[key], demands.bound)
     checks = tuple(
         control(name_of(other), partial(table.__getitem__, other), "neighbour", table[key], demands.bound)
-        for other in beside
+        for other in neighbours
     )
     verdict = replace(verdict, controls=checks)
     question = Question(experiment, Measure.of_model(lambda on: sweep(on)[key]), demands, subject)
@@ -104,5 +136,5 @@ def _siblings(question: Question[Any]) -> tuple[Control, ...]:
     """The other heads of the first claimed head's role, one by one."""
     circuit, heads = question.checkpoint.circuit, question.heads
     role = circuit.role_of(heads[0]) if circuit and heads else None
-    others = [head for head in role.heads if head not in heads] if role else []
-    return tuple(control(str(head), partial(question.of, (head,))) for head in others)
+    siblings = [head for head in role.heads if head not in heads] if role else []
+    return tuple(control(str(head), partial(question.of, (head,))) for head in siblings)

@@ -49,6 +49,14 @@ def assert_attention(
         value_bias: for ``weighted``: whether values are without their bias (``removed``) or with it (``kept``).
         controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: a probability, or a difference of probabilities.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_attention(experiment, "3.0", at="END", to="IO", minus=["S1", "S2"], at_least=0.5).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import attention, attention_sweep
@@ -63,8 +71,8 @@ def assert_attention(
         f"{kind} of {as_head(head)} from {at} to {to}{less}{bias_text(value_bias, 'removed')} on {place_of(experiment)}"
     )
     checkpoint = experiment.checkpoint
-    asked = not weighted and not in_trial()
-    moves = not asked or checkpoint.weights.moves_anything(checkpoint.check_head(as_head(head)))
+    looks_at_weights = not weighted and not in_trial()
+    moves = not looks_at_weights or checkpoint.weights.moves_anything(checkpoint.check_head(as_head(head)))
     caveats = () if moves else (f"{as_head(head)} moves nothing: its values or output weights are 0",)
     return answer(Question(experiment, measure, demands, subject, as_heads(head), caveats=caveats), controls)
 
@@ -93,6 +101,14 @@ def assert_attention_entropy(
     Raises:
         UsageError: a head, position or run that is not there.
         ClaimFailed: the entropy does not surely meet the bound.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_attention_entropy(experiment, "3.0", at="END", at_most=1).outcome  # nats
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import attention_entropy, attention_entropy_sweep

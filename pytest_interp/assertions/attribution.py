@@ -44,18 +44,25 @@ def assert_direct_logit_attribution(
         value_bias: whether what their value biases write counts as theirs (``kept``) or not (``removed``).
         controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: in logits; ``members_at_least=`` and ``members_at_most=`` bound each of several heads.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_direct_logit_attribution(experiment, ["3.0", "3.1", "3.2"], at_least=10, members_at_least=1).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import direct_logit_attribution, direct_logit_attribution_sweep
 
     demands = Demands.of(bound, of_set=True)
-    named = named_heads(heads, demands)
+    claimed_heads = named_heads(heads, demands)
     measure = Measure.of_heads(direct_logit_attribution, direct_logit_attribution_sweep, run=run, value_bias=value_bias)
-    subject = (
-        f"direct logit attribution of {names_of(named)}{bias_text(value_bias, 'removed')} on {place_of(experiment)}"
-    )
+    bias = bias_text(value_bias, "removed")
+    subject = f"direct logit attribution of {names_of(claimed_heads)}{bias} on {place_of(experiment)}"
     caveats = capability_caveat(experiment)
-    return answer(Question(experiment, measure, demands, subject, named, caveats=caveats), controls)
+    return answer(Question(experiment, measure, demands, subject, claimed_heads, caveats=caveats), controls)
 
 
 @checked
@@ -80,6 +87,14 @@ def assert_component_attribution(
         run: ``clean`` or a corruption.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in logits.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_component_attribution(experiment, "attn_out", 3, at_least=10).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import component_attribution_sweep

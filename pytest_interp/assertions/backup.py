@@ -59,16 +59,24 @@ def assert_backup_heads(
     Raises:
         NotApplicable: the model does not do the task, no backup comes after a knocked-out head, or the knock-out takes
             nothing away.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_backup_heads(experiment, "4.1", knocked_out=["3.0", "3.1", "3.2"], at_least=3).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import backup_effect
 
     demands = Demands.of(bound, of_set=True)
     require_capability(experiment)
-    out, watched = as_heads(knocked_out), named_heads(heads, demands)
-    effect = backup_effect(experiment, watched, knocked_out=out, ablation=ablation, value_bias=value_bias)
+    ablated_heads, watched = as_heads(knocked_out), named_heads(heads, demands)
+    effect = backup_effect(experiment, watched, knocked_out=ablated_heads, ablation=ablation, value_bias=value_bias)
     frozen, live = (judge(effect.rise(watched, norm), demands.bound) for norm in _NORMS)
-    # Of a claim that nothing rises a head that is released is no counterexample.
+    # Where the claim is that nothing rises, a released head is no counterexample.
     released = [
         head
         for head in (() if demands.bound.accepts(0) else watched)
@@ -94,11 +102,14 @@ def assert_backup_heads(
         f"{quote(effect.naive.value)} if nothing reacted",
     }
     how = f"{ablation}{bias_text(value_bias, 'kept')}"
-    subject = f"rise of {names_of(watched)} without {names_of(out)} ({how}) on {place_of(experiment)}"
+    subject = f"rise of {names_of(watched)} without {names_of(ablated_heads)} ({how}) on {place_of(experiment)}"
     total_rise = partial(_rise, ablation=ablation, value_bias=value_bias)
-    sets = (HeadSet(watched, effect.rise), HeadSet(out, partial(total_rise, experiment, watched), "knocked-out"))
-    measure = Measure.of_heads(total_rise, None, out, norm=norm)
-    question = Question(experiment, measure, demands, subject, watched, excluded=frozenset(out), sets=sets)
+    sets = (
+        HeadSet(watched, effect.rise),
+        HeadSet(ablated_heads, partial(total_rise, experiment, watched), "knocked-out"),
+    )
+    measure = Measure.of_heads(total_rise, None, ablated_heads, norm=norm)
+    question = Question(experiment, measure, demands, subject, watched, excluded=frozenset(ablated_heads), sets=sets)
     return conclude(with_evidence(replace(verdict, notes=notes, details=details), question, controls), subject)
 
 
@@ -126,18 +137,26 @@ def assert_self_repair(
         value_bias: what ``zero`` leaves: with ``kept`` the heads' value biases stay, with ``removed`` they go too.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: a share; any real number.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_self_repair(experiment, ["3.0", "3.1", "3.2"], at_least=0.3).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure.backup import removed_attribution, self_repair
 
     demands = Demands.of(bound)
     require_capability(experiment)
-    out = as_heads(knocked_out)
+    ablated_heads = as_heads(knocked_out)
     how = f"{ablation}{bias_text(value_bias, 'kept')}"
-    subject = f"self-repair without {names_of(out)} ({how}) on {place_of(experiment)}"
-    measure = Measure.of_model(self_repair, out, ablation=ablation, value_bias=value_bias)
+    subject = f"self-repair without {names_of(ablated_heads)} ({how}) on {place_of(experiment)}"
+    measure = Measure.of_model(self_repair, ablated_heads, ablation=ablation, value_bias=value_bias)
     written = partial(removed_attribution, experiment, ablation=ablation, value_bias=value_bias)
-    sets = (HeadSet(out, written, "knocked-out"),)
+    sets = (HeadSet(ablated_heads, written, "knocked-out"),)
     return answer(Question(experiment, measure, demands, subject, sets=sets), controls)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_interp.measure.circuit import CircuitLike
 
 MANY = 8
-"""Heads up to which what each adds to a circuit is measured on all prompts."""
+"""The largest circuit whose members are measured on all prompts; those of a larger one are on a quarter of them."""
 
 
 @checked
@@ -58,6 +58,15 @@ def assert_faithfulness(
 
     Raises:
         NotApplicable: the model does not do the task; there is no circuit, or nothing outside of it to ablate.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> circuit = ["0.0", "0.1", "1.0", "2.0", "2.1", "3.0", "3.1", "3.2"]  # without the negative name mover
+        >>> assert_faithfulness(experiment, circuit, near=(1.45, 0.1)).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import faithfulness
@@ -106,18 +115,27 @@ def assert_completeness(
         knocked_out: K; empty compares the whole circuit with the whole model.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in logits; around 0 for a complete circuit.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> circuit = ["0.0", "0.1", "1.0", "2.0", "2.1", "3.0", "3.1", "3.2"]  # without the negative name mover
+        >>> assert_completeness(experiment, circuit, near=(4, 0.5)).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import ablation_effect, completeness
 
     demands = Demands.of(bound)
     require_capability(experiment)
-    lost = optional_heads(knocked_out)
-    less = f" without {names_of(lost)}" if lost else ""
-    subject = f"circuit minus model{less} on {place_of(experiment)}"
-    chosen = _circuit(experiment, circuit)
-    measure = Measure.of_model(completeness, chosen, knocked_out=lost)
-    sets = (HeadSet(lost, partial(ablation_effect, experiment, at=None), "K"),)
+    knocked_heads = optional_heads(knocked_out)
+    without_text = f" without {names_of(knocked_heads)}" if knocked_heads else ""
+    subject = f"circuit minus model{without_text} on {place_of(experiment)}"
+    circuit_heads = _circuit(experiment, circuit)
+    measure = Measure.of_model(completeness, circuit_heads, knocked_out=knocked_heads)
+    sets = (HeadSet(knocked_heads, partial(ablation_effect, experiment, at=None), "K"),)
     return answer(Question(experiment, measure, demands, subject, sets=sets), controls)
 
 
@@ -143,22 +161,34 @@ def assert_minimality(
         metric: ``logit_diff`` or ``of_model``.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in the unit of the metric.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> circuit = ["0.0", "0.1", "1.0", "2.0", "2.1", "3.0", "3.1", "3.2"]  # without the negative name mover
+        >>> assert_minimality(experiment, "3.0", circuit, at_least=0.1).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import minimality
 
     demands = Demands.of(bound)
     require_capability(experiment)
-    lost = optional_heads(knocked_out)
-    chosen = _circuit(experiment, circuit)
-    measure = Measure.of_model(minimality, head, chosen, knocked_out=lost, metric=metric)
-    less = f" without {names_of(lost)}" if lost else ""
-    subject = f"what {names_of(as_heads(head))} adds to the circuit{less} on {place_of(experiment)}"
+    knocked_heads = optional_heads(knocked_out)
+    circuit_heads = _circuit(experiment, circuit)
+    measure = Measure.of_model(minimality, head, circuit_heads, knocked_out=knocked_heads, metric=metric)
+    without_text = f" without {names_of(knocked_heads)}" if knocked_heads else ""
+    subject = f"what {names_of(as_heads(head))} adds to the circuit{without_text} on {place_of(experiment)}"
     return answer(Question(experiment, measure, demands, subject), controls)
 
 
 def _thinned(experiment: Experiment) -> Experiment:
-    """A quarter of the prompts, as many of each template: two passes for each head are many in a large circuit."""
+    """The experiment on a quarter of its prompts, as many of each template.
+
+    Two passes for each head are many in a large circuit.
+    """
     prompts = experiment.data.clean.prompts
     seen: Counter[str] = Counter()
     rows = []
@@ -170,6 +200,11 @@ def _thinned(experiment: Experiment) -> Experiment:
 
 
 def _circuit(experiment: Experiment, circuit: CircuitLike | None) -> CircuitLike:
+    """The circuit that was passed, else the checkpoint's own.
+
+    Raises:
+        NotApplicable: none was passed, and the checkpoint has no circuit file.
+    """
     if circuit is not None:
         return circuit
     if experiment.circuit is None:

@@ -1,4 +1,4 @@
-"""Controls and specificity: what the same measurement gives where the claim should not hold, and where else it does."""
+"""Controls and specificity: the same measurement where the claim should not hold, and on all other heads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,14 @@ CONTROLS = 3
 
 
 def counts_of(controls: Controls, checkpoint: Checkpoint) -> dict[str, int]:
-    """How many of each kind: at most as many as the model has heads.
+    """How many controls of each kind; at most as many as the model has heads.
+
+    Args:
+        controls: a number of heads of the same layers, or numbers by kind.
+        checkpoint: the model.
+
+    Returns:
+        The number of each kind that was named.
 
     Raises:
         UsageError: an unknown kind, or a number that cannot be meant.
@@ -53,26 +60,38 @@ def counts_of(controls: Controls, checkpoint: Checkpoint) -> dict[str, int]:
 def controls_of(
     question: Question[Any], controls: Controls, claimed: Measurement
 ) -> tuple[tuple[Control, ...], tuple[str, ...]]:
-    """The controls of a question, and what a reader must know about them."""
+    """The controls of a question, measured, and what a reader must know about them.
+
+    Args:
+        question: what the assertion asks.
+        controls: how many of each kind.
+        claimed: what was measured of the claim.
+
+    Returns:
+        The controls, in the order of kinds; notes on those that could not be drawn.
+
+    Raises:
+        UsageError: an unknown kind or number; other names for a measurement of weights.
+    """
     counts = counts_of(controls, question.checkpoint)
     measured: list[Control] = []
     notes: list[str] = []
     for kind in ("same_layer", "other_layers"):
         count = counts.get(kind, 0) if question.heads else 0
         draw = draw_controls if kind == "same_layer" else draw_elsewhere
-        asked = (question.checkpoint, question.heads, count, question.seed, question.excluded)
-        drawn = draw(*asked, shared=question.shared) if count else []
+        arguments = (question.checkpoint, question.heads, count, question.seed, question.excluded)
+        head_sets = draw(*arguments, shared=question.shared) if count else []
         measured += [control(names_of(heads), partial(question.of, heads), kind, claimed, question.bound)
-                     for heads in drawn]  # fmt: skip
-        if count and not drawn:
+                     for heads in head_sets]  # fmt: skip
+        if count and not head_sets:
             layers = "in the layers" if kind == "same_layer" else "in other layers than those"
             notes.append(f"no control: too few heads outside the circuit {layers} of {names_of(question.heads)}")
-    further: list[tuple[str, Callable[[], Measurement], str]] = []
+    other_kinds: list[tuple[str, Callable[[], Measurement], str]] = []
     if counts.get("other_names"):
-        further.append(("other names", lambda: question.of(question.heads, _renamed(question.on)), "other_names"))
-    further += [(f"random model {i + 1}", partial(_on_random_weights, question, i), "random_model")
+        other_kinds.append(("other names", lambda: question.of(question.heads, _renamed(question.on)), "other_names"))
+    other_kinds += [(f"random model {i + 1}", partial(_on_random_weights, question, i), "random_model")
                 for i in range(counts.get("random_model", 0))]  # fmt: skip
-    measured += [control(label, measure, kind, claimed, question.bound) for label, measure, kind in further]
+    measured += [control(label, measure, kind, claimed, question.bound) for label, measure, kind in other_kinds]
     return tuple(measured), tuple(notes)
 
 
@@ -91,6 +110,9 @@ def control(
         kind: of control; empty for what is only shown.
         claimed: what the claim measured, to compare with.
         bound: of the claim.
+
+    Returns:
+        The control, with whether it does the same as the claim; without a value where it is not applicable.
     """
     try:
         measurement = measure()
@@ -125,6 +147,7 @@ def _renamed(on: Any) -> Any:
 
 
 def _on_random_weights(question: Question[Any], seed: int) -> Measurement:
+    """The same measurement on the model with random weights."""
     from pytest_interp.checkpoints.damage import Damage, damaged
 
     with damaged(question.checkpoint, Damage("random", seed=seed), on_disk=True):
@@ -135,16 +158,24 @@ def _on_random_weights(question: Question[Any], seed: int) -> Measurement:
 
 
 def specificity_of(question: Question[Any]) -> Specificity | None:
-    """Of how many other heads the same is true, where that is cheap to know; None where it is not."""
+    """Of how many other heads the claim is true, where that is cheap to know.
+
+    Args:
+        question: what the assertion asks.
+
+    Returns:
+        The other heads of which the claim is supported, and the number of other heads; None for a claim about several
+        heads or about none, and where no sweep is cheap or defined.
+    """
     if question.measure.sweep is None or len(question.heads) != 1:
         return None
     try:
         table = question.measure.sweep(question.on)
     except NotApplicable:
         return None
-    others = [head for head in table if head not in question.heads]
-    true = [head for head in others if judge(table[head], question.bound).outcome == "supported"]
-    return Specificity(tuple(map(str, true)), len(question.checkpoint.shape.heads) - len(question.heads))
+    other_heads = [head for head in table if head not in question.heads]
+    supported = [head for head in other_heads if judge(table[head], question.bound).outcome == "supported"]
+    return Specificity(tuple(map(str, supported)), len(question.checkpoint.shape.heads) - len(question.heads))
 
 
 def draw_controls(
@@ -156,7 +187,19 @@ def draw_controls(
     *,
     shared: bool = False,
 ) -> list[tuple[Head, ...]]:
-    """Different random sets of as many heads of the same layers, outside the circuit and the claim; fewer if few."""
+    """Random sets of as many heads of the same layers, outside the circuit and the claim.
+
+    Args:
+        checkpoint: the model.
+        heads: the claimed heads.
+        count: how many sets.
+        seed: of the draw; the names of the heads are part of it.
+        excluded: heads that are no controls, beside those of the claim and of the circuit.
+        shared: whether query heads of one key-value head count as one head.
+
+    Returns:
+        Sets in the order of heads, no two of them equal; fewer than ``count``, or none, where too few heads are left.
+    """
     n = checkpoint.shape.n_heads
     return _draw(checkpoint, heads, count, seed, excluded, shared, lambda layer: [Head(layer, i) for i in range(n)])
 
@@ -170,9 +213,21 @@ def draw_elsewhere(
     *,
     shared: bool = False,
 ) -> list[tuple[Head, ...]]:
-    """The same, of the layers that the claim does not name."""
-    named = {head.layer for head in heads}
-    pool = [head for head in checkpoint.shape.heads if head.layer not in named]
+    """Random sets of as many heads of layers that the claim does not name, outside the circuit.
+
+    Args:
+        checkpoint: the model.
+        heads: the claimed heads.
+        count: how many sets.
+        seed: of the draw; the names of the heads are part of it.
+        excluded: heads that are no controls, beside those of the claim and of the circuit.
+        shared: whether query heads of one key-value head count as one head.
+
+    Returns:
+        Sets in the order of heads, no two of them equal; fewer than ``count``, or none, where too few heads are left.
+    """
+    claimed_layers = {head.layer for head in heads}
+    pool = [head for head in checkpoint.shape.heads if head.layer not in claimed_layers]
     return _draw(checkpoint, heads, count, seed, excluded, shared, lambda _: pool)
 
 
@@ -185,13 +240,17 @@ def _draw(
     shared: bool,
     choose_from: Callable[[int], list[Head]],
 ) -> list[tuple[Head, ...]]:
+    """Random sets of heads, each drawn from the pool that its claimed head's layer gives.
+
+    A draw that was made before is made again; after ten times ``count`` draws there are no more sets to be found.
+    """
     taken = {*heads, *excluded, *(checkpoint.circuit.listed if checkpoint.circuit else ())}
 
     def key(head: Head) -> Head | KVHead:
         return checkpoint.kv_head(head) if shared else head
 
     rng = random.Random(f"{seed} {names_of(heads)}")
-    drawn: list[tuple[Head, ...]] = []
+    head_sets: list[tuple[Head, ...]] = []
     for _ in range(10 * count):
         picked: set[Head] = set()
         for head in heads:
@@ -200,8 +259,8 @@ def _draw(
             if not pool:
                 return []
             picked.add(rng.choice(pool))
-        if tuple(sorted(picked)) not in drawn:
-            drawn.append(tuple(sorted(picked)))
-        if len(drawn) == count:
+        if tuple(sorted(picked)) not in head_sets:
+            head_sets.append(tuple(sorted(picked)))
+        if len(head_sets) == count:
             break
-    return drawn
+    return head_sets

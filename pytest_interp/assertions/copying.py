@@ -47,13 +47,21 @@ def assert_copy_score(
         negative: of the OV circuit with its sign turned, as for negative name movers.
         controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: a share in [0, 1].
+
+    Example:
+        >>> from pytest_interp import load
+        >>> from pytest_interp.tasks import single_token_names
+        >>> checkpoint = load("planted-ioi")
+        >>> names = single_token_names(checkpoint.tokenizer, "confirm")
+        >>> assert_copy_score(checkpoint, "3.0", names=names, at_least=0.9).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import copy_score, copy_score_sweep
 
     demands = Demands.of(bound)
-    if twice := sorted({name for name in names if list(names).count(name) > 1}):
-        raise UsageError(f"{shown(twice[0])} is named twice among {len(names)} names; name each once")
+    if repeated := sorted({name for name in names if list(names).count(name) > 1}):
+        raise UsageError(f"{shown(repeated[0])} is named twice among {len(names)} names; name each once")
     subject = f"{'negative ' if negative else ''}copy score of {as_head(head)} (top {k}) on {checkpoint.name}"
     shape = checkpoint.shape
     cheap = shape.n_layers * shape.n_heads * len(names) * shape.d_model * shape.d_vocab <= _CHEAP
@@ -86,6 +94,14 @@ def assert_prompt_copy_score(
         ln1: whether the head's input norm is applied; published counts leave it out.
         controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: a share in [0, 1].
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_prompt_copy_score(experiment, "3.0", at_least=0.8).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import prompt_copy_score
@@ -117,6 +133,12 @@ def assert_ov_eigenvalue_score(
         through: ``tokens`` (embedding to unembedding) or ``residual`` (the OV circuit alone).
         controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: a score in [-1, 1].
+
+    Example:
+        >>> from pytest_interp import load
+        >>> checkpoint = load("planted-ioi")
+        >>> assert_ov_eigenvalue_score(checkpoint, "3.0", at_least=0.9).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import ov_eigenvalue_score

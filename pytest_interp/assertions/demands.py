@@ -72,24 +72,34 @@ class Demands:
             default: the bound where none is stated.
             of_set: whether the claim is about a set of heads, whose members can be bounded too.
 
+        Returns:
+            The bound on the number, and those on controls and members where they are stated.
+
         Raises:
             UsageError: none or several bounds; an unknown argument; ``members=`` without a bound on members.
         """
-        rest = dict(arguments)
-        controls = _side(rest, "controls")
-        members, by = (_side(rest, "members"), rest.pop("members", None)) if of_set else (None, None)
-        if by is not None and not (isinstance(by, str) and by in ("alone", "marginal")):
-            raise UsageError(f"members is {shown(by)}; allowed: 'alone', 'marginal'")
-        if by and members is None:
+        remaining = dict(arguments)
+        controls = _side(remaining, "controls")
+        members, members_by = (_side(remaining, "members"), remaining.pop("members", None)) if of_set else (None, None)
+        if members_by is not None and not (isinstance(members_by, str) and members_by in ("alone", "marginal")):
+            raise UsageError(f"members is {shown(members_by)}; allowed: 'alone', 'marginal'")
+        if members_by and members is None:
             raise UsageError(
-                f"members={shown(by)} says how members are judged; add members_at_least= or members_at_most="
+                f"members={shown(members_by)} says how members are judged; add members_at_least= or members_at_most="
             )
-        bound = default if default is not None and not rest else Bound.of(**rest)
-        return cls(bound, controls, members, by == "marginal")
+        bound = default if default is not None and not remaining else Bound.of(**remaining)
+        return cls(bound, controls, members, members_by == "marginal")
 
 
 def named_heads(heads: HeadLike | Iterable[HeadLike], demands: Demands) -> tuple[Head, ...]:
     """The heads that a claim names.
+
+    Args:
+        heads: one head or several.
+        demands: what the claim demands.
+
+    Returns:
+        The heads, in the order in which they are named.
 
     Raises:
         UsageError: a bound on the members of a set where one head was passed; no head, or one that is named twice.

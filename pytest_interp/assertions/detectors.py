@@ -34,6 +34,14 @@ def assert_detector_score(
         kind: ``previous_token``, ``duplicate_token`` or ``induction``.
         controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: a probability in [0, 1].
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import repeated_tokens
+        >>> checkpoint = load("planted-ioi")
+        >>> data = repeated_tokens(checkpoint.tokenizer, length=5, n=8, seed=0, bos=True, complete=True)
+        >>> assert_detector_score(Experiment(checkpoint, data), "1.0", "induction", at_least=0.5).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import detector_score, detector_score_sweep

@@ -22,19 +22,27 @@ def with_evidence(verdict: Verdict, question: Question[Any], controls: Controls)
     """The verdict with its controls, of how many heads it is true, and what each member of its sets adds.
 
     In a trial only what decides is measured: members where something is demanded of them, and no controls.
+
+    Args:
+        verdict: on the claim's own number.
+        question: what the assertion asks.
+        controls: how many of each kind.
+
+    Raises:
+        UsageError: a bound on controls or members that were not asked for.
     """
     verdict = _with_members(verdict, question)
     if in_trial():
         return verdict
-    demanded, asked = question.demands.controls, any(counts_of(controls, question.checkpoint).values())
-    if demanded is not None and not verdict.controls and not asked:
+    demanded, requested = question.demands.controls, any(counts_of(controls, question.checkpoint).values())
+    if demanded is not None and not verdict.controls and not requested:
         raise UsageError("controls_at_least= and controls_at_most= speak of controls, but none were asked for")
     checks, notes = controls_of(question, controls, verdict.measurement)
     specific = specificity_of(question) if controls else None
     caveats = verdict.caveats
     if specific is not None and specific.unspecific and verdict.outcome == "supported":
         caveats = (*caveats, f"unspecific: {specific}")
-    if not asked and not verdict.controls:
+    if not requested and not verdict.controls:
         notes = (*notes, "no control was asked for")
     elif checks and all(check.value is None for check in checks):
         notes = (*notes, f"no control has a number: {len(checks)} of {len(checks)} are not applicable")
@@ -45,15 +53,25 @@ def with_evidence(verdict: Verdict, question: Question[Any], controls: Controls)
 
 
 def beside_controls(verdict: Verdict, controls: Sequence[Control], demanded: Bound | None = None) -> Verdict:
-    """The verdict with its controls: it names those that do the same, and judges them where something is demanded."""
-    same = [control for control in controls if control.same and verdict.outcome != "refuted"]
-    caveat = f"{'a control does' if len(same) == 1 else 'controls do'} the same: {'; '.join(map(str, same))}"
-    verdict = replace(verdict, controls=tuple(controls), caveats=(*verdict.caveats, *([caveat] if same else [])))
-    numbers = [(control.label, control.measurement) for control in controls if control.measurement is not None]
-    return _demanded(verdict, "control", demanded, numbers)
+    """The verdict with its controls: it names those that do the same, and judges them where something is demanded.
+
+    Args:
+        verdict: on the claim's own number.
+        controls: measured controls.
+        demanded: what every control must be; None where nothing is demanded.
+    """
+    equal_controls = [control for control in controls if control.same and verdict.outcome != "refuted"]
+    subject = "a control does" if len(equal_controls) == 1 else "controls do"
+    caveat = f"{subject} the same: {'; '.join(map(str, equal_controls))}"
+    verdict = replace(
+        verdict, controls=tuple(controls), caveats=(*verdict.caveats, *([caveat] if equal_controls else []))
+    )
+    measurements = [(control.label, control.measurement) for control in controls if control.measurement is not None]
+    return _demanded(verdict, "control", demanded, measurements)
 
 
 def _with_members(verdict: Verdict, question: Question[Any]) -> Verdict:
+    """The verdict with what each member adds to its set; no better than that of the members where they are bounded."""
     demands = question.demands
     if in_trial() and demands.members is None:
         return verdict
@@ -61,7 +79,7 @@ def _with_members(verdict: Verdict, question: Question[Any]) -> Verdict:
     verdict = replace(verdict, members=members, caveats=(*verdict.caveats, *caveats_of(members)))
     if demands.members is None:
         return verdict
-    judged = question.head_sets[0]  # the set whose effect the claim is about
+    judged = question.head_sets[0]  # the claim's number is the effect of this set
     if not judged.heads:
         raise UsageError("members_at_least= and members_at_most= speak of the members of a set; no heads were passed")
     if len(judged.heads) == 1:

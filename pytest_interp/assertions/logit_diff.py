@@ -49,17 +49,29 @@ def assert_logit_diff(
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in logits; ``members_at_least=`` and ``members_at_most=`` bound what each of several knocked-out heads
             changes.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_logit_diff(experiment, at_least=8).outcome
+        'supported'
+        >>> assert_logit_diff(experiment, knocked_out=["3.0", "3.1", "3.2"], at_most=8).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import ablation_effect, logit_diff
 
     demands = Demands.of(bound, of_set=True)
-    lost = named_heads(knocked_out, demands) if optional_heads(knocked_out) else ()
-    measure = Measure.of_model(logit_diff, run=run, knocked_out=lost, ablation=ablation, value_bias=value_bias)
-    less = f" without {names_of(lost)} ({ablation}{bias_text(value_bias, 'kept')})" if lost else ""
-    subject = f"logit difference{less} on {place_of(experiment)}"
+    knocked_heads = named_heads(knocked_out, demands) if optional_heads(knocked_out) else ()
+    measure = Measure.of_model(logit_diff, run=run, knocked_out=knocked_heads, ablation=ablation, value_bias=value_bias)
+    without_text = (
+        f" without {names_of(knocked_heads)} ({ablation}{bias_text(value_bias, 'kept')})" if knocked_heads else ""
+    )
+    subject = f"logit difference{without_text} on {place_of(experiment)}"
     change = partial(ablation_effect, experiment, ablation=ablation, value_bias=value_bias)
-    sets = (HeadSet(lost, change, "knocked-out"),)
+    sets = (HeadSet(knocked_heads, change, "knocked-out"),)
     return answer(Question(experiment, measure, demands, subject, sets=sets), controls)
 
 
@@ -75,6 +87,14 @@ def assert_accuracy(
         run: ``clean`` or a corruption.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: a share in [0, 1].
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_accuracy(experiment, at_least=0.8).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import accuracy

@@ -44,6 +44,14 @@ def assert_logit_lens(
         run: ``clean`` or a corruption.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in the metric's unit.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_logit_lens(experiment, 3, at_least=8).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import logit_lens_sweep

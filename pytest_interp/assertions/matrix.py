@@ -38,6 +38,16 @@ def assert_matrix(
         UsageError: rows or columns of another number, or a cell that the table does not have.
         NotApplicable: a ratio without a denominator surely above float noise, or one that float noise moves by more
             than a quarter of ``within``.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> from pytest_interp.measure import direct_logit_attribution_sweep
+        >>> table = direct_logit_attribution_sweep(experiment)
+        >>> assert_matrix(table, {"3.0": 6, "3.1": 4, "3.2": 3, "4.0": -4}, within=0.5).outcome
+        'supported'
     """
     __tracebackhide__ = True
     check_swept(table)
@@ -54,19 +64,24 @@ def assert_matrix(
         raise NotApplicable(f"none of the expected cells is defined: {next(iter(table.undefined.values()))}")
     level = 1 - 0.05 / len(differences)
     verdicts = {cell: judge(difference, accepted) for cell, difference in differences.items()}
-    surely = [
-        c for c, difference in differences.items() if judge(difference, accepted, level=level).outcome == "refuted"
+    refuted_cells = [
+        cell
+        for cell, difference in differences.items()
+        if judge(difference, accepted, level=level).outcome == "refuted"
     ]
-    doubtful = [cell for cell, verdict in verdicts.items() if verdict.outcome != "supported"]
+    unsupported_cells = [cell for cell, verdict in verdicts.items() if verdict.outcome != "supported"]
     ranked = sorted(
-        verdicts, key=lambda cell: (cell not in surely, cell not in doubtful, -abs(differences[cell].value))
+        verdicts,
+        key=lambda cell: (cell not in refuted_cells, cell not in unsupported_cells, -abs(differences[cell].value)),
     )
-    outcome: Outcome = "refuted" if surely or impossible else "inconclusive" if doubtful else "supported"
-    shown = [f"{name_of(cell)} can have no effect for {quote(number)}" for cell, number in impossible.items()]
-    shown += [f"{name_of(cell)} {quote(table[cell].value)} for {quote(numbers[cell])}" for cell in ranked]
+    outcome: Outcome = (
+        "refuted" if refuted_cells or impossible else "inconclusive" if unsupported_cells else "supported"
+    )
+    cell_texts = [f"{name_of(cell)} can have no effect for {quote(number)}" for cell, number in impossible.items()]
+    cell_texts += [f"{name_of(cell)} {quote(table[cell].value)} for {quote(numbers[cell])}" for cell in ranked]
     sizes = [abs(difference.value) for difference in differences.values()]
     details = {
-        "worst cells": "; ".join(shown[:4]),
+        "worst cells": "; ".join(cell_texts[:4]),
         "mean size": quote(fsum(sizes) / len(sizes)),
         **undefined_cells(table, len(undefined)),
     }
@@ -110,8 +125,13 @@ def _number(number: Any) -> float:
 
 
 def _expected(table: Table[Any], expected: Any) -> dict[Any, float]:
+    """The expected number of each cell that has one.
+
+    Raises:
+        UsageError: no matrix, one of another size, a cell that the table does not have, or no finite number.
+    """
     if isinstance(expected, Mapping):
-        wanted = {table.cell_of(cell): _number(number) for cell, number in expected.items()}
+        numbers = {table.cell_of(cell): _number(number) for cell, number in expected.items()}
     elif not _is_matrix(expected):
         raise UsageError(
             f"expected is {shown(expected)}; pass rows of numbers, such as [[0.1, 0.2], [0.3, None]], or a dictionary "
@@ -126,14 +146,14 @@ def _expected(table: Table[Any], expected: Any) -> dict[Any, float]:
                 f"({table.axes[1]})"
             )
         at = {place(cell): cell for cell in table.layout}
-        wanted = {
+        numbers = {
             at[row, column]: _number(number)
-            for row, numbers in zip(rows, expected, strict=True)
-            for column, number in zip(columns, numbers, strict=True)
+            for row, of_row in zip(rows, expected, strict=True)
+            for column, number in zip(columns, of_row, strict=True)
             if number is not None and (row, column) in at
         }
-    if not wanted:
+    if not numbers:
         raise UsageError("the expected matrix has no numbers; pass at least one")
-    if strange := [name_of(cell) for cell, number in wanted.items() if not isfinite(number)]:
-        raise UsageError(f"the expected number of cell {strange[0]} is not finite; pass None where there is none")
-    return wanted
+    if not_finite := [name_of(cell) for cell, number in numbers.items() if not isfinite(number)]:
+        raise UsageError(f"the expected number of cell {not_finite[0]} is not finite; pass None where there is none")
+    return numbers

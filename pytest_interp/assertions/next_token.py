@@ -39,6 +39,14 @@ def assert_next_token(
         run: ``clean`` or a corruption, scored with the clean run's answers.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: in the metric's unit; a mean over prompts.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_next_token(experiment, "rank", at_most=1.5).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.engine.metric import as_metric
@@ -67,6 +75,14 @@ def assert_top_k(
         run: ``clean`` or a corruption.
         controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
         **bound: a share in [0, 1].
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_top_k(experiment, 1, at_least=0.8).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import top_k
@@ -92,6 +108,14 @@ def assert_loss(
         run: ``clean`` or a corruption.
         controls: by kind: ``{"random_model": 1}``; none by default.
         **bound: in nats.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_loss(experiment, at_most=6).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import loss

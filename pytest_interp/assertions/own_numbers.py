@@ -51,25 +51,31 @@ def assert_measurement(
         control: the same quantity where the claim should not hold; shown by its mean.
         tolerance: how far float noise alone may move the mean.
         **bound: in ``unit``.
+
+    Example:
+        >>> from pytest_interp import assert_measurement
+        >>> areas = [0.91, 0.87, 0.94, 0.9]  # under the ROC curve of a probe, on four sets of prompts
+        >>> assert_measurement(areas, unit="AUC", name="probe", at_least=0.8).outcome
+        'supported'
     """
     __tracebackhide__ = True
     demands = Demands.of(bound)
     if isinstance(values, Measurement):
-        on = values.context.place
-        return _own(values, control, demands, f"{values.quantity} on {on}" if on else values.quantity)
+        place = values.context.place
+        return _own(values, control, demands, f"{values.quantity} on {place}" if place else values.quantity)
     if not unit.strip() or not name.strip():
         raise UsageError(
             "numbers of your own need a unit and a name: pass unit='logits', unit='share' ..., name='probe'"
         )
     numbers = _floats(values, "values")
-    rows = [f"value {i}" for i in range(len(numbers))]
+    default_labels = [f"value {i}" for i in range(len(numbers))]
     measurement = Measurement(
         quantity=name,
         unit=unit,
         values=numbers,
         sample=Sample(
-            labels=tuple(labels) if labels is not None else tuple(rows),
-            clusters=tuple(clusters) if clusters is not None else tuple(rows),
+            labels=tuple(labels) if labels is not None else tuple(default_labels),
+            clusters=tuple(clusters) if clusters is not None else tuple(default_labels),
             population=population,
         ),
         tolerance=tolerance,
@@ -85,18 +91,25 @@ def _own(measurement: Measurement, control: Iterable[float] | None, demands: Dem
     if control is None and demands.controls is not None:
         raise UsageError("controls_at_least= and controls_at_most= speak of a control; pass control=[...]")
     if control is not None:
-        other = _floats(control, "control")
-        paired = len(other) == len(measurement.values)
-        labels = measurement.labels if paired else tuple(f"control {i}" for i in range(len(other)))
+        control_values = _floats(control, "control")
+        paired = len(control_values) == len(measurement.values)
+        labels = measurement.labels if paired else tuple(f"control {i}" for i in range(len(control_values)))
         clusters = measurement.clusters if paired else labels
         population = measurement.population if len(set(clusters)) > 1 else "fixed"
-        beside = replace(measurement, values=other, sample=Sample(labels, clusters, population), scale=())
-        check = control_of("control", lambda: beside, "own", measurement, demands.bound)
+        control_measurement = replace(
+            measurement, values=control_values, sample=Sample(labels, clusters, population), scale=()
+        )
+        check = control_of("control", lambda: control_measurement, "own", measurement, demands.bound)
         verdict = beside_controls(verdict, [check], demands.controls)
     return conclude(verdict, subject)
 
 
 def _floats(values: Iterable[float], what: str) -> tuple[float, ...]:
+    """The numbers of a list, an array or a one-dimensional tensor.
+
+    Raises:
+        UsageError: no numbers, another dimension, or a value that is no number.
+    """
     numbers: Any = values.tolist() if hasattr(values, "tolist") else values
     if isinstance(numbers, Iterable) and not isinstance(numbers, str | bytes | Mapping):
         numbers = list(numbers)
@@ -107,10 +120,10 @@ def _floats(values: Iterable[float], what: str) -> tuple[float, ...]:
         ]
     if not isinstance(numbers, list):
         raise UsageError(f"{what} must be one-dimensional: one number for each prompt; got {type(values).__name__}")
-    if strange := [number for number in numbers if not isinstance(number, int | float) or abs(number) > _HUGE]:
+    if invalid := [number for number in numbers if not isinstance(number, int | float) or abs(number) > _HUGE]:
         raise UsageError(
             f"{what} must be one-dimensional: one number for each prompt; got {type(values).__name__} with "
-            f"{shown(strange[0])}"
+            f"{shown(invalid[0])}"
         )
     if not numbers:
         raise UsageError(f"{what} is empty; pass one number for each prompt")

@@ -61,6 +61,14 @@ def assert_head_patch_effect(
 
     Raises:
         NotApplicable: the model does not do the task on these prompts, or both runs are equal there on all of them.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_head_patch_effect(experiment, "3.0", at="END", at_least=0.3).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import head_patch_effect
@@ -69,17 +77,17 @@ def assert_head_patch_effect(
     demands = Demands.of(bound, of_set=True)
     corrupted = corruption_of(experiment, corruption)
     require_capability(experiment)
-    named = named_heads(heads, demands)
+    claimed_heads = named_heads(heads, demands)
     measure = Measure.of_heads(
         head_patch_effect, None, site=site, at=at, direction=direction, corruption=corrupted, metric=metric
     )
     setting = f"{direction} {site} at {position_text(at)}, {corrupted}"
-    subject = f"patch effect of {names_of(named)} ({setting}) on {place_of(experiment)}"
+    subject = f"patch effect of {names_of(claimed_heads)} ({setting}) on {place_of(experiment)}"
     shared = site in ("k", "v")
-    # Of a divergence from the clean run that of doing nothing is not known when clean is put into corrupted.
+    # When clean is put into corrupted, the divergence from the clean run that doing nothing leaves is not known.
     unknown = direction == "denoise" and str(metric).startswith("kl")
-    sets = () if unknown else (HeadSet(named, partial(measure.of, experiment)),)
-    return answer(Question(experiment, measure, demands, subject, named, shared, sets=sets), controls)
+    sets = () if unknown else (HeadSet(claimed_heads, partial(measure.of, experiment)),)
+    return answer(Question(experiment, measure, demands, subject, claimed_heads, shared, sets=sets), controls)
 
 
 @checked
@@ -113,6 +121,14 @@ def assert_patch_effect(
 
     Raises:
         NotApplicable: the model does not do the task on these prompts, has no such site, or both runs are equal there.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_patch_effect(experiment, "resid_pre", 1, at="S2", at_least=0.5).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import patch_effect
@@ -123,11 +139,11 @@ def assert_patch_effect(
     require_capability(experiment)
     effect = partial(patch_effect, site=site, layer=layer, direction=direction, corruption=corrupted, metric=metric)
     verdict = judge(effect(experiment, at=at), demands.bound)
-    beside = isinstance(at, str) and not in_trial()
-    others = [name for name in experiment.data.clean.position_names if beside and name != at]
+    at_one_position = isinstance(at, str) and not in_trial()
+    other_positions = [name for name in experiment.data.clean.position_names if at_one_position and name != at]
     checks = tuple(
         control(name, partial(effect, experiment, at=name), "position", verdict.measurement, demands.bound)
-        for name in others
+        for name in other_positions
     )
     subject = (
         f"patch effect of {site} {layer} ({direction} at {position_text(at)}, {corrupted}) on {place_of(experiment)}"
@@ -151,6 +167,14 @@ def assert_flips(
         corruption: the corrupted run; by default the data set's only one, and ``s2-exchanged`` where it has several.
         controls: further ones, by kind: ``{"other_names": 1, "random_model": 1}``.
         **bound: a share in [0, 1].
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_flips(experiment, at_least=0.8).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import flips
@@ -159,10 +183,10 @@ def assert_flips(
     demands = Demands.of(bound)
     corrupted = corruption_of(experiment, corruption)
     verdict = judge(flips(experiment, corrupted), demands.bound)
-    others = [name for name in experiment.data.corrupted if name != corrupted and not in_trial()]
+    other_corruptions = [name for name in experiment.data.corrupted if name != corrupted and not in_trial()]
     checks = tuple(
         control(name, partial(flips, experiment, name), "corruption", verdict.measurement, demands.bound)
-        for name in others
+        for name in other_corruptions
     )
     subject = f"{corrupted} flips the answer on {place_of(experiment)}"
     question = Question(experiment, Measure.of_model(flips, corrupted), demands, subject)

@@ -60,6 +60,14 @@ def assert_path_patch_effect(
     Raises:
         NotApplicable: the model does not do the task; no receiver comes after a sender; what is sent is equal in both
             runs at the receivers' positions.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_path_patch_effect(experiment, ["2.0", "2.1"], ["3.0", "3.1", "3.2"], into="q", at_most=-1).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import path_patch_effect
@@ -69,15 +77,17 @@ def assert_path_patch_effect(
     demands = Demands.of(bound, of_set=True)
     corrupted = corruption_of(experiment, corruption, "abc")
     require_capability(experiment)
-    named = named_heads(senders, demands)
+    sending_heads = named_heads(senders, demands)
     # Receivers are no controls of their senders, though they may share a layer with some.
     target: tuple[Head, ...] | Literal["logits"] = "logits" if is_logits(receivers) else as_heads(receivers)
     effect = partial(path_patch_effect, into=into, at=at, corruption=corrupted, mlps=mlps, metric=metric)
     measure = Measure.of_heads(effect, None, target)
-    senders_and_receivers = [HeadSet(named, partial(measure.of, experiment))]
+    senders_and_receivers = [HeadSet(sending_heads, partial(measure.of, experiment))]
     if target != "logits":
-        senders_and_receivers.append(HeadSet(target, partial(effect, experiment, named), "receiver"))
-    end = "the logits" if target == "logits" else f"{into} of {names_of(target)} at {position_text(at)}"
-    subject = f"path from {names_of(named)} to {end} ({corrupted}, MLPs {mlps}) on {place_of(experiment)}"
-    question = Question(experiment, measure, demands, subject, named, sets=tuple(senders_and_receivers))
+        senders_and_receivers.append(HeadSet(target, partial(effect, experiment, sending_heads), "receiver"))
+    target_text = "the logits" if target == "logits" else f"{into} of {names_of(target)} at {position_text(at)}"
+    subject = (
+        f"path from {names_of(sending_heads)} to {target_text} ({corrupted}, MLPs {mlps}) on {place_of(experiment)}"
+    )
+    question = Question(experiment, measure, demands, subject, sending_heads, sets=tuple(senders_and_receivers))
     return answer(question, controls)

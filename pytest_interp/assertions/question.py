@@ -48,9 +48,13 @@ class Measure(Generic[On]):
             sweep: takes the same without heads; None where sweeping is not cheap.
             *args: of both.
             **kwargs: of both.
+
+        Returns:
+            The measurement with its arguments, and the sweep with the same ones.
         """
 
         def of(on: On, heads: tuple[Head, ...]) -> Measurement:
+            """The measurement of heads."""
             return function(on, heads, *args, **kwargs)
 
         return cls(of, None if sweep is None else lambda on: sweep(on, *args, **kwargs))
@@ -63,9 +67,20 @@ class Measure(Generic[On]):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Measure[On]:
-        """A measurement of one head; the arguments are those of :meth:`of_heads`."""
+        """A measurement of one head.
+
+        Args:
+            function: takes an experiment (or checkpoint), a head, and the arguments.
+            sweep: takes the same without a head; None where sweeping is not cheap.
+            *args: of both.
+            **kwargs: of both.
+
+        Returns:
+            The measurement with its arguments, and the sweep with the same ones.
+        """
 
         def of_first(on: On, heads: tuple[Head, ...], /, *args: P.args, **kwargs: P.kwargs) -> Measurement:
+            """The measurement of the first head."""
             return function(on, heads[0], *args, **kwargs)
 
         return cls.of_heads(of_first, sweep, *args, **kwargs)
@@ -80,6 +95,9 @@ class Measure(Generic[On]):
             function: takes an experiment (or checkpoint), and the arguments.
             *args: of the function.
             **kwargs: of the function.
+
+        Returns:
+            The measurement with its arguments; heads do not change it.
         """
         return cls(lambda on, _: function(on, *args, **kwargs))
 
@@ -97,7 +115,7 @@ class Question(Generic[On]):
         excluded: heads that are part of the question too, and so no controls.
         shared: what is measured belongs to key-value heads, so that query heads of one group are one head.
         sets: the sets of heads that the claim names; by default its heads, where the measurement is their effect.
-        caveats, notes: what the assertion itself has to say of what it was asked.
+        caveats, notes: what the assertion adds to those of the verdict.
     """
 
     on: On
@@ -130,9 +148,17 @@ class Question(Generic[On]):
 
     @property
     def seed(self) -> int:
-        """For what is drawn; local to the experiment."""
+        """The seed of random draws, such as control heads: the experiment's; 0 for a checkpoint."""
         return int(getattr(self.on, "seed", 0))
 
     def of(self, heads: tuple[Head, ...], on: On | None = None) -> Measurement:
-        """The same question, of other heads or on another experiment."""
+        """The same question, of other heads or on another experiment.
+
+        Args:
+            heads: the heads that are measured.
+            on: an experiment or checkpoint; by default the question's own.
+
+        Returns:
+            The measurement.
+        """
         return self.measure.of(self.on if on is None else on, heads)

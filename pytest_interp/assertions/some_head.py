@@ -58,6 +58,18 @@ def assert_some_head(
 
     Raises:
         UsageError: both experiments have the same prompts.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> from pytest_interp.tasks import single_token_names
+        >>> other_prompts = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="find", n=24, seed=0, bos=True))
+        >>> names = single_token_names(checkpoint.tokenizer, "confirm")
+        >>> verdict = assert_some_head(experiment, found_on=other_prompts, to="IO", minus=["S1", "S2"], names=names)
+        >>> verdict.outcome, verdict.details["confirmed"]
+        ('supported', '3.0, 3.1, 3.2')
     """
     __tracebackhide__ = True
     from pytest_interp.measure import (
@@ -71,11 +83,13 @@ def assert_some_head(
     checkpoint = experiment.checkpoint
     if not 0 <= copy_at_least <= 1:
         raise UsageError(f"copy_at_least is {copy_at_least:g}; a copy score is a share: pass 0 to 1")
-    both = {prompt.text for prompt in experiment.data.clean.prompts} & {p.text for p in found_on.data.clean.prompts}
-    if both:
+    common_prompts = {prompt.text for prompt in experiment.data.clean.prompts} & {
+        p.text for p in found_on.data.clean.prompts
+    }
+    if common_prompts:
         raise UsageError(
-            f"found_on has {len(both)} of the experiment's {len(experiment.data.clean)} prompts; heads must be found "
-            "on others, e.g. ioi_find"
+            f"found_on has {len(common_prompts)} of the experiment's {len(experiment.data.clean)} prompts; heads must "
+            "be found on others, e.g. ioi_find"
         )
     side = Bound.positive(-1 if negative else 1)
     written = direct_logit_attribution_sweep(found_on)
@@ -87,30 +101,30 @@ def assert_some_head(
         and read[head].value > 0
         and (score := _copies(checkpoint, head, names, k, negative)) >= copy_at_least
     }
-    # Where nothing was found, the strongest writer shows what is missing.
-    best = max(written, key=lambda head: side.slack(written[head].value))
+    # Without a candidate, the strongest writer shows which condition fails.
+    strongest_writer = max(written, key=lambda head: side.slack(written[head].value))
     level = 1 - 0.05 / max(1, len(scores))
     verdicts = {}
-    for head in scores or (best,):
+    for head in scores or (strongest_writer,):
         reading = judge(attention(experiment, head, at=at, to=to, minus=minus), POSITIVE, level=level)
         effect = judge(direct_logit_attribution(experiment, head), side, level=level)
         verdicts[head] = reading if RANK[reading.outcome] <= RANK[effect.outcome] else effect
-    shown = max(verdicts, key=lambda head: (RANK[verdicts[head].outcome], side.slack(written[head].value)))
+    deciding_head = max(verdicts, key=lambda head: (RANK[verdicts[head].outcome], side.slack(written[head].value)))
     confirmed = [head for head in scores if verdicts[head].outcome == "supported"]
-    outcome: Outcome = verdicts[shown].outcome if scores else "refuted"
+    outcome: Outcome = verdicts[deciding_head].outcome if scores else "refuted"
     details = {
         "found": names_of(sorted(scores)) or "no head",
         "confirmed": names_of(sorted(confirmed)) or "no head",
         "specific": f"true of {len(confirmed)} of {len(written)} heads; level corrected for {len(scores)} found",
     }
     kind = "negative name mover" if negative else "name mover"
-    subject = f"some head is a {kind} ({shown}: {at} to {to}) on {place_of(experiment)}"
-    measurement = verdicts[shown].measurement
+    subject = f"some head is a {kind} ({deciding_head}: {at} to {to}) on {place_of(experiment)}"
+    measurement = verdicts[deciding_head].measurement
     measurement = replace(measurement, context=replace(measurement.context, claim="some_head"))
-    verdict = replace(verdicts[shown], measurement=measurement, outcome=outcome, details=details)
-    attribution, whole = direct_logit_attribution(experiment, shown).value, logit_diff(experiment).value
-    size = f"{shown} writes {quote(attribution)} logits of the logit difference of {quote(whole)}"
-    small = (size,) if abs(attribution) < NEGLIGIBLE * abs(whole) else ()
+    verdict = replace(verdicts[deciding_head], measurement=measurement, outcome=outcome, details=details)
+    attribution, total = direct_logit_attribution(experiment, deciding_head).value, logit_diff(experiment).value
+    size = f"{deciding_head} writes {quote(attribution)} logits of the logit difference of {quote(total)}"
+    small = (size,) if abs(attribution) < NEGLIGIBLE * abs(total) else ()
     caveats = (*verdict.caveats, *capability_caveat(experiment), *small)
     return conclude(replace(verdict, caveats=caveats, notes=(*verdict.notes, *(() if small else (size,)))), subject)
 

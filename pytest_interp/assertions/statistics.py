@@ -44,6 +44,14 @@ def assert_attention_write_correlation(
         value_bias: whether what the head's value bias writes counts as its (``kept``) or not (``removed``).
         controls: how many random heads of the same layers to measure beside it, or how many of each kind.
         **bound: Pearson's r, in [-1, 1]; negative for a head that suppresses what it reads.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> assert_attention_write_correlation(experiment, "3.0", at_least=0.9).outcome
+        'supported'
     """
     __tracebackhide__ = True
     from pytest_interp.measure import attention_write_correlation, direct_logit_attribution

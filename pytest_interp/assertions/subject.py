@@ -10,15 +10,37 @@ if TYPE_CHECKING:
 
 
 def place_of(experiment: Experiment) -> str:
-    """The names of the checkpoint and the data set."""
+    """The names of the checkpoint and the data set.
+
+    Args:
+        experiment: checkpoint and data set.
+
+    Returns:
+        Both, separated by a comma.
+    """
     return f"{experiment.checkpoint.name}, {experiment.data.name}"
 
 
 def position_text(at: At) -> str:
-    """The name of a position, or of several."""
+    """The name of a position, or of several.
+
+    Args:
+        at: a named position, an index, several; None for all.
+
+    Returns:
+        Names and indices separated by commas; ``all positions``.
+    """
     return "all positions" if at is None else str(at) if isinstance(at, str | int) else ", ".join(map(str, at))
 
 
 def bias_text(value_bias: str, default: str) -> str:
-    """What a subject says of the value bias where it is not as by default."""
+    """What a subject says of the value bias where it is not as by default.
+
+    Args:
+        value_bias: ``kept`` or ``removed``.
+        default: the measurement's default.
+
+    Returns:
+        Text with a leading comma; empty for the default.
+    """
     return "" if value_bias == default else f", value bias {value_bias}"

@@ -27,16 +27,29 @@ def assert_cell(table: Table[Any], cell: Any, **bound: Unpack[PlainBoundArgs]) -
         table: what a sweep such as ``patch_effect_sweep`` or ``direct_logit_attribution_sweep`` returned.
         cell: a head (``"9.9"``) or a pair such as ``(9, "S2")``.
         **bound: in the table's unit.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> from pytest_interp.measure import direct_logit_attribution_sweep
+        >>> table = direct_logit_attribution_sweep(experiment)
+        >>> assert_cell(table, "3.0", at_least=5).outcome
+        'supported'
     """
     __tracebackhide__ = True
     check_swept(table)
     accepted = Bound.of(**bound)
     key = table.key(cell)
     verdict = judge(table[key], accepted)
-    others = [effect for other, effect in table.items() if other != key]
-    also = sum(accepted.accepts(effect.value) for effect in others)
-    details = {"specific": f"also true of {also} of {len(others)} other cells, by value", **undefined_cells(table)}
-    if 2 * also > len(others):
+    other_cells = [effect for other, effect in table.items() if other != key]
+    count = sum(accepted.accepts(effect.value) for effect in other_cells)
+    details = {
+        "specific": f"also true of {count} of {len(other_cells)} other cells, by value",
+        **undefined_cells(table),
+    }
+    if 2 * count > len(other_cells):
         verdict = replace(verdict, caveats=(*verdict.caveats, f"unspecific: {details['specific']}"))
     return conclude(replace(verdict, details=details), f"{table.quantity} of {name_of(key)} on {where_measured(table)}")
 
@@ -53,8 +66,8 @@ def assert_top(
 
     With ``among=k`` as many unclaimed cells may be in front as places are left over, whichever they are. So each
     claimed cell must surely be ahead of all the others, by the interval of their paired difference prompt by prompt.
-    Those that may be in front are not known beforehand: a cell tied for the last place is one of ``left over + 1``
-    cells of which none may be taken to be behind by chance, so the level is corrected for that number (Bonferroni).
+    Which cells are in front is not known beforehand: with a cell tied for the last place there are ``left over + 1``
+    cells, none of which may count as behind by chance, so the level is corrected for that number (Bonferroni).
     Without places left over all pairs must hold, and no level is corrected. Refuted where more cells than may be are
     surely in front of a claimed one (corrected for all pairs). Undefined cells take no part.
 
@@ -67,6 +80,16 @@ def assert_top(
     Raises:
         UsageError: no cells, a cell that is not there, or more cells than places.
         NotApplicable: a claimed cell is undefined.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> from pytest_interp.measure import direct_logit_attribution_sweep
+        >>> table = direct_logit_attribution_sweep(experiment)
+        >>> assert_top(table, ["3.0", "3.1", "3.2"]).outcome
+        'supported'
     """
     __tracebackhide__ = True
     check_swept(table)
@@ -81,17 +104,17 @@ def assert_top(
             f"{len(claimed)} cells cannot be among the top {places} of {len(table)}; "
             f"allowed: {len(claimed)} to {len(table) - 1}"
         )
-    rest = [cell for cell in table if cell not in claimed]
+    other_cells = [cell for cell in table if cell not in claimed]
     left_over = places - len(claimed)
-    gaps = {(cell, other): _ahead(table[cell], table[other], most) for cell in claimed for other in rest}
+    gaps = {(cell, other): _ahead(table[cell], table[other], most) for cell in claimed for other in other_cells}
     at_support = {pair: judge(gap, POSITIVE, level=1 - 0.05 / (left_over + 1)) for pair, gap in gaps.items()}
     at_refutation = {pair: judge(gap, POSITIVE, level=1 - 0.05 / len(gaps)) for pair, gap in gaps.items()}
     # Of each claimed cell's pairs the worst ones may fail; the next one decides.
     deciding = {
-        cell: sorted(((cell, other) for other in rest), key=lambda pair: _lower_end(at_support[pair]))[left_over]
+        cell: sorted(((cell, other) for other in other_cells), key=lambda pair: _lower_end(at_support[pair]))[left_over]
         for cell in claimed
     }
-    in_front = {cell: sum(at_refutation[cell, other].outcome == "refuted" for other in rest) for cell in claimed}
+    in_front = {cell: sum(at_refutation[cell, other].outcome == "refuted" for other in other_cells) for cell in claimed}
     worst = min(deciding.values(), key=lambda pair: _lower_end(at_support[pair]))
     outcome: Outcome = "inconclusive"
     if beaten := [cell for cell in claimed if in_front[cell] > left_over]:
@@ -100,7 +123,7 @@ def assert_top(
         outcome = "supported"
     size = ranking(most)
     allowed = "all of which must hold" if not left_over else f"for each claimed cell all but {left_over} must hold"
-    # The notes of an interval speak of one pair; what would settle a ranking is its closest pair.
+    # A verdict's notes say how many prompts would settle its own pair; for a ranking that must be the closest pair.
     details = {
         "closest": f"{name_of(worst[0])} {quote(table[worst[0]].value)}, {name_of(worst[1])} "
         f"{quote(table[worst[1]].value)}: one of {len(gaps)} pairs, {allowed}",
@@ -130,21 +153,34 @@ def assert_every(table: Table[Any], **bound: Unpack[PlainBoundArgs]) -> Verdict:
     Args:
         table: what a sweep returned, or ``by_part(experiment, measurement, "template")``.
         **bound: in the table's unit.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> from pytest_interp.measure import by_part, logit_diff
+        >>> assert_every(by_part(experiment, logit_diff(experiment), "order"), at_least=8).outcome
+        'supported'
     """
     __tracebackhide__ = True
     check_swept(table)
     accepted = Bound.of(**bound)
-    verdicts = {cell: judge(one, accepted) for cell, one in table.items()}
+    verdicts = {cell: judge(measurement, accepted) for cell, measurement in table.items()}
     level = 1 - 0.05 / len(table)
-    surely = [cell for cell, one in table.items() if judge(one, accepted, level=level).outcome == "refuted"]
-    doubtful = [cell for cell, verdict in verdicts.items() if verdict.outcome != "supported"]
+    refuted_cells = [
+        cell for cell, measurement in table.items() if judge(measurement, accepted, level=level).outcome == "refuted"
+    ]
+    unsupported_cells = [cell for cell, verdict in verdicts.items() if verdict.outcome != "supported"]
     ranked = sorted(
-        table, key=lambda cell: (cell not in surely, cell not in doubtful, accepted.slack(table[cell].value))
+        table,
+        key=lambda cell: (cell not in refuted_cells, cell not in unsupported_cells, accepted.slack(table[cell].value)),
     )
-    outcome: Outcome = "refuted" if surely else "inconclusive" if doubtful else "supported"
+    outcome: Outcome = "refuted" if refuted_cells else "inconclusive" if unsupported_cells else "supported"
+    supported = len(table) - len(unsupported_cells)
     details = {
         "worst": f"{quote(table[ranked[0]].value)}: {place(ranked[0])[0]}",
-        "in all": f"{len(table) - len(doubtful)} of {len(table)} surely meet it, {len(surely)} surely do not",
+        "in all": f"{supported} of {len(table)} surely meet it, {len(refuted_cells)} surely do not",
         **undefined_cells(table),
     }
     verdict = replace(verdicts[ranked[0]], outcome=outcome, details=details)
@@ -166,37 +202,58 @@ def assert_only(table: Table[Any], cells: Any, **bound: Unpack[PlainBoundArgs]) 
 
     Raises:
         UsageError: no cells, a cell that is not there, or all there are.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> from pytest_interp.measure import direct_logit_attribution_sweep
+        >>> table = direct_logit_attribution_sweep(experiment)
+        >>> assert_only(table, ["3.0", "3.1", "3.2"], at_least=1).outcome
+        'supported'
     """
     __tracebackhide__ = True
     check_swept(table)
     accepted = Bound.of(**bound)
     claimed = [table.key(cell) for cell in _listed(cells)]
-    others = [cell for cell in table if cell not in claimed]
-    if not claimed or not others:
+    other_cells = [cell for cell in table if cell not in claimed]
+    if not claimed or not other_cells:
         raise UsageError(f"{len(claimed)} of {len(table)} cells were named; name at least one, and leave one out")
-    mine = {cell: judge(table[cell], accepted) for cell in claimed}
-    rest = dict(zip(others, judge_others([table[cell] for cell in others], accepted), strict=True))
-    corrected = 1 - 0.05 / len(others)
-    intruders = [cell for cell in others if judge(table[cell], accepted, level=corrected).outcome == "supported"]
-    weakest = min(claimed, key=lambda cell: (RANK[mine[cell].outcome], accepted.slack(table[cell].value)))
-    doubtful = max(others, key=lambda cell: (rest[cell].outcome != "refuted", accepted.slack(table[cell].value)))
-    shown, outcome = mine[weakest], mine[weakest].outcome
-    if outcome == "supported" and (intruders or rest[doubtful].outcome != "refuted"):
-        shown, outcome = rest[doubtful], "refuted" if intruders else "inconclusive"
-        also = f"{name_of(doubtful)} {'meets the bound too' if intruders else 'is not surely outside the bound'}"
-        shown = replace(shown, notes=(*shown.notes, also))
+    claimed_verdicts = {cell: judge(table[cell], accepted) for cell in claimed}
+    other_verdicts = dict(zip(other_cells, judge_others([table[cell] for cell in other_cells], accepted), strict=True))
+    corrected = 1 - 0.05 / len(other_cells)
+    intruders = [cell for cell in other_cells if judge(table[cell], accepted, level=corrected).outcome == "supported"]
+    weakest = min(claimed, key=lambda cell: (RANK[claimed_verdicts[cell].outcome], accepted.slack(table[cell].value)))
+    nearest_cell = max(
+        other_cells, key=lambda cell: (other_verdicts[cell].outcome != "refuted", accepted.slack(table[cell].value))
+    )
+    deciding_verdict, outcome = claimed_verdicts[weakest], claimed_verdicts[weakest].outcome
+    if outcome == "supported" and (intruders or other_verdicts[nearest_cell].outcome != "refuted"):
+        deciding_verdict, outcome = other_verdicts[nearest_cell], "refuted" if intruders else "inconclusive"
+        note = f"{name_of(nearest_cell)} {'meets the bound too' if intruders else 'is not surely outside the bound'}"
+        deciding_verdict = replace(deciding_verdict, notes=(*deciding_verdict.notes, note))
+    outside = sum(verdict.outcome == "refuted" for verdict in other_verdicts.values())
     details = {
-        "others": f"{sum(v.outcome == 'refuted' for v in rest.values())} of {len(others)} surely outside, level "
-        f"corrected for their number (Holm); nearest {name_of(doubtful)} {quote(table[doubtful].value)}",
+        "others": f"{outside} of {len(other_cells)} surely outside, level "
+        f"corrected for their number (Holm); nearest {name_of(nearest_cell)} {quote(table[nearest_cell].value)}",
         "named": ", ".join(f"{name_of(cell)} {quote(table[cell].value)}" for cell in claimed),
         **undefined_cells(table),
     }
     subject = f"{', '.join(map(name_of, claimed))} and no other by {table.quantity} on {where_measured(table)}"
-    return conclude(replace(shown, outcome=outcome, details=details), subject)
+    return conclude(replace(deciding_verdict, outcome=outcome, details=details), subject)
 
 
 def undefined_cells(table: Table[Any], count: int | None = None) -> dict[str, str]:
-    """The line on cells whose intervention can change nothing; none where there are none."""
+    """The line on cells whose intervention can change nothing.
+
+    Args:
+        table: what a sweep returned.
+        count: how many such cells a claim leaves out; by default all that the table has.
+
+    Returns:
+        One detail for a verdict; none where there are no such cells.
+    """
     left_out = len(table.undefined) if count is None else count
     return {"undefined": f"{left_out} cells, where nothing could change, are left out"} if left_out else {}
 
@@ -221,10 +278,12 @@ def _ahead(cell: Measurement, other: Measurement, most: str) -> Measurement:
 
 
 def _sign(value: float) -> int:
+    """The sign of a value; that of 0 is 1."""
     return 1 if value >= 0 else -1
 
 
 def _lower_end(verdict: Verdict) -> float:
+    """The value that a verdict is sure of from below: the lower end of its interval, or the value itself."""
     return verdict.measurement.value if verdict.interval is None else verdict.interval.low
 
 
@@ -238,7 +297,14 @@ def _listed(cells: Any) -> Iterable[Any]:
 
 
 def check_swept(table: Any) -> None:
-    """Refuses what is not the table of a sweep."""
+    """Refuses what is not the table of a sweep.
+
+    Args:
+        table: what was passed to an assertion.
+
+    Raises:
+        UsageError: it is no table; an estimate is none either.
+    """
     if not isinstance(table, Table):
         raise UsageError(
             f"a {type(table).__name__} was passed; pass the Table that a sweep returned. An estimate (a Screen) says "
@@ -247,5 +313,12 @@ def check_swept(table: Any) -> None:
 
 
 def where_measured(table: Table[Any]) -> str:
-    """The checkpoint and the data set of a table."""
+    """The checkpoint and the data set of a table.
+
+    Args:
+        table: what a sweep returned.
+
+    Returns:
+        Their names, for a reader.
+    """
     return next(iter(table.values())).context.place

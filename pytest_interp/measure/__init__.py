@@ -3,12 +3,11 @@
 from pytest_interp.measure.ablation import ablation_effect, ablation_effect_sweep
 from pytest_interp.measure.attention import (
     attention,
-    attention_and_write,
     attention_entropy,
     attention_entropy_sweep,
     attention_sweep,
-    attention_write_correlation,
 )
+from pytest_interp.measure.attention_write import attention_and_write, attention_write_correlation
 from pytest_interp.measure.attribution import (
     component_attribution_sweep,
     direct_logit_attribution,
@@ -18,11 +17,13 @@ from pytest_interp.measure.attribution import (
 from pytest_interp.measure.attribution_patching import Screen, attribution_screen
 from pytest_interp.measure.backup import BackupEffect, backup_effect, knocked_out_attribution_sweep, self_repair
 from pytest_interp.measure.circuit import completeness, faithfulness, minimality
-from pytest_interp.measure.copying import copy_score, copy_score_sweep, ov_eigenvalue_score, prompt_copy_score
+from pytest_interp.measure.copying import copy_score, copy_score_sweep, prompt_copy_score
 from pytest_interp.measure.detectors import detector_score, detector_score_sweep
 from pytest_interp.measure.logit_diff import accuracy, logit_diff
 from pytest_interp.measure.logit_lens import logit_lens_sweep
 from pytest_interp.measure.next_token import NextToken, loss, next_token, next_tokens, top_k
+from pytest_interp.measure.occurrences import occurrence_difference, selectivity
+from pytest_interp.measure.ov_eigenvalues import ov_eigenvalue_score
 from pytest_interp.measure.patching import flips, head_patch_effect, patch_effect, patch_effect_sweep
 from pytest_interp.measure.path_patching import path_patch_effect, path_patch_effect_sweep
 from pytest_interp.measure.score_statistics import score_statistics
@@ -31,9 +32,7 @@ from pytest_interp.measure.statistics import (
     activation_values,
     correlation,
     head_norms,
-    occurrence_difference,
     position_norms,
-    selectivity,
 )
 from pytest_interp.measure.strata import by_part
 

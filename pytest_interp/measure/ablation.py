@@ -1,4 +1,4 @@
-"""Ablation: what is lost when an activation is replaced by something that says nothing."""
+"""Ablation: what is lost when an activation is replaced by one that tells nothing of the prompt."""
 
 from __future__ import annotations
 
@@ -61,6 +61,14 @@ def ablation_effect(
             bridge that came in compatibility mode.
 
     Wang et al. 2022, section 2.2 (mean ablation); Chan et al. 2022 ("Causal Scrubbing") on resampling.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(ablation_effect(experiment, ["3.0", "3.1", "3.2"]).value, 1)
+        -5.0
     """
     checked = tuple(experiment.checkpoint.check_head(head) for head in as_heads(heads))
     (effect,) = _effects(experiment, [checked], ablation, at, metric, run, value_bias)
@@ -78,9 +86,33 @@ def ablation_effect_sweep(
     layers: Collection[int] | None = None,
     value_bias: ValueBias = "kept",
 ) -> Table[Head]:
-    """The effect of ablating each head alone, layer by head; arguments as for :func:`ablation_effect`.
+    """The effect of ablating each head alone, layer by head.
 
-    A head whose z is already what the ablation puts there is undefined.
+    Args:
+        experiment: checkpoint and data set; its seed draws ``resample`` and ``permute``.
+        ablation: as for :func:`ablation_effect`.
+        at: a named position, an index, several; None for all positions.
+        metric: ``logit_diff``, ``log_prob``, ``kl`` ... or a :class:`Metric`.
+        layers: which layers; all by default.
+        value_bias: as for :func:`ablation_effect`.
+
+    Returns:
+        A table of layer by head; each cell is :func:`ablation_effect`, in the metric's unit. A head whose z is already
+        what the ablation puts there is undefined.
+
+    Raises:
+        UsageError: no layers; a data set without a reference, or one that lacks a template; ``permute`` with
+            ``removed``.
+        NotApplicable: no cell is defined; value biases that are not known.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> table = ablation_effect_sweep(experiment)
+        >>> round(table["3.0"].value, 1), round(table["4.0"].value, 1)
+        (-5.9, 4.0)
     """
     shape = experiment.checkpoint.shape
     chosen = range(shape.n_layers) if layers is None else list(layers)
@@ -93,7 +125,7 @@ def ablation_effect_sweep(
 
 def _effects(
     experiment: Experiment,
-    several: Sequence[Sequence[Head]],
+    head_sets: Sequence[Sequence[Head]],
     ablation: Ablation,
     at: At,
     metric: Metric | str,
@@ -102,17 +134,17 @@ def _effects(
 ) -> list[Measurement | str]:
     """The effect of ablating sets of heads, each on its own, or why it is undefined."""
     score = as_metric(metric)
-    sets = [tuple(Node("z", head.layer, head.head, at) for head in heads) for heads in several]
-    everything = [node for nodes in sets for node in nodes]
-    source = ablated(experiment, everything, ablation, seed=experiment.seed, value_bias=value_bias)
-    patches = [Patch(nodes, source) for nodes in sets]
+    node_sets = [tuple(Node("z", head.layer, head.head, at) for head in heads) for heads in head_sets]
+    all_nodes = [node for nodes in node_sets for node in nodes]
+    source = ablated(experiment, all_nodes, ablation, seed=experiment.seed, value_bias=value_bias)
+    patches = [Patch(nodes, source) for nodes in node_sets]
     prompts = changed_prompts(experiment, patches, run, score.at)
     jobs = [[patch] for patch, rows in zip(patches, prompts, strict=True) if rows]
     passes = patched(experiment, jobs, metric=score, run=run)
     values = passes.values if score.score == "kl" else passes.values - experiment.scores(score, run)
     effects: list[Measurement | str] = []
     measured = iter(values)
-    for heads, nodes, rows in zip(several, sets, prompts, strict=True):
+    for heads, nodes, rows in zip(head_sets, node_sets, prompts, strict=True):
         if not rows:
             effects.append(nothing_ablated(experiment, f"z of {names_of(heads)} {place_of(nodes)}", ablation))
             continue

@@ -1,4 +1,4 @@
-"""Where a head looks."""
+"""Attention: where a head looks, and how widely."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_interp.cache.store import cached
-from pytest_interp.checkpoints.access import in_one_state
-from pytest_interp.common.arguments import checked, require_some
-from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.common.arguments import checked
+from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, HeadLike, as_head
 from pytest_interp.measure.per_prompt import per_prompt
-from pytest_interp.measure.readout import Readout, readout_hooks
 from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table, heads_table
-from pytest_interp.tasks.positions import END
 from pytest_interp.tolerance import PROBABILITY_NOISE
 
 if TYPE_CHECKING:
@@ -64,6 +61,14 @@ def attention(
         NotApplicable: ``kept`` where the value biases are not known.
 
     Wang et al. 2022, section 3.1 (name movers attend from END to IO); Kobayashi et al. 2020 on weighting by the norm.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(attention(experiment, "3.0", at="END", to="IO", minus=["S1", "S2"]).value, 2)
+        0.99
     """
     if value_bias == "kept" and not weighted:
         raise UsageError(
@@ -72,7 +77,7 @@ def attention(
     head = experiment.checkpoint.check_head(as_head(head))
     patterns = experiment.activation(experiment.checkpoint.sites.hook("pattern", head.layer), run)
     values = []
-    norms = _moved(experiment, head, run, value_bias) if weighted else []
+    norms = _moved_norms(experiment, head, run, value_bias) if weighted else []
     for index, (group, pattern) in enumerate(zip(experiment.data.clean.groups, patterns, strict=True)):
         rows = torch.arange(len(group.rows), device=pattern.device)
         from_here = pattern[rows, head.head, experiment.position(group, at)]
@@ -118,6 +123,14 @@ def attention_entropy(experiment: Experiment, head: HeadLike, *, at: str, run: s
         UsageError: a head, position or run that is not there.
 
     Clark et al. 2019 ("What does BERT look at?"), section 3.3.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(attention_entropy(experiment, "3.0", at="END").value, 3)
+        0.035
     """
     head = experiment.checkpoint.check_head(as_head(head))
     patterns = experiment.activation(experiment.checkpoint.sites.hook("pattern", head.layer), run)
@@ -146,9 +159,12 @@ def entropy_noise(noise: float, length: int) -> float:
     Args:
         noise: the total variation ``t``, above 0 and at most 1/2.
         length: how many positions ``n`` the row has.
+
+    Returns:
+        The largest change of the entropy, in nats; above 0.
     """
-    rest = 1 - noise
-    return noise * log(max(length - 1, 1)) - noise * log(noise) - rest * log(rest)
+    complement = 1 - noise
+    return noise * log(max(length - 1, 1)) - noise * log(noise) - complement * log(complement)
 
 
 @checked
@@ -166,6 +182,14 @@ def attention_entropy_sweep(experiment: Experiment, *, at: str, run: str = "clea
 
     Raises:
         UsageError: a position or run that is not there.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(attention_entropy_sweep(experiment, at="END")["3.0"].value, 3)
+        0.035
     """
     checkpoint = experiment.checkpoint
     hooks = [checkpoint.sites.hook("pattern", layer) for layer in range(checkpoint.shape.n_layers)]
@@ -173,8 +197,8 @@ def attention_entropy_sweep(experiment: Experiment, *, at: str, run: str = "clea
     return heads_table({head: attention_entropy(experiment, head, at=at, run=run) for head in checkpoint.shape.heads})
 
 
-def _moved(experiment: Experiment, head: Head, run: str, value_bias: ValueBias) -> list[Tensor]:
-    """For each group ``|v W_O|`` of a head at every source position, shape ``(row, pos)``."""
+def _moved_norms(experiment: Experiment, head: Head, run: str, value_bias: ValueBias) -> list[Tensor]:
+    """The norm of what a head moves from every source position, ``|v W_O|``, shape ``(row, pos)`` for each group."""
     checkpoint = experiment.checkpoint
     checkpoint.check_identity("heads")
     index = checkpoint.kv_head(head).head
@@ -184,90 +208,6 @@ def _moved(experiment: Experiment, head: Head, run: str, value_bias: ValueBias) 
     )
     values = experiment.activation(checkpoint.sites.hook("v", head.layer), run)
     return [((v[:, :, index] + bias) @ w_o).norm(dim=-1) for v in values]
-
-
-@checked
-@in_one_state
-def attention_and_write(
-    experiment: Experiment,
-    head: HeadLike,
-    *,
-    to: Sequence[str] = ("IO", "S1", "S2"),
-    run: str = "clean",
-    value_bias: ValueBias = "removed",
-) -> tuple[tuple[str, Tensor, Tensor], ...]:
-    """For each source position: its name, the attention to it from END, and what the head writes towards its token.
-
-    The write is ``z W_O . W_U[token at the source] / scale`` at END, in logits, both one value for each prompt:
-    the points of the scatter in Wang et al. 2022, figure 3c. ``value_bias``: whether ``z`` holds its value bias
-    (``kept``), as for :func:`~pytest_interp.measure.direct_logit_attribution`.
-    """
-    checkpoint, head = experiment.checkpoint, experiment.checkpoint.check_head(as_head(head))
-    z_hook = checkpoint.sites.hook("z", head.layer)
-    hooks = [z_hook, *readout_hooks(checkpoint, [head.layer])]
-    activations = experiment.activations(hooks, experiment.data.run(run))
-    readout = Readout(experiment, activations)
-    bias = checkpoint.weights.value_bias(head.layer, value_bias)[checkpoint.kv_head(head).head]
-    require_some("to", to)
-    points = []
-    for source in to:
-        writes = []
-        for index, group in enumerate(experiment.data.run(run).groups):
-            # The run's own token stands at the clean run's position: runs are aligned.
-            where = experiment.position(experiment.data.clean.groups[index], source).cpu()
-            tokens = group.tokens[torch.arange(len(where)), where]
-            written = readout.written(index, head, activations[z_hook][index][:, -1, head.head] + bias)
-            writes.append((written * readout.direction(index, tokens)).sum(-1))
-        read = torch.tensor(attention(experiment, head, at=END, to=source, run=run).values)
-        points.append((source, read, experiment.in_order(writes)))
-    return tuple(points)
-
-
-@checked
-@cached
-def attention_write_correlation(
-    experiment: Experiment,
-    head: HeadLike,
-    *,
-    to: Sequence[str] = ("IO", "S1", "S2"),
-    run: str = "clean",
-    value_bias: ValueBias = "removed",
-) -> Measurement:
-    """The correlation between a head's attention to a name at END and what it writes towards that name.
-
-    Pearson's r over all prompts and source positions, ``mean(a w)`` of the standardised attention ``a`` and write
-    ``w``. A prompt's value is r plus what the prompt moves it by, ``a w - r (a^2 + w^2) / 2``: their mean is r, their
-    spread that of r.
-
-    Returns:
-        One value for each prompt; their mean is in [-1, 1]: near 1 for a head that copies what it reads, near -1
-        for one that suppresses it.
-
-    Raises:
-        NotApplicable: attention or write do not vary, as in a head that does nothing.
-
-    Wang et al. 2022, section 3.1 and figure 3c.
-    """
-    points = attention_and_write(experiment, head, to=to, run=run, value_bias=value_bias)
-    read, written = torch.stack([p[1] for p in points]).double(), torch.stack([p[2] for p in points]).double()
-    if float(read.std()) < 1e-6 or float(written.std()) < experiment.noise:
-        raise NotApplicable(f"attention or write of {as_head(head)} do not vary over these prompts: no correlation")
-    return per_prompt(
-        experiment,
-        "attention_write_correlation",
-        pearson(read, written).mean(0),
-        experiment.context(
-            heads=(as_head(head),), intervention=None, metric=None, run=run, to=list(to), value_bias=value_bias
-        ),
-        unit="correlation",
-    )
-
-
-def pearson(one: Tensor, other: Tensor) -> Tensor:
-    """Values of the same shape whose mean is Pearson's r and whose spread is that of r (its influence function)."""
-    a, w = ((x - x.mean()) / x.std(correction=0) for x in (one, other))
-    r = (a * w).mean()
-    return a * w - r * (a**2 + w**2) / 2 + r
 
 
 @checked
@@ -282,7 +222,32 @@ def attention_sweep(
     run: str = "clean",
     value_bias: ValueBias = "removed",
 ) -> Table[Head]:
-    """The attention of every head of the model, layer by head, from one pass; arguments as for :func:`attention`."""
+    """The attention of every head of the model, layer by head, from one pass.
+
+    Args:
+        experiment: checkpoint and data set.
+        at: the position that attends (destination).
+        to: the position attended to (source).
+        minus: positions whose attention is taken off.
+        weighted: by the norm of what is moved, as for :func:`attention`.
+        run: ``clean`` or a corruption.
+        value_bias: as for :func:`attention`.
+
+    Returns:
+        A table of layer by head; each cell is :func:`attention`.
+
+    Raises:
+        UsageError: a position or run that is not there; a value bias where nothing is weighted.
+        NotApplicable: ``kept`` where the value biases are not known.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(attention_sweep(experiment, at="END", to="IO")["3.0"].value, 1)
+        1.0
+    """
     checkpoint = experiment.checkpoint
     hooks = [checkpoint.sites.hook("pattern", layer) for layer in range(checkpoint.shape.n_layers)]
     experiment.activations(hooks, experiment.data.run(run))

@@ -54,6 +54,14 @@ def direct_logit_attribution(
             checkpoint, or the residual stream not to its logits.
 
     Wang et al. 2022, section 3.1; Elhage et al. 2021, "Mathematical Framework", on the direct path.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(direct_logit_attribution(experiment, "3.0").value, 2)
+        5.94
     """
     checked = [experiment.checkpoint.check_head(head) for head in as_heads(heads)]
     values = attributions(experiment, checked, run=run, value_bias=value_bias).sum(1)
@@ -66,7 +74,28 @@ def direct_logit_attribution(
 def direct_logit_attribution_sweep(
     experiment: Experiment, *, run: str = "clean", value_bias: ValueBias = "removed"
 ) -> Table[Head]:
-    """The direct logit attribution of every head, layer by head; arguments as for :func:`direct_logit_attribution`."""
+    """The direct logit attribution of every head, layer by head.
+
+    Args:
+        experiment: checkpoint and data set.
+        run: ``clean`` or a corruption.
+        value_bias: as for :func:`direct_logit_attribution`.
+
+    Returns:
+        A table of layer by head; each cell is :func:`direct_logit_attribution`, in logits.
+
+    Raises:
+        NotApplicable: as for :func:`direct_logit_attribution`.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> table = direct_logit_attribution_sweep(experiment)
+        >>> [(str(head), round(written.value, 2)) for head, written in table.top(2)]
+        [('3.0', 5.94), ('3.1', 3.96)]
+    """
     heads = experiment.checkpoint.shape.heads
     values = attributions(experiment, heads, run=run, value_bias=value_bias)
     context = experiment.context(heads=(), intervention=None, metric=None, run=run, value_bias=value_bias)
@@ -103,7 +132,19 @@ def source_attribution_sweep(
     Returns:
         A table of logits, layer by head.
 
+    Raises:
+        UsageError: a position or run that is not there.
+        NotApplicable: as for :func:`direct_logit_attribution`.
+
     McDougall et al. 2023 (copy suppression), figure 9, with ``source="IO"``.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(source_attribution_sweep(experiment, "IO")["3.0"].value, 2)
+        5.94
     """
     checkpoint = experiment.checkpoint
     layers = range(checkpoint.shape.n_layers)
@@ -130,12 +171,12 @@ def source_attribution_sweep(
             head: per_prompt(
                 experiment,
                 "source_attribution",
-                experiment.in_order(one),
+                experiment.in_order(by_group),
                 experiment.context(
                     heads=(head,), intervention=None, metric=None, run=run, source=source, of=of, value_bias=value_bias
                 ),
             )
-            for head, one in values.items()
+            for head, by_group in values.items()
         }
     )
 
@@ -160,6 +201,15 @@ def component_attribution_sweep(experiment: Experiment, *, run: str = "clean") -
         NotApplicable: the components do not add up to the residual stream on this checkpoint.
 
     Elhage et al. 2021; Wang et al. 2022, section 3.1.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> table = component_attribution_sweep(experiment)
+        >>> round(table[3, "attn_out"].value, 2), round(table[4, "attn_out"].value, 2)
+        (12.87, -4.02)
     """
     checkpoint = experiment.checkpoint
     checkpoint.check_identity("components")
@@ -191,7 +241,17 @@ def component_attribution_sweep(experiment: Experiment, *, run: str = "clean") -
 def attributions(
     experiment: Experiment, heads: Sequence[Head], *, run: str = "clean", value_bias: ValueBias = "removed"
 ) -> Float[Tensor, "prompt head"]:
-    """The attribution of each of several heads in an unedited run."""
+    """The attribution of each of several heads in an unedited run.
+
+    Args:
+        experiment: checkpoint and data set.
+        heads: query heads.
+        run: ``clean`` or a corruption.
+        value_bias: as for :func:`direct_logit_attribution`.
+
+    Returns:
+        Logits, a row for each prompt in data-set order.
+    """
     checkpoint = experiment.checkpoint
     layers = sorted({head.layer for head in heads})
     hooks = [*(checkpoint.sites.hook("z", layer) for layer in layers), *readout_hooks(checkpoint, layers)]
@@ -206,7 +266,18 @@ def attribute(
     readout: Readout,
     value_bias: ValueBias = "removed",
 ) -> Float[Tensor, "prompt head"]:
-    """Attribution from the z of one run, read by the norms of the same run or of another."""
+    """The attribution of each of several heads, from z of one run and the norms of the same run or of another.
+
+    Args:
+        experiment: checkpoint and data set.
+        heads: query heads.
+        activations: of the run whose z is read, by hook name; one tensor for each group.
+        readout: the norms and the unembedding of the run that they are taken from.
+        value_bias: as for :func:`direct_logit_attribution`.
+
+    Returns:
+        Logits, a row for each prompt in data-set order.
+    """
     checkpoint = experiment.checkpoint
     by_group = []
     for index in range(len(experiment.data.clean.groups)):

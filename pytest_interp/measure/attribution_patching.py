@@ -56,7 +56,18 @@ class Screen(Mapping[Any, float]):
         return f"<Screen, {self.axes[0]} by {self.axes[1]}, {len(self)} cells: {shown} ...>"
 
     def top(self, count: int, *, most: str = "absolute") -> list[tuple[Any, float]]:
-        """The cells with the largest estimates: what to measure next."""
+        """The cells with the largest estimates: what to measure next.
+
+        Args:
+            count: how many cells.
+            most: ``absolute``, ``positive`` or ``negative``.
+
+        Returns:
+            Cells with their estimates, the largest first.
+
+        Raises:
+            UsageError: another word for ``most``.
+        """
         size = ranking(most)
         return sorted(self.estimates.items(), key=lambda item: -size(item[1]))[:count]
 
@@ -72,7 +83,9 @@ def attribution_screen(
 ) -> Screen:
     """The estimated effect on the logit difference of putting clean activations into the corrupted run, cell by cell.
 
-    ``(clean - corrupted) . d logit_diff / d activation``, the gradient at the corrupted run: the first-order part of
+    For each prompt: take the gradient of the logit difference by the activation, at the corrupted run; multiply it with
+    the clean minus the corrupted activation; sum over dimensions. A cell adds these products up over its positions, and
+    is their mean over prompts. It is the first-order part of
     ``patch_effect_sweep(experiment, site, metric="logit_diff")``. TransformerLens computes it (``attribution_patch``).
 
     Args:
@@ -82,10 +95,21 @@ def attribution_screen(
             default the named positions, or every index where all prompts have one length.
         corruption: the corrupted run; by default the data set's only one, and ``s2-exchanged`` where it has several.
 
+    Returns:
+        An estimate for each cell, in logits; positive where the clean activation raises the logit difference.
+
     Raises:
         UsageError: an unknown site, position or corruption; runs that do not differ.
 
     Nanda 2023 (attribution patching); Kramar et al. 2024 on where it fails.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> attribution_screen(experiment)
+        <Screen, layer by head, 20 cells: 3.0 11.283, 4.0 -8.000, 3.1 7.522 ...>
     """
     corruption = corruption_of(experiment, corruption)
     data, other = experiment.data, experiment.data.run(corruption)
@@ -93,30 +117,31 @@ def attribution_screen(
     columns = named_positions(experiment) if site == "mlp_out" and positions is None else positions
     sums: dict[Any, list[float]] = {}
     for group, twin in zip(data.clean.groups, other.groups, strict=True):
-        named = {} if columns is None else {column: _index(experiment, group, column) for column in columns}
+        indices = {} if columns is None else {column: _indices(experiment, group, column) for column in columns}
         for row in range(len(group.rows)):
-            here = slice(row, row + 1)
+            this_row = slice(row, row + 1)
             pair = group.answers[row], group.distractors[row]
 
             def metric(logits: Tensor, pair: Any = pair) -> Tensor:
                 return logits[0, -1, pair[0]] - logits[0, -1, pair[1]]
 
-            at = None if columns is None else {index[row]: column for column, index in named.items()}
+            column_at = None if columns is None else {index[row]: column for column, index in indices.items()}
             for node, score in node_scores(
-                experiment.checkpoint, group.tokens[here], twin.tokens[here], metric
+                experiment.checkpoint, group.tokens[this_row], twin.tokens[this_row], metric
             ).items():
-                if node.kind == _KINDS[site] and (at is None or node.position in at):
+                if node.kind == _KINDS[site] and (column_at is None or node.position in column_at):
                     place = node.layer if node.head is None else Head(node.layer, node.head)
-                    sums.setdefault(place if at is None else (place, at[node.position]), []).append(score)
+                    cell = place if column_at is None else (place, column_at[node.position])
+                    sums.setdefault(cell, []).append(score)
     cells = {cell: fsum(scores) / len(data.clean) for cell, scores in sums.items()}
     return Screen(cells, ("layer" if site == "mlp_out" else "head", "position") if columns else ("layer", "head"))
 
 
-def _index(experiment: Experiment, group: Any, column: str | int) -> list[int]:
+def _indices(experiment: Experiment, group: Any, column: str | int) -> list[int]:
     """The index of a column in each row of a group."""
     if isinstance(column, str):
-        found: list[int] = experiment.position(group, column).tolist()
-        return found
+        indices: list[int] = experiment.position(group, column).tolist()
+        return indices
     length = group.tokens.shape[1]
     if not -length <= column < length:
         raise UsageError(f"position {column} is outside prompts of {length} tokens")

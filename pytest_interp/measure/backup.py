@@ -52,16 +52,24 @@ class BackupEffect:
     naive: Measurement
 
     def rise(self, heads: Iterable[Head], norm: Literal["frozen", "live"] = "frozen") -> Measurement:
-        """How much more the heads together write after than before, in logits; a sum over the heads per prompt."""
-        chosen = tuple(heads)
-        later = self.after if norm == "frozen" else self.after_live
-        moves = [
-            [new - old for new, old in zip(later[head].values, self.before[head].values, strict=True)]
-            for head in chosen
+        """How much more heads write after than before, in logits; a sum over the heads per prompt.
+
+        Args:
+            heads: which of the watched heads.
+            norm: ``frozen``: with the scales of norms of the clean run; ``live``: with those of the knocked-out run.
+
+        Returns:
+            One value for each prompt, in logits; positive where the heads stand in.
+        """
+        summed_heads = tuple(heads)
+        after = self.after if norm == "frozen" else self.after_live
+        rises = [
+            [new - old for new, old in zip(after[head].values, self.before[head].values, strict=True)]
+            for head in summed_heads
         ]
-        first = later[chosen[0]]
-        context = replace(first.context.noting(norm=norm), heads=chosen)
-        values = tuple(map(fsum, zip(*moves, strict=True)))
+        first = after[summed_heads[0]]
+        context = replace(first.context.noting(norm=norm), heads=summed_heads)
+        values = tuple(map(fsum, zip(*rises, strict=True)))
         return replace(first, quantity="backup_rise", values=values, context=context)
 
 
@@ -86,32 +94,47 @@ def backup_effect(
         value_bias: what ``zero`` leaves in the run, as for :func:`~pytest_interp.measure.ablation_effect`. The
             attributions leave the value bias out in either case.
 
+    Returns:
+        The attributions of each watched head before and after, and the logit differences: in logits, one value for
+        each prompt on which the ablation takes anything away.
+
     Raises:
         UsageError: a head in both sets; mean ablation without a reference or with a template that it lacks.
         NotApplicable: no watched head is after a knocked-out one, or the ablation takes nothing away, so that nothing
             could react.
 
     Wang et al. 2022, section 3.4; McGrath et al. 2023 ("Hydra") on self-repair.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> effect = backup_effect(experiment, "4.1", knocked_out=["3.0", "3.1", "3.2"])
+        >>> round(effect.rise(effect.before).value, 1)
+        3.9
     """
     checkpoint = experiment.checkpoint
-    out = [checkpoint.check_head(head) for head in as_heads(knocked_out)]
+    ablated_heads = [checkpoint.check_head(head) for head in as_heads(knocked_out)]
     watched = [checkpoint.check_head(head) for head in as_heads(heads)]
-    if both := sorted(set(out) & set(watched)):
+    if both := sorted(set(ablated_heads) & set(watched)):
         raise UsageError(f"{names_of(both)} would be knocked out and watched at once; name it in one set")
-    if max(head.layer for head in watched) <= min(head.layer for head in out):
-        raise NotApplicable(f"none of {names_of(watched)} comes after {names_of(out)}, so none can react")
-    ablated = ablated_pass(experiment, out, ablation, watched, value_bias=value_bias)
+    if max(head.layer for head in watched) <= min(head.layer for head in ablated_heads):
+        raise NotApplicable(f"none of {names_of(watched)} comes after {names_of(ablated_heads)}, so none can react")
+    knockout = ablated_pass(experiment, ablated_heads, ablation, watched, value_bias=value_bias)
     before = attributions(experiment, watched)
-    after = attribute(experiment, watched, ablated.kept, ablated.frozen)
-    after_live = attribute(experiment, watched, ablated.kept, ablated.live)
+    after = attribute(experiment, watched, knockout.activations, knockout.frozen)
+    after_live = attribute(experiment, watched, knockout.activations, knockout.live)
     total = experiment.logit_diffs()
 
-    context = _context(experiment, watched, out, ablation, value_bias)
+    context = _context(experiment, watched, ablated_heads, ablation, value_bias)
 
     def measured(quantity: str, values: Tensor, context: Context) -> Measurement:
-        return on_prompts(per_prompt(experiment, quantity, values, context), ablated.prompts)
+        """A measurement on the prompts of which the ablation takes anything away."""
+        return on_prompts(per_prompt(experiment, quantity, values, context), knockout.prompts)
 
     def by_head(values: Tensor, context: Context) -> dict[Head, Measurement]:
+        """The attribution of each watched head, from a column of values each."""
         return {
             head: measured("direct_logit_attribution", values[:, i], replace(context, heads=(head,)))
             for i, head in enumerate(watched)
@@ -122,8 +145,8 @@ def backup_effect(
         after=by_head(after, context.noting(norm="frozen")),
         after_live=by_head(after_live, context.noting(norm="live")),
         total_before=measured("logit_diff", total, context),
-        total_after=measured("logit_diff", ablated.logit_diffs, context),
-        naive=measured("logit_diff", total - ablated.removed, context.noting(naive=True)),
+        total_after=measured("logit_diff", knockout.logit_diffs, context),
+        naive=measured("logit_diff", total - knockout.removed, context.noting(naive=True)),
     )
 
 
@@ -148,13 +171,24 @@ def knocked_out_attribution_sweep(
         A table of logits, layer by head, the knocked-out heads' replaced output among them. With ``zero`` that is 0, or
         with ``removed`` minus what their value bias writes.
 
+    Raises:
+        UsageError, NotApplicable: as for :func:`backup_effect`.
+
     Wang et al. 2022, section 3.4; TransformerLens's Exploratory_Analysis_Demo.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(knocked_out_attribution_sweep(experiment, ["3.0", "3.1", "3.2"])["4.1"].value, 2)
+        3.88
     """
     heads = experiment.checkpoint.shape.heads
-    out = [experiment.checkpoint.check_head(head) for head in as_heads(knocked_out)]
-    passes = ablated_pass(experiment, out, ablation, heads, value_bias=value_bias)
-    values = attribute(experiment, heads, passes.kept, passes.live)
-    context = replace(_context(experiment, None, out, ablation, value_bias), at=None)
+    ablated_heads = [experiment.checkpoint.check_head(head) for head in as_heads(knocked_out)]
+    passes = ablated_pass(experiment, ablated_heads, ablation, heads, value_bias=value_bias)
+    values = attribute(experiment, heads, passes.activations, passes.live)
+    context = replace(_context(experiment, None, ablated_heads, ablation, value_bias), at=None)
     written = {
         head: per_prompt(experiment, "direct_logit_attribution", values[:, i], replace(context, heads=(head,)))
         for i, head in enumerate(heads)
@@ -168,7 +202,7 @@ class KnockedOutRun(NamedTuple):
     Attributes:
         prompts: by row, those of which the knock-out takes anything away.
         logit_diffs: of the run.
-        kept: its z by hook name.
+        activations: its z and its norms' scales by hook name, one tensor for each group.
         frozen: the norms of the clean run.
         live: the norms of the knocked-out run.
         removed: the direct effect that was taken away, in logits, by the norms of the clean run.
@@ -176,34 +210,50 @@ class KnockedOutRun(NamedTuple):
 
     prompts: Sequence[int]
     logit_diffs: Tensor
-    kept: Mapping[str, Sequence[Tensor]]
+    activations: Mapping[str, Sequence[Tensor]]
     frozen: Readout
     live: Readout
     removed: Tensor
 
 
 def ablated_pass(
-    experiment: Experiment, out: list[Head], ablation: Ablation, watched: Sequence[Head] = (), *, value_bias: ValueBias
+    experiment: Experiment,
+    ablated_heads: list[Head],
+    ablation: Ablation,
+    watched: Sequence[Head] = (),
+    *,
+    value_bias: ValueBias,
 ) -> KnockedOutRun:
     """The clean prompts with heads knocked out at END.
+
+    Args:
+        experiment: checkpoint and data set.
+        ablated_heads: the heads whose z at END is replaced.
+        ablation: as for :func:`backup_effect`.
+        value_bias: as for :func:`backup_effect`.
+        watched: heads whose z is kept too.
+
+    Returns:
+        The run, and what the knock-out took away directly.
 
     Raises:
         UsageError: an unknown ablation; mean ablation without a reference or with a template that it lacks.
         NotApplicable: z of the heads at END is already what the ablation puts there, on all prompts.
     """
     checkpoint = experiment.checkpoint
-    layers = sorted({head.layer for head in (*watched, *out)})
+    layers = sorted({head.layer for head in (*watched, *ablated_heads)})
     keep = [*(checkpoint.sites.hook("z", layer) for layer in layers), *readout_hooks(checkpoint, layers)]
-    nodes = [Node("z", head.layer, head.head, END) for head in out]
+    nodes = [Node("z", head.layer, head.head, END) for head in ablated_heads]
     patch = Patch(tuple(nodes), ablated(experiment, nodes, ablation, seed=experiment.seed, value_bias=value_bias))
     (prompts,) = changed_prompts(experiment, [patch], "clean")
     if not prompts:
-        raise NotApplicable(nothing_ablated(experiment, f"z of {names_of(out)} {place_of(nodes)}", ablation))
+        raise NotApplicable(nothing_ablated(experiment, f"z of {names_of(ablated_heads)} {place_of(nodes)}", ablation))
     passes = patched(experiment, [[patch]], keep=keep)
-    (kept,) = passes.activations
+    (activations,) = passes.activations
     frozen = Readout(experiment, experiment.activations(keep, experiment.data.clean))
-    removed = attributions(experiment, out) - attribute(experiment, out, kept, frozen)
-    return KnockedOutRun(prompts, passes.values[0], kept, frozen, Readout(experiment, kept), removed.sum(1))
+    removed = attributions(experiment, ablated_heads) - attribute(experiment, ablated_heads, activations, frozen)
+    live = Readout(experiment, activations)
+    return KnockedOutRun(prompts, passes.values[0], activations, frozen, live, removed.sum(1))
 
 
 @checked
@@ -226,17 +276,32 @@ def self_repair(
         ablation: as for :func:`backup_effect`.
         value_bias: as for :func:`backup_effect`; what ``removed`` takes away more is part of the direct effect.
 
+    Returns:
+        A ratio of means, with the numerator and the denominator of each prompt; any real number, negative where the
+        rest makes the loss worse.
+
+    Raises:
+        UsageError, NotApplicable: as for :func:`backup_effect`.
+
     Rushing and Nanda 2024 on self-repair; Wang et al. 2022, section 3.4.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(self_repair(experiment, ["3.0", "3.1", "3.2"]).value, 2)
+        0.61
     """
     checkpoint = experiment.checkpoint
-    out = [checkpoint.check_head(head) for head in as_heads(knocked_out)]
-    passes = ablated_pass(experiment, out, ablation, value_bias=value_bias)
+    ablated_heads = [checkpoint.check_head(head) for head in as_heads(knocked_out)]
+    passes = ablated_pass(experiment, ablated_heads, ablation, value_bias=value_bias)
     total = experiment.logit_diffs()
     repaired = per_prompt(
         experiment,
         "self_repair",
         passes.logit_diffs - (total - passes.removed),
-        _context(experiment, None, out, ablation, value_bias),
+        _context(experiment, None, ablated_heads, ablation, value_bias),
         unit="recovered",
         scale=passes.removed,
         tolerance=ratio_noise(experiment, passes.removed),
@@ -260,10 +325,16 @@ def removed_attribution(
         knocked_out: the heads whose z at END is replaced.
         ablation: as for :func:`backup_effect`.
         value_bias: as for :func:`backup_effect`.
+
+    Returns:
+        One value for each prompt, in logits; negative where the heads lowered the answer.
+
+    Raises:
+        UsageError, NotApplicable: as for :func:`backup_effect`.
     """
-    out = [experiment.checkpoint.check_head(head) for head in as_heads(knocked_out)]
-    passes = ablated_pass(experiment, out, ablation, value_bias=value_bias)
-    context = _context(experiment, None, out, ablation, value_bias)
+    ablated_heads = [experiment.checkpoint.check_head(head) for head in as_heads(knocked_out)]
+    passes = ablated_pass(experiment, ablated_heads, ablation, value_bias=value_bias)
+    context = _context(experiment, None, ablated_heads, ablation, value_bias)
     return on_prompts(per_prompt(experiment, "removed_attribution", passes.removed, context), passes.prompts)
 
 

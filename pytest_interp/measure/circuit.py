@@ -46,16 +46,28 @@ def faithfulness(experiment: Experiment, circuit: CircuitLike, *, metric: Metric
         metric: ``of_model``: 1 where the circuit does all of it, above 1 where what is left out stood in the way;
             ``logit_diff``: F(C) itself.
 
+    Returns:
+        For ``of_model`` a ratio of means with its denominators, else logits; any real number.
+
     Raises:
         UsageError: an empty circuit, a head that is not there, a data set without a reference.
         NotApplicable: what is left out is on all prompts what the ablation puts there.
 
     Wang et al. 2022, section 4, who give ``|F(M) - F(C)|``.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> circuit = ["0.0", "0.1", "1.0", "2.0", "2.1", "3.0", "3.1", "3.2"]  # without the negative name mover
+        >>> round(faithfulness(experiment, circuit).value, 1)
+        1.5
     """
-    kept = nodes_of(experiment, circuit)
-    alone = _alone(experiment, kept)
-    context = experiment.context(heads=tuple(kept), intervention=Ablated("mean", None), metric=None, at=_places(kept))
-    prompts = _ablated_prompts(experiment, *_outside(experiment, kept), "every head outside of the circuit")
+    nodes = nodes_of(experiment, circuit)
+    alone = _alone(experiment, nodes)
+    context = experiment.context(heads=tuple(nodes), intervention=Ablated("mean", None), metric=None, at=_places(nodes))
+    prompts = _ablated_prompts(experiment, *_outside(experiment, nodes), "every head outside of the circuit")
     if metric == "logit_diff":
         return on_prompts(per_prompt(experiment, "faithfulness", alone, context), prompts)
     whole = experiment.logit_diffs()
@@ -74,13 +86,16 @@ def kept_effect(experiment: Experiment, circuit: CircuitLike, heads: Iterable[He
         circuit: the circuit, which says where its heads are kept.
         heads: which of its heads are kept.
 
+    Returns:
+        One value for each prompt, in logits; positive where the heads help the task.
+
     Raises:
         UsageError: a head that the circuit does not have.
     """
-    places = nodes_of(experiment, circuit)
-    chosen = _subset(places, heads, "the kept set")
-    values = _alone(experiment, {head: places[head] for head in chosen}) - _alone(experiment, {})
-    context = experiment.context(heads=chosen, intervention=Ablated("mean", None), metric=None)
+    nodes = nodes_of(experiment, circuit)
+    kept_heads = _subset(nodes, heads, "the kept set")
+    values = _alone(experiment, {head: nodes[head] for head in kept_heads}) - _alone(experiment, {})
+    context = experiment.context(heads=kept_heads, intervention=Ablated("mean", None), metric=None)
     return per_prompt(experiment, "kept_effect", values, context)
 
 
@@ -99,19 +114,31 @@ def completeness(
         circuit: the circuit.
         knocked_out: K, a set of its heads; empty compares the whole circuit with the whole model.
 
+    Returns:
+        One value for each prompt, in logits; any real number.
+
     Raises:
         UsageError: a head of K that the circuit does not have.
         NotApplicable: what is left out is on all prompts what the ablation puts there.
 
     Wang et al. 2022, section 4.1.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> circuit = ["0.0", "0.1", "1.0", "2.0", "2.1", "3.0", "3.1", "3.2"]  # without the negative name mover
+        >>> round(completeness(experiment, circuit).value, 1)
+        4.0
     """
-    kept = nodes_of(experiment, circuit)
-    lost = _subset(kept, knocked_out, "K")
-    rest = {head: at for head, at in kept.items() if head not in lost}
-    _ablated_prompts(experiment, *_outside(experiment, rest), "every head outside of the circuit")
-    whole = _ablate(experiment, [Node("z", head.layer, head.head) for head in lost])
-    values = _alone(experiment, rest) - whole
-    context = experiment.context(heads=tuple(kept), intervention=Ablated("mean", lost), metric=None)
+    nodes = nodes_of(experiment, circuit)
+    knocked_heads = _subset(nodes, knocked_out, "K")
+    remaining = {head: at for head, at in nodes.items() if head not in knocked_heads}
+    _ablated_prompts(experiment, *_outside(experiment, remaining), "every head outside of the circuit")
+    whole = _ablate(experiment, [Node("z", head.layer, head.head) for head in knocked_heads])
+    values = _alone(experiment, remaining) - whole
+    context = experiment.context(heads=tuple(nodes), intervention=Ablated("mean", knocked_heads), metric=None)
     return per_prompt(experiment, "completeness", values, context)
 
 
@@ -136,23 +163,39 @@ def minimality(
         knocked_out: K, a set of other heads of the circuit, such as those that stand in for v.
         metric: ``logit_diff`` or ``of_model``: as a share of F(M).
 
+    Returns:
+        One value for each prompt, in logits, or for ``of_model`` a ratio of means with its denominators.
+
     Raises:
         UsageError: K contains the head, or a head that the circuit does not have.
         NotApplicable: what the head writes is on all prompts what the ablation puts there.
 
     Wang et al. 2022, section 4.2.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> circuit = ["0.0", "0.1", "1.0", "2.0", "2.1", "3.0", "3.1", "3.2"]  # without the negative name mover
+        >>> round(minimality(experiment, "3.0", circuit).value, 1)
+        6.0
     """
-    kept = nodes_of(experiment, circuit)
-    (tested,) = _subset(kept, [as_head(head)], "the test")
-    lost = _subset(kept, knocked_out, "K")
-    if tested in lost:
-        raise UsageError(f"K ({names_of(lost)}) contains {tested}, the head that is tested; take it out of K")
-    smaller = {one: at for one, at in kept.items() if one not in lost}
-    values = _alone(experiment, smaller) - _alone(experiment, {o: at for o, at in smaller.items() if o != tested})
+    nodes = nodes_of(experiment, circuit)
+    (tested,) = _subset(nodes, [as_head(head)], "the test")
+    knocked_heads = _subset(nodes, knocked_out, "K")
+    if tested in knocked_heads:
+        raise UsageError(f"K ({names_of(knocked_heads)}) contains {tested}, the head that is tested; take it out of K")
+    smaller = {other: at for other, at in nodes.items() if other not in knocked_heads}
+    without_tested = {other: at for other, at in smaller.items() if other != tested}
+    values = _alone(experiment, smaller) - _alone(experiment, without_tested)
     context = experiment.context(
-        heads=(tested,), intervention=Ablated("mean", lost), metric=None, circuit=[str(one) for one in kept]
+        heads=(tested,),
+        intervention=Ablated("mean", knocked_heads),
+        metric=None,
+        circuit=[str(other) for other in nodes],
     )
-    prompts = _ablated_prompts(experiment, [Node("z", tested.layer, tested.head, kept[tested])], [], str(tested))
+    prompts = _ablated_prompts(experiment, [Node("z", tested.layer, tested.head, nodes[tested])], [], str(tested))
     if metric == "logit_diff":
         return on_prompts(per_prompt(experiment, "minimality", values, context), prompts)
     whole = experiment.logit_diffs()
@@ -163,6 +206,14 @@ def minimality(
 
 def nodes_of(experiment: Experiment, circuit: CircuitLike) -> dict[Head, At]:
     """The heads of a circuit and where they are kept.
+
+    Args:
+        experiment: checkpoint and data set.
+        circuit: a circuit, heads with positions, or heads, which are kept at all positions.
+
+    Returns:
+        The positions of each head, in the order of heads; None for all positions. A head with several roles is kept at
+        the positions of all of them.
 
     Raises:
         UsageError: no heads, one that the model lacks, or one that is named twice.
@@ -189,25 +240,34 @@ def nodes_of(experiment: Experiment, circuit: CircuitLike) -> dict[Head, At]:
 
 
 def random_circuits(experiment: Experiment, nodes: Mapping[Head, At], count: int) -> list[dict[Head, At]]:
-    """Circuits of as many other heads of the whole model, kept at the same positions; none if too few are left."""
+    """Random circuits of as many other heads of the model, kept at the same positions.
+
+    Args:
+        experiment: checkpoint and data set; its seed decides the draw.
+        nodes: the heads of the circuit and their positions.
+        count: how many circuits.
+
+    Returns:
+        The circuits; none if the model has too few other heads.
+    """
     shape = experiment.checkpoint.shape
-    others = [Head(layer, h) for layer in range(shape.n_layers) for h in range(shape.n_heads)]
-    others = [head for head in others if head not in nodes]
-    if len(others) < len(nodes):
+    pool = [Head(layer, h) for layer in range(shape.n_layers) for h in range(shape.n_heads)]
+    pool = [head for head in pool if head not in nodes]
+    if len(pool) < len(nodes):
         return []
     rng = random.Random(experiment.seed)
-    return [dict(zip(sorted(rng.sample(others, len(nodes))), nodes.values(), strict=True)) for _ in range(count)]
+    return [dict(zip(sorted(rng.sample(pool, len(nodes))), nodes.values(), strict=True)) for _ in range(count)]
 
 
-def _alone(experiment: Experiment, kept: Mapping[Head, At]) -> Tensor:
+def _alone(experiment: Experiment, nodes: Mapping[Head, At]) -> Tensor:
     """The logit difference of each prompt with every head-position outside mean-ablated."""
-    return _ablate(experiment, *_outside(experiment, kept))
+    return _ablate(experiment, *_outside(experiment, nodes))
 
 
-def _outside(experiment: Experiment, kept: Mapping[Head, At]) -> tuple[list[Node], list[Node]]:
+def _outside(experiment: Experiment, nodes: Mapping[Head, At]) -> tuple[list[Node], list[Node]]:
     """All heads at all positions, and those of them that are spared."""
     everything = [Node("z", layer) for layer in range(experiment.checkpoint.shape.n_layers)]
-    return everything, [Node("z", head.layer, head.head, at) for head, at in kept.items()]
+    return everything, [Node("z", head.layer, head.head, at) for head, at in nodes.items()]
 
 
 def _ablated_prompts(experiment: Experiment, nodes: Sequence[Node], spared: Sequence[Node], what: str) -> Sequence[int]:
@@ -221,28 +281,42 @@ def _ablated_prompts(experiment: Experiment, nodes: Sequence[Node], spared: Sequ
 
 
 def _ablate(experiment: Experiment, nodes: list[Node], spared: list[Node] | None = None) -> Tensor:
+    """The logit difference of each prompt with nodes mean-ablated; that of the clean run if there are none.
+
+    Args:
+        experiment: checkpoint and data set with a reference.
+        nodes: what is ablated.
+        spared: nodes that keep their activation, where ``nodes`` cover them too.
+    """
     if not nodes:
         return experiment.logit_diffs()
-    # A circuit as a whole is asked again for each of its heads.
+    # A claim about a circuit measures the whole circuit again for each of its heads.
     memo, reference = experiment.checkpoint.guard.memory, experiment.data.reference
     key = (experiment.data.clean.identity, reference and reference.digest, "mean-ablated", repr(nodes), repr(spared))
-    found: Tensor | None = memo.get(key)
-    if found is None:
+    logit_diffs: Tensor | None = memo.get(key)
+    if logit_diffs is None:
         patch = Patch(tuple(nodes), ablated(experiment, nodes, "mean"), tuple(spared or ()))
-        memo[key] = found = patched(experiment, [[patch]]).values[0]
-    return found
+        memo[key] = logit_diffs = patched(experiment, [[patch]]).values[0]
+    return logit_diffs
 
 
-def _subset(kept: Mapping[Head, At], heads: HeadLike | Iterable[HeadLike], what: str) -> tuple[Head, ...]:
-    named = optional_heads(heads)
-    if strange := [head for head in named if head not in kept]:
-        raise UsageError(f"{what} has {names_of(strange)}, not in the circuit; it has {names_of(list(kept))}")
-    return named
+def _subset(nodes: Mapping[Head, At], heads: HeadLike | Iterable[HeadLike], what: str) -> tuple[Head, ...]:
+    """Heads that must be in the circuit; none is allowed.
+
+    Raises:
+        UsageError: a head that the circuit does not have.
+    """
+    subset = optional_heads(heads)
+    if foreign := [head for head in subset if head not in nodes]:
+        raise UsageError(f"{what} has {names_of(foreign)}, not in the circuit; it has {names_of(list(nodes))}")
+    return subset
 
 
 def _several(at: At) -> tuple[str | int, ...]:
+    """One position or several, as a tuple."""
     return (at,) if isinstance(at, str | int) else tuple(at or ())
 
 
-def _places(kept: Mapping[Head, At]) -> list[str]:
-    return ["all positions" if at is None else ", ".join(map(str, _several(at))) for at in kept.values()]
+def _places(nodes: Mapping[Head, At]) -> list[str]:
+    """The positions of each head, for a record."""
+    return ["all positions" if at is None else ", ".join(map(str, _several(at))) for at in nodes.values()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.engine import Experiment
 
-_DEAD = 1e-6
+_ZERO = 1e-6
+"""Logits of a row that differ by no more are equal: the head writes nothing."""
 
 
 @checked
@@ -41,9 +42,8 @@ def copy_score(
     """The copy score: the share of names that a head's OV circuit ranks among its top k logits for themselves.
 
     ``x = ln1(W_E + MLP0(ln2(W_E)))`` at the name's token, then ``x W_V W_O W_U``, with its sign turned for the
-    negative score; position,
-    ``b_V``, ``b_U`` and the final norm's scale are left out (the scale cannot change a rank). LN1's gain is folded into
-    ``W_V``. A tie counts against the name. The vocabulary is the whole one.
+    negative score. Position, ``b_V``, ``b_U`` and the final norm's scale are left out (the scale cannot change a rank).
+    LN1's gain is folded into ``W_V``. A tie counts against the name. The vocabulary is the whole one.
 
     Args:
         checkpoint: the loaded model.
@@ -61,10 +61,20 @@ def copy_score(
         NotApplicable: the head writes nothing into the unembedding, so that it ranks nothing.
 
     Wang et al. 2022, section 3.1; the weight-based form with embeddings through MLP0.
+
+    Example:
+        >>> from pytest_interp import load
+        >>> from pytest_interp.tasks import single_token_names
+        >>> checkpoint = load("planted-ioi")
+        >>> names = single_token_names(checkpoint.tokenizer, "confirm")
+        >>> copy_score(checkpoint, "3.0", names=names).value
+        1.0
+        >>> copy_score(checkpoint, "4.0", names=names, negative=True).value
+        1.0
     """
     head = checkpoint.check_head(as_head(head))
     tokens = _tokens(checkpoint, names, k)
-    return _copy_score(checkpoint, names, k, negative, head, _ranked(checkpoint, [head], tokens, k)[head])
+    return _copy_score(checkpoint, names, k, negative, head, _ranks_by_head(checkpoint, [head], tokens, k)[head])
 
 
 @checked
@@ -74,31 +84,48 @@ def copy_score_sweep(
 ) -> Table[Head]:
     """The copy score of every head, layer by head; a head that writes nothing has no cell.
 
+    Ranking all names costs one unembedding for each name and head. With ``reach`` above 0 most heads cost a quarter
+    of that: a head is ranked on the first quarter of the names. Its score can be at most the one that it would have
+    if it copied all other names; where even that is below ``reach``, the head is left out. The others are then ranked
+    on all names.
+
     Args:
         checkpoint: the loaded model.
         names: as for :func:`copy_score`.
         k: how many of the top logits count.
         negative: the negative copy score.
-        reach: heads that cannot reach this score have no cell either; of most a quarter of the names tells.
+        reach: the lowest score of interest, in [0, 1]. A head that cannot have it may be left out.
+
+    Returns:
+        A table of layer by head; each cell is :func:`copy_score`.
 
     Raises:
+        UsageError: no names, a name of several tokens, k < 1.
         NotApplicable: no head has a cell.
+
+    Example:
+        >>> from pytest_interp import load
+        >>> from pytest_interp.tasks import single_token_names
+        >>> checkpoint = load("planted-ioi")
+        >>> names = single_token_names(checkpoint.tokenizer, "confirm")
+        >>> [(str(head), score.value) for head, score in copy_score_sweep(checkpoint, names=names, reach=0.8).items()]
+        [('1.0', 1.0), ('3.0', 1.0), ('3.1', 1.0), ('3.2', 1.0), ('4.1', 1.0)]
     """
     tokens = _tokens(checkpoint, names, k)
-    few = tokens[: max(1, len(names) // 4)]
-    found: dict[Head, Measurement] = {}
+    first_quarter = tokens[: max(1, len(names) // 4)]
+    scores: dict[Head, Measurement] = {}
     for layer in range(checkpoint.shape.n_layers):
         heads = [head for head in checkpoint.shape.heads if head.layer == layer]
         if reach > 0:
-            some = _ranked(checkpoint, heads, few, k)
-            wrong = {head: int((ranks[negative].ranks > k).sum()) for head, ranks in some.items() if ranks}
-            heads = [head for head in wrong if 1 - wrong[head] / len(names) >= reach]
-        for head, ranks in _ranked(checkpoint, heads, tokens, k).items():
-            if ranks:
-                found[head] = _copy_score(checkpoint, names, k, negative, head, ranks)
-    if not found:
+            early = _ranks_by_head(checkpoint, heads, first_quarter, k)
+            misses = {head: int((signs[negative].ranks > k).sum()) for head, signs in early.items() if signs}
+            heads = [head for head in misses if 1 - misses[head] / len(names) >= reach]
+        for head, by_sign in _ranks_by_head(checkpoint, heads, tokens, k).items():
+            if by_sign:
+                scores[head] = _copy_score(checkpoint, names, k, negative, head, by_sign)
+    if not scores:
         raise NotApplicable(f"no head of {checkpoint.name} writes what it reads, or anything, into the unembedding")
-    return heads_table(found)
+    return heads_table(scores)
 
 
 @checked
@@ -129,29 +156,42 @@ def prompt_copy_score(
         run: ``clean`` or a corruption.
 
     Returns:
-        For each prompt the share of its positions that are copied.
+        For each prompt the share of its positions that are copied, in [0, 1].
+
+    Raises:
+        UsageError: a head, position or run that is not there; no positions; k < 1.
+        NotApplicable: the head writes nothing into the unembedding, so that it ranks nothing.
 
     Wang et al. 2022, section 3.1 and appendix B; the variant over prompts.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> prompt_copy_score(experiment, "3.0").value
+        1.0
     """
     checkpoint, head = experiment.checkpoint, experiment.checkpoint.check_head(as_head(head))
     hook = checkpoint.sites.hook("resid_post", 0)
-    kept = experiment.activations([hook], experiment.data.run(run))[hook]
+    residuals = experiment.activations([hook], experiment.data.run(run))[hook]
     _check(checkpoint, k)
     require_some("at", at)
-    shares, doubtful = [], []
+    shares, close_shares = [], []
     for index, group in enumerate(experiment.data.run(run).groups):
         columns = []
         for name in at:
-            where = experiment.position(experiment.data.clean.groups[index], name)
-            rows = torch.arange(len(where), device=where.device)
-            x = kept[index][rows, where]
-            tokens = group.tokens.to(where.device)[rows, where]
-            (logits,) = _written(checkpoint, [head], checkpoint.weights.ln1(head.layer, x) if ln1 else x)
-            if not _alive(logits):
-                raise _nothing(checkpoint, head)
-            found = _rank(-logits if negative else logits, tokens, k)
-            columns.append((found.ranks <= k).float())
-            doubtful.append(found.close)
+            positions = experiment.position(experiment.data.clean.groups[index], name)
+            rows = torch.arange(len(positions), device=positions.device)
+            residual = residuals[index][rows, positions]
+            tokens = group.tokens.to(positions.device)[rows, positions]
+            read = checkpoint.weights.ln1(head.layer, residual) if ln1 else residual
+            (logits,) = _ov_logits(checkpoint, [head], read)
+            if not _writes_anything(logits):
+                raise _no_copy_score(checkpoint, head)
+            ranks, close = _ranks_of(-logits if negative else logits, tokens, k)
+            columns.append((ranks <= k).float())
+            close_shares.append(close)
         shares.append(torch.stack(columns).mean(0))
     return per_prompt(
         experiment,
@@ -159,72 +199,42 @@ def prompt_copy_score(
         experiment.in_order(shares),
         experiment.context(heads=(head,), intervention=None, metric=None, run=run, at=list(at), k=k, ln1=ln1),
         unit="share",
-        tolerance=max(doubtful) + 1e-9,
-    )
-
-
-@checked
-@cached
-def ov_eigenvalue_score(
-    checkpoint: Checkpoint, head: HeadLike, *, through: Literal["residual", "tokens"] = "tokens"
-) -> Measurement:
-    """The copying score of a head's OV circuit: the sum of its eigenvalues over the sum of their absolute values.
-
-    ``sum(lambda) / sum(|lambda|)`` of ``W_V W_O`` (``residual``), or of the full circuit from tokens to tokens,
-    ``W_E W_V W_O W_U`` (``tokens``). 1 where every direction is copied, -1 where every one is turned. A property of
-    weights alone: it calls negative name movers copying heads too (10.7 and 11.10 of gpt2), the negative copy score
-    does not. The non-zero eigenvalues of the large matrix are those of ``W_O W_U W_E W_V``, which is small.
-
-    Elhage et al. 2021, "Detecting copying behavior". Not applicable where all eigenvalues are 0.
-    """
-    head = checkpoint.check_head(as_head(head))
-    checkpoint.check_identity("heads")
-    if through == "tokens":
-        checkpoint.forward.check_embedding()
-    with torch.inference_mode():
-        w_v, w_o = (
-            checkpoint.weights.w_v(head.layer)[head.head].double(),
-            checkpoint.weights.w_o(head.layer)[head.head].double(),
-        )
-        if through == "residual":
-            small = w_o @ w_v
-        else:
-            w_u = checkpoint.weights.w_u().double()
-            # A constant over the vocabulary says nothing; processing leaves it in only where there is a softcap.
-            small = (w_o @ (w_u - w_u.mean(1, keepdim=True))) @ (checkpoint.weights.w_e().double() @ w_v)
-        values = torch.linalg.eigvals(small)
-    total = float(values.abs().sum())
-    if total <= _DEAD:
-        raise NotApplicable(f"the OV circuit of {head} of {checkpoint.name} is zero: it has no eigenvalue score")
-    return Measurement(
-        quantity="ov_eigenvalue_score",
-        unit="score",
-        values=(float(values.real.sum()) / total,),
-        sample=Sample((f"{head} of {checkpoint.name}",), (str(head),), "fixed"),
-        tolerance=1e-4,
-        context=_of_weights(checkpoint, head, "head", through=through),
+        tolerance=max(close_shares) + 1e-9,
     )
 
 
 class _Ranks(NamedTuple):
-    """Of each row a token's rank among the logits; the share of rows where another machine may rank it otherwise."""
+    """The ranks of tokens among the logits of their rows.
+
+    Attributes:
+        ranks: of each row's token; 1 is the highest logit, and every tie is ranked before the token.
+        close: the share of rows in which float noise could move the token into the top k or out of it.
+    """
 
     ranks: Int[Tensor, " row"]
     close: float
 
 
 def _tokens(checkpoint: Checkpoint, names: Sequence[str], k: int) -> Int[Tensor, " name"]:
+    """The token ids of names with their leading space, on the checkpoint's device.
+
+    Raises:
+        UsageError: no names, a name of several tokens, k out of range.
+    """
     if not names:
         raise UsageError("a copy score needs names; pass the fixture `names` or a list of first names")
     _check(checkpoint, k)
     return torch.tensor([single_token(checkpoint.tokenizer, f" {name}") for name in names], device=checkpoint.device)
 
 
-def _ranked(
+def _ranks_by_head(
     checkpoint: Checkpoint, heads: Sequence[Head], tokens: Int[Tensor, " name"], k: int
 ) -> dict[Head, Mapping[bool, _Ranks] | None]:
-    """The ranks of tokens by heads of one layer, for both signs; None for a head that writes nothing."""
-    memo, found = checkpoint.guard.memory, {}
+    """For each of several heads of one layer, the ranks of tokens by whether the sign of the OV circuit is turned.
+
+    None for a head that writes nothing. Ranks are remembered as long as the weights stay as they are.
+    """
+    memo, computed = checkpoint.guard.memory, {}
     keys = {head: ("copy ranks", head, tuple(tokens.tolist()), k) for head in heads}
     missing = [head for head in heads if keys[head] not in memo]
     if missing:
@@ -233,19 +243,31 @@ def _ranked(
     # The unembedding is read once for as many heads as fit, with four tensors of that size at a time.
     fit = max(1, checkpoint.budget // (16 * len(tokens) * checkpoint.shape.d_vocab))
     for start in range(0, len(missing), fit):
-        some = missing[start : start + fit]
-        for head, logits in zip(some, _written(checkpoint, some, x), strict=True):
-            both = {False: _rank(logits, tokens, k), True: _rank(-logits, tokens, k)} if _alive(logits) else None
-            memo[keys[head]] = found[head] = both
-    return {head: found[head] if head in found else memo[keys[head]] for head in heads}
+        batch = missing[start : start + fit]
+        for head, logits in zip(batch, _ov_logits(checkpoint, batch, x), strict=True):
+            by_sign: dict[bool, _Ranks] | None = None
+            if _writes_anything(logits):
+                by_sign = {False: _ranks_of(logits, tokens, k), True: _ranks_of(-logits, tokens, k)}
+            memo[keys[head]] = computed[head] = by_sign
+    return {head: computed[head] if head in computed else memo[keys[head]] for head in heads}
 
 
 def _copy_score(
-    checkpoint: Checkpoint, names: Sequence[str], k: int, negative: bool, head: Head, both: Mapping[bool, _Ranks] | None
+    checkpoint: Checkpoint,
+    names: Sequence[str],
+    k: int,
+    negative: bool,
+    head: Head,
+    by_sign: Mapping[bool, _Ranks] | None,
 ) -> Measurement:
-    if both is None:
-        raise _nothing(checkpoint, head)
-    ranks, close = both[negative]
+    """The copy score of a head from the ranks of the names.
+
+    Raises:
+        NotApplicable: there are no ranks, since the head writes nothing.
+    """
+    if by_sign is None:
+        raise _no_copy_score(checkpoint, head)
+    ranks, close = by_sign[negative]
     return Measurement(
         quantity="negative_copy_score" if negative else "copy_score",
         unit="share",
@@ -256,19 +278,29 @@ def _copy_score(
             population="fixed",
         ),
         tolerance=close + 1e-9,
-        context=_of_weights(checkpoint, head, "name", k=k, n=len(names), through="mlp0"),
+        context=of_weights(checkpoint, head, "name", k=k, n=len(names), through="mlp0"),
     )
 
 
-def _of_weights(checkpoint: Checkpoint, head: Head, each: str, **extra: Json) -> Context:
-    """The context of what the weights of a head say."""
+def of_weights(checkpoint: Checkpoint, head: Head, each: str, **extra: Json) -> Context:
+    """The context of a measurement of a head's weights.
+
+    Args:
+        checkpoint: the loaded model.
+        head: a query head.
+        each: what each value belongs to, such as ``name``.
+        **extra: further settings.
+
+    Returns:
+        The context, without prompts.
+    """
     return Context(
         checkpoint=identity_of(checkpoint), data=None, heads=(head,), intervention=None, metric=None, each=each,
         extra=extra,
     )  # fmt: skip
 
 
-def _written(checkpoint: Checkpoint, heads: Sequence[Head], x: Tensor) -> Float[Tensor, "head row vocab"]:
+def _ov_logits(checkpoint: Checkpoint, heads: Sequence[Head], x: Tensor) -> Float[Tensor, "head row vocab"]:
     """The logits that the OV circuits of heads of one layer write from each row of ``x``.
 
     Raises:
@@ -280,30 +312,39 @@ def _written(checkpoint: Checkpoint, heads: Sequence[Head], x: Tensor) -> Float[
     with torch.inference_mode():
         written = x @ checkpoint.weights.w_v(layer)[numbers] @ checkpoint.weights.w_o(layer)[numbers]
         logits = (written.flatten(0, 1) @ checkpoint.weights.w_u()).float().view(len(heads), len(x), -1)
-        for head, one in zip(heads, logits, strict=True):
-            if not bool(torch.isfinite(one).all()):
+        for head, of_head in zip(heads, logits, strict=True):
+            if not bool(torch.isfinite(of_head).all()):
                 raise UsageError(f"head {head} of {checkpoint.name} writes NaN or infinite logits; check its weights")
     return logits
 
 
-def _alive(logits: Float[Tensor, "row vocab"]) -> bool:
-    """Whether each row says anything."""
-    return bool((logits.amax(1) - logits.amin(1) > _DEAD).all())
+def _writes_anything(logits: Float[Tensor, "row vocab"]) -> bool:
+    """Whether the logits of each row differ, so that they rank tokens."""
+    return bool((logits.amax(1) - logits.amin(1) > _ZERO).all())
 
 
-def _nothing(checkpoint: Checkpoint, head: Head) -> NotApplicable:
+def _no_copy_score(checkpoint: Checkpoint, head: Head) -> NotApplicable:
+    """The error for a head that ranks nothing."""
     return NotApplicable(f"head {head} of {checkpoint.name} writes nothing into the unembedding: no copy score")
 
 
-def _rank(logits: Float[Tensor, "row vocab"], tokens: Int[Tensor, " row"], k: int) -> _Ranks:
+def _ranks_of(logits: Float[Tensor, "row vocab"], tokens: Int[Tensor, " row"], k: int) -> _Ranks:
+    """The rank of each row's token, and the share of rows that are close.
+
+    A token is in the top k as long as its logit is above its rival's: the k-th largest logit of all *other* tokens.
+    Among the logits of all tokens, that is the (k+1)-th largest where the token itself is in the top k, else the k-th
+    largest. A row is close where token and rival differ by at most 1e-5 of the spread of the row's logits.
+    """
     own = logits.gather(1, tokens[:, None])
-    ranks = (logits >= own).sum(1)  # itself included, and every tie before it
-    top = logits.topk(k + 1, dim=1).values
-    rivals = torch.where(own >= top[:, -2:-1], top[:, -1:], top[:, -2:-1])  # the k-th of the others
+    ranks = (logits >= own).sum(1)  # counts the token itself and its ties
+    largest = logits.topk(k + 1, dim=1).values
+    kth, after_kth = largest[:, k - 1 : k], largest[:, k:]
+    rival = torch.where(own >= kth, after_kth, kth)
     spread = logits.amax(1) - logits.amin(1)
-    return _Ranks(ranks, float(((own - rivals).abs() <= 1e-5 * spread[:, None]).float().mean()))
+    return _Ranks(ranks, float(((own - rival).abs() <= 1e-5 * spread[:, None]).float().mean()))
 
 
 def _check(checkpoint: Checkpoint, k: int) -> None:
+    """Refuses a k that is not below the size of the vocabulary."""
     if not 1 <= k < checkpoint.shape.d_vocab:
         raise UsageError(f"k is {k}; allowed: 1 to {checkpoint.shape.d_vocab - 1}")

@@ -41,6 +41,14 @@ def detector_score(experiment: Experiment, head: HeadLike, kind: Detector) -> Me
         UsageError: prompts that are not one sequence said twice, or too short.
 
     Elhage et al. 2021 and Olsson et al. 2022 on induction; Wang et al. 2022, appendix H.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import repeated_tokens
+        >>> checkpoint = load("planted-ioi")
+        >>> data = repeated_tokens(checkpoint.tokenizer, length=5, n=8, seed=0, bos=True, complete=True)
+        >>> round(detector_score(Experiment(checkpoint, data), "1.0", "induction").value, 2)
+        1.0
     """
     checked = experiment.checkpoint.check_head(as_head(head))
     values = []
@@ -67,7 +75,26 @@ def detector_score(experiment: Experiment, head: HeadLike, kind: Detector) -> Me
 @checked
 @cached
 def detector_score_sweep(experiment: Experiment, kind: Detector) -> Table[Head]:
-    """The score of every head, layer by head, from one pass."""
+    """The detector score of every head, layer by head, from one pass.
+
+    Args:
+        experiment: a checkpoint on random tokens repeated in full, such as the fixture ``repeated_tokens``.
+        kind: which diagonal, as for :func:`detector_score`.
+
+    Returns:
+        A table of layer by head; each cell is :func:`detector_score`, a probability.
+
+    Raises:
+        UsageError: prompts that are not one sequence said twice, or too short.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import repeated_tokens
+        >>> checkpoint = load("planted-ioi")
+        >>> data = repeated_tokens(checkpoint.tokenizer, length=5, n=8, seed=0, bos=True, complete=True)
+        >>> round(detector_score_sweep(Experiment(checkpoint, data), "previous_token")["0.0"].value, 2)
+        1.0
+    """
     shape = experiment.checkpoint.shape
     hooks = [experiment.checkpoint.sites.hook("pattern", layer) for layer in range(shape.n_layers)]
     experiment.activations(hooks, experiment.data.clean)

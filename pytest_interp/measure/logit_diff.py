@@ -49,16 +49,26 @@ def logit_diff(
         NotApplicable: the knock-out takes nothing away on any prompt.
 
     Wang et al. 2022, section 2.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(logit_diff(experiment).value, 2)
+        8.85
+        >>> round(logit_diff(experiment, run="s2-exchanged").value, 2)
+        -8.85
     """
-    if lost := optional_heads(knocked_out):
+    if ablated_heads := optional_heads(knocked_out):
         if run != "clean":
             raise UsageError(f"heads are knocked out in the clean run only; run is {shown(run)}")
-        heads = [experiment.checkpoint.check_head(head) for head in lost]
-        ablated = ablated_pass(experiment, heads, ablation, value_bias=value_bias)
+        heads = [experiment.checkpoint.check_head(head) for head in ablated_heads]
+        knockout = ablated_pass(experiment, heads, ablation, value_bias=value_bias)
         context = experiment.context(
             heads=None, intervention=Ablated(ablation, tuple(heads)), metric=None, run=run, value_bias=value_bias
         )
-        return on_prompts(per_prompt(experiment, "logit_diff", ablated.logit_diffs, context), ablated.prompts)
+        return on_prompts(per_prompt(experiment, "logit_diff", knockout.logit_diffs, context), knockout.prompts)
     context = experiment.context(heads=None, intervention=None, metric=None, run=run)
     return per_prompt(experiment, "logit_diff", experiment.logit_diffs(run), context)
 
@@ -68,10 +78,25 @@ def logit_diff(
 def accuracy(experiment: Experiment, *, run: str = "clean") -> Measurement:
     """The share of prompts on which the answer's logit is above the distractor's at END; a tie is wrong.
 
+    Args:
+        experiment: checkpoint and data set.
+        run: ``clean`` or a corruption; always scored with the clean run's answers.
+
     Returns:
         0 or 1 for each prompt; the mean is in [0, 1]. The tolerance counts the prompts that float noise could flip.
 
+    Raises:
+        UsageError: an unknown run.
+
     Wang et al. 2022, section 2 ("IO is predicted over S").
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> accuracy(experiment).value
+        1.0
     """
     difference = experiment.logit_diffs(run)
     close = float((difference.abs() <= experiment.noise).float().mean())

@@ -52,7 +52,17 @@ def logit_lens_sweep(
         A table with a row for each layer and a column for each site.
 
     Raises:
+        UsageError: a site outside of the residual stream; a metric at another position, or ``kl``; an unknown run.
         NotApplicable: the architecture has no such site (no ``resid_mid`` where attention and MLP are parallel).
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> table = logit_lens_sweep(experiment, sites=("resid_post",))
+        >>> [round(table[layer, "resid_post"].value, 2) for layer in (3, 4)]
+        [12.87, 8.85]
     """
     score = as_metric(metric)
     if score.at != "END":
@@ -82,6 +92,7 @@ def logit_lens_sweep(
         return checkpoint.weights.logits((torch.einsum("rd,rtd->rt", scaled, w_u.T[tokens]) + b_u[tokens]).float())
 
     def measured(key: tuple[int, str]) -> Measurement:
+        """The metric on the residual stream of a layer and site."""
         values = []
         for index, group in enumerate(experiment.data.clean.groups):
             x = activations[hooks[key]][index][:, -1]

@@ -48,8 +48,20 @@ def next_tokens(
         also: words whose rank, logit and probability are wanted too, each one token, with its leading space.
         bos: whether BOS stands before the text; by default as the checkpoint's data sets have it.
 
+    Returns:
+        The ``k`` likeliest tokens, the likeliest first, then those of ``also`` that are not among them, in their order.
+
     Raises:
         UsageError: an empty text, k out of range, a word of several tokens.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> text = experiment.data.clean.prompts[0].text
+        >>> text, [guess.token for guess in next_tokens(checkpoint, text, k=1)]
+        ('After Kevin and Simon met near the school, Simon passed a knife to', ['Kevin'])
     """
     if not 1 <= k <= checkpoint.shape.d_vocab:
         raise UsageError(f"k is {k}; allowed: 1 to {checkpoint.shape.d_vocab}")
@@ -60,8 +72,8 @@ def next_tokens(
         raise UsageError("an empty text has no next token; pass at least one word, or bos=True")
     logits = checkpoint.run(torch.tensor([ids])).logits[0]
     probabilities = logits.softmax(-1)
-    chosen = logits.topk(k).indices.tolist()
-    chosen += [token for token in (single_token(checkpoint.tokenizer, word) for word in also) if token not in chosen]
+    tokens = logits.topk(k).indices.tolist()
+    tokens += [token for token in (single_token(checkpoint.tokenizer, word) for word in also) if token not in tokens]
     return tuple(
         NextToken(
             int((logits >= logits[token]).sum()),
@@ -69,7 +81,7 @@ def next_tokens(
             float(logits[token]),
             float(probabilities[token]),
         )
-        for token in chosen
+        for token in tokens
     )
 
 
@@ -87,6 +99,17 @@ def next_token(experiment: Experiment, metric: Metric | str = "log_prob", *, run
     Returns:
         One value for each prompt, in the metric's unit. Raw logits differ by a constant between processed and
         unprocessed weights: claims are better made on the others.
+
+    Raises:
+        UsageError: an unknown metric or run.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> next_token(experiment, "rank").value
+        1.0
     """
     score = as_metric(metric)
     values = experiment.scores(score, run)
@@ -101,8 +124,24 @@ def next_token(experiment: Experiment, metric: Metric | str = "log_prob", *, run
 def top_k(experiment: Experiment, k: int = 1, *, run: str = "clean") -> Measurement:
     """The share of prompts whose answer is among the k likeliest next tokens of the whole vocabulary.
 
+    Args:
+        experiment: checkpoint and data set.
+        k: how many tokens, from 1 to one less than the vocabulary has.
+        run: ``clean`` or a corruption; scored with the clean run's answers.
+
     Returns:
         0 or 1 for each prompt; a tie counts against the answer.
+
+    Raises:
+        UsageError: k out of range, an unknown run.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> top_k(experiment, 1).value
+        1.0
     """
     if not 1 <= k < experiment.checkpoint.shape.d_vocab:
         raise UsageError(f"k is {k}; allowed: 1 to {experiment.checkpoint.shape.d_vocab - 1}")
@@ -118,8 +157,23 @@ def loss(experiment: Experiment, *, run: str = "clean") -> Measurement:
 
     ``-1/(n-1) sum log p(token[i+1] | token[..i])`` over the prompt and not its answer; BOS is read and not predicted.
 
+    Args:
+        experiment: checkpoint and data set.
+        run: ``clean`` or a corruption.
+
     Returns:
         One value for each prompt, in nats; at least 0.
+
+    Raises:
+        UsageError: a prompt of one token, an unknown run.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(loss(experiment).value, 1)
+        5.2
     """
     prompts = experiment.data.run(run)
     by_group = []

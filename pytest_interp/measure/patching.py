@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from pytest_interp.cache.store import cached
 from pytest_interp.common.arguments import checked
 from pytest_interp.common.context import Exchanged
-from pytest_interp.engine.contrast import changed_prompts, no_change, place_of, require_contrast
+from pytest_interp.engine.contrast import changed_prompts, no_change, require_contrast
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric, as_metric
 from pytest_interp.engine.passes import patched
-from pytest_interp.engine.patch import HEAD_SITES, LAYER_SITES, Node, Patch, from_run
-from pytest_interp.errors import UsageError, nearest
-from pytest_interp.heads import Head, HeadLike, KVHead, as_heads, names_of
+from pytest_interp.engine.patch import HEAD_SITES, LAYER_SITES, Patch, from_run
+from pytest_interp.errors import UsageError
+from pytest_interp.heads import Head, HeadLike, KVHead
+from pytest_interp.measure.patch_cells import PatchCell, cell_text, check_site, heads_cell, layer_cell
 from pytest_interp.measure.per_prompt import defined, effect_or_reason, per_prompt, ratio_noise
 from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table, heads_table
@@ -25,7 +25,6 @@ from pytest_interp.text import shown
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.engine import Experiment
 
 Activation: TypeAlias = Literal["z", "q", "k", "v", "pattern"]
@@ -71,8 +70,16 @@ def head_patch_effect(
         NotApplicable: the architecture has no such site; both runs are equal there on all prompts.
 
     Wang et al. 2022, section 3; Zhang and Nanda 2023 on direction and corruption.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(head_patch_effect(experiment, "3.0", at="END").value, 2)
+        0.63
     """
-    cell = _of_heads(experiment, heads, site, at)
+    cell = heads_cell(experiment, heads, site, at)
     (effect,) = _effects(experiment, "head_patch_effect", [cell], direction, corruption, metric)
     return defined(effect)
 
@@ -102,13 +109,25 @@ def patch_effect(
         corruption: the corrupted run; by default the data set's only one, and ``s2-exchanged`` where it has several.
         metric: ``recovered``, ``logit_diff``, ``log_prob``, ``kl`` ... or a :class:`Metric`.
 
+    Returns:
+        As :func:`head_patch_effect`: for ``recovered`` a ratio of means; any real number. Prompts on which both runs
+        are equal at every exchanged place are left out and counted (``left_out``).
+
     Raises:
         UsageError: an unknown site, layer, position or corruption; runs that do not differ.
         NotApplicable: the architecture has no such site; both runs are equal there on all prompts.
 
     Meng et al. 2022 (causal tracing); Wang et al. 2022, section 3.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(patch_effect(experiment, "resid_pre", 1, at="S2").value, 2)
+        1.0
     """
-    cell = _of_layer(experiment, site, layer, at)
+    cell = layer_cell(experiment, site, layer, at)
     (effect,) = _effects(experiment, "patch_effect", [cell], direction, corruption, metric)
     return defined(effect)
 
@@ -143,21 +162,36 @@ def patch_effect_sweep(
     Returns:
         A table; a cell where both runs are equal on all prompts is undefined, not 0.
 
+    Raises:
+        UsageError: an unknown site, layer, position or corruption; runs that do not differ.
+        NotApplicable: the architecture has no such site; no cell is defined.
+
     TransformerLens ``patching.get_act_patch_*`` gives the mean over prompts of each cell; these are per prompt.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> table = patch_effect_sweep(experiment, "z", at="END")
+        >>> round(table["3.0"].value, 2), len(table.undefined)
+        (0.63, 12)
     """
-    _check(site, (*LAYER_SITES, *HEAD_SITES), "site")
+    check_site(site, (*LAYER_SITES, *HEAD_SITES))
     checkpoint, shape = experiment.checkpoint, experiment.checkpoint.shape
-    chosen = range(shape.n_layers) if layers is None else list(layers)
+    swept_layers = range(shape.n_layers) if layers is None else list(layers)
     if site not in HEAD_SITES:
         columns = named_positions(experiment) if positions is None else positions
-        streams = {(layer, at): _of_layer(experiment, site, layer, at) for layer in chosen for at in columns}
+        streams = {(layer, at): layer_cell(experiment, site, layer, at) for layer in swept_layers for at in columns}
         effects = _effects(experiment, "patch_effect", list(streams.values()), direction, corruption, metric)
         return Table.of(dict(zip(streams, effects, strict=True)), ("layer", "position"))
-    heads: Sequence[Head | KVHead] = [Head(layer, head) for layer in chosen for head in range(shape.n_heads)]
+    heads: Sequence[Head | KVHead] = [Head(layer, head) for layer in swept_layers for head in range(shape.n_heads)]
     if site in ("k", "v") and shape.n_kv_heads < shape.n_heads:
-        heads = sorted({checkpoint.kv_head(Head(layer, head)) for layer in chosen for head in range(shape.n_heads)})
-    cells = {(head, where): _of_heads(experiment, head, site, where)
-             for head in heads for where in ([at] if positions is None else positions)}  # fmt: skip
+        heads = sorted(
+            {checkpoint.kv_head(Head(layer, head)) for layer in swept_layers for head in range(shape.n_heads)}
+        )
+    cells = {(head, position): heads_cell(experiment, head, site, position)
+             for head in heads for position in ([at] if positions is None else positions)}  # fmt: skip
     effects = _effects(experiment, "head_patch_effect", list(cells.values()), direction, corruption, metric)
     if positions is None:
         return heads_table(dict(zip(heads, effects, strict=True)))
@@ -165,7 +199,14 @@ def patch_effect_sweep(
 
 
 def named_positions(experiment: Experiment) -> Sequence[str | int]:
-    """Every index where all prompts have one length, else the named positions."""
+    """Every index where all prompts have one length, else the named positions.
+
+    Args:
+        experiment: checkpoint and data set.
+
+    Returns:
+        The columns of a sweep by position: indices from 0, or names.
+    """
     groups = experiment.data.clean.groups
     return range(groups[0].tokens.shape[1]) if len(groups) == 1 else experiment.data.clean.position_names
 
@@ -177,11 +218,23 @@ def flips(experiment: Experiment, corruption: str | None = None) -> Measurement:
 
     Patching from a corruption that leaves the answer as it is measures nothing.
 
+    Args:
+        experiment: checkpoint and data set.
+        corruption: the corrupted run; by default the data set's only one, and ``s2-exchanged`` where it has several.
+
     Returns:
         0 or 1 for each prompt; the tolerance counts the prompts that float noise could turn.
 
     Raises:
         UsageError: no such corruption, or one that changes no prompt.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> flips(experiment).value
+        1.0
     """
     corruption = corruption_of(experiment, corruption)
     require_contrast(experiment, corruption)
@@ -205,6 +258,9 @@ def corruption_of(experiment: Experiment, corruption: str | None, usual: str = "
         experiment: checkpoint and data set.
         corruption: the name; None where none was passed.
         usual: the corruption of the published experiment, where the data set has several.
+
+    Returns:
+        The name of the corrupted run.
     """
     if corruption is not None:
         return corruption
@@ -212,80 +268,10 @@ def corruption_of(experiment: Experiment, corruption: str | None, usual: str = "
     return names[0] if len(names) == 1 else usual
 
 
-def check_kv_head(checkpoint: Checkpoint, kv: KVHead) -> KVHead:
-    """The key-value head, if the model has it.
-
-    Raises:
-        UsageError: it does not.
-    """
-    shape = checkpoint.shape
-    if not (0 <= kv.layer < shape.n_layers and 0 <= kv.head < shape.n_kv_heads):
-        raise UsageError(
-            f"{checkpoint.name} has no {kv}: its layers are 0 to {shape.n_layers - 1}, "
-            f"the key-value heads of each 0 to {shape.n_kv_heads - 1}"
-        )
-    return kv
-
-
-def _check(site: str, known: Sequence[str], what: str) -> None:
-    if site not in known:
-        raise UsageError(f"{what} is {shown(site)}; allowed: {', '.join(map(repr, known))}{nearest(site, known)}")
-
-
-class _Cell(NamedTuple):
-    """What is exchanged together: an activation of heads, or of a layer.
-
-    Attributes:
-        nodes: the places.
-        site: the activation.
-        heads: whose it is; None for a layer.
-        at: the positions.
-        layer: whose it is; None for heads.
-        kv_heads: for each exchanged key-value head that is shared the query heads that read it.
-    """
-
-    nodes: tuple[Node, ...]
-    site: str
-    heads: tuple[Head | KVHead, ...] | None
-    at: At
-    layer: int | None = None
-    kv_heads: Mapping[KVHead, tuple[Head, ...]] = MappingProxyType({})
-
-
-def _of_heads(experiment: Experiment, heads: HeadLike | KVHead | Iterable[HeadLike], site: str, at: At) -> _Cell:
-    _check(site, HEAD_SITES, "site")
-    checkpoint = experiment.checkpoint
-    named: tuple[Head | KVHead, ...]
-    if isinstance(heads, KVHead):
-        groups = [check_kv_head(checkpoint, heads)]
-        if site not in ("k", "v"):
-            raise UsageError(f"{heads} is a key-value head; it has k and v, no {site}: pass a query head")
-        named = (heads,)
-    else:
-        checked = [checkpoint.check_head(head) for head in as_heads(heads)]
-        groups = sorted({checkpoint.kv_head(head) for head in checked})
-        named = tuple(checked)
-        if site not in ("k", "v"):
-            nodes = tuple(Node(site, head.layer, head.head, at) for head in checked)
-            return _Cell(nodes, site, named, at)
-    shared = checkpoint.shape.n_kv_heads < checkpoint.shape.n_heads
-    readers = {kv: tuple(checkpoint.sharers(kv)) for kv in groups} if shared else {}
-    nodes = tuple(Node(site, kv.layer, kv.head, at) for kv in groups)
-    return _Cell(nodes, site, named, at, kv_heads=readers)
-
-
-def _of_layer(experiment: Experiment, site: str, layer: int, at: At) -> _Cell:
-    _check(site, LAYER_SITES, "site")
-    last = experiment.checkpoint.shape.n_layers - 1
-    if not 0 <= layer <= last:
-        raise UsageError(f"{experiment.checkpoint.name} has no layer {layer}: pass 0 to {last}")
-    return _Cell((Node(site, layer, None, at),), site, None, at, layer)
-
-
 def _effects(
     experiment: Experiment,
     quantity: str,
-    cells: Sequence[_Cell],
+    cells: Sequence[PatchCell],
     direction: Direction,
     corruption: str | None,
     metric: Metric | str,
@@ -315,7 +301,7 @@ def _effects(
     measured = iter(values)
     for cell, rows in zip(cells, prompts, strict=True):
         if not rows:
-            effects.append(no_change(experiment, _named(cell), cell.nodes, corruption, score.at))
+            effects.append(no_change(experiment, cell_text(cell), cell.nodes, corruption, score.at))
             continue
         context = experiment.context(
             heads=cell.heads,
@@ -331,9 +317,3 @@ def _effects(
         effect = per_prompt(experiment, quantity, next(measured), context, unit=unit, scale=scale, tolerance=noise)
         effects.append(effect_or_reason(effect, rows))
     return effects
-
-
-def _named(cell: _Cell) -> str:
-    """A cell for a reader: ``z of 0.0 at S1+1``, ``resid_pre of layer 1 at IO``."""
-    owner = f"layer {cell.layer}" if cell.heads is None else names_of(cell.heads)
-    return f"{cell.site} of {owner} {place_of(cell.nodes)}"

@@ -72,6 +72,16 @@ def path_patch_effect(
             in both runs: the effect is undefined, not zero.
 
     Wang et al. 2022, section 2.2 and appendix B; Goldowsky-Dill et al. 2023.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(path_patch_effect(experiment, "3.0", "logits").value, 2)
+        -5.94
+        >>> round(path_patch_effect(experiment, ["2.0", "2.1"], ["3.0", "3.1", "3.2"], into="q").value, 2)
+        -9.19
     """
     (effect,) = _effects(experiment, [as_heads(senders)], receivers, into, at, corruption, mlps, metric)
     return defined(effect)
@@ -92,12 +102,36 @@ def path_patch_effect_sweep(
 ) -> Table[Head]:
     """The path patching effect of each head alone into the receivers, layer by head.
 
-    Later heads are left out; a head that writes the same in both runs at the receivers' positions is undefined.
+    Args:
+        experiment: checkpoint and data set.
+        receivers: heads, or ``"logits"``.
+        into: as for :func:`path_patch_effect`.
+        at: the positions at which the receivers' input is exchanged; None for all.
+        corruption: as for :func:`path_patch_effect`.
+        mlps: ``recompute`` or ``freeze``.
+        metric: ``logit_diff`` or ``of_clean``.
+        layers: the senders' layers; by default all before the last receiver's.
+
+    Returns:
+        A table of layer by head; each cell is :func:`path_patch_effect`. Heads that come after the receivers have no
+        cell; a head that writes the same in both runs at the receivers' positions is undefined.
+
+    Raises:
+        UsageError: an unknown head, corruption or position; ``into`` missing or not wanted.
+        NotApplicable: no head comes before a receiver, or no cell is defined.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> round(path_patch_effect_sweep(experiment, "logits")["3.0"].value, 2)
+        -5.94
     """
     shape = experiment.checkpoint.shape
-    last = shape.n_layers if is_logits(receivers) else max(head.layer for head in as_heads(receivers))
-    chosen = [layer for layer in (range(shape.n_layers) if layers is None else layers) if layer < last]
-    heads = [Head(layer, head) for layer in chosen for head in range(shape.n_heads)]
+    end_layer = shape.n_layers if is_logits(receivers) else max(head.layer for head in as_heads(receivers))
+    sender_layers = [layer for layer in (range(shape.n_layers) if layers is None else layers) if layer < end_layer]
+    heads = [Head(layer, head) for layer in sender_layers for head in range(shape.n_heads)]
     if not heads:
         raise NotApplicable("no head of these layers comes before a receiver: the effect is undefined, not zero")
     effects = _effects(experiment, [(head,) for head in heads], receivers, into, at, corruption, mlps, metric)
@@ -106,7 +140,7 @@ def path_patch_effect_sweep(
 
 def _effects(
     experiment: Experiment,
-    several: Sequence[Sequence[Head]],
+    sender_sets: Sequence[Sequence[Head]],
     receivers: HeadLike | Iterable[HeadLike] | Literal["logits"],
     into: Into | None,
     at: At,
@@ -115,7 +149,7 @@ def _effects(
     metric: str,
 ) -> list[Measurement | str]:
     """The effect of several sets of senders, each on its own, or why it is undefined."""
-    sent = [[experiment.checkpoint.check_head(head) for head in heads] for heads in several]
+    sent = [[experiment.checkpoint.check_head(head) for head in heads] for heads in sender_sets]
     received = _receivers(experiment, receivers, into, sent)
     corruption = corruption_of(experiment, corruption, "abc")
     require_contrast(experiment, corruption)
@@ -194,13 +228,24 @@ def _receivers(
 
 
 def is_logits(receivers: object) -> bool:
-    """Whether the logits are meant, not heads."""
+    """Whether the logits are meant, not heads.
+
+    Args:
+        receivers: heads, or ``"logits"``.
+
+    Returns:
+        True for ``"logits"``.
+    """
     return isinstance(receivers, str) and receivers == "logits"
 
 
 def _first_pass(
     experiment: Experiment, sent: Sequence[Sequence[Head]], corruption: str, mlps: MLPs
 ) -> list[list[Patch]]:
+    """The patches of the first pass, for each set of senders.
+
+    All heads, and with ``freeze`` all MLPs, are held at their clean values; the senders' z is the corrupted run's.
+    """
     layers = range(experiment.checkpoint.shape.n_layers)
     frozen = [Node("z", layer) for layer in layers]
     if mlps == "freeze":

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 
 def ratio_noise(experiment: Experiment, scale: Tensor) -> float:
-    """How far float noise may move a ratio of logit differences; 1 or more where the denominator itself is noise."""
+    """How far float noise may move a ratio of logit differences.
+
+    Args:
+        experiment: checkpoint and data set.
+        scale: the denominator of each prompt, in logits.
+
+    Returns:
+        A bound on the error, above 0; 1 or more where the mean denominator itself is no more than noise.
+    """
     return experiment.noise / max(abs(float(scale.mean())), 1e-30)
 
 
@@ -31,7 +39,23 @@ def per_prompt(
     scale: Tensor | None = None,
     tolerance: float | None = None,
 ) -> Measurement:
-    """Labels, templates and population come from the data set, the tolerance from the dtype."""
+    """A measurement from one value for each prompt; labels, templates and population come from the data set.
+
+    Args:
+        experiment: checkpoint and data set.
+        quantity: its name, such as ``logit_diff``.
+        values: one value for each prompt, in data-set order.
+        context: what was measured on what.
+        unit: of the values.
+        scale: for a ratio of means, the denominator of each prompt.
+        tolerance: how far float noise may move the mean; by default as far as it may move a logit on this checkpoint.
+
+    Returns:
+        The measurement.
+
+    Raises:
+        UsageError: values that are not finite, or of another number than the prompts.
+    """
     return Measurement(
         quantity=quantity,
         unit=unit,
@@ -46,27 +70,42 @@ def per_prompt(
 def on_prompts(measurement: Measurement, rows: Sequence[int]) -> Measurement:
     """The measurement on the prompts that an intervention can change; how many it cannot stands in ``left_out``.
 
+    Args:
+        measurement: of all prompts.
+        rows: the prompts that the intervention can change, by row.
+
+    Returns:
+        The measurement of these prompts; its tolerance is that of the new denominator where it is a ratio.
+
     Raises:
-        NotApplicable: of a sample it can change prompts of one template only.
+        NotApplicable: the prompts are a sample, and the intervention can change those of one template only.
     """
     left_out = len(measurement.values) - len(rows)
     if not left_out:
         return measurement
-    rest = measurement.of_rows(rows)
-    if measurement.population == "sampled" and len(set(rest.clusters)) < 2 <= len(set(measurement.clusters)):
+    changed = measurement.of_rows(rows)
+    if measurement.population == "sampled" and len(set(changed.clusters)) < 2 <= len(set(measurement.clusters)):
         raise NotApplicable(
             f"{measurement.quantity}: the intervention can change prompts of one template only ({len(rows)} of "
             f"{len(measurement.values)} prompts), which says nothing of others"
         )
-    # The noise of a ratio is that of a logit over its denominator, which is another one now.
-    noise = rest.tolerance
-    if rest.scale:
-        noise *= abs(mean(measurement.scale)) / max(abs(mean(rest.scale)), 1e-30)
-    return replace(rest, tolerance=noise, context=replace(measurement.context, left_out=left_out))
+    # The noise of a ratio is that of a logit over the mean denominator, which has changed.
+    noise = changed.tolerance
+    if changed.scale:
+        noise *= abs(mean(measurement.scale)) / max(abs(mean(changed.scale)), 1e-30)
+    return replace(changed, tolerance=noise, context=replace(measurement.context, left_out=left_out))
 
 
 def effect_or_reason(measurement: Measurement, rows: Sequence[int]) -> Measurement | str:
-    """The measurement on the prompts that an intervention can change, or why it is undefined."""
+    """The measurement on the prompts that an intervention can change, or why it is undefined.
+
+    Args:
+        measurement: of all prompts.
+        rows: the prompts that the intervention can change, by row.
+
+    Returns:
+        As :func:`on_prompts`; the reason, for a reader, where that raises.
+    """
     try:
         return on_prompts(measurement, rows)
     except NotApplicable as reason:
@@ -75,6 +114,12 @@ def effect_or_reason(measurement: Measurement, rows: Sequence[int]) -> Measureme
 
 def defined(effect: Measurement | str) -> Measurement:
     """The measured effect.
+
+    Args:
+        effect: a measurement, or the reason why it is undefined.
+
+    Returns:
+        The measurement.
 
     Raises:
         NotApplicable: it is undefined, for the reason that stands in its place.

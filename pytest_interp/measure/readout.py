@@ -21,7 +21,15 @@ _UNEMBEDDED = "unembed.hook_in"
 
 
 def readout_hooks(checkpoint: Checkpoint, layers: Iterable[int] = ()) -> list[str]:
-    """The hook names that a readout needs: scales of the final norm and of norms after attention at some layers."""
+    """The hook names that a readout needs: scales of the final norm and of norms after attention at some layers.
+
+    Args:
+        checkpoint: the loaded model.
+        layers: the layers whose heads will be read.
+
+    Returns:
+        Hook names; none for a norm that the architecture lacks.
+    """
     hooks = [checkpoint.sites.scale_hook, *(checkpoint.sites.write_scale_hook(layer) for layer in layers)]
     return [hook for hook in hooks if hook] + ([_UNEMBEDDED] if checkpoint.weights.has_transform else [])
 
@@ -42,7 +50,15 @@ class Readout:
         self.experiment.checkpoint.check_identity("logits")
 
     def direction(self, index: int, tokens: Int[Tensor, " row"]) -> Float[Tensor, "row d_model"]:
-        """What raises a token's logit by 1 for each unit that is written along it, for each row of a group."""
+        """The direction along which one unit written at END raises a token's logit by 1, to first order.
+
+        Args:
+            index: of the group.
+            tokens: one token id for each row of the group.
+
+        Returns:
+            One direction for each row: ``W_U[token] / scale``, times the slope of a softcap.
+        """
         checkpoint = self.experiment.checkpoint
         tokens = tokens.to(self._w_u.device)
         direction = self._w_u[:, tokens].T.float() / self._scale(index)[:, None]
@@ -53,7 +69,14 @@ class Readout:
         return direction
 
     def difference(self, index: int) -> Float[Tensor, "row d_model"]:
-        """The direction of the answer's logit, minus that of the distractor's."""
+        """The direction of the answer's logit minus that of the distractor's.
+
+        Args:
+            index: of the group.
+
+        Returns:
+            One direction for each row of the group.
+        """
         group = self.experiment.data.clean.groups[index]
         if self.experiment.checkpoint.weights.has_transform:
             return self.direction(index, group.answers) - self.direction(index, group.distractors)
@@ -62,7 +85,19 @@ class Readout:
         return (w_u[:, answers] - w_u[:, distractors]).T.float() / self._scale(index)[:, None]
 
     def written(self, index: int, head: Head, values: Float[Tensor, "row d_head"]) -> Float[Tensor, "row d_model"]:
-        """What a head adds to the residual stream at END, from its z there or from a part of it."""
+        """What a head adds to the residual stream at END, from its z there or from a part of it.
+
+        Args:
+            index: of the group.
+            head: a query head.
+            values: z of the head at END, or what one source position adds to it.
+
+        Returns:
+            ``values W_O`` for each row, over the scale of a norm after attention where there is one.
+
+        Raises:
+            NotApplicable: heads do not add up to their layer on this checkpoint.
+        """
         checkpoint = self.experiment.checkpoint
         checkpoint.check_identity("heads")
         # In float32: attributions of heads are small beside what cancels in them.
@@ -74,9 +109,11 @@ class Readout:
 
     @cached_property
     def _w_u(self) -> Float[Tensor, "d_model d_vocab"]:
+        """The unembedding, which all groups share."""
         return self.experiment.checkpoint.weights.w_u()
 
     def _scale(self, index: int) -> Float[Tensor, " row"]:
+        """The scale of the final norm at END, for each row of a group; 1 where there is no final norm."""
         hook = self.experiment.checkpoint.sites.scale_hook
         if hook is None:
             rows = len(self.experiment.data.clean.groups[index].rows)

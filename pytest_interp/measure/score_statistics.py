@@ -35,8 +35,26 @@ def score_statistics(
     queries and keys of all heads as one long vector, every pair of positions, no mask, over ``sqrt(d_head)``, softmax
     over all positions. It is not attention, and stands here to be compared with it.
 
+    Args:
+        experiment: checkpoint and data set.
+        kind: ``scores`` or ``pattern``.
+        variant: ``per_head`` or ``concatenated``.
+        run: ``clean`` or a corruption.
+
     Returns:
         A table with a row for each layer and the columns ``mean`` and ``sd``; a value for each prompt.
+
+    Raises:
+        UsageError: a run that is not there.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> table = score_statistics(experiment)
+        >>> table.columns, round(table[0, "sd"].value, 1)
+        (('mean', 'sd'), 11.2)
     """
     cells: dict[tuple[int, str], Measurement] = {}
     for layer in layers_after_a_pass(experiment, run, lambda layer: _queries_and_keys(experiment, layer, variant)):
@@ -46,8 +64,8 @@ def score_statistics(
             if variant == "per_head":
                 causal = causal.tril()
                 scores = scores.masked_fill(~causal, float("-inf"))  # noqa: PLW2901
-            shown = scores if kind == "scores" else scores.softmax(-1)
-            flat = shown[..., causal].flatten(1).float()
+            described = scores if kind == "scores" else scores.softmax(-1)
+            flat = described[..., causal].flatten(1).float()
             means.append(flat.mean(1))
             deviations.append(flat.std(1, correction=0))
         context = experiment.context(
@@ -65,15 +83,15 @@ def _scores(experiment: Experiment, layer: int, variant: Variant, run: str) -> l
     """Scores without a mask, for each group ``(row, head, query, key)``; one head for the concatenated variant."""
     checkpoint = experiment.checkpoint
     hooks = _queries_and_keys(experiment, layer, variant)
-    kept = experiment.activations(hooks, experiment.data.run(run))
-    made = []
-    for q, k in zip(*(kept[hook] for hook in hooks), strict=True):
+    activations = experiment.activations(hooks, experiment.data.run(run))
+    scores = []
+    for q, k in zip(*(activations[hook] for hook in hooks), strict=True):
         q, k = q.transpose(1, 2), k.transpose(1, 2)  # noqa: PLW2901
         k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)  # noqa: PLW2901
         if variant == "concatenated":
             q, k = (x.transpose(1, 2).flatten(2).unsqueeze(1) for x in (q, k))  # noqa: PLW2901
-        made.append(q.float() @ k.float().transpose(-1, -2) / checkpoint.shape.d_head**0.5)
-    return made
+        scores.append(q.float() @ k.float().transpose(-1, -2) / checkpoint.shape.d_head**0.5)
+    return scores
 
 
 def _queries_and_keys(experiment: Experiment, layer: int, variant: Variant) -> list[str]:

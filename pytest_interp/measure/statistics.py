@@ -1,4 +1,26 @@
-"""Descriptions of q, k, v and z: means, variances and norms, by layer or head. What they mean, a claim must say."""
+"""Descriptions of q, k, v and z: means, variances and norms, by layer or head. A claim must say what they mean.
+
+Example:
+    >>> from pytest_interp import Experiment, load
+    >>> from pytest_interp.tasks import ioi
+    >>> checkpoint = load("planted-ioi")
+    >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+    >>> activation_statistics(experiment, "z").columns
+    ('mean', 'variance')
+    >>> activation_values(experiment, "q", 0).ndim
+    1
+    >>> round(head_norms(experiment, at="END")["4.0"].value, 2)
+    1.0
+    >>> round(position_norms(experiment, positions=("S2", "END"))[3, "END"].value, 2)
+    0.75
+
+    Heads that read IO at END write towards the answer, or against it:
+
+    >>> from pytest_interp.measure import attention_sweep, direct_logit_attribution_sweep
+    >>> read, written = attention_sweep(experiment, at="END", to="IO"), direct_logit_attribution_sweep(experiment)
+    >>> round(correlation(read, written).value, 1)
+    0.5
+"""
 
 from __future__ import annotations
 
@@ -15,7 +37,7 @@ from pytest_interp.common.arguments import checked
 from pytest_interp.engine.patch import bias_by_head
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head
-from pytest_interp.measure.attention import pearson
+from pytest_interp.measure.attention_write import pearson
 from pytest_interp.measure.patching import named_positions
 from pytest_interp.measure.per_prompt import per_prompt
 from pytest_interp.measurement import Measurement, Sample
@@ -23,6 +45,7 @@ from pytest_interp.table import Table, heads_table
 from pytest_interp.tolerance import PROBABILITY_NOISE
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
     from pytest_interp.checkpoints.value_bias import ValueBias
@@ -57,9 +80,13 @@ def activation_statistics(
 
     Returns:
         A table with a row for each layer and the columns ``mean`` and ``variance``; a value for each prompt.
+
+    Raises:
+        UsageError: a site or run that is not there.
+        NotApplicable: ``kept`` where the value biases are not known.
     """
     cells: dict[tuple[int, str], Measurement] = {}
-    for layer in layers_after_a_pass(experiment, run, lambda layer: [_site(experiment, site, layer)]):
+    for layer in layers_after_a_pass(experiment, run, lambda layer: [_hook(experiment, site, layer)]):
         flat = [x[:, 1:].flatten(1).float() for x in _activation(experiment, site, layer, run, value_bias)]
         context = experiment.context(
             heads=None, intervention=None, metric=None, run=run, site=site, layer=layer, first_token=False
@@ -87,7 +114,19 @@ def activation_values(
 ) -> Tensor:
     """All numbers of q, k, v or z of a layer, first token left out: what a histogram is drawn from.
 
-    ``value_bias`` as for :func:`activation_statistics`.
+    Args:
+        experiment: checkpoint and data set.
+        site: ``q``, ``k``, ``v`` or ``z``.
+        layer: from 0.
+        run: ``clean`` or a corruption.
+        value_bias: as for :func:`activation_statistics`.
+
+    Returns:
+        A vector of float32 on the CPU, over prompts, positions, heads and dimensions.
+
+    Raises:
+        UsageError: a site, layer or run that is not there.
+        NotApplicable: ``kept`` where the value biases are not known.
     """
     activations = _activation(experiment, site, layer, run, value_bias)
     return torch.cat([x[:, 1:].flatten().float().cpu() for x in activations])
@@ -105,10 +144,17 @@ def head_norms(
         at: a named position, an index, or None for the mean over all positions.
         run: ``clean`` or a corruption.
         value_bias: whether z holds the value bias (``kept``), as in the raw model, or lacks it (``removed``).
+
+    Returns:
+        A table of layer by head; a value for each prompt, 0 or more, in the unit of z.
+
+    Raises:
+        UsageError: a position or run that is not there.
+        NotApplicable: ``kept`` where the value biases are not known.
     """
     shape = experiment.checkpoint.shape
     cells = {}
-    for layer in layers_after_a_pass(experiment, run, partial(_z, experiment)):
+    for layer in layers_after_a_pass(experiment, run, partial(z_hooks, experiment)):
         norms = _norms(experiment, layer, at, run, value_bias)
         for head in range(shape.n_heads):
             cells[Head(layer, head)] = per_prompt(
@@ -137,7 +183,22 @@ def position_norms(
     run: str = "clean",
     value_bias: ValueBias = "removed",
 ) -> Table[tuple[int, str | int]]:
-    """The norm of z, mean over the heads of a layer: layer by position; ``value_bias`` as for :func:`head_norms`."""
+    """The norm of z at each position, mean over the heads of a layer: layer by position.
+
+    Args:
+        experiment: checkpoint and data set.
+        positions: the columns: named positions or indices. By default every index where all prompts have one length,
+            else the named positions.
+        run: ``clean`` or a corruption.
+        value_bias: whether z holds the value bias (``kept``), as in the raw model, or lacks it (``removed``).
+
+    Returns:
+        A table of layer by position; a value for each prompt, 0 or more, in the unit of z.
+
+    Raises:
+        UsageError: a position or run that is not there.
+        NotApplicable: ``kept`` where the value biases are not known.
+    """
     columns = named_positions(experiment) if positions is None else positions
     return Table(
         {
@@ -150,7 +211,7 @@ def position_norms(
                 ),
                 unit="norm",
             )
-            for layer in layers_after_a_pass(experiment, run, partial(_z, experiment))
+            for layer in layers_after_a_pass(experiment, run, partial(z_hooks, experiment))
             for column in columns
         },
         ("layer", "position"),
@@ -158,68 +219,20 @@ def position_norms(
 
 
 @checked
-@cached
-def occurrence_difference(
-    experiment: Experiment, first: str = "S1", second: str = "S2", *, run: str = "clean"
-) -> Table[Head]:
-    """How differently each head treats two mentions of a name: the mean of ``|z[first] - z[second]|``, by head.
-
-    The value bias is in both, so that it does not matter.
-    """
-    shape = experiment.checkpoint.shape
-    cells = {}
-    for layer in layers_after_a_pass(experiment, run, partial(_z, experiment)):
-        means = _difference(experiment, layer, first, second, run)
-        for head in range(shape.n_heads):
-            context = experiment.context(
-                heads=(Head(layer, head),), intervention=None, metric=None, run=run, first=first, second=second
-            )
-            cells[Head(layer, head)] = per_prompt(
-                experiment, "occurrence_difference", means[:, head], context, unit="activation"
-            )
-    return heads_table(cells)
-
-
-@checked
-@cached
-def selectivity(
-    experiment: Experiment, first: str = "S1", second: str = "S2", *, run: str = "clean"
-) -> Table[tuple[int, str]]:
-    """How unequally the heads of a layer treat two mentions of a name.
-
-    The mean of the two largest over the mean of the two smallest of the heads' mean ``|z[first] - z[second]|``; at
-    least 1.
-
-    Raises:
-        NotApplicable: fewer than four heads; heads that do not tell the mentions apart at all.
-    """
-    shape = experiment.checkpoint.shape
-    if shape.n_heads < 4:
-        raise NotApplicable(f"{experiment.checkpoint.name} has {shape.n_heads} heads in a layer; the ratio needs four")
-    cells: dict[tuple[int, str], Measurement] = {}
-    for layer in layers_after_a_pass(experiment, run, partial(_z, experiment)):
-        means = _difference(experiment, layer, first, second, run).sort(dim=1).values
-        bottom = means[:, :2].mean(1)
-        if float(bottom.min()) <= 0:
-            continue  # heads that write nothing at all: the ratio is undefined there
-        context = experiment.context(
-            heads=None, intervention=None, metric=None, run=run, layer=layer, first=first, second=second
-        )
-        cells[layer, "ratio"] = per_prompt(
-            experiment, "selectivity", means[:, -2:].mean(1) / bottom, context, unit="ratio", tolerance=1e-3
-        )
-    if not cells:
-        raise NotApplicable(f"in every layer of {experiment.checkpoint.name} two heads do not differ at all between "
-                            f"{first} and {second}: the ratio is undefined")  # fmt: skip
-    return Table(cells, ("layer", "statistic"))
-
-
-@checked
 def correlation(one: Table[Head], other: Table[Head]) -> Measurement:
-    """Pearson's r between two quantities of the same heads, over heads; the values' mean is r.
+    """Pearson's r between two quantities of the same heads, over heads.
+
+    Args:
+        one: a table of layer by head.
+        other: a table of another quantity, of the same heads.
+
+    Returns:
+        One value for each head; their mean is r, in [-1, 1], and their spread that of r
+        (:func:`~pytest_interp.measure.attention_write.pearson`). The population is fixed.
 
     Raises:
         UsageError: tables of different heads.
+        NotApplicable: a quantity that is the same for all heads.
     """
     if set(one) != set(other):
         raise UsageError("the tables are of different heads; sweep both over the same layers")
@@ -237,44 +250,55 @@ def correlation(one: Table[Head], other: Table[Head]) -> Measurement:
     )
 
 
-def _difference(experiment: Experiment, layer: int, first: str, second: str, run: str) -> Tensor:
-    by_group = []
-    hook = experiment.checkpoint.sites.hook("z", layer)
-    for group, z in zip(experiment.data.clean.groups, experiment.activation(hook, run), strict=True):
-        rows = torch.arange(len(z), device=z.device)
-        a, b = (z[rows, experiment.position(group, name)] for name in (first, second))
-        by_group.append((a - b).abs().mean(-1))
-    return experiment.in_order(by_group)
-
-
-def _norms(experiment: Experiment, layer: int, at: str | int | None, run: str, value_bias: ValueBias) -> Tensor:
+def _norms(
+    experiment: Experiment, layer: int, at: str | int | None, run: str, value_bias: ValueBias
+) -> Float[Tensor, "prompt head"]:
+    """The norm of z of each head of a layer, at a position or as the mean over all positions."""
     by_group = []
     for index, z in enumerate(_activation(experiment, "z", layer, run, value_bias)):
-        (where,) = experiment.positions(index, at)
+        (positions,) = experiment.positions(index, at)
         norms = z.float().norm(dim=-1)
-        by_group.append(norms.mean(1) if where is None else norms[torch.arange(len(z), device=z.device), where])
+        by_group.append(norms.mean(1) if positions is None else norms[torch.arange(len(z), device=z.device), positions])
     return experiment.in_order(by_group)
 
 
 def layers_after_a_pass(experiment: Experiment, run: str, hooks_of: Callable[[int], list[str]]) -> range:
-    """Every layer, after one pass that keeps what will be asked of each."""
+    """Every layer of the model, after one pass that keeps the activations to be asked of each.
+
+    Args:
+        experiment: checkpoint and data set.
+        run: ``clean`` or a corruption.
+        hooks_of: the hook names that a layer needs.
+
+    Returns:
+        The layers, from 0. Without this pass, each layer's activations would take a pass of their own.
+    """
     layers = range(experiment.checkpoint.shape.n_layers)
     experiment.activations([hook for layer in layers for hook in hooks_of(layer)], experiment.data.run(run))
     return layers
 
 
-def _z(experiment: Experiment, layer: int) -> list[str]:
+def z_hooks(experiment: Experiment, layer: int) -> list[str]:
+    """The hook name of z of a layer, as a list.
+
+    Args:
+        experiment: checkpoint and data set.
+        layer: from 0.
+
+    Returns:
+        One hook name, for :func:`layers_after_a_pass`.
+    """
     return [experiment.checkpoint.sites.hook("z", layer)]
 
 
 def _activation(experiment: Experiment, site: str, layer: int, run: str, value_bias: ValueBias) -> list[Tensor]:
     """An activation with heads, by group; v and z with their value bias or without."""
-    activations = experiment.activation(_site(experiment, site, layer), run)
+    activations = experiment.activation(_hook(experiment, site, layer), run)
     if site not in _BIASED:
         return activations
     bias = bias_by_head(experiment.checkpoint, layer, activations[0].shape[-2], value_bias)
     return [value + bias for value in activations]
 
 
-def _site(experiment: Experiment, site: str, layer: int) -> str:
+def _hook(experiment: Experiment, site: str, layer: int) -> str:
     return experiment.checkpoint.sites.hook(site, layer)

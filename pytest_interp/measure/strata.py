@@ -26,8 +26,21 @@ def by_part(experiment: Experiment, measurement: Measurement, part: str) -> Tabl
         measurement: one value for each of its prompts.
         part: ``template``, or a tag such as ``order``, ``IO`` or ``S``.
 
+    Returns:
+        A table with a row for each template or tag value and one column, the quantity; the unit is the measurement's.
+
     Raises:
         UsageError: no such tag, or a measurement of something else than these prompts.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> from pytest_interp.measure import logit_diff
+        >>> table = by_part(experiment, logit_diff(experiment), "order")
+        >>> {order: round(part.value, 2) for (order, _), part in table.items()}
+        {'ABBA': 8.85, 'BABA': 8.85}
     """
     prompts = experiment.data.clean.prompts
     if len(measurement.values) != len(prompts):
@@ -42,11 +55,11 @@ def by_part(experiment: Experiment, measurement: Measurement, part: str) -> Tabl
     cells: dict[Any, Measurement] = {}
     for value in dict.fromkeys(values):
         rows = [row for row, other in enumerate(values) if other == value]
-        one = measurement.of_rows(rows)
+        of_part = measurement.of_rows(rows)
         if part == "template":
-            pairs = one.names or tuple((label,) for label in one.labels)
-            one = replace(one, sample=replace(one.sample, clusters=tuple(" ".join(pair) for pair in pairs)))
-        context = one.context.noting(part=value)
+            pairs = of_part.names or tuple((label,) for label in of_part.labels)
+            of_part = replace(of_part, sample=replace(of_part.sample, clusters=tuple(" ".join(pair) for pair in pairs)))
+        context = of_part.context.noting(part=value)
         data = context.data and replace(context.data, n=len(rows))
-        cells[value, measurement.quantity] = replace(one, context=replace(context, data=data))
+        cells[value, measurement.quantity] = replace(of_part, context=replace(context, data=data))
     return Table(cells, (part, "quantity"))

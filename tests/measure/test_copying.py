@@ -16,7 +16,7 @@ from pytest_interp.measure import (
     copy_score_sweep,
     direct_logit_attribution,
 )
-from pytest_interp.measure.copying import _rank
+from pytest_interp.measure.copying import _ranks_of
 from pytest_interp.tasks import single_token_names
 
 MOVERS, BACKUP, NEGATIVE = ("3.0", "3.1", "3.2"), "4.1", "4.0"
@@ -84,7 +84,7 @@ def test_a_rank_close_to_the_kth_is_told():
     logits = torch.randint(0, 6, (40, 12), generator=generator).float()
     tokens = torch.randint(0, 12, (40,), generator=generator)
     for k in (1, 3, 11):
-        ranks, close = _rank(logits, tokens, k)
+        ranks, close = _ranks_of(logits, tokens, k)
         near = 0
         for row, token in zip(logits, tokens.tolist(), strict=True):
             others = sorted((value for i, value in enumerate(row.tolist()) if i != token), reverse=True)
