@@ -136,40 +136,53 @@ def test_prompts_on_which_both_runs_are_equal_are_left_out_and_counted(gpt2_like
 
 
 def test_the_prompts_that_a_patch_changes_follow_from_the_tokens(small):
-    """Independently: a residual stream differs exactly from the first differing token on, in a causal model."""
+    """Independently: a residual stream differs exactly from the first differing token on, in a causal model.
+
+    The heads of the planted model move little: there the two streams are compared.
+    """
     experiment = experiment_on(small)
+    by_stream = small.name == "planted-ioi"
     for run in ("s2-exchanged", "abc"):
-        for at in ("IO", "S1", "S2", "S1+1", "END"):
-            for layer in range(small.shape.n_layers):
+        for layer in range(small.shape.n_layers):
+            expected = rows_by_stream(experiment, run, layer) if by_stream else rows_by_tokens(experiment, run, layer)
+            for at in ("IO", "S1", "S2", "S1+1", "END"):
                 node = Node("resid_pre", layer, None, at)
                 (rows,) = changed_prompts(experiment, [Patch((node,), from_run(experiment, [node], "clean"))], run)
-                assert rows == rows_by_tokens(experiment, run, at, layer), (run, at, layer)
+                assert rows == expected(at), (run, at, layer)
 
 
-def rows_by_tokens(experiment, run, at, layer):
-    rows = []
-    for clean, other in zip(experiment.data.clean.groups, experiment.data.run(run).groups, strict=True):
-        differ = clean.tokens != other.tokens
-        for i, row in enumerate(clean.rows):
-            position = int(clean.positions[at][i])
-            reach = differ[i, position] if layer == 0 else differ[i, : position + 1].any()
-            if small_planted(experiment) and layer:
-                reach = _stream_differs(experiment, run, layer, row, i, position, clean)
-            if bool(reach):
-                rows.append(row)
-    return sorted(rows)
+def rows_by_tokens(experiment, run, layer):
+    """The function from a position to the prompts on which a token there, or from layer 1 on before it, differs."""
+
+    def rows(at):
+        differing = []
+        for clean, other in zip(experiment.data.clean.groups, experiment.data.run(run).groups, strict=True):
+            differ = clean.tokens != other.tokens
+            for i, row in enumerate(clean.rows):
+                position = int(clean.positions[at][i])
+                if differ[i, position] if layer == 0 else differ[i, : position + 1].any():
+                    differing.append(row)
+        return sorted(differing)
+
+    return rows
 
 
-def small_planted(experiment):
-    return experiment.checkpoint.name == "planted-ioi"
-
-
-def _stream_differs(experiment, run, layer, row, i, position, group):
-    """Planted heads move little: there the two streams are compared."""
+def rows_by_stream(experiment, run, layer):
+    """The function from a position to the prompts on which the streams of both runs differ there."""
     hook = experiment.checkpoint.sites.hook("resid_pre", layer)
-    index = next(n for n, g in enumerate(experiment.data.clean.groups) if g is group)
-    mine, other = (experiment.activation(hook, name)[index][i, position] for name in ("clean", run))
-    return (mine - other).abs().max() > 1e-3
+    groups = experiment.data.clean.groups
+    streams = zip(groups, experiment.activation(hook, "clean"), experiment.activation(hook, run), strict=True)
+    distances = [(group, (clean - other).abs().amax(-1)) for group, clean, other in streams]
+
+    def rows(at):
+        return sorted(
+            row
+            for group, distance in distances
+            for i, row in enumerate(group.rows)
+            if distance[i, int(group.positions[at][i])] > 1e-3
+        )
+
+    return rows
 
 
 def test_ablated_heads_that_are_already_so(planted_ioi):

@@ -8,6 +8,7 @@ from importlib.metadata import version
 import pytest
 from models import TASK_AND_COPIES
 
+from pytest_interp.errors import UsageError
 from pytest_interp.snapshots.extension import differences
 from pytest_interp.snapshots.snapshot_file import read_file, write_file
 
@@ -276,49 +277,63 @@ def test_a_claim_that_is_gone_loses_its_snapshot_on_update(accepted):
     assert "test_task[planted-ioi]" not in json.loads(snapshot_file(accepted).read_text())
 
 
-def test_a_file_that_is_not_valid_is_named_and_kept(accepted):
-    whole = json.loads(snapshot_file(accepted).read_text())
-    name = "test_task[planted-ioi]"
+GONE = object()
+BROKEN_FILES = {
+    "{": " is not a valid snapshot file",
+    "[" * 100_000: " is not a valid snapshot file",
+    "[1]": " is not a snapshot file of pytest-interp",
+    '{"a": 1}': ": a is 1; it must be a table of fingerprint and records",
+    '{"a": {"fingerprint": 1, "records": []}}': ": a: fingerprint is 1; it must be a text",
+    '{"a": {"fingerprint": "f", "taken_with": 1, "records": []}}': ": a: taken_with is 1; it must be a text",
+    '{"a": {"fingerprint": "f", "records": {}}}': ": a: records is {}; it must be a list of tables",
+    '{"a": {"fingerprint": "f", "records": [1]}}': ": a: records[0] is 1; it must be a table",
+    '{"a": {"fingerprint": "f", "fingerprint": "g"}}': " is not a valid snapshot file (it has 'fingerprint' twice)",
+}
+BROKEN_RECORDS = [
+    ("value", GONE, "records[0] has no value"),
+    ("tolerance", GONE, "records[0] has no tolerance"),
+    ("quantity", GONE, "records[0] has no quantity"),
+    ("value", "8.85", "records[0].value is '8.85'; it must be a finite number"),
+    ("value", True, "records[0].value is True; it must be a finite number"),
+    ("tolerance", -1, "records[0].tolerance is -1; it must be a finite number that is not negative"),
+    ("n", 0, "records[0].n is 0; it must be a whole number of at least 1"),
+    ("outcome", "fine", "records[0].outcome is 'fine'; it must be one of supported, refuted"),
+    ("heads", "3.0", "records[0].heads is '3.0'; it must be a list of texts"),
+    ("decisions", ["3.0"], "records[0].decisions is ['3.0']; it must be a table of texts"),
+    ("bos", 1, "records[0].bos is 1; it must be true, false or null"),
+    ("data_seed", "0", "records[0].data_seed is '0'; it must be a whole number or null"),
+]
 
-    def changed(**fields):
-        record = {key: value for key, value in {**whole[name]["records"][0], **fields}.items() if value != "gone"}
+
+def test_a_file_that_is_not_valid_is_named_and_kept(accepted):
+    name = "test_task[planted-ioi]"
+    path = snapshot_file(accepted)
+    whole = json.loads(path.read_text())
+
+    def changed(field, value):
+        record = {key: value for key, value in {**whole[name]["records"][0], field: value}.items() if value is not GONE}
         return json.dumps({**whole, name: {**whole[name], "records": [record]}})
 
-    task = "*test_task?planted-ioi?"
-    for broken, message in (
-        ("{", " is not a valid snapshot file"),
-        ("[" * 100_000, " is not a valid snapshot file"),
-        ("[1]", " is not a snapshot file of pytest-interp"),
-        ('{"a": 1}', ": a is 1; it must be a table of fingerprint and records"),
-        ('{"a": {"fingerprint": 1, "records": []}}', ": a: fingerprint is 1; it must be a text"),
-        ('{"a": {"fingerprint": "f", "taken_with": 1, "records": []}}', ": a: taken_with is 1; it must be a text"),
-        ('{"a": {"fingerprint": "f", "records": {}}}', ": a: records is {}; it must be a list of tables"),
-        ('{"a": {"fingerprint": "f", "records": [1]}}', ": a: records?0? is 1; it must be a table"),
-        ('{"a": {"fingerprint": "f", "fingerprint": "g", "records": []}}', " is not *it has 'fingerprint' twice"),
-        (changed(value="gone"), f": {task}: records?0? has no value"),
-        (changed(tolerance="gone"), f": {task}: records?0? has no tolerance"),
-        (changed(value=float("nan")), " is not a valid snapshot file (NaN is no number of JSON)"),
-        (changed(value="8.85"), f": {task}: records?0?.value is '8.85'; it must be a finite number"),
-        (changed(value=True), f": {task}: records?0?.value is True; it must be a finite number"),
-        (
-            changed(tolerance=-1),
-            f": {task}: records?0?.tolerance is -1; it must be a finite number that is not negative",
-        ),
-        (changed(value=1).replace('"value": 1}', '"value": 1e999}'), ": *records?0?.value is inf; it must be a finite"),
-        (changed(n=0), f": {task}: records?0?.n is 0; it must be a whole number of at least 1"),
-        (changed(outcome="fine"), f": {task}: records?0?.outcome is 'fine'; it must be one of supported, refuted"),
-        (changed(heads="3.0"), f": {task}: records?0?.heads is '3.0'; it must be a list of texts"),
-        (changed(decisions=["3.0"]), f": {task}: records?0?.decisions is ?'3.0'?; it must be a table of texts"),
-        (changed(bos=1), f": {task}: records?0?.bos is 1; it must be true, false or null"),
-        (changed(data_seed="0"), f": {task}: records?0?.data_seed is '0'; it must be a whole number or null"),
-        (changed(quantity="gone"), f": {task}: records?0? has no quantity"),
-    ):
-        snapshot_file(accepted).write_text(broken)
+    broken_files = {
+        **BROKEN_FILES,
+        changed("value", float("nan")): " is not a valid snapshot file (NaN is no number of JSON)",
+        changed("value", 1).replace('"value": 1}', '"value": 1e999}'): ".value is inf; it must be a finite",
+        **{changed(field, value): f": {name}: {message}" for field, value, message in BROKEN_RECORDS},
+    }
+    for text, message in broken_files.items():
+        path.write_text(text)
+        with pytest.raises(UsageError) as refused:
+            read_file(path)
+        assert message in str(refused.value)
+        assert "restore it, or delete it and run --snapshot-update" in str(refused.value)
+    # Any such file ends a run, also one that would write it, and is left as it was.
+    for text in (changed("n", 0), "{"):
+        path.write_text(text)
         for arguments in ([], ["--snapshot-update"]):
             result = accepted.runpytest("-k", "task", *arguments)
             assert result.ret == pytest.ExitCode.TESTS_FAILED
-            result.stdout.fnmatch_lines([f"*test_it.json{message}*restore it, or delete it and run --snapshot-update*"])
-            assert snapshot_file(accepted).read_text() == broken
+            result.stdout.fnmatch_lines(["*test_it.json*restore it, or delete it and run --snapshot-update*"])
+            assert path.read_text() == text
 
 
 def test_a_folder_in_the_place_of_a_file_is_named(project):
