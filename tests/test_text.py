@@ -6,6 +6,7 @@ import re
 import pytest
 from records import record
 
+from pytest_interp.common.context import NO_CONTEXT
 from pytest_interp.errors import InterpError, UsageError, nearest
 from pytest_interp.heads import as_head
 from pytest_interp.ledger.outcome import ClaimId, ClaimOutcome, Movement
@@ -162,7 +163,7 @@ def test_a_claim_with_control_characters_and_a_hundred_thousand_characters(outpu
 
 
 def test_the_section_of_a_claim_and_the_table_of_noise():
-    nasty = record(quantity=NASTY, about={"prompt": "語" * 90, "long": "x" * 100_000})
+    nasty = record(quantity=NASTY, context=NO_CONTEXT.noting(prompt="語" * 90, long="x" * 100_000))
     section = describe(NASTY + "d" * 100_000, "a source\n" + NASTY, [nasty])
     moved = Movement(
         NASTY + "c" * 90, "q" * 100_000, NASTY, by=0.1, margin=0.1, tolerance=0.01, outcome="refuted", floor=True

@@ -136,5 +136,5 @@ def _siblings(question: Question[Any]) -> tuple[Control, ...]:
     """The other heads of the first claimed head's role, one by one."""
     circuit, heads = question.checkpoint.circuit, question.heads
     role = circuit.role_of(heads[0]) if circuit and heads else None
-    siblings = [head for head in role.heads if head not in heads] if role else []
+    siblings = [head for head in role.heads if head not in {*heads, *question.excluded}] if role else []
     return tuple(control(str(head), partial(question.of, (head,))) for head in siblings)

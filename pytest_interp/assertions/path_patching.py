@@ -78,7 +78,6 @@ def assert_path_patch_effect(
     corrupted = corruption_of(experiment, corruption, "abc")
     require_capability(experiment)
     sending_heads = named_heads(senders, demands)
-    # Receivers are no controls of their senders, though they may share a layer with some.
     target: tuple[Head, ...] | Literal["logits"] = "logits" if is_logits(receivers) else as_heads(receivers)
     effect = partial(path_patch_effect, into=into, at=at, corruption=corrupted, mlps=mlps, metric=metric)
     measure = Measure.of_heads(effect, None, target)
@@ -89,5 +88,9 @@ def assert_path_patch_effect(
     subject = (
         f"path from {names_of(sending_heads)} to {target_text} ({corrupted}, MLPs {mlps}) on {place_of(experiment)}"
     )
-    question = Question(experiment, measure, demands, subject, sending_heads, sets=tuple(senders_and_receivers))
-    return answer(question, controls)
+    # Receivers are no controls of their senders, though they may share a layer with some.
+    excluded = frozenset(() if target == "logits" else target)
+    sets = tuple(senders_and_receivers)
+    return answer(
+        Question(experiment, measure, demands, subject, sending_heads, excluded=excluded, sets=sets), controls
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, KVHead
 
 Json: TypeAlias = str | int | float | bool | Sequence["Json"] | Mapping[str, "Json"] | None
@@ -110,7 +111,10 @@ class Context:
         kv_heads: for each patched key-value head, the query heads that read it.
         claim: the kind of a claim that names no head, if its quantity does not determine its mutants.
         cached: whether the number was read from disk.
-        extra: further facts for a reader; nothing depends on them.
+        extra: further facts for a reader, by name; no verdict depends on them.
+
+    Raises:
+        UsageError: a name in ``extra`` is a key that a record has of another field.
     """
 
     checkpoint: CheckpointIdentity | None
@@ -130,11 +134,19 @@ class Context:
     def __post_init__(self) -> None:
         for name in ("kv_heads", "extra"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        taken = self.extra.keys() & (_KEYS if self.data is None else _KEYS | {"n"})
+        if taken:
+            raise UsageError(f"{min(taken)} is a key that a record has of a field of the context; take another name")
 
     @property
     def knocked_out(self) -> tuple[Head, ...]:
         """The heads that are knocked out in addition to the measured ones."""
         return (self.intervention.knocked_out or ()) if isinstance(self.intervention, Ablated) else ()
+
+    @property
+    def ablation(self) -> str | None:
+        """The kind of ablation of a knockout, such as ``mean``."""
+        return self.intervention.ablation if isinstance(self.intervention, Ablated) else None
 
     @property
     def corruption(self) -> str | None:
@@ -165,7 +177,7 @@ class Context:
         named: dict[str, Json] = {
             "heads": None if self.heads is None else _texts(self.heads),
             "knocked_out": None if knocked_out is None else _texts(knocked_out),
-            "ablation": self.intervention.ablation if isinstance(self.intervention, Ablated) else None,
+            "ablation": self.ablation,
             "direction": self.direction,
             "corruption": self.corruption,
             "metric": self.metric,
@@ -213,10 +225,15 @@ class Context:
         )
 
 
+_PLAIN = ("run", "at", "each", "left_out", "claim", "cached")
+_KEYS = {
+    *("checkpoint", "fingerprint", "dtype", "device", "precision", "data", "data_hash", "bos", "data_seed", "remarks"),
+    *("heads", "knocked_out", "ablation", "direction", "corruption", "metric", "kv_heads", *_PLAIN),
+}
+"""The keys that ``from_json`` reads; ``n`` is one of them only where there is a data set."""
+
 NO_CONTEXT = Context(checkpoint=None, data=None, heads=None, intervention=None, metric=None)
 """The context of numbers that were not measured here."""
-
-_PLAIN = ("run", "at", "each", "left_out", "claim", "cached")
 
 
 def _texts(heads: Sequence[Head | KVHead]) -> list[str]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
 
+from pytest_interp.common.context import Context
+
 Outcome: TypeAlias = Literal["supported", "refuted", "inconclusive"]
 
 
@@ -130,7 +132,7 @@ class Record:
         notes: remarks on what the number does not settle.
         caveats: reasons why the verdict means less than its word, such as a control that does as much.
         details: further values by name.
-        about: what was measured, on which data, with which model and precision; JSON values by name.
+        context: the model, prompts, heads and intervention; the ledger has it under ``about``.
         examples: number of verdicts under ``@given`` of which this is the worst; None of any other claim.
         claim: the claim; None until its body has ended.
         seed: of the run; None until the claim's body has ended.
@@ -159,7 +161,7 @@ class Record:
     notes: tuple[str, ...]
     caveats: tuple[str, ...]
     details: Mapping[str, Any]
-    about: Mapping[str, Any]
+    context: Context
     examples: int | None = None
     claim: RecordedClaim | None = None
     seed: int | None = None
@@ -190,18 +192,21 @@ class Record:
             "controls": tuple((label, value) for label, value in table["controls"]),
             "members": tuple(map(RecordedMember.from_json, table["members"])),
             "claim": None if claim is None else RecordedClaim.from_json(claim),
+            "context": Context.from_json(table["about"]),
             **{key: tuple(table[key]) for key in ("controls_shown", "same", "notes", "caveats")},
         }
-        return cls(**{**table, **typed})
+        return cls(**{key: value for key, value in table.items() if key != "about"} | typed)
 
 
 _LATER = ("examples", "claim", "seed")
 """Fields that are filled in after the verdict, and written only where they are."""
+_KEYS = {"context": "about"}
+"""Keys of JSON that differ from the name of the field."""
 
 
 def _table(value: Any) -> dict[str, Any]:
     """Returns the fields of a dataclass, in their order, each converted by `_json`."""
-    return {field.name: _json(getattr(value, field.name)) for field in fields(value)}
+    return {_KEYS.get(field.name, field.name): _json(getattr(value, field.name)) for field in fields(value)}
 
 
 def _json(value: Any) -> Any:

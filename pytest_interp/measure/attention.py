@@ -151,20 +151,23 @@ def attention_entropy(experiment: Experiment, head: HeadLike, *, at: str, run: s
 
 
 def entropy_noise(noise: float, length: int) -> float:
-    """How far the entropy of an attention row may move when float noise moves its probabilities, in nats.
+    """How far the entropy of an attention row may move when float noise moves each of its probabilities, in nats.
 
     ``t log(n - 1) + h(t)``, with the total variation ``t`` and the binary entropy ``h``: the sharp form of Fannes'
-    inequality (Audenaert 2007).
+    inequality (Audenaert 2007). Both rows sum to 1, so if each of ``n`` probabilities moves by ``noise``, half of the
+    moves are upwards, and ``t`` is at most ``n noise / 2``. At ``t = 1 - 1/n`` the bound is ``log n``, the largest
+    entropy; it does not rise further.
 
     Args:
-        noise: the total variation ``t``, above 0 and at most 1/2.
-        length: how many positions ``n`` the row has.
+        noise: how far each probability may move, above 0.
+        length: how many positions ``n`` the row has; a row of one position counts as two.
 
     Returns:
-        The largest change of the entropy, in nats; above 0.
+        The largest change of the entropy, in nats; above 0 and at most ``log n``.
     """
-    complement = 1 - noise
-    return noise * log(max(length - 1, 1)) - noise * log(noise) - complement * log(complement)
+    n = max(length, 2)
+    variation = min(n * noise / 2, 1 - 1 / n)
+    return variation * log(n - 1) - variation * log(variation) - (1 - variation) * log(1 - variation)
 
 
 @checked

@@ -33,8 +33,8 @@ def to_paste(outcomes: Iterable[ClaimOutcome]) -> list[str]:
 
 def _line(checkpoint: str, claims: Sequence[ClaimOutcome]) -> str:
     counts = Counter(str(claim.finding) for claim in claims)
-    about = claims[0].records[0].about
-    place = [str(about[key])[:12] for key in ("fingerprint", "device", "dtype") if about.get(key)]
+    model = claims[0].records[0].context.checkpoint
+    place = [model.fingerprint[:12], model.device, model.dtype] if model else []
     libraries = [f"{name} {number}" for name, number in versions().items()]
     text = f"{line(checkpoint, 40)} ({'; '.join([*place, *libraries])}): "
     text += ", ".join(f"{count} {finding}" for finding, count in counts.most_common())

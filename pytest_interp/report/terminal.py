@@ -77,7 +77,7 @@ def _table(checkpoint: str, claims: Sequence[ClaimOutcome], *, verbose: bool) ->
     good = set(counts) <= set(NO_FAILURE) and all(other.chosen for other in prompts)
     markup = {"green": good, "red": not good, "bold": True}
     lines = [Line(text, markup) for text in headed(checkpoint, ", ".join(parts))]
-    if any(record.about.get("passes_from") == "whole" for claim in claims for record in claim.records):
+    if any(record.context.extra.get("passes_from") == "whole" for claim in claims for record in claim.records):
         remark = "passes cannot start inside this model; whole ones gave the numbers, more slowly"
         lines += [Line(f"  {part}") for part in wrapped(f"{line(checkpoint, SHORT)}: {remark}", WIDTH - 2)]
     lines += _other_prompts(prompts)
@@ -176,8 +176,8 @@ def describe(statement: str | None, source: str, records: Iterable[Record]) -> s
     """
     parts = [f"statement  {statement or 'none'}", f"source     {source}"]
     for record in records:
-        about = ", ".join(f"{key} {line(_plain(value))}" for key, value in record.about.items())
-        parts += [f"measured   {record.quantity}: {about}"]
+        context = ", ".join(f"{key} {line(_plain(value))}" for key, value in record.context.to_json().items())
+        parts += [f"measured   {record.quantity}: {context}"]
     parts.append(f"with       {', '.join(f'{name} {number}' for name, number in versions().items())}")
     lines = [text for part in parts for text in wrapped(part, WIDTH, rest=" " * 11, limit=2_000, hyphens=False)]
     return "\n".join(lines) + "\n"

@@ -18,7 +18,7 @@ from pytest_interp.heads import Head
 from pytest_interp.ledger.outcome import Mutant
 from pytest_interp.ledger.record import Record
 from pytest_interp.rerun.exchange import exchanges
-from pytest_interp.rerun.mutants import MEANING, ON_HEADS, WITHOUT_HEADS, Expected, contexts_of, kind_of
+from pytest_interp.rerun.mutants import MEANING, ON_HEADS, WITHOUT_HEADS, Expected, kind_of
 from pytest_interp.rerun.trial import Body, Trial
 from pytest_interp.tasks.protocols import WRONG, Protocol, runs_exchanged
 
@@ -35,7 +35,7 @@ def heads_of(records: Sequence[Record]) -> tuple[Head, ...]:
     Returns:
         The heads, sorted; none for a claim that some head has a property, whichever it is.
     """
-    contexts = [context for context in contexts_of(records) if not context.claim]
+    contexts = [record.context for record in records if not record.context.claim]
     named = {head for context in contexts for head in (*(context.heads or ()), *context.knocked_out)}
     return tuple(sorted(head for head in named if isinstance(head, Head)))
 
@@ -143,7 +143,7 @@ class _MutantRunner:
 
     def _protocol(self, name: str) -> Protocol:
         """The wrong protocol of this name; "runs exchanged" takes the corruption that the claim uses."""
-        used = {context.corruption for context in contexts_of(self.records)} - {None}
+        used = {record.context.corruption for record in self.records} - {None}
         if name == "runs exchanged" and used:
             if len(used) > 1:
                 raise NotApplicable("it uses several corruptions")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-from pytest_interp.common.context import Context
 from pytest_interp.common.quantities import QUANTITIES, READOUT, WRITES, Mutants
 from pytest_interp.ledger.record import Record
 from pytest_interp.tasks.protocols import WRONG
@@ -51,11 +50,6 @@ _RATIOS = ("recovered", "of clean", "of model")
 """Units of quantities that do not change with the sign of the metric."""
 
 
-def contexts_of(records: Sequence[Record]) -> list[Context]:
-    """The context of each verdict: checkpoint, prompts, heads and intervention."""
-    return [Context.from_json(record.about) for record in records]
-
-
 def kind_of(records: Sequence[Record]) -> Mutants:
     """The mutants of a claim that may measure several quantities.
 
@@ -74,7 +68,7 @@ def kind_of(records: Sequence[Record]) -> Mutants:
 
 def _kind(record: Record) -> Mutants:
     """The mutants of one verdict's quantity."""
-    context, quantity = Context.from_json(record.about), record.quantity.removesuffix("_gap")
+    context, quantity = record.context, record.quantity.removesuffix("_gap")
     declared = QUANTITIES.get(context.claim or quantity)
     kind = declared.mutants if declared else OTHER_OF_HEADS if context.heads else OTHER
     if quantity == "logit_diff" and context.knocked_out:

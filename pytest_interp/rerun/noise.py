@@ -102,7 +102,7 @@ def movements(body: Body, records: Sequence[Record], checkpoint: Checkpoint) -> 
                     before.margin,
                     before.tolerance,
                     trial.seen if after is None else after.outcome,
-                    condition in FLOOR and before.about.get("ablation") not in _CHOICE_BY_ROW,
+                    condition in FLOOR and before.context.ablation not in _CHOICE_BY_ROW,
                 )
             )
     return tuple(moved)

@@ -53,13 +53,15 @@ def entry_of(records: Sequence[Record], fingerprint: str, *, drawn: bool) -> dic
     stored_records = []
     for record in records:
         fields: dict[str, Any] = {"quantity": record.quantity, "outcome": record.outcome, "bound": record.bound}
-        fields["heads"] = record.about.get("heads", [])
+        fields["heads"] = [str(head) for head in record.context.heads or ()]
         decisions = {key: record.details[key] for key in DECISIONS if key in record.details}
         if decisions:
             fields["decisions"] = decisions
         if not drawn:
             fields |= {"n": record.n, "value": record.value, "tolerance": record.tolerance}
-            fields |= {key: record.about.get(key) for key in ("data_hash", "data_seed", "bos")}
+            data = record.context.data
+            fields["data_hash"] = data.digest if data else None
+            fields |= {"data_seed": data.seed if data else None, "bos": data.bos if data else None}
         stored_records.append(fields)
     return {"fingerprint": fingerprint, "taken_with": taken_with(records), "records": plain(stored_records)}
 
@@ -73,8 +75,8 @@ def taken_with(records: Sequence[Record]) -> str:
     Returns:
         Such as ``device cpu, dtype float32, torch 2.13.0``.
     """
-    about = records[0].about if records else {}
-    place = {key: about[key] for key in ("device", "dtype") if key in about}
+    checkpoint = records[0].context.checkpoint if records else None
+    place = {"device": checkpoint.device, "dtype": checkpoint.dtype} if checkpoint else {}
     return ", ".join(f"{name} {value}" for name, value in {**place, **provenance.versions()}.items())
 
 
@@ -100,14 +102,15 @@ def other_prompts(records: Sequence[Record], entry: dict[str, Any], stored: dict
     changed_data = []
     for record, (measured, expected) in zip(records, pairs, strict=True):
         hashes = expected.get("data_hash"), measured.get("data_hash")
-        if None in hashes or hashes[0] == hashes[1]:
+        data = record.context.data
+        if data is None or None in hashes or hashes[0] == hashes[1]:
             continue
         if chosen:
             choices = [key for key in CHOICES if measured[key] != expected[key]]
             differs = [f"{key} was {expected[key]}, is {measured[key]}" for key in choices]
         else:
             differs = [f"data_hash was {hashes[0]}, is {hashes[1]}", *versions]
-        changed_data.append(OtherPrompts(str(record.about.get("data")), tuple(differs), chosen))
+        changed_data.append(OtherPrompts(data.name, tuple(differs), chosen))
     return tuple(dict.fromkeys(changed_data))
 
 

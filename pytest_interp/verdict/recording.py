@@ -178,7 +178,7 @@ def record_of(verdict: Verdict, subject: str) -> Record:
         notes=tuple(verdict.notes),
         caveats=tuple(verdict.caveats),
         details=dict(verdict.details),
-        about=measurement.context.to_json(),
+        context=measurement.context,
     )
 
 

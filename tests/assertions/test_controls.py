@@ -21,6 +21,7 @@ from pytest_interp import (
     assert_logit_diff,
     assert_only,
     assert_patch_effect,
+    assert_path_patch_effect,
     assert_top_k,
     load_circuit,
 )
@@ -69,6 +70,19 @@ def test_heads_with_a_role_on_random_tokens_are_no_controls(ioi):
     with planted.claiming(replace(circuit, random_tokens={"induction": role})):
         assert draw_controls(planted, [Head(3, 0)], 3, 0) == []
         assert all((Head(3, 3),) != drawn for drawn in draw_elsewhere(planted, [Head(2, 0)], 20, 0))
+
+
+def test_receivers_and_knocked_out_heads_are_no_controls(ioi):
+    """2.3 and 3.3 are in no circuit; a claim that names them on its other side leaves them out of the draw."""
+    controls = {"same_layer": 3, "other_layers": 20}
+    path = assert_path_patch_effect(ioi, "2.0", ["2.3", "3.0", "3.3"], into="q", controls=controls, at_most=-1)
+    labels = [control.label for control in path.controls]
+    assert "2.2" in labels
+    assert "1.3" in labels
+    assert {"2.3", "3.3"}.isdisjoint(labels)
+    knocked_out = ["3.0", "3.1", "3.2", "3.3"]
+    backup = assert_backup_heads(ioi, "4.1", knocked_out=knocked_out, controls=controls, at_least=0.5)
+    assert "3.3" not in [control.label for control in backup.controls]
 
 
 def test_other_names_and_a_random_model(ioi):

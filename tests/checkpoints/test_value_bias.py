@@ -416,7 +416,7 @@ def test_records_say_which(gpt2_like):
             assert_attention(experiment, "2.1", at="END", to="IO", weighted=True, value_bias=how, controls=0, **wide)
             assert_attention_write_correlation(experiment, "2.1", value_bias=how, controls=0, **wide)
             assert_backup_heads(experiment, "2.1", knocked_out=OUT, ablation="zero", value_bias=how, controls=0, **wide)
-    assert [record.about["value_bias"] for record in records] == ["kept"] * 7 + ["removed"] * 7
+    assert [record.context.extra["value_bias"] for record in records] == ["kept"] * 7 + ["removed"] * 7
     for one, other in zip(records[:7], records[7:], strict=True):
         assert one.value != other.value or one.quantity == "backup_rise", one.quantity
 

@@ -3,9 +3,12 @@
 import json
 
 import pytest
+from records import record
 
+from pytest_interp import UsageError
 from pytest_interp.common.context import NO_CONTEXT, Ablated, CheckpointIdentity, Context, DataIdentity, Exchanged
 from pytest_interp.heads import Head, KVHead
+from pytest_interp.ledger.record import Record
 
 WHERE = {
     "checkpoint": CheckpointIdentity("gpt2", "abc", "float32", "cpu", "tf32"),
@@ -37,6 +40,23 @@ def test_what_there_is_none_of_has_no_key():
     assert NO_CONTEXT.to_json() == {}
     assert "knocked_out" not in CONTEXTS[1].to_json()
     assert CONTEXTS[2].to_json()["knocked_out"] == []
+
+
+def test_a_ledger_gives_the_record_back():
+    """The ledger has the context under ``about``, with the keys that snapshots and reports read there."""
+    for context in CONTEXTS:
+        written = record(context=context)
+        table = json.loads(json.dumps(written.to_json()))
+        assert table["about"] == json.loads(json.dumps(context.to_json()))
+        assert "context" not in table
+        assert Record.from_json(table) == written
+
+
+def test_further_facts_cannot_replace_a_field():
+    assert NO_CONTEXT.noting(n=3).to_json() == {"n": 3}
+    for name in ("heads", "checkpoint", "data_hash", "n"):
+        with pytest.raises(UsageError, match=name):
+            CONTEXTS[1].noting(**{name: 3})
 
 
 @pytest.mark.parametrize("field", ["checkpoint", "data", "heads", "intervention", "metric"])

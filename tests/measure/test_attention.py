@@ -79,16 +79,25 @@ def test_entropy_against_numpy(gpt2_like):
     assert attention_entropy_sweep(experiment, at="S2")[head] == entropy
 
 
-def test_noise_of_an_entropy_bounds_what_noise_does():
-    """Each probability of a distribution over 20 positions moves by up to 1e-3 in all."""
-    generator = torch.Generator().manual_seed(0)
-    first = torch.rand(1000, 20, generator=generator, dtype=torch.float64)
-    first /= first.sum(-1, keepdim=True)
-    peaked = torch.eye(20, dtype=torch.float64)[torch.zeros(1000, dtype=torch.long)]
-    for start in (first, peaked):
-        moved = (1 - 1e-3) * start + 1e-3 * first.flip(0)  # a total variation of 1e-3 at most
-        change = (torch.special.entr(moved).sum(-1) - torch.special.entr(start).sum(-1)).abs().max()
-        assert 0 < change <= entropy_noise(1e-3, 20)
+@pytest.mark.parametrize("length", [2, 20, 64])
+@pytest.mark.parametrize("noise", [1e-5, 1e-3])
+def test_noise_of_an_entropy_bounds_what_noise_does(noise, length):
+    """Each probability of a row moves by ``noise``, half of them up; the most changes where half of them are 0."""
+    up = torch.arange(length) % 2 == 0
+    step = noise * torch.where(up, 1, -1).double()
+    half = torch.where(up, 0, 1).double() * 2 / length
+    uniform = torch.ones(length).double() / length
+    changes = []
+    for row in (half, uniform):
+        moved = row + step
+        assert moved.sum() == pytest.approx(1)
+        changes.append(abs(float(torch.special.entr(moved).sum() - torch.special.entr(row).sum())))
+    assert 0 < changes[1] < changes[0] <= entropy_noise(noise, length) * (1 + 1e-9) < 2.5 * changes[0]
+
+
+def test_no_noise_moves_an_entropy_further_than_it_can_go():
+    assert entropy_noise(0.05, 100) == pytest.approx(log(100))
+    assert entropy_noise(0.05, 1) > 0
 
 
 def test_an_entropy_needs_a_position_that_is_there(planted_ioi):

@@ -1,17 +1,21 @@
 """A run on published figures ends with one line that says all of it."""
 
+from dataclasses import replace
+
 from records import record
 
+from pytest_interp.common.context import NO_CONTEXT, CheckpointIdentity
 from pytest_interp.ledger.outcome import ClaimId, ClaimOutcome
 from pytest_interp.ledger.record import RecordedClaim
 from pytest_interp.report.published import to_paste
 
-ABOUT = {"fingerprint": "607a30d783dfa663caf39e06633721c8", "device": "cpu", "dtype": "float32"}
+GPT2 = CheckpointIdentity("gpt2", "607a30d783dfa663caf39e06633721c8", "float32", "cpu")
+CONTEXT = replace(NO_CONTEXT, checkpoint=GPT2)
 
 
 def on_figure(row, *, evidence="A", **changes):
     claim = RecordedClaim("id", "cite", "statement", "source", None, evidence, (row,))
-    records = (record(claim=claim, about=ABOUT, **changes),)
+    records = (record(claim=claim, context=CONTEXT, **changes),)
     return ClaimOutcome(ClaimId("id", f"test[{row}]"), "gpt2", records, outcome="passed", when="call")
 
 
