@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_interp.plugin.selection import cite_of, claim_of, statement_of
+from pytest_interp.plugin.claim_marker import cite_of, claim_of, statement_of
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = ROOT / "claims"

@@ -323,3 +323,23 @@ def quote(value: float) -> str:
         ('0.123', '2.0e-04', '0.000')
     """
     return f"{value:.1e}" if 1e-5 <= abs(value) < 5e-4 else f"{value + 0.0:.3f}".replace("-0.000", "0.000")
+
+
+def quote_both(before: float, after: float) -> tuple[str, str]:
+    """Two numbers with as many decimals as tell them apart, three at least and nine at most.
+
+    Args:
+        before: the first number.
+        after: the second one.
+
+    Returns:
+        Both as text.
+
+    Example:
+        >>> quote_both(3.65012, 3.65049), quote_both(3.65, 3.654)
+        (('3.6501', '3.6505'), ('3.650', '3.654'))
+    """
+    digits = 3
+    while digits < 9 and before != after and abs(after - before) < 10.0**-digits:
+        digits += 1
+    return f"{before:.{digits}f}", f"{after:.{digits}f}"

@@ -18,7 +18,7 @@ LEVELS = [
     {"engine"},
     {"measure"},
     {"verdict"},
-    {"assertions", "circuit_file", "strategies", "figures", "snapshots", "rerun"},
+    {"assertions", "circuit_file", "strategies", "figures", "snapshots", "rerun", "compare"},
     {"report"},
     {"plugin"},
     {"cli"},

@@ -9,7 +9,9 @@ from records import record
 from pytest_interp.common.context import NO_CONTEXT
 from pytest_interp.errors import InterpError, UsageError, nearest
 from pytest_interp.heads import as_head
-from pytest_interp.ledger.outcome import ClaimId, ClaimOutcome, Movement
+from pytest_interp.ledger.claim import RecordedClaim
+from pytest_interp.ledger.outcome import ClaimOutcome
+from pytest_interp.ledger.reruns import Movement
 from pytest_interp.report.noise import noise
 from pytest_interp.report.terminal import describe
 from pytest_interp.text import columns, cut, line, shown, wrapped
@@ -168,7 +170,7 @@ def test_the_section_of_a_claim_and_the_table_of_noise():
     moved = Movement(
         NASTY + "c" * 90, "q" * 100_000, NASTY, by=0.1, margin=0.1, tolerance=0.01, outcome="refuted", floor=True
     )
-    outcome = ClaimOutcome(ClaimId("id", f"test_it[{'語' * 100}]"), NASTY + "p" * 200, noise=(moved,))
+    outcome = ClaimOutcome(RecordedClaim("id", f"test_it[{'語' * 100}]"), NASTY + "p" * 200, noise=(moved,))
     for text in (*section.splitlines(), *noise([outcome], verbose=True)):
         assert not RAW.search(text)
         assert columns(text) <= 80

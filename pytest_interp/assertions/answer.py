@@ -60,7 +60,9 @@ def answer(question: Question[Any], controls: Controls = CONTROLS) -> Verdict:
     return conclude(with_evidence(verdict, question, controls), question.subject, siblings)
 
 
-def conclude(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) -> Verdict:
+def conclude(
+    verdict: Verdict, subject: str, siblings: Sequence[Control] = (), table: Table[Any] | None = None
+) -> Verdict:
     """The verdict, recorded, with what a reader must know of its prompts.
 
     Raises from a frame that holds no tensors: pytest keeps the frames of a failed test.
@@ -69,6 +71,7 @@ def conclude(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) -
         verdict: with its controls and members.
         subject: for the record and the failure.
         siblings: other heads of the same role, shown in a failure.
+        table: the sweep that the verdict is about, for the record; None of a single measurement.
 
     Raises:
         ClaimFailed: the verdict is refuted or inconclusive.
@@ -88,7 +91,7 @@ def conclude(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) -
         verdict = replace(verdict, caveats=(*verdict.caveats, note))
     if verdict.outcome == "supported":
         verdict = replace(verdict, notes=(*verdict.notes, *notes_of(verdict.measurement, verdict.bound)))
-    write(record_of(verdict, subject))
+    write(record_of(verdict, subject, table))
     if verdict.outcome != "supported":
         raise ClaimFailed(explain(verdict, subject, siblings))
     return verdict

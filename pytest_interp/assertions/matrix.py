@@ -91,7 +91,7 @@ def assert_matrix(
         caveat = f"a matrix of zeros would pass too: no cell is larger than {quote(largest)}"
         verdict = replace(verdict, caveats=(*verdict.caveats, caveat))
     subject = f"largest difference of {len(differences)} cells of {table.quantity} on {where_measured(table)}"
-    return conclude(verdict, subject)
+    return conclude(verdict, subject, table=table)
 
 
 def _minus(cell: Measurement, number: float) -> Measurement:

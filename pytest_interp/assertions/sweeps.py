@@ -51,7 +51,8 @@ def assert_cell(table: Table[Any], cell: Any, **bound: Unpack[PlainBoundArgs]) -
     }
     if 2 * count > len(other_cells):
         verdict = replace(verdict, caveats=(*verdict.caveats, f"unspecific: {details['specific']}"))
-    return conclude(replace(verdict, details=details), f"{table.quantity} of {name_of(key)} on {where_measured(table)}")
+    subject = f"{table.quantity} of {name_of(key)} on {where_measured(table)}"
+    return conclude(replace(verdict, details=details), subject, table=table)
 
 
 @checked
@@ -140,7 +141,7 @@ def assert_top(
     if 2 * places > len(table):
         caveat = f"unspecific: {places} of {len(table)} cells are among the top {places}"
         verdict = replace(verdict, caveats=(*verdict.caveats, caveat))
-    return conclude(verdict, f"{subject} on {where_measured(table)}")
+    return conclude(verdict, f"{subject} on {where_measured(table)}", table=table)
 
 
 @checked
@@ -184,7 +185,8 @@ def assert_every(table: Table[Any], **bound: Unpack[PlainBoundArgs]) -> Verdict:
         **undefined_cells(table),
     }
     verdict = replace(verdicts[ranked[0]], outcome=outcome, details=details)
-    return conclude(verdict, f"{table.quantity} of every {table.axes[0]} on {where_measured(table)}; the worst of them")
+    subject = f"{table.quantity} of every {table.axes[0]} on {where_measured(table)}; the worst of them"
+    return conclude(verdict, subject, table=table)
 
 
 @checked
@@ -241,7 +243,7 @@ def assert_only(table: Table[Any], cells: Any, **bound: Unpack[PlainBoundArgs]) 
         **undefined_cells(table),
     }
     subject = f"{', '.join(map(name_of, claimed))} and no other by {table.quantity} on {where_measured(table)}"
-    return conclude(replace(deciding_verdict, outcome=outcome, details=details), subject)
+    return conclude(replace(deciding_verdict, outcome=outcome, details=details), subject, table=table)
 
 
 def undefined_cells(table: Table[Any], count: int | None = None) -> dict[str, str]:

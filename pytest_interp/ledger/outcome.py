@@ -1,18 +1,22 @@
 """ClaimOutcome: the outcome of one claim, as its report carries it. The words for outcomes are derived here only.
 
-The closing table, the ledger, ``check()`` and JUnit are views of it.
+The closing table, the ledger, ``compare``, ``check()`` and JUnit are views of it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
 
+from pytest_interp.common.builtin_types import plain
+from pytest_interp.ledger.claim import RecordedClaim
 from pytest_interp.ledger.record import Record
+from pytest_interp.ledger.reruns import Falsified, Float32Run, Movement, Mutant
 
-PROPERTY = "interp"
-"""The key in ``user_properties`` under which a claim's report carries its outcome."""
+CARRIER = "interp_outcome"
+"""The attribute of a report that has the outcome of its claim, in builtin types: pytest-xdist serialises it."""
 NOT_CHECKED = "not checked: "
 NOT_APPLICABLE = "not applicable: "
 NOT_SELECTED = "not selected by --interp-model"
@@ -37,29 +41,6 @@ Finding: TypeAlias = Literal[
 NO_FAILURE: tuple[Finding, ...] = ("supported", "expected failure", "not applicable")
 """Findings with which a run is a success."""
 SnapshotStatus: TypeAlias = Literal["matched", "updated", "new number", "other prompts", "differs", "missing"]
-Seen: TypeAlias = Literal["killed", "inconclusive", "not applicable", "error", "survived", "equivalent"]
-"""The outcome of a claim on a mutant.
-
-``killed``: a verdict was refuted. ``survived``: all were supported. ``equivalent``: the claim also holds for every head
-that could take the place of the damaged ones, so that the mutant proves nothing.
-"""
-
-
-@dataclass(frozen=True)
-class ClaimId:
-    """The names of a claim.
-
-    Attributes:
-        id: pytest's node id.
-        name: pytest's name of the test, parameters included; None where the process crashed before it could say it.
-        cite: the stable id, such as ``ioi/name_movers.reads_the_answer[gpt2-9.9]``; None as above.
-        statement: what it states, in one line; None as above.
-    """
-
-    id: str
-    name: str | None = None
-    cite: str | None = None
-    statement: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,79 +60,16 @@ class OtherPrompts:
 
 
 @dataclass(frozen=True)
-class Float32Run:
-    """The outcome in float32 of a claim that failed in half precision.
+class LeftSnapshot:
+    """The numbers of a claim that left their snapshot.
 
     Attributes:
-        moved: whether it is supported in float32, so that precision alone made it fail.
-        summary: the same as text, with the numbers of both precisions; the ledger has it under ``said``.
-        records: of its verdicts in float32.
+        lines: a text for each, the furthest moved first.
+        taken_with: the device, dtype and versions that the snapshot was taken with.
     """
 
-    moved: bool
-    summary: str
-    records: tuple[Record, ...]
-
-
-@dataclass(frozen=True)
-class Movement:
-    """One verdict of a claim under one condition that should not matter, or that draws other prompts.
-
-    Attributes:
-        condition: the name of one of ``noise.CONDITIONS``.
-        quantity: what was measured.
-        unit: of the numbers.
-        by: value under the condition minus value without it, in ``unit``; None where the run has no such
-            verdict.
-        margin: distance of the interval (or value) from the bound without the condition; negative outside the bound.
-        tolerance: the distance within which the snapshot accepts a value.
-        outcome: the verdict under the condition, or the reason why there is none.
-        floor: whether the condition changes neither prompts nor random draws, so that any movement is float noise.
-    """
-
-    condition: str
-    quantity: str
-    unit: str
-    by: float | None
-    margin: float
-    tolerance: float
-    outcome: str
-    floor: bool
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One mutant (damaged weights or a wrong protocol), and the outcome of a claim on it.
-
-    Attributes:
-        name: of ``mutants.MUTANTS``.
-        expected: ``die`` where the claim must be refuted, ``live`` where it must still be supported.
-        seen: the outcome of the claim.
-        reason: the reason of an outcome that no verdict explains; otherwise empty.
-        on_heads: whether the mutant damages the heads that the claim names.
-    """
-
-    name: str
-    expected: Literal["die", "live"]
-    seen: Seen
-    reason: str = ""
-    on_heads: bool = False
-
-
-@dataclass(frozen=True)
-class Falsified:
-    """The outcomes of a claim on its mutants.
-
-    Attributes:
-        mutants: those on which it was run, in order.
-        died: on how many it was refuted, as text.
-        survived: the complaint about a claim that no mutant refutes, or that is refuted where it must hold; empty for
-            a claim that did as expected.
-    """
-
-    mutants: tuple[Mutant, ...]
-    died: str
-    survived: str
+    lines: tuple[str, ...]
+    taken_with: str
 
 
 @dataclass(frozen=True)
@@ -159,10 +77,11 @@ class ClaimOutcome:
     """The outcome of one claim.
 
     Attributes:
-        claim: its names.
+        claim: its names, statement and code.
         checkpoint: the name of the checkpoint; None where the process crashed before it could say it.
         records: of its verdicts, in order.
         snapshot: the result of the comparison with its snapshot; None where nothing was compared.
+        left: its numbers that left their snapshot; None where none did.
         float32: its outcome in float32, where it failed in half precision; otherwise None.
         prompts: its data sets that are not those of its snapshot; None where nothing was compared.
         noise: the movements of its numbers; None without ``--interp-noise``.
@@ -172,10 +91,11 @@ class ClaimOutcome:
         reason: pytest's reason; empty for a test that passed.
     """
 
-    claim: ClaimId
+    claim: RecordedClaim
     checkpoint: str | None = None
     records: tuple[Record, ...] = ()
     snapshot: SnapshotStatus | None = None
+    left: LeftSnapshot | None = None
     float32: Float32Run | None = None
     prompts: tuple[OtherPrompts, ...] | None = None
     noise: tuple[Movement, ...] | None = None
@@ -254,22 +174,41 @@ class ClaimOutcome:
             reason = crash.message if crash is not None else str(report.longrepr)
         return replace(self, outcome=ending, when=report.when, reason=reason)
 
+    @property
+    def properties(self) -> list[tuple[str, str | float]]:
+        """Names and values for JUnit: the finding, and value, interval, bound and outcome of each verdict."""
+        properties: list[tuple[str, str | float]] = [("interp.claim", self.claim.cite or self.claim.id)]
+        properties += [("interp.checkpoint", self.checkpoint)] if self.checkpoint else []
+        properties += [("interp.finding", self.finding)] if self.finding else []
+        seen: Counter[str] = Counter()
+        for record in self.records:
+            seen[record.quantity] += 1
+            number = seen[record.quantity]
+            name = f"interp.{record.quantity}" + (f".{number}" if number > 1 else "")
+            ends = zip(("low", "high"), record.interval or (), strict=False)
+            properties += [(f"{name}.value", record.value), *((f"{name}.{end}", value) for end, value in ends)]
+            properties += [(f"{name}.bound", record.bound), (f"{name}.outcome", record.outcome)]
+        return properties
+
     def to_json(self) -> dict[str, Any]:
         """Returns the outcome as a table of JSON, ``finding`` included.
 
         Returns:
-            A new dictionary. ``float32``, ``prompts``, ``noise`` and the mutants have no key while they are None.
+            A new dictionary. ``left``, ``float32``, ``prompts``, ``noise`` and the mutants have no key while they are
+            None.
         """
         table: dict[str, Any] = {"records": [record.to_json() for record in self.records]}
         if self.checkpoint is not None:
             table |= {"checkpoint": self.checkpoint, "snapshot": self.snapshot}
-        table["claim"] = {key: value for key, value in asdict(self.claim).items() if value is not None}
+        table["claim"] = self.claim.to_json()
         if self.float32 is not None:
             table["float32"] = {
                 "moved": self.float32.moved,
                 "said": self.float32.summary,
                 "records": [record.to_json() for record in self.float32.records],
             }
+        if self.left is not None:
+            table["left"] = asdict(self.left)
         if self.prompts is not None:
             table["prompts"] = [asdict(other) for other in self.prompts]
         if self.noise is not None:
@@ -289,12 +228,13 @@ class ClaimOutcome:
         Returns:
             An outcome equal to the one that was written.
         """
-        float32, prompts, noise = (table.get(key) for key in ("float32", "prompts", "noise"))
+        left, float32, prompts, noise = (table.get(key) for key in ("left", "float32", "prompts", "noise"))
         return cls(
-            claim=ClaimId(**table["claim"]),
+            claim=RecordedClaim.from_json(table["claim"]),
             checkpoint=table.get("checkpoint"),
             records=tuple(map(Record.from_json, table["records"])),
             snapshot=table.get("snapshot"),
+            left=None if left is None else LeftSnapshot(tuple(left["lines"]), left["taken_with"]),
             float32=None
             if float32 is None
             else Float32Run(float32["moved"], float32["said"], tuple(map(Record.from_json, float32["records"]))),
@@ -313,6 +253,18 @@ class ClaimOutcome:
         )
 
 
+def carry(report: Any, outcome: ClaimOutcome, decided: ClaimOutcome) -> None:
+    """Attaches the outcome of a claim to a report, and flat properties of it for JUnit.
+
+    Args:
+        report: pytest's report of one phase of the claim.
+        outcome: as of this phase.
+        decided: as of the phase that decided; JUnit reads the properties of the last report, that of the teardown.
+    """
+    setattr(report, CARRIER, plain(outcome.to_json()))
+    report.user_properties.extend(plain(decided.properties))
+
+
 def carried(report: Any) -> ClaimOutcome | None:
     """Returns the outcome of a claim that a report carries.
 
@@ -322,5 +274,5 @@ def carried(report: Any) -> ClaimOutcome | None:
     Returns:
         The outcome as of this phase; None in the report of a test that is no claim.
     """
-    tables = [value for name, value in getattr(report, "user_properties", ()) if name == PROPERTY]
-    return ClaimOutcome.from_json(tables[-1]) if tables else None
+    table = getattr(report, CARRIER, None)
+    return None if table is None else ClaimOutcome.from_json(table)

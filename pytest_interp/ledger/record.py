@@ -3,63 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeAlias
 
 from pytest_interp.common.context import Context
+from pytest_interp.measurement import Measurement, Sample
 
 Outcome: TypeAlias = Literal["supported", "refuted", "inconclusive"]
-
-
-@dataclass(frozen=True)
-class RecordedClaim:
-    """The claim that a verdict belongs to.
-
-    Attributes:
-        id: pytest's node id.
-        cite: the stable id, such as ``ioi/name_movers.reads_the_answer[gpt2-9.9]``.
-        statement: what the claim states, in one line.
-        source: the paper and section.
-        role: whose heads it is about; None for a claim without a role.
-        evidence: class of a published figure: A, B, C or D.
-        finding: rows of a list of documented findings.
-    """
-
-    id: str
-    cite: str
-    statement: str
-    source: str
-    role: str | None
-    evidence: str | None
-    finding: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the fields as a table of JSON: texts, lists and None.
-
-        Returns:
-            A new dictionary with a key for each attribute.
-        """
-        return {
-            "id": self.id,
-            "cite": self.cite,
-            "statement": self.statement,
-            "source": self.source,
-            "role": self.role,
-            "evidence": self.evidence,
-            "finding": list(self.finding),
-        }
-
-    @classmethod
-    def from_json(cls, table: Mapping[str, Any]) -> RecordedClaim:
-        """Returns the claim that a table of JSON describes.
-
-        Args:
-            table: what :meth:`to_json` returned.
-
-        Returns:
-            A claim equal to the one that was written.
-        """
-        return cls(**{**table, "finding": tuple(table["finding"])})
 
 
 @dataclass(frozen=True)
@@ -105,6 +55,48 @@ class RecordedMember:
 
 
 @dataclass(frozen=True)
+class RecordedTable:
+    """The cells of the sweep that a verdict is about.
+
+    Attributes:
+        quantity: what was measured.
+        unit: of the values.
+        axes: what rows and columns are, such as ``("layer", "head")``.
+        cells: label, value and 95 % interval of each defined cell; no interval of a fixed population.
+    """
+
+    quantity: str
+    unit: str
+    axes: tuple[str, str]
+    cells: tuple[tuple[str, float, tuple[float, float] | None], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields as a table of JSON; a cell is a list of label, value, low and high.
+
+        Returns:
+            A new dictionary with a key for each attribute.
+        """
+        cells = [[label, value, *(ends or (None, None))] for label, value, ends in self.cells]
+        return {"quantity": self.quantity, "unit": self.unit, "axes": list(self.axes), "cells": cells}
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Any]) -> RecordedTable:
+        """Returns the cells that a table of JSON describes.
+
+        Args:
+            table: what :meth:`to_json` returned.
+
+        Returns:
+            Cells equal to those that were written.
+        """
+        rows, columns = table["axes"]
+        cells = tuple(
+            (label, value, None if low is None else (low, high)) for label, value, low, high in table["cells"]
+        )
+        return cls(table["quantity"], table["unit"], (rows, columns), cells)
+
+
+@dataclass(frozen=True)
 class Record:
     """Everything that one verdict rests on.
 
@@ -133,9 +125,11 @@ class Record:
         caveats: reasons why the verdict means less than its word, such as a control that does as much.
         details: further values by name.
         context: the model, prompts, heads and intervention; the ledger has it under ``about``.
+        values: one number for each prompt, in data-set order; empty where they were left out.
+        scale: the denominators of a ratio of means; else empty.
+        sample: the prompts, with labels, templates and names; None where they were left out.
+        table: the cells of the sweep that the verdict is about; None of any other verdict.
         examples: number of verdicts under ``@given`` of which this is the worst; None of any other claim.
-        claim: the claim; None until its body has ended.
-        seed: of the run; None until the claim's body has ended.
     """
 
     subject: str
@@ -162,19 +156,30 @@ class Record:
     caveats: tuple[str, ...]
     details: Mapping[str, Any]
     context: Context
+    values: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    sample: Sample | None = None
+    table: RecordedTable | None = None
     examples: int | None = None
-    claim: RecordedClaim | None = None
-    seed: int | None = None
+
+    def measurement(self) -> Measurement | None:
+        """Returns the numbers prompt by prompt; None where the ledger does not have them."""
+        if not self.values:
+            return None
+        rows = tuple(f"row {row}" for row in range(1, len(self.values) + 1))
+        sample = self.sample or Sample(rows, rows, "fixed")
+        return Measurement(
+            self.quantity, self.unit, self.values, sample, self.scale, self.tolerance, self.context, self.version
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as a table of JSON: texts, numbers, lists, tables and None.
 
         Returns:
-            A new dictionary with a key for each attribute; ``examples``, ``claim`` and ``seed`` have none while they
-            are None.
+            A new dictionary with a key for each attribute; the last five have none where they are empty.
         """
         table = _table(self)
-        return {key: table[key] for key in table if key not in _LATER or table[key] is not None}
+        return {key: table[key] for key in table if key not in _OPTIONAL or table[key]}
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> Record:
@@ -186,20 +191,23 @@ class Record:
         Returns:
             A record equal to the one that was written.
         """
-        claim = table.get("claim")
+        sample, cells = table.get("sample"), table.get("table")
         typed = {
             "interval": _pair(table["interval"]),
             "controls": tuple((label, value) for label, value in table["controls"]),
             "members": tuple(map(RecordedMember.from_json, table["members"])),
-            "claim": None if claim is None else RecordedClaim.from_json(claim),
+            "sample": None if sample is None else _sample(sample),
+            "table": None if cells is None else RecordedTable.from_json(cells),
             "context": Context.from_json(table["about"]),
             **{key: tuple(table[key]) for key in ("controls_shown", "same", "notes", "caveats")},
+            **{key: tuple(map(_number, table.get(key, ()))) for key in ("values", "scale")},
+            **{key: _number(table[key]) for key in ("value", "tolerance", "slack", "margin")},
         }
         return cls(**{key: value for key, value in table.items() if key != "about"} | typed)
 
 
-_LATER = ("examples", "claim", "seed")
-"""Fields that are filled in after the verdict, and written only where they are."""
+_OPTIONAL = ("values", "scale", "sample", "table", "examples")
+"""Fields that are written only where they are not empty."""
 _KEYS = {"context": "about"}
 """Keys of JSON that differ from the name of the field."""
 
@@ -213,6 +221,8 @@ def _json(value: Any) -> Any:
     """Returns a field as JSON has it: a tuple as a list, a mapping as a dictionary."""
     if hasattr(value, "to_json"):
         return value.to_json()
+    if isinstance(value, Sample):
+        return asdict(value)
     if isinstance(value, tuple):
         return [_json(item) for item in value]
     return dict(value) if isinstance(value, Mapping) else value
@@ -220,4 +230,15 @@ def _json(value: Any) -> Any:
 
 def _pair(ends: Any) -> tuple[float, float] | None:
     """Returns the ends of an interval as a tuple: JSON has a list."""
-    return None if ends is None else (ends[0], ends[1])
+    return None if ends is None else (_number(ends[0]), _number(ends[1]))
+
+
+def _number(value: Any) -> float:
+    """Returns a number of JSON; infinities and NaN, which JSON lacks, are texts there."""
+    return float(value) if isinstance(value, str) else value
+
+
+def _sample(table: Mapping[str, Any]) -> Sample:
+    """Returns the prompts that a table of JSON describes."""
+    names = tuple(map(tuple, table["names"]))
+    return Sample(tuple(table["labels"]), tuple(table["clusters"]), table["population"], names)

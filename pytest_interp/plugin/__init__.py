@@ -71,16 +71,24 @@ def pytest_configure(config: pytest.Config) -> None:
 def _prepare_files(config: pytest.Config, options: Options) -> None:
     """Registers the ledger, and refuses a ledger or cache that could not be written, before any claim runs."""
     from pytest_interp.errors import UsageError
-    from pytest_interp.plugin.ledger_writer import Ledger
+    from pytest_interp.plugin.ledger_checkpoint import Collector
+    from pytest_interp.plugin.ledger_writer import LedgerWriter
 
     folder, worker = config.invocation_params.dir, hasattr(config, "workerinput")
     records = folder / options.ledger if options.ledger and not worker else None
-    config.pluginmanager.register(Ledger(records), "pytest_interp_ledger")
+    writer = LedgerWriter(records, Collector() if options.ledger else None)
+    config.pluginmanager.register(writer, "pytest_interp_ledger")
     try:
         if records:
             from pytest_interp.ledger.json_file import check_path
 
             check_path(records)
+        if options.against and not worker:
+            from pytest_interp.plugin.against import Against
+
+            if getattr(config.option, "update_snapshots", False):
+                raise UsageError("--snapshot-update does not go with --interp-against: pass one of them")
+            config.pluginmanager.register(Against(folder / options.against, writer), "pytest_interp_against")
         if options.cache and not worker:
             from pytest_interp.common.files import check_cache
 
@@ -107,8 +115,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.definition.get_closest_marker("claim") is None:
         return
     from pytest_interp.errors import UsageError
+    from pytest_interp.plugin.claim_marker import claim_of
     from pytest_interp.plugin.collection_errors import refuse
-    from pytest_interp.plugin.selection import claim_of, parametrize
+    from pytest_interp.plugin.selection import parametrize
 
     try:
         claim = claim_of(metafunc.definition)
@@ -233,8 +242,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     unchecked = plan_of(config).unchecked
     if not unchecked and not outcomes:
         return
-    from pytest_interp.report.published import to_paste
-    from pytest_interp.report.terminal import run_again, summarise
+    from pytest_interp.report.terminal import closing_sections, summarise
 
     lines = summarise(outcomes, verbose=terminalreporter.verbosity > 0, unchecked=unchecked)
     if lines:
@@ -246,11 +254,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(line.text, **line.markup)
         if cache := session_of(config).cache:
             terminalreporter.write_line(f"interp: {cache.summary}")
-    if texts := to_paste(outcomes):
-        terminalreporter.section("published figures, to paste into an issue")
-        for text in texts:
-            terminalreporter.write_line(text)
-    for title, texts in run_again(outcomes, verbose=terminalreporter.verbosity > 0).items():
+    for title, texts in closing_sections(outcomes, verbose=terminalreporter.verbosity > 0).items():
         if texts:
             terminalreporter.section(title)
             for text in texts:

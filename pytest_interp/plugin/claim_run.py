@@ -26,6 +26,7 @@ import pytest
 from pytest_interp.common.compat import argument_names
 from pytest_interp.ledger.outcome import ClaimOutcome
 from pytest_interp.plugin.model_guard import assign, checkpoints_of, restore, undone_later
+from pytest_interp.plugin.session import session_of
 
 if TYPE_CHECKING:
     from pytest_interp.ledger.record import Record
@@ -71,6 +72,7 @@ class ClaimRun:
         assign(item, self.checkpoint)
         self._guarded = [] if undone_later(item) else checkpoints_of(item)
         self._comparison = _comparison(item)
+        self._against = bool(session_of(item.config).options.against)
 
     @property
     def outcome(self) -> ClaimOutcome:
@@ -80,15 +82,16 @@ class ClaimRun:
     @contextmanager
     def recording(self) -> Generator[None]:
         """Collects the records of the verdicts inside the block, however it ends, and adds them to the report."""
+        from pytest_interp.report.terminal import describe
         from pytest_interp.verdict.recording import collecting
 
         try:
             with collecting() as self.records:
                 yield
         finally:
-            described, section = _described(self.item, self._decisive(self.records))
-            amend(self.item, records=described)
-            self.item.add_report_section("call", "claim", section)
+            decisive = tuple(self._decisive(self.records))
+            claim = amend(self.item, records=decisive).claim
+            self.item.add_report_section("call", "claim", describe(claim.statement, str(claim.source), decisive))
 
     def _decisive(self, records: Sequence[Record]) -> Sequence[Record]:
         """Returns all records; of a claim under ``@given`` the worst of each quantity."""
@@ -139,11 +142,16 @@ class ClaimRun:
         return f"the claim passed, but {failing}{f'; {in_float32}' if in_float32 else ''}"
 
     def moved(self) -> str:
-        """Compares with the snapshot, or updates it; returns what moved, empty where nothing did."""
+        """Compares with the snapshot, or updates it; returns what moved, empty where nothing did.
+
+        With ``--interp-against`` the snapshot is left as it is: the run is compared with a ledger when it has ended.
+        """
         from pytest_interp.errors import ClaimFailed
 
         complaint = ""
-        if self._comparison is not None:
+        if self._against:
+            self.keep_snapshot()
+        elif self._comparison is not None:
             circuit, fingerprint = self.checkpoint.circuit, self.checkpoint.fingerprint
             known = circuit is not None and circuit.fingerprint == fingerprint
             try:
@@ -151,7 +159,8 @@ class ClaimRun:
                 amend(self.item, snapshot=status, prompts=self._comparison.changed_data)
             except ClaimFailed as error:
                 complaint = str(error)
-                amend(self.item, snapshot="missing" if self._comparison.stored is None else "differs")
+                status = "missing" if self._comparison.stored is None else "differs"
+                amend(self.item, snapshot=status, left=self._comparison.left)
         self.item.stash[COMPARED] = True
         return complaint
 
@@ -161,12 +170,10 @@ class ClaimRun:
         Returns:
             Why the claim fails: its runs left a model changed, or no mutant refuted it; else empty.
         """
-        from pytest_interp.plugin.session import session_of
-
         options = session_of(self.item.config).options
         if not (options.falsify or options.noise):
             return ""
-        from pytest_interp.ledger.outcome import Falsified
+        from pytest_interp.ledger.reruns import Falsified
         from pytest_interp.rerun import falsify, noise
 
         records, body, survived = self.outcome.records, self._body(), ""
@@ -242,21 +249,3 @@ def _ending(error: BaseException) -> str:
     if isinstance(error, pytest.skip.Exception | SkipTest):
         return "was skipped"
     return "called pytest.xfail" if isinstance(error, pytest.xfail.Exception) else ""
-
-
-def _described(item: pytest.Item, records: Sequence[Record]) -> tuple[tuple[Record, ...], str]:
-    """Returns the records with their claim and the seed of the run, and the text of the report's section ``claim``."""
-    from pytest_interp.ledger.record import RecordedClaim
-    from pytest_interp.plugin.selection import cite_of, claim_of, statement_of
-    from pytest_interp.plugin.session import session_of
-    from pytest_interp.report.terminal import describe
-
-    claim = claim_of(item)
-    assert claim is not None  # it has the marker
-    statement = statement_of(item)
-    recorded = RecordedClaim(
-        item.nodeid, cite_of(item), statement, claim.source, claim.role, claim.evidence, tuple(claim.finding)
-    )
-    seed = session_of(item.config).options.seed
-    described = tuple(replace(record, claim=recorded, seed=seed) for record in records)
-    return described, describe(statement, claim.source, described)

@@ -60,7 +60,7 @@ def heads() -> tuple[Head, ...]:
 @pytest.fixture
 def bound(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Callable[..., Mapping[str, Any]]:
     """The circuit file's bound for this head or role, else the default: ``**bound("copy_score", at_least=0.8)``."""
-    from pytest_interp.plugin.selection import claim_of
+    from pytest_interp.plugin.claim_marker import claim_of
 
     claim = claim_of(request.node)
     params = getattr(request.node, "callspec", None)

@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_interp.common.builtin_types import plain
-from pytest_interp.ledger.outcome import PROPERTY, ClaimId, ClaimOutcome, carried
+from pytest_interp.ledger.claim import RecordedClaim
+from pytest_interp.ledger.ledger import Ledger, RecordedCheckpoint, Run
+from pytest_interp.ledger.outcome import ClaimOutcome, carried, carry
 from pytest_interp.plugin.claim_run import OUTCOME
 
+if TYPE_CHECKING:
+    from pytest_interp.plugin.ledger_checkpoint import Collector
 
-class Ledger:
+
+_DECIDED = pytest.StashKey[ClaimOutcome]()
+"""The outcome of a claim as of the phase that decided it."""
+
+
+class LedgerWriter:
     """A plugin that collects the outcomes of claims, those of pytest-xdist's workers included, and writes the ledger.
 
     Attributes:
         path: of the ledger; None without ``--interp-ledger``, and in workers.
+        collector: of circuits and attention patterns; None without ``--interp-ledger``.
+        checkpoints: their circuits and attention patterns, by name.
         messages: lines about the ledger and the snapshots, for the end of the run.
         unsent_claims: node ids of the claims that this process collected; empty once a report has carried them.
         collected: node ids of all claims that were to run.
         claims: the outcome of each claim that has one, by node id.
         running: node ids of the claims that began and have not ended.
         places: file and line number of each claim, by node id; they give the order of the ledger.
+        started: when the run began.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, collector: Collector | None = None) -> None:
         self.path = path
+        self.collector = collector
         self.messages: list[str] = []
         self.unsent_claims: list[str] = []
         self.collected: set[str] = set()
         self.claims: dict[str, ClaimOutcome] = {}
+        self.checkpoints: dict[str, RecordedCheckpoint] = {}
         self.running: set[str] = set()
         self.places: dict[str, tuple[str, int]] = {}
+        self.started = datetime.now(UTC)
+        self._clock = time.monotonic()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Notes which claims are to run; the controller of pytest-xdist collects none and learns them from reports."""
@@ -49,7 +68,13 @@ class Ledger:
         outcome = item.stash.get(OUTCOME, None)
         if outcome is None:
             return report
-        report.user_properties.append((PROPERTY, plain(outcome.reported(report).to_json())))
+        reported = outcome.reported(report)
+        if reported.finding is not None:
+            item.stash[_DECIDED] = reported
+        carry(report, reported, item.stash.get(_DECIDED, reported))
+        if self.collector is not None and report.when == "call":
+            checkpoint = self.collector.after(item, reported)
+            report.interp_checkpoint = None if checkpoint is None else checkpoint.to_json()  # type: ignore[attr-defined]
         report.sections = [(plain(title), plain(text)) for title, text in report.sections]
         if report.failed and (text := report.longreprtext) != plain(text):
             report.longrepr = plain(text)
@@ -60,6 +85,10 @@ class Ledger:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Updates the outcome of a claim from the report of one of its phases."""
         self.collected.update(getattr(report, "interp_claims", ()))
+        if table := getattr(report, "interp_checkpoint", None):
+            checkpoint = RecordedCheckpoint.from_json(table)
+            earlier = self.checkpoints.get(checkpoint.name, checkpoint)
+            self.checkpoints[checkpoint.name] = earlier.joined(checkpoint)
         outcome = carried(report)
         if outcome is None and report.nodeid not in self.collected:
             return
@@ -71,7 +100,7 @@ class Ledger:
             self.running.discard(report.nodeid)
         before = self.claims.get(report.nodeid)
         if outcome is None:  # the worker crashed
-            outcome = ClaimOutcome(ClaimId(report.nodeid)).reported(report)
+            outcome = ClaimOutcome(RecordedClaim(report.nodeid)).reported(report)
         # An error in teardown replaces the outcome of a claim that had not failed; a failure stays.
         replaced = outcome.outcome == "error" and before is not None and before.outcome != "failed"
         if before is None or replaced or report.when == "call":
@@ -92,30 +121,57 @@ class Ledger:
         if (write_errors or not all(other.chosen for other in prompts)) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _write(self, session: pytest.Session) -> list[str]:
-        """Writes the ledger; returns a line if it could not be written."""
-        if self.path is None or session.config.option.collectonly or not (self.claims or self.collected):
-            return []
-        from pytest_interp.ledger.json_file import STREAMS, save, text_of
+    def ledger(self, config: pytest.Config) -> Ledger:
+        """Returns the ledger of what has run so far.
 
-        total, ended = max(len(self.collected), len(self.claims)), len(self.claims.keys() - self.running)
-        # A claim that has not ended is written only where its worker crashed.
+        A claim that has not ended is in it only where its worker crashed.
+
+        Args:
+            config: of the run.
+        """
+        from pytest_interp.ledger.json_file import versions
+        from pytest_interp.plugin.session import session_of
+
+        options = session_of(config).options
         written_claims = [
             claim
             for name, claim in sorted(self.claims.items(), key=lambda pair: (self.places[pair[0]], pair[0]))
             if name not in self.running or claim.outcome == "error"
         ]
-        text = text_of(written_claims, ended=ended, collected=total)
-        count = str(total) if ended >= total else f"{ended} of {total}"
+        run = Run(
+            started=self.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            seconds=round(time.monotonic() - self._clock, 3),
+            ended=len(self.claims.keys() - self.running),
+            collected=max(len(self.collected), len(self.claims)),
+            versions=versions(),
+            flags=options.flags(),
+            seed=options.seed,
+        )
+        return Ledger(run, tuple(written_claims), tuple(self.checkpoints[name] for name in sorted(self.checkpoints)))
+
+    def _write(self, session: pytest.Session) -> list[str]:
+        """Writes the ledger; returns a line if it could not be written."""
+        if self.path is None or session.config.option.collectonly or not (self.claims or self.collected):
+            return []
+        from pytest_interp.ledger.json_file import STREAMS, save
+        from pytest_interp.ledger.redaction import without_prompts
+        from pytest_interp.plugin.session import session_of
+
+        ledger = self.ledger(session.config)
+        if session_of(session.config).options.no_prompts:
+            ledger = without_prompts(ledger)
+        total, ended = ledger.run.collected, ledger.run.ended
+        count = str(total) if ledger.run.is_complete else f"{ended} of {total}"
         summary = f"records of {count} claim{'s' * (total != 1)}"
         if self.path in STREAMS:
-            self.messages.append(f"{summary}\n{text}")
+            self.messages.append(f"{summary}\n{ledger.to_text()}")
             return []
         try:
-            written = save(self.path, text, complete=ended >= total)
+            written = save(self.path, ledger)
         except OSError as error:
             return [f"records not written to {self.path}: {error.strerror}"]
-        self.messages.append(f"{summary}: {written}")
+        contents = "" if ledger.run.has_prompts else ", without prompts"
+        self.messages.append(f"{summary}{contents}: {written}")
         if written != self.path.resolve():
             self.messages.append(f"{self.path} has the records of a whole run, and is left as it is")
         return []

@@ -66,7 +66,33 @@ class Options:
         False,
     )
     ledger: str | None = _option("write every verdict and its record to this JSON file", metavar="FILE")
+    no_prompts: bool = _option(
+        "write the ledger without the text of prompts, code and paths, so that it can be shown to others", False
+    )
+    against: str | None = _option(
+        "compare the run with this ledger of an earlier one, instead of with snapshots; the run fails where a verdict "
+        "turned or a number moved",
+        metavar="FILE",
+    )
     strict: bool = _option("fail where the weights of a checkpoint cannot be loaded (default: skip)", False)
+
+    def flags(self) -> tuple[str, ...]:
+        """The options that are not the default, as they stand on a command line, without those of files."""
+        flags: list[str] = []
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if value == option.default or option.name in _OF_FILES:
+                continue
+            if isinstance(value, tuple):
+                flags += [text for item in value for text in (_flag(option), item)]
+            elif value is True:
+                flags.append(_flag(option))
+            else:
+                flags += [_flag(option), str(value)] if option.metadata["metavar"] else [f"{_flag(option)}={value}"]
+        return tuple(flags)
+
+
+_OF_FILES = ("cache", "ledger", "no_prompts", "against")
 
 
 def _kind(option: Field[Any]) -> str:
@@ -76,7 +102,7 @@ def _kind(option: Field[Any]) -> str:
 
 def _flag(option: Field[Any]) -> str:
     """Returns the option as it stands on the command line."""
-    return f"--interp-{option.name}"
+    return f"--interp-{option.name.replace('_', '-')}"
 
 
 FLAGS = frozenset(_flag(option) for option in fields(Options) if option.metadata["metavar"])

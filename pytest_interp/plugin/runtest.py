@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_interp.ledger.outcome import NOT_APPLICABLE, ClaimId, ClaimOutcome
+from pytest_interp.ledger.outcome import NOT_APPLICABLE, ClaimOutcome
 from pytest_interp.plugin.claim_run import COMPARED, OUTCOME, ClaimRun
 from pytest_interp.plugin.deselection import target_name
 from pytest_interp.plugin.model_guard import check_untouched, checkpoints_of, restore, undone_later
@@ -21,10 +21,9 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     if item.get_closest_marker("claim") is None:
         return (yield)
     from pytest_interp.errors import NotApplicable, Unavailable, UsageError
-    from pytest_interp.plugin.selection import cite_of, statement_of
+    from pytest_interp.plugin.claim_marker import recorded
 
-    claim = ClaimId(item.nodeid, item.name, cite_of(item), statement_of(item))
-    item.stash[OUTCOME] = ClaimOutcome(claim, target_name(item) or "no checkpoint")
+    item.stash[OUTCOME] = ClaimOutcome(recorded(item), target_name(item) or "no checkpoint")
     try:
         check_untouched(item)
         return (yield)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from pytest_interp.ledger.outcome import ClaimOutcome, Falsified, Seen
+from pytest_interp.ledger.outcome import ClaimOutcome
+from pytest_interp.ledger.reruns import Falsified, Seen
 from pytest_interp.report.layout import headed
 from pytest_interp.text import cut, line
 

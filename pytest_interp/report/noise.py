@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from pytest_interp.ledger.outcome import ClaimOutcome, Movement
+from pytest_interp.ledger.outcome import ClaimOutcome
+from pytest_interp.ledger.reruns import Movement
 from pytest_interp.report.layout import WIDTH, headed, short
 from pytest_interp.text import cut, line, wrapped
 

@@ -26,7 +26,7 @@ def to_paste(outcomes: Iterable[ClaimOutcome]) -> list[str]:
     """
     by_checkpoint: dict[str, list[ClaimOutcome]] = {}
     for outcome in outcomes:
-        if any(record.claim and record.claim.evidence for record in outcome.records):
+        if outcome.claim.evidence and outcome.records:
             by_checkpoint.setdefault(str(outcome.checkpoint), []).append(outcome)
     return [_line(checkpoint, claims) for checkpoint, claims in by_checkpoint.items()]
 
@@ -53,7 +53,7 @@ def _line(checkpoint: str, claims: Sequence[ClaimOutcome]) -> str:
 
 def _figure(claim: ClaimOutcome, record: Record) -> str:
     """A figure that is off, in the words of a failing claim: what was measured, what is required, how far it is off."""
-    rows = " ".join(record.claim.finding) if record.claim else ""
+    rows = " ".join(claim.claim.finding)
     off = f"; off by {quote(-record.slack)}" if record.slack < 0 else ""
     name = rows or line(str(claim.claim.name), 60)
     return f"{name} {record.quantity} {quote(record.value)} (required {record.bound}{off})"

@@ -18,6 +18,7 @@ from pytest_interp.measurement import quote
 from pytest_interp.report.layout import SHORT, WIDTH, headed, short
 from pytest_interp.report.mutants import falsified, remarks
 from pytest_interp.report.noise import noise
+from pytest_interp.report.published import to_paste
 from pytest_interp.text import line, wrapped
 
 _ORDER: tuple[Finding, ...] = tuple(finding for finding in get_args(Finding) if finding != "not checked")
@@ -98,19 +99,50 @@ def _other_prompts(prompts: Mapping[OtherPrompts, int]) -> list[Line]:
     return lines
 
 
-def run_again(outcomes: Sequence[ClaimOutcome], *, verbose: bool) -> dict[str, list[str]]:
-    """Returns the tables of claims that were run again.
+def left_snapshots(outcomes: Iterable[ClaimOutcome]) -> list[str]:
+    """Returns all numbers that left their snapshot in one table, by what the snapshots were taken with.
+
+    Args:
+        outcomes: of the claims that ran.
+
+    Returns:
+        Lines of at most 79 columns; none where all numbers stayed.
+    """
+    by_versions: dict[str, list[ClaimOutcome]] = {}
+    for outcome in outcomes:
+        if outcome.left is not None:
+            by_versions.setdefault(outcome.left.taken_with, []).append(outcome)
+    lines: list[str] = []
+    for taken_with, claims in by_versions.items():
+        lines += wrapped(f"taken with {taken_with}", WIDTH, rest="  ")
+        for claim in claims:
+            lines += wrapped(str(claim.claim.cite), WIDTH, "  ", "    ")
+            for text in claim.left.lines if claim.left else ():
+                lines += wrapped(text, WIDTH, "    ", "      ")
+    if lines:
+        now = ", ".join(f"{name} {number}" for name, number in versions().items())
+        lines += [*wrapped(f"now {now}", WIDTH, rest="  "), "`--snapshot-update` accepts them as measured now"]
+    return lines
+
+
+def closing_sections(outcomes: Sequence[ClaimOutcome], *, verbose: bool) -> dict[str, list[str]]:
+    """Returns the sections after the table of findings, by title.
 
     Args:
         outcomes: of the claims that ran.
         verbose: whether the movements of every number are shown.
 
     Returns:
-        Lines of at most 79 columns by title of their section: ``mutants`` and ``noise``; no lines for one that was
-        not asked for.
+        The lines of each, at most 79 columns but for the line to paste; no lines for one that there is nothing to say
+        in, such as ``mutants`` and ``noise`` where they were not asked for.
     """
     called = [outcome for outcome in outcomes if outcome.when == "call"]
-    return {"mutants": falsified(called), "noise": noise(called, verbose=verbose)}
+    return {
+        "numbers that left their snapshot": left_snapshots(outcomes),
+        "published figures, to paste into an issue": to_paste(outcomes),
+        "mutants": falsified(called),
+        "noise": noise(called, verbose=verbose),
+    }
 
 
 def _caveats(claims: Iterable[ClaimOutcome]) -> list[Line]:

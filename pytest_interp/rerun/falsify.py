@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from pytest_interp.checkpoints.damage import Damage, damaged
 from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head
-from pytest_interp.ledger.outcome import Mutant
 from pytest_interp.ledger.record import Record
+from pytest_interp.ledger.reruns import Mutant
 from pytest_interp.rerun.exchange import exchanges
 from pytest_interp.rerun.mutants import MEANING, ON_HEADS, WITHOUT_HEADS, Expected, kind_of
 from pytest_interp.rerun.trial import Body, Trial

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_interp.errors import NotApplicable
-from pytest_interp.ledger.outcome import Movement
 from pytest_interp.ledger.record import Record
+from pytest_interp.ledger.reruns import Movement
 from pytest_interp.rerun.trial import Body
 from pytest_interp.tasks.protocols import Protocol, drawn_with, in_another_order, in_batches
 from pytest_interp.verdict.recording import worst_of

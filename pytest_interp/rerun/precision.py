@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_interp.errors import InterpError
-from pytest_interp.ledger.outcome import Float32Run
 from pytest_interp.ledger.record import Record
+from pytest_interp.ledger.reruns import Float32Run
 from pytest_interp.measurement import quote
 from pytest_interp.rerun.trial import Body, Trial
 from pytest_interp.verdict.recording import worst_of

@@ -18,8 +18,8 @@ from pytest_interp.common.compat import without_database_and_shrinking
 from pytest_interp.engine import Experiment
 from pytest_interp.errors import ClaimFailed, NotApplicable
 from pytest_interp.heads import Head
-from pytest_interp.ledger.outcome import Seen
 from pytest_interp.ledger.record import Record
+from pytest_interp.ledger.reruns import Seen
 from pytest_interp.tasks.protocols import Protocol
 from pytest_interp.verdict import recording
 

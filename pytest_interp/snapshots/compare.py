@@ -12,7 +12,7 @@ from syrupy.location import PyTestLocation
 
 from pytest_interp.common.compat import syrupy_session
 from pytest_interp.errors import ClaimFailed
-from pytest_interp.ledger.outcome import OtherPrompts, SnapshotStatus
+from pytest_interp.ledger.outcome import LeftSnapshot, OtherPrompts, SnapshotStatus
 from pytest_interp.ledger.record import Record
 from pytest_interp.snapshots.extension import (
     AcceptingExtension,
@@ -33,6 +33,7 @@ class Comparison:
         entries: all entries of the file, by name.
         stored: the claim's entry; None where the file has none.
         changed_data: the data sets that are not those of the entry; empty before `compare`.
+        left: the numbers that left the entry; None before `compare`, and where none did.
         drawn: whether Hypothesis drew the prompts, so that only decisions are stored.
     """
 
@@ -55,6 +56,7 @@ class Comparison:
         self.entries = read_file(Path(path))
         self.stored: dict[str, Any] | None = self.entries.get(self.name)
         self.changed_data: tuple[OtherPrompts, ...] = ()
+        self.left: LeftSnapshot | None = None
         self.drawn = bool(getattr(item.obj, "is_hypothesis_test", False))
 
     def keep(self) -> None:
@@ -72,8 +74,9 @@ class Comparison:
             known: whether the circuit file has this fingerprint.
 
         Returns:
-            ``matched``; ``updated`` with ``--snapshot-update``; ``new number`` on weights that are not those of the
-            entry; ``other prompts`` where the data sets differ, so that the numbers cannot be compared.
+            ``matched``; ``updated`` where ``--snapshot-update`` replaced an entry; ``new number`` where it stored the
+            first one, and on weights that are not those of the entry; ``other prompts`` where the data sets differ, so
+            that the numbers cannot be compared.
 
         Raises:
             ClaimFailed: a number moved, a decision changed, or a known checkpoint has no snapshot here.
@@ -83,7 +86,7 @@ class Comparison:
         if self.update:
             if not self.assertion == entry:
                 raise ClaimFailed(f"the snapshot of {self.name} could not be written")
-            return "updated"
+            return "new number" if self.stored is None else "matched" if entry == self.stored else "updated"
         known = known or any(other["fingerprint"] == fingerprint for other in self.entries.values())
         if not known or (self.stored is not None and self.stored["fingerprint"] != fingerprint):
             self.keep()
@@ -98,9 +101,16 @@ class Comparison:
             self.keep()
             return "other prompts"
         if self.assertion != entry:
-            lines = "\n".join(f"  {line}" for line in differences(entry, self.stored))
+            first, *others = differences(entry, self.stored)
+            self.left = LeftSnapshot((first, *others), self.stored.get("taken_with") or "versions that it does not say")
             raise ClaimFailed(
-                f"{self.name} holds, but its numbers left their snapshot\n{lines}\n"
-                "  `--snapshot-update` accepts them as measured now"
+                "\n".join(
+                    (
+                        first,
+                        *(f"  {line}" for line in others),
+                        f"  {self.name} holds, but its numbers left their snapshot;",
+                        "  `--snapshot-update` accepts them as measured now",
+                    )
+                )
             )
         return "matched"

@@ -21,7 +21,7 @@ from pytest_interp.common.builtin_types import plain
 from pytest_interp.errors import UsageError
 from pytest_interp.ledger.outcome import OtherPrompts
 from pytest_interp.ledger.record import Record
-from pytest_interp.measurement import quote
+from pytest_interp.measurement import quote_both
 from pytest_interp.snapshots.snapshot_file import change_file, read_file
 from pytest_interp.tolerance import FLOAT_NOISE
 
@@ -236,8 +236,8 @@ def _moved(measured: dict[str, Any], expected: dict[str, Any], subject: str) -> 
     delta, allowed = measured["value"] - expected["value"], max(measured["tolerance"], expected["tolerance"])
     if abs(delta) <= allowed:
         return []
-    step = f"{quote(expected['value'])} -> {quote(measured['value'])}"
-    line = f"{subject}: {step} (moved {delta:+.2g}, up to {allowed:.2g} allowed)"
+    before, after = quote_both(expected["value"], measured["value"])
+    line = f"{subject} {before} -> {after} (moved {delta:+.2g}, up to {allowed:.2g} allowed)"
     return [(abs(delta) / allowed if allowed else float("inf"), line)]
 
 

@@ -16,11 +16,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 from weakref import WeakSet
 
-from pytest_interp.errors import UsageError
-from pytest_interp.ledger.record import Record, RecordedMember
+from pytest_interp.errors import InterpError, UsageError
+from pytest_interp.ledger.record import Record, RecordedMember, RecordedTable
 from pytest_interp.measurement import Measurement
+from pytest_interp.table import Table, name_of
 from pytest_interp.verdict.evidence import Member
 from pytest_interp.verdict.failure_message import controls_shown, specific_shown
 from pytest_interp.verdict.intervals import ends_of
@@ -146,12 +148,13 @@ def _too_late(record: Record, place: str) -> UsageError:
     )
 
 
-def record_of(verdict: Verdict, subject: str) -> Record:
+def record_of(verdict: Verdict, subject: str, table: Table[Any] | None = None) -> Record:
     """A verdict as plain data, for the ledger, reports and snapshots.
 
     Args:
         verdict: with its controls, members and details.
         subject: what the claim is about, in a line.
+        table: the sweep that the verdict is about; None of a single measurement.
     """
     measurement, interval = verdict.measurement, verdict.interval
     return Record(
@@ -179,7 +182,24 @@ def record_of(verdict: Verdict, subject: str) -> Record:
         caveats=tuple(verdict.caveats),
         details=dict(verdict.details),
         context=measurement.context,
+        values=measurement.values,
+        scale=measurement.scale,
+        sample=measurement.sample,
+        table=None if table is None else _table(table),
     )
+
+
+def _table(table: Table[Any]) -> RecordedTable:
+    cells = tuple((name_of(cell), effect.value, _cell_ends(effect)) for cell, effect in table.items())
+    return RecordedTable(table.quantity, next(iter(table.values())).unit, table.axes, cells)
+
+
+def _cell_ends(effect: Measurement) -> tuple[float, float] | None:
+    """The interval of a cell; None where it has none, such as of a ratio whose denominator may be 0."""
+    try:
+        return _ends(effect)
+    except InterpError:
+        return None
 
 
 def _member(member: Member) -> RecordedMember:

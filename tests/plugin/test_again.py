@@ -161,21 +161,25 @@ def test_noise_lists_what_moved_and_what_hangs_on_it(project):
 def test_a_record_carries_all_that_a_number_rests_on(project):
     run(project, "--interp-ledger", "run.json", "-k", "test_task or 3.0")
     saved = json.loads((project.path / "run.json").read_text())
-    assert {"transformer-lens", "transformers", "torch", "pytest", "python"} <= set(saved["versions"])
+    assert {"transformer-lens", "transformers", "torch", "pytest", "python"} <= set(saved["run"]["versions"])
     (record,) = saved["claims"][0]["records"]
-    assert record["claim"] == {
+    claim = saved["claims"][0]["claim"]
+    assert claim.pop("code").startswith("def test_task(")
+    assert claim == {
         "id": "test_it.py::test_task[planted-ioi]",
+        "name": "test_task[planted-ioi]",
+        "cite": "it.task[planted-ioi]",
         "statement": "The answer is preferred.",
+        "docstring": "The answer is preferred.",
         "source": "a paper, 3.1",
         "role": "name_mover",
-        "evidence": None,
-        "cite": "it.task[planted-ioi]",
-        "finding": [],
+        "markers": ["parametrize", "claim"],
+        "command": "pytest 'test_it.py::test_task[planted-ioi]' --interp-prompts 24",
     }
     about = record["about"]
     for key in ("checkpoint", "fingerprint", "data_hash", "bos", "n", "run", "dtype", "device", "data_seed"):
         assert key in about, key
-    for key in ("quantity", "version", "value", "interval", "method", "bound", "margin", "controls", "seed"):
+    for key in ("quantity", "version", "value", "interval", "method", "bound", "margin", "controls", "values"):
         assert key in record, key
     (record,) = saved["claims"][1]["records"]
     assert record["specific"] == "also true of 3 of 19 other heads"

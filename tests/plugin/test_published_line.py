@@ -5,8 +5,8 @@ from dataclasses import replace
 from records import record
 
 from pytest_interp.common.context import NO_CONTEXT, CheckpointIdentity
-from pytest_interp.ledger.outcome import ClaimId, ClaimOutcome
-from pytest_interp.ledger.record import RecordedClaim
+from pytest_interp.ledger.claim import RecordedClaim
+from pytest_interp.ledger.outcome import ClaimOutcome
 from pytest_interp.report.published import to_paste
 
 GPT2 = CheckpointIdentity("gpt2", "607a30d783dfa663caf39e06633721c8", "float32", "cpu")
@@ -14,9 +14,9 @@ CONTEXT = replace(NO_CONTEXT, checkpoint=GPT2)
 
 
 def on_figure(row, *, evidence="A", **changes):
-    claim = RecordedClaim("id", "cite", "statement", "source", None, evidence, (row,))
-    records = (record(claim=claim, context=CONTEXT, **changes),)
-    return ClaimOutcome(ClaimId("id", f"test[{row}]"), "gpt2", records, outcome="passed", when="call")
+    claim = RecordedClaim("id", f"test[{row}]", source="a paper", evidence=evidence, finding=(row,))
+    records = (record(context=CONTEXT, **changes),)
+    return ClaimOutcome(claim, "gpt2", records, outcome="passed", when="call")
 
 
 def test_one_line_has_versions_counts_and_what_is_off():

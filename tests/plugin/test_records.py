@@ -8,9 +8,11 @@ import sys
 import time
 
 import pytest
+from records import a_run
 
 from pytest_interp.common.builtin_types import plain, strict_json
-from pytest_interp.ledger.json_file import save, text_of
+from pytest_interp.ledger.json_file import save
+from pytest_interp.ledger.ledger import FORMAT, Ledger
 
 CLAIMS = """
 import os, pytest
@@ -74,6 +76,11 @@ def by_name(saved):
     }
 
 
+def progress(saved):
+    """Whether a ledger is complete, and how many claims ended, and were to run."""
+    return tuple(saved["run"][key] for key in ("complete", "ended", "collected"))
+
+
 def run(project, *arguments):
     return project.runpytest("--interp-ledger", "run.json", "-p", "no:cacheprovider", *arguments)
 
@@ -86,7 +93,8 @@ def test_each_claim_has_what_came_of_it(claims_project, workers):
     result = run(claims_project, *workers)
     result.stdout.fnmatch_lines(["interp: records of 10 claims: *run.json"])
     saved = read(claims_project)
-    assert (saved["format"], saved["complete"], saved["ended"], saved["collected"]) == (2, True, 10, 10)
+    assert saved["format"] == FORMAT
+    assert progress(saved) == (True, 10, 10)
     came = by_name(saved)
     assert set(came) == set(ALL)
     for name, (outcome, finding, reason) in ALL.items():
@@ -116,7 +124,7 @@ def test_a_run_that_was_stopped_says_so(claims_project, stop):
     claims_project.makepyfile(test_it=CLAIMS)
     run(claims_project, *stop).stdout.fnmatch_lines(["interp: records of 2 of 10 claims: *run.json"])
     saved = read(claims_project)
-    assert (saved["complete"], saved["ended"], saved["collected"]) == (False, 2, 10)
+    assert progress(saved) == (False, 2, 10)
     assert {name: claim["outcome"] for name, claim in by_name(saved).items()} == {"passes": "passed", "fails": "failed"}
 
 
@@ -128,7 +136,7 @@ def test_a_part_of_a_run_replaces_no_whole_one(claims_project):
         result = run(claims_project, "-x")
         result.stdout.fnmatch_lines(["interp: records of 2 of 10 claims: *run.partial.json", "*is left as it is"])
         assert (claims_project.path / "run.json").read_text() == whole
-    assert read(claims_project, "run.partial.json")["complete"] is False
+    assert progress(read(claims_project, "run.partial.json"))[0] is False
     # Neither does a run of nothing.
     run(claims_project, "-k", "no_such_claim")
     assert (claims_project.path / "run.json").read_text() == whole
@@ -150,7 +158,7 @@ def test_after_an_interrupt_records_are_there(claims_project, heeded_interrupts)
     output, _ = process.communicate(timeout=60)
     assert "records of 1 of 2 claims" in output, output
     saved = read(claims_project)
-    assert (saved["complete"], saved["ended"], saved["collected"]) == (False, 1, 2)
+    assert progress(saved) == (False, 1, 2)
     assert list(by_name(saved)) == ["passes"]
 
 
@@ -159,7 +167,7 @@ def test_a_worker_that_crashes_is_told(claims_project):
     claims_project.makepyfile(test_it=CLAIMS + "\ndef test_crashes(checkpoint): os._exit(1)\n")
     claims_project.runpytest_subprocess("--interp-ledger", "run.json", "-n1", "-k", "passes or crashes or xpasses")
     saved = read(claims_project)
-    assert (saved["complete"], saved["ended"], saved["collected"]) == (False, 2, 3)
+    assert progress(saved) == (False, 2, 3)
     came = by_name(saved)
     assert {name: claim["outcome"] for name, claim in came.items()} == {
         "passes": "passed", "xpasses": "xpassed", "crashes": "error",
@@ -208,7 +216,7 @@ def test_plain_values_end():
 
 def test_what_cannot_be_written_is_said_and_no_success(claims_project, monkeypatch):
     claims_project.makepyfile(test_it=CLAIMS)
-    (claims_project.path / "run.json").write_text(text_of([], ended=0, collected=0))
+    (claims_project.path / "run.json").write_text(Ledger(a_run(ended=0, collected=0), ()).to_text())
     before = (claims_project.path / "run.json").read_text()
 
     def full(*_):
@@ -225,5 +233,5 @@ def test_what_cannot_be_written_is_said_and_no_success(claims_project, monkeypat
 def test_a_partial_file_is_replaced_by_a_whole_one(tmp_path):
     path = tmp_path / "run.json"
     for complete, expected in ((False, "run.json"), (True, "run.json"), (False, "run.partial.json")):
-        text = text_of([], ended=int(complete), collected=1)
-        assert save(path, text, complete=complete) == tmp_path / expected
+        part = Ledger(a_run(ended=int(complete), collected=1), ())
+        assert save(path, part) == tmp_path / expected

@@ -71,7 +71,7 @@ def no_gate(monkeypatch):
 
 def claims_of(pytester):
     """The published claims that pytest collects, with the keywords of their markers."""
-    from pytest_interp.plugin.selection import claim_of
+    from pytest_interp.plugin.claim_marker import claim_of
 
     items, _ = pytester.inline_genitems("published")
     return [(item.name, claim_of(item)) for item in items]

@@ -25,7 +25,7 @@ from pytest_interp import (
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.common.quantities import QUANTITIES
 from pytest_interp.errors import UsageError
-from pytest_interp.ledger.outcome import Mutant
+from pytest_interp.ledger.reruns import Mutant
 from pytest_interp.measure import head_norms
 from pytest_interp.rerun import falsify
 from pytest_interp.rerun.falsify import died, heads_of, verdict_of

@@ -1,0 +1,96 @@
+"""What the ledger has of a checkpoint beside its numbers: the circuit file, and attention patterns of claimed heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_interp.errors import InterpError
+from pytest_interp.heads import Head
+from pytest_interp.ledger.ledger import Pattern, RecordedCheckpoint
+
+if TYPE_CHECKING:
+    from pytest_interp.engine import Experiment
+    from pytest_interp.ledger.outcome import ClaimOutcome
+
+PROMPTS = 3
+"""Prompts of a data set whose patterns are kept: the first ones."""
+MOST_TOKENS = 64
+"""Tokens of the longest prompt whose patterns are kept; their number grows with its square."""
+
+
+class Collector:
+    """Collects the circuit and the patterns of each checkpoint, each pattern once in a process."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, ...]] = set()
+
+    def after(self, item: pytest.Item, outcome: ClaimOutcome) -> RecordedCheckpoint | None:
+        """Returns what is new of a claim's checkpoint.
+
+        Args:
+            item: a claim whose body has ended.
+            outcome: of the claim.
+
+        Returns:
+            The checkpoint with its circuit file, and the patterns of heads that the verdicts are about, on the first
+            prompts of their data; None where nothing is new.
+        """
+        arguments: dict[str, Any] = getattr(item, "funcargs", {})
+        checkpoint = arguments.get("checkpoint")
+        if checkpoint is None:
+            return None
+        patterns = tuple(self._patterns(arguments, outcome))
+        if (checkpoint.name,) in self._seen and not patterns:
+            return None
+        self._seen.add((checkpoint.name,))
+        path = Path(checkpoint.circuit.path) if checkpoint.circuit and checkpoint.circuit.path else None
+        circuit = path.read_text(encoding="utf-8") if path is not None and path.is_file() else ""
+        return RecordedCheckpoint(checkpoint.name, circuit, patterns)
+
+    def _patterns(self, arguments: dict[str, Any], outcome: ClaimOutcome) -> Iterator[Pattern]:
+        from pytest_interp.engine import Experiment
+
+        experiments = {each.data.digest: each for each in arguments.values() if isinstance(each, Experiment)}
+        for record in outcome.records:
+            data = record.context.data
+            experiment = experiments.get(data.digest) if data is not None else None
+            if data is None or experiment is None:
+                continue
+            for head in record.context.heads or ():
+                key = (experiment.checkpoint.name, str(head), data.name, data.digest)
+                if isinstance(head, Head) and key not in self._seen:
+                    self._seen.add(key)
+                    yield from patterns_of(experiment, head)
+
+
+def patterns_of(experiment: Experiment, head: Head) -> list[Pattern]:
+    """Returns the attention patterns of a head on the first prompts of a data set.
+
+    Args:
+        experiment: checkpoint and data set.
+        head: a query head.
+
+    Returns:
+        A pattern for each of the first three prompts of at most 64 tokens; none where the model has no such activation.
+    """
+    first = range(min(PROMPTS, len(experiment.data.clean)))
+    part = replace(experiment, data=experiment.data.rebuild(list(first)))
+    try:
+        by_group = part.activation(experiment.checkpoint.sites.hook("pattern", head.layer))
+    except InterpError:
+        return []
+    patterns: dict[int, Pattern] = {}
+    for group, activation in zip(part.data.clean.groups, by_group, strict=True):
+        if group.tokens.shape[1] > MOST_TOKENS:
+            continue
+        for i, row in enumerate(group.rows):
+            tokens = tuple(experiment.checkpoint.tokenizer.decode([token]) for token in group.tokens[i].tolist())
+            attention = activation[i, head.head].float().tolist()
+            rows = tuple(tuple(round(share, 4) for share in line[: n + 1]) for n, line in enumerate(attention))
+            patterns[row] = Pattern(str(head), experiment.data.name, tokens, rows)
+    return [patterns[row] for row in sorted(patterns)]
