@@ -170,10 +170,10 @@ def test_a_record_carries_all_that_a_number_rests_on(project):
         "name": "test_task[planted-ioi]",
         "cite": "it.task[planted-ioi]",
         "statement": "The answer is preferred.",
-        "docstring": "The answer is preferred.",
+        "docstring": "The answer is preferred.\n\nMore of it.",
         "source": "a paper, 3.1",
         "role": "name_mover",
-        "markers": ["parametrize", "claim"],
+        "markers": ["claim"],
         "command": "pytest 'test_it.py::test_task[planted-ioi]' --interp-prompts 24",
     }
     about = record["about"]

@@ -52,7 +52,7 @@ def test_reads(ioi):
     assert_attention(ioi, "3.0", at="END", to="IO", at_least=0.5)
 
 def test_top(ioi):
-    assert_top(attention_sweep(ioi, at="END", to="IO"), ["3.0", "3.1", "3.2"])
+    assert_top(attention_sweep(ioi, at="END", to="IO"), ["4.0", "3.0", "3.1", "3.2"])
 """
     )
     project.runpytest("--interp-ledger", "run.json", "--snapshot-update").assert_outcomes(passed=2)

@@ -66,10 +66,17 @@ def test_a_number_that_moved_fails_with_how_far(accepted):
     result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "test_task?planted-ioi? holds, but its numbers left their snapshot",
-            "  logit_diff: 8.750 -> 8.854 (moved +0.1, up to 0.0002 allowed)",
+            "logit_diff 8.750 -> 8.854 (moved +0.1, up to 0.0002 allowed)",
+            "  test_task?planted-ioi? holds, but its numbers left their snapshot;",
             "  `--snapshot-update` accepts them as measured now",
             "planted-ioi: 3 supported, 1 snapshot differs",
+            "*= numbers that left their snapshot =*",
+            "taken with device cpu, dtype float32, transformer-lens *",
+            "  it.task?planted-ioi?",
+            "    logit_diff 8.750 -> 8.854 (moved +0.1, up to 0.0002 allowed)",
+            "now *torch *",
+            "`--snapshot-update` accepts them as measured now",
+            "FAILED test_it.py::test_task?planted-ioi? - Failed: logit_diff 8.750 -> 8.854*",
         ]
     )
 
@@ -78,7 +85,7 @@ def test_a_decision_must_match_exactly(accepted):
     edit(accepted, "test_task[planted-ioi]", bound="at least 3")
     result = accepted.runpytest()
     result.assert_outcomes(passed=3, failed=1)
-    result.stdout.fnmatch_lines(["  logit_diff: bound was 'at least 3', is 'at least 2'"])
+    result.stdout.fnmatch_lines(["logit_diff: bound was 'at least 3', is 'at least 2'"])
 
 
 def test_a_snapshot_that_was_deleted_fails_and_is_named(accepted):
@@ -351,7 +358,7 @@ def test_a_field_that_is_missing_is_a_difference(accepted, missing):
     snapshot_file(accepted).write_text(json.dumps(entries))
     result = accepted.runpytest("-k", "task")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"  logit_diff: the snapshot has no {missing}"])
+    result.stdout.fnmatch_lines([f"logit_diff: the snapshot has no {missing}"])
 
 
 def test_values_that_are_missing_match_nothing(accepted):
@@ -361,7 +368,7 @@ def test_values_that_are_missing_match_nothing(accepted):
     snapshot_file(accepted).write_text(json.dumps(entries))
     result = accepted.runpytest("-k", "task")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["  logit_diff: the snapshot has no value"])
+    result.stdout.fnmatch_lines(["logit_diff: the snapshot has no value"])
 
 
 def test_a_stored_tolerance_is_one_that_the_tool_may_have_written(accepted):
@@ -369,7 +376,7 @@ def test_a_stored_tolerance_is_one_that_the_tool_may_have_written(accepted):
     edit(accepted, "test_task[planted-ioi]", value=stored + 100, tolerance=1e9)
     result = accepted.runpytest("-k", "task")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["  logit_diff: a tolerance of 1e+09 is stored, and none above 0.5 is ever written"])
+    result.stdout.fnmatch_lines(["logit_diff: a tolerance of 1e+09 is stored, and none above 0.5 is ever written"])
     # That of the coarsest precision is: the number was accepted in it.
     edit(accepted, "test_task[planted-ioi]", value=stored + 0.4, tolerance=0.5)
     accepted.runpytest("-k", "task").assert_outcomes(passed=1)
