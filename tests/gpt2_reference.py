@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +82,7 @@ class Reference:
         unembed = _centred(weights["ln_f.weight"][:, None] * unembed, axis=0)
         self.unembed, self.unembed_bias = _centred(unembed), _centred(bias)
         self._runs: dict[bytes, Run] = {}
+        self._ranks_by_head: dict[tuple[Any, ...], NDArray[np.int64]] = {}
 
     def _block(self, weights: Mapping[str, Array], prefix: str, fold_value_biases: bool) -> dict[str, Array]:
         of = {name.removeprefix(prefix): array for name, array in weights.items() if name.startswith(prefix)}
@@ -234,6 +235,47 @@ class Reference:
         values = np.linalg.eigvals(inner)
         return float(values.sum().real / np.abs(values).sum())
 
+    # ---- every token for itself
+
+    def effective_embedding(self, *, bias: bool) -> Array:
+        """What the first block makes of each token that attends to itself alone, without positions.
+
+        Args:
+            bias: whether what attention adds to every token, whatever it reads, is in it.
+        """
+        block = self.blocks[0]
+        written = np.tensordot(np.tensordot(self._normed(self.embed), block["W_v"], 1), block["W_o"], 2)
+        stream = self.embed + written
+        if bias:
+            stream = stream + np.tensordot(block["b_v"], block["W_o"], 2) + block["b_o"]
+        return stream + _gelu(self._normed(stream) @ block["W_in"] + block["b_in"]) @ block["W_out"] + block["b_out"]
+
+    def suppression_ranks(self, layer: int, head: int, *, bias: bool) -> NDArray[np.int64]:
+        """For each token, how many others have a lower logit where the head attends to this one; 0 for the lowest."""
+        block = self.blocks[layer]
+        written = self.effective_embedding(bias=bias) @ block["W_v"][:, head] @ block["W_o"][head]
+        return self._ranks("suppression", (layer, head, bias), written, -self.unembed)
+
+    def attention_ranks(self, layer: int, head: int) -> NDArray[np.int64]:
+        """For each token, how many others have a higher score where this one's unembedding is the query's input."""
+        block = self.blocks[layer]
+        queries = self.unembed.T @ block["W_q"][:, head]
+        keys = self.effective_embedding(bias=False) @ block["W_k"][:, head]
+        return self._ranks("attention", (layer, head), queries, keys.T)
+
+    def _ranks(self, kind: str, which: tuple[Any, ...], rows: Array, columns: Array) -> NDArray[np.int64]:
+        """How many entries of each row of ``rows @ columns`` are above the diagonal's, counted once for a model."""
+        key = (kind, *which)
+        if key not in self._ranks_by_head:
+            ranks, scores = np.empty(len(rows), dtype=np.int64), np.empty((32, columns.shape[1]))
+            for start in range(0, len(rows), 32):
+                part = rows[start : start + 32]
+                np.matmul(part, columns, out=scores[: len(part)])
+                own = scores[np.arange(len(part)), np.arange(start, start + len(part))]
+                ranks[start : start + 32] = (scores[: len(part)] > own[:, None]).sum(1)
+            self._ranks_by_head[key] = ranks
+        return self._ranks_by_head[key]
+
     # ---- patching: clean into corrupted
 
     def patched(
@@ -243,8 +285,26 @@ class Reference:
         patched, low, high = self.patched_sums(clean, corrupted, site, layer, at=at, head=head)
         return float((patched - low) / (high - low))
 
-    def patched_sums(
+    def estimated(
         self, clean: Prompts, corrupted: Prompts, site: str, layer: int, *, at: int | None, head: int | None
+    ) -> float:
+        """The slope of :meth:`patched` as the activation leaves the corrupted run, by central differences."""
+        step = 1e-4
+        ahead, behind = (
+            self.patched_sums(clean, corrupted, site, layer, at=at, head=head, share=share) for share in (step, -step)
+        )
+        return float((ahead[0] - behind[0]) / (2 * step * (ahead[2] - ahead[1])))
+
+    def patched_sums(
+        self,
+        clean: Prompts,
+        corrupted: Prompts,
+        site: str,
+        layer: int,
+        *,
+        at: int | None,
+        head: int | None,
+        share: float = 1.0,
     ) -> Array:
         """Logit differences where an activation of the clean run stands in the corrupted one.
 
@@ -255,6 +315,7 @@ class Reference:
             layer: of the site.
             at: a position (of a pattern: the one that attends); None for all.
             head: None for all heads, or a residual stream.
+            share: how far the activation goes from the corrupted run to the clean one.
 
         Returns:
             Sums over prompts: of the patched run, of the corrupted one, of the clean one.
@@ -272,7 +333,7 @@ class Reference:
 
         def put(value: Array) -> Array:
             value = value.copy()
-            value[place] = source[place]
+            value[place] += share * (source[place] - value[place])
             return value
 
         edited = self.run(runs.tokens, {(site, layer): put}, (layer, base.sites["resid_pre", layer]))

@@ -1,0 +1,64 @@
+"""Diagonals over the vocabulary: whether a head suppresses each token that it reads, and attends to each predicted one.
+
+Both read the effective embedding of the copy suppression paper: a token's embedding and what the first block adds to it
+where the token attends to itself alone, without positions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ROWS = 32
+"""Tokens that are ranked at a time: what they score of every other token stays in a processor's cache."""
+
+
+def effective_embedding(checkpoint: Any, *, bias: bool) -> Tensor:
+    """``W_E``, what every head of the first block writes of it, and MLP0 of both: shape ``(d_vocab, d_model)``.
+
+    Args:
+        checkpoint: a GPT-2.
+        bias: whether the first block's attention adds its output bias.
+    """
+    import torch
+
+    weights, block = checkpoint.weights, checkpoint.bridge.blocks[0]
+    with torch.inference_mode():
+        embedded = weights.w_e()
+        values = torch.einsum("td,hdk->thk", weights.ln1(0, embedded), weights.w_v(0))
+        after_attention = embedded + torch.einsum("thk,hkd->td", values, weights.w_o(0))
+        if bias:
+            after_attention = after_attention + weights.b_o(0)
+        mlp: Tensor = block.mlp(block.ln2(after_attention[:, None]))[:, 0]
+        return after_attention + mlp
+
+
+def suppression_ranks(checkpoint: Any, head: Any, *, bias: bool) -> Tensor:
+    """For each token, how many others the head suppresses more where it attends to this token: 0 where none is."""
+    weights = checkpoint.weights
+    read = effective_embedding(checkpoint, bias=bias) @ weights.w_v(head.layer)[head.head]
+    return _ranks(-read, weights.w_o(head.layer)[head.head] @ weights.w_u())
+
+
+def attention_ranks(checkpoint: Any, head: Any) -> Tensor:
+    """For each token, how many others the head scores higher where this token's unembedding is the query's input.
+
+    The source leaves out biases and norms.
+    """
+    attention = checkpoint.bridge.blocks[head.layer].attn
+    queries = checkpoint.weights.w_u().T @ attention.W_Q[head.head]
+    return _ranks(queries, (effective_embedding(checkpoint, bias=False) @ attention.W_K[head.head]).T)
+
+
+def _ranks(rows: Tensor, columns: Tensor) -> Tensor:
+    """For each row of ``rows @ columns``, how many entries are above the one on the diagonal."""
+    import torch
+
+    ranks = []
+    for start in range(0, len(rows), ROWS):
+        scores = rows[start : start + ROWS] @ columns
+        own = scores.diagonal(start)[:, None]
+        ranks.append((scores > own).sum(1))
+    return torch.cat(ranks)
