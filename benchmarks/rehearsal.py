@@ -133,11 +133,11 @@ def outcomes(folder: Path, tables: Path) -> dict[str, str]:
     """What came of each claim on these tables, by name; the gate stays off in this process."""
     ledger = tables / "ledger.json"
     os.environ[VARIABLE] = str(tables)
-    file = str(ROOT / "claims" / "published" / "test_figures.py")
+    files = [str(ROOT / "claims" / "published" / name) for name in ("test_figures.py", "test_own_protocols.py")]
     # Their loader is imported here already, so that pytest cannot rewrite its assertions: it has none.
     quiet = ["-q", "--tb=no", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     options = ["--interp-model", str(folder), "--interp-ledger", str(ledger)]
-    status = pytest.main([file, *quiet, *options], plugins=[WithoutGate()])
+    status = pytest.main([*files, *quiet, *options], plugins=[WithoutGate()])
     if status not in (0, 1):
         raise SystemExit(status)
     claims = json.loads(ledger.read_text(encoding="utf-8"))["claims"]

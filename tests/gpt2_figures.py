@@ -26,6 +26,7 @@ SCENES = (
     ("After Martin and Amy went to the park,{} gave a drink to", "Martin", "Amy"),
 )
 """The eight prompts of TransformerLens's demos: each is asked with either name as the subject."""
+STREAMS = ("resid_pre", "attn_out", "mlp_out")
 
 
 @dataclass(frozen=True)
@@ -272,6 +273,14 @@ class _Measured:
     def _ov_eigenvalue_score(self) -> float:
         return self.model.eigenvalue_score(*_head(self.figure.protocol["heads"]))
 
+    def _suppressed_share(self) -> float:
+        protocol = self.figure.protocol
+        ranks = self.model.suppression_ranks(*_head(protocol["heads"]), bias=protocol["bias"])
+        return float((ranks < protocol["among"]).mean())
+
+    def _attended_share(self) -> float:
+        return float((self.model.attention_ranks(*_head(self.figure.protocol["heads"])) == 0).mean())
+
     def _patch_effect(self) -> float:
         protocol = self.figure.protocol
         return self._recovered(protocol["site"], protocol["layer"], None, protocol["at"])
@@ -329,11 +338,25 @@ class _Measured:
         heads = self.model.n_heads
 
         def cell(row: int, column: int) -> float:
-            if site in ("resid_pre", "attn_out", "mlp_out"):
+            if site in STREAMS:
                 return self._recovered(site, row, None, column)
             if positions:
                 return self._recovered(site, row // heads, row % heads, column)
             return self._recovered(site, row, column, None)
+
+        return self._as_printed(cell)
+
+    def _attribution_estimate_matrix(self) -> Any:
+        """The slopes of patching effects."""
+        site = self.figure.protocol["site"]
+        (clean,), (other,) = self.groups(), self.groups("s2-exchanged")
+        corrupted = replace(other, answers=clean.answers, distractors=clean.distractors)
+        runs = (clean, corrupted) if self.protocol.direction else (corrupted, clean)
+
+        def cell(layer: int, column: int) -> float:
+            if site in STREAMS:
+                return self.model.estimated(*runs, site, layer, at=self._position(column, clean), head=None)
+            return self.model.estimated(*runs, site, layer, at=None, head=column)
 
         return self._as_printed(cell)
 

@@ -7,13 +7,14 @@ that the figure is of; its claim marker (source, evidence, finding) comes from t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import pytest
 
 from pytest_interp import UsageError
 
-from .populations import arena, enumerated, lists, mentioned
+from .populations import arena, arenas, enumerated, lists, mentioned
 from .stimuli import listed, random_tokens, seed_one_prompts
 from .tables import Figure, figures_of
 
@@ -89,8 +90,10 @@ def experiment_on(
         if name := stimulus.get("fixture"):
             value = request.getfixturevalue(name)
             return value(**stimulus["arguments"]) if "arguments" in stimulus else value
-        if drawn := stimulus.get("arena"):
-            return listed(checkpoint, arena(**drawn), bos=stimulus["bos"], name=f"ioi/arena seed {drawn['seed']}")
+        if drawn := stimulus.get("arena") or stimulus.get("arenas"):
+            prompts = arena(**drawn) if "arena" in stimulus else arenas(**drawn)
+            name = f"ioi/arena seed {drawn['seed']}" if "arena" in stimulus else f"ioi/arena {drawn['seeds']} seeds"
+            return listed(checkpoint, prompts, bos=stimulus["bos"], name=name, signals=stimulus.get("signals", False))
         if "enumerated" in stimulus:
             return listed(checkpoint, enumerated(**stimulus["enumerated"]), bos=stimulus["bos"], name="ioi/enumerated")
         if name := stimulus.get("mentioned"):
@@ -230,3 +233,104 @@ def arena_names() -> tuple[str, ...]:
 def naive_circuit() -> Sequence[str]:
     """The heads of the authors' naive circuit, as the table of GPT-2 small has them."""
     return next(figure.protocol["circuit"] for figure in figures_of("faithfulness") if "circuit" in figure.protocol)
+
+
+# ---- measurements that are a source's own
+
+
+@pytest.fixture(scope="session")
+def attribution_estimates() -> Callable[[Any, str], Any]:
+    """``attribution_estimates(p8, "z")``: attribution patching of a site, a table of estimates."""
+    from .estimates import estimates
+
+    return estimates
+
+
+@pytest.fixture(scope="session")
+def suppressed_share(checkpoint: Any) -> Callable[..., float]:
+    """``suppressed_share("10.7", among=10, bias=False)``: of all tokens, those that a head suppresses for themselves.
+
+    ``among``: how many of the most suppressed tokens count; ``bias``: whether the first attention adds its output bias.
+    """
+    from pytest_interp.heads import as_head
+
+    from .diagonals import suppression_ranks
+
+    ranks = cache(lambda head, bias: suppression_ranks(checkpoint, as_head(head), bias=bias))
+    return lambda head, *, among, bias: float((ranks(head, bias) < among).double().mean())
+
+
+@pytest.fixture(scope="session")
+def attended_share(checkpoint: Any) -> Callable[[str], float]:
+    """``attended_share("10.7")``: of all tokens, those that a head attends to most where they are the prediction."""
+    from pytest_interp.heads import as_head
+
+    from .diagonals import attention_ranks
+
+    return lambda head: float((attention_ranks(checkpoint, as_head(head)) == 0).double().mean())
+
+
+@pytest.fixture(scope="session")
+def score_gaps() -> Callable[[Any, str, str], list[float]]:
+    """``score_gaps(experiment, "10.7", "projected")``: scores of IO minus those of S1 at END, with another query."""
+    from .queries import score_gaps
+
+    return score_gaps
+
+
+@pytest.fixture(scope="session")
+def attention_changes() -> Callable[[Any, str, Sequence[str]], list[float]]:
+    """``attention_changes(experiment, "10.7", ["9.9"])``: how a head's attention changes with paths into its query."""
+    from .queries import attention_changes
+
+    return attention_changes
+
+
+@pytest.fixture(scope="session")
+def shares_along_answer() -> Callable[[Any, str], list[float]]:
+    """``shares_along_answer(experiment, "9.9")``: of what a head writes at END, along the answer's unembedding."""
+    from .queries import shares_along_answer
+
+    return shares_along_answer
+
+
+@pytest.fixture(scope="session")
+def successor_scores(checkpoint: Any) -> Callable[..., list[float]]:
+    """``successor_scores("9.1", "numerals")``: 1 where a head writes the successor of the word that it reads."""
+    from pytest_interp.heads import as_head
+
+    from .successors import successor_scores
+
+    return lambda head, sequence, *, own: successor_scores(checkpoint, as_head(head), sequence=sequence, own=own)
+
+
+@pytest.fixture(scope="session")
+def logit_diff_without_mlps() -> Callable[[Any, Sequence[int]], Any]:
+    """``logit_diff_without_mlps(experiment, [0])``: with MLPs mean-ablated at all positions."""
+    from .interventions import logit_diff_without_mlps
+
+    return logit_diff_without_mlps
+
+
+@pytest.fixture(scope="session")
+def signal_strengths() -> Callable[[Any, Sequence[str], str], list[float]]:
+    """``signal_strengths(experiment, ["8.6"], "position")``: what a signal of heads at END is worth, in logits."""
+    from .interventions import signal_strengths
+
+    return signal_strengths
+
+
+@pytest.fixture(scope="session")
+def signal_share() -> Callable[[Any, Sequence[str], Sequence[str], str], tuple[float, float]]:
+    """``signal_share(experiment, ["5.5"], ["8.6"], "order-exchanged")``: a signal, and the share that comes by S2."""
+    from .interventions import share_of_drop
+
+    return lambda experiment, heads, of, corruption: share_of_drop(experiment, heads, "S2", of, corruption=corruption)
+
+
+@pytest.fixture(scope="session")
+def self_repairs() -> Callable[[Any, Sequence[str], Sequence[str]], Any]:
+    """``self_repairs(experiment, ["10.7"], ["9.9"])``: what the rest makes up for, and the share of some heads."""
+    from .interventions import self_repairs
+
+    return self_repairs
