@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from gpt2_reference import Prompts, Reference
 
-from claims.published.populations import enumerated
+from claims.published.populations import enumerated, lists
 from claims.published.tables import Figure
 
 BOS = 50256
@@ -277,6 +277,18 @@ class _Measured:
         protocol = self.figure.protocol
         ranks = self.model.suppression_ranks(*_head(protocol["heads"]), bias=protocol["bias"])
         return float((ranks < protocol["among"]).mean())
+
+    def _biased_copy_share(self) -> float:
+        return float(self._copy_shares()[_head(self.figure.protocol["heads"])])
+
+    def _biased_copy_average(self) -> float:
+        shares = self._copy_shares()
+        return float(shares[1:].sum() / shares.size)
+
+    def _copy_shares(self) -> Any:
+        """By head; the source's names have no space before them."""
+        tokens = tuple(self.token(name) for name in lists()["names"]["arena"])
+        return self.model.biased_copy_shares(tokens, negative=self.figure.protocol.get("negative", False), k=5)
 
     def _attended_share(self) -> float:
         return float((self.model.attention_ranks(*_head(self.figure.protocol["heads"])) == 0).mean())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -234,6 +235,21 @@ class Reference:
         inner = block["W_o"][head] @ self.unembed @ self.embed @ block["W_v"][:, head]
         values = np.linalg.eigvals(inner)
         return float(values.sum().real / np.abs(values).sum())
+
+    @cache  # noqa: B019
+    def biased_copy_shares(self, tokens: tuple[int, ...], *, negative: bool, k: int) -> Array:
+        """For each head the share of tokens that it puts among the top k logits, the unembedding's bias added."""
+        first, shares = self.blocks[0], np.zeros((self.n_layers, self.n_heads))
+        embedded = self.embed[list(tokens)]
+        hidden = _gelu(self._normed(embedded) @ first["W_in"] + first["b_in"])
+        read = embedded + hidden @ first["W_out"] + first["b_out"]
+        for layer, block in enumerate(self.blocks):
+            for head in range(self.n_heads):
+                written = read @ block["W_v"][:, head] @ block["W_o"][head] * (-1 if negative else 1)
+                logits = self._normed(written) @ self.unembed + self.unembed_bias
+                own = logits[np.arange(len(tokens)), list(tokens)]
+                shares[layer, head] = ((logits > own[:, None]).sum(1) < k).mean()
+        return shares
 
     # ---- every token for itself
 

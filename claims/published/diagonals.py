@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_interp.heads import as_head
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -33,6 +35,26 @@ def effective_embedding(checkpoint: Any, *, bias: bool) -> Tensor:
             after_attention = after_attention + weights.b_o(0)
         mlp: Tensor = block.mlp(block.ln2(after_attention[:, None]))[:, 0]
         return after_attention + mlp
+
+
+def suppressed_share(checkpoint: Any, head: str, *, among: int, bias: bool) -> float:
+    """The share of all tokens that a head suppresses for themselves, among so many that it suppresses most.
+
+    Args:
+        checkpoint: a GPT-2.
+        head: such as ``10.7``.
+        among: how many of the most suppressed tokens count.
+        bias: whether the first block's attention adds its output bias.
+    """
+    memo, key = checkpoint.guard.memory, ("suppression ranks", head, bias)
+    if key not in memo:
+        memo[key] = suppression_ranks(checkpoint, as_head(head), bias=bias)
+    return float((memo[key] < among).double().mean())
+
+
+def attended_share(checkpoint: Any, head: str) -> float:
+    """The share of all tokens that a head attends to most where their unembedding is the query's input."""
+    return float((attention_ranks(checkpoint, as_head(head)) == 0).double().mean())
 
 
 def suppression_ranks(checkpoint: Any, head: Any, *, bias: bool) -> Tensor:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pytest_interp.measurement import Measurement
 
+PREFIX = "It was a bright day, and the streets of the old town were full of people who had nothing else to do. "
 SIGNALS: Mapping[str, tuple[int, int]] = {
     "random-names": (1, 0),
     "names-exchanged": (1, -1),
@@ -51,16 +55,16 @@ def signal_strengths(experiment: Any, heads: Sequence[str], signal: str) -> list
 
 
 def share_of_drop(
-    experiment: Any, heads: Sequence[str], at: str, of: Sequence[str], *, corruption: str
+    experiment: Any, heads: Sequence[str], of: Sequence[str], *, corruption: str, at: str = "S2"
 ) -> tuple[float, float]:
     """How much the logit difference falls with heads at END corrupted, and the share of it with others corrupted.
 
     Args:
         experiment: IOI prompts with the corruption.
         heads: those whose share is asked for.
-        at: the position at which they are corrupted.
         of: the heads that are corrupted at END.
         corruption: a key of ``SIGNALS``.
+        at: the position at which the former are corrupted.
 
     Returns:
         The mean change in logits, and the share of it.
@@ -70,6 +74,44 @@ def share_of_drop(
     settings: dict[str, Any] = {"direction": "noise", "corruption": corruption, "metric": "logit_diff"}
     whole = head_patch_effect(experiment, of, at="END", **settings).value
     return whole, head_patch_effect(experiment, heads, at=at, **settings).value / whole
+
+
+def prefixed_changes(experiment: Any, heads: Sequence[str], prefix: str = PREFIX) -> list[float]:
+    """For each prompt, how the logit difference changes with z of heads at END as in the same prompt after a prefix.
+
+    The prefix makes every position another one, and leaves the distances between them.
+
+    Args:
+        experiment: prompts.
+        heads: their z at END is exchanged.
+        prefix: a text, with its last space.
+    """
+    import torch
+
+    from pytest_interp.heads import as_heads
+    from pytest_interp.tasks.prompts import encode
+
+    checkpoint = experiment.checkpoint
+    by_layer: dict[str, list[int]] = {}
+    for head in as_heads(heads):
+        by_layer.setdefault(checkpoint.sites.hook("z", head.layer), []).append(head.head)
+    changes = []
+    for group in experiment.data.clean.groups:
+        start, tokens = int(experiment.data.clean.bos), group.tokens.cpu()
+        texts = [encode(checkpoint.tokenizer, prefix + experiment.data.clean.prompts[row].text) for row in group.rows]
+        longer = torch.cat([tokens[:, :start], torch.tensor(texts)], dim=1)
+        kept = checkpoint.run(longer, keep=list(by_layer)).activations
+
+        def put(value: Tensor, hook: str, kept: Any = kept) -> Tensor:
+            value = value.clone()
+            value[:, -1, by_layer[hook]] = kept[hook][:, -1, by_layer[hook]]
+            return value
+
+        edits = {hook: partial(put, hook=hook) for hook in by_layer}
+        rows, logits = torch.arange(len(tokens)), checkpoint.run(tokens, edits=edits).logits.cpu()
+        changes.append(logits[rows, group.answers.cpu()] - logits[rows, group.distractors.cpu()])
+    values: list[float] = (experiment.in_order(changes) - experiment.logit_diffs().cpu()).tolist()
+    return values
 
 
 def self_repairs(experiment: Any, heads: Sequence[str], knocked_out: Sequence[str]) -> tuple[Measurement, Measurement]:

@@ -21,7 +21,7 @@ SEQUENCES: Mapping[str, tuple[Sequence[str], int, Sequence[str]]] = {
 }
 
 
-def successor_scores(checkpoint: Any, head: Any, *, sequence: str, own: bool = False, k: int = 5) -> list[float]:
+def successor_scores(checkpoint: Any, head: str, *, sequence: str, own: bool = False, k: int = 5) -> list[float]:
     """For each word of each prompt, 1 where the head puts its successor among its top k logits, else 0.
 
     The head reads the residual stream after the whole first block, centred and scaled, as the source does. Its value
@@ -29,7 +29,7 @@ def successor_scores(checkpoint: Any, head: Any, *, sequence: str, own: bool = F
 
     Args:
         checkpoint: the loaded model.
-        head: a query head.
+        head: such as ``9.1``.
         sequence: a key of ``SEQUENCES``.
         own: whether the word itself is looked for, not its successor.
         k: how many of the top logits count.
@@ -42,6 +42,7 @@ def successor_scores(checkpoint: Any, head: Any, *, sequence: str, own: bool = F
     import torch
 
     from pytest_interp import NotApplicable
+    from pytest_interp.heads import as_head
     from pytest_interp.tasks.prompts import encode
 
     words, prompts, successors = SEQUENCES[sequence]
@@ -49,7 +50,7 @@ def successor_scores(checkpoint: Any, head: Any, *, sequence: str, own: bool = F
     if any(len(prompt) != 4 for prompt in tokens):
         raise NotApplicable(f"{checkpoint.name}: its tokenizer splits a word of the {sequence}")
     wanted = words if own else successors
-    logits = _written(checkpoint, head, torch.tensor(tokens))
+    logits = _written(checkpoint, as_head(head), torch.tensor(tokens))
     values = []
     for start in range(prompts):
         for place in range(4):

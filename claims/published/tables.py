@@ -68,10 +68,15 @@ MEASUREMENTS: Mapping[str, frozenset[str]] = {
         "score_gap": "heads query",
         "attention_change": "heads senders",
         "share_along_answer": "heads",
+        "source_effect": "heads",
+        "source_effect_top": "heads among most",
+        "biased_copy_share": "heads negative",
+        "biased_copy_average": "negative",
         "successor_score": "heads sequence own",
         "logit_diff_without_mlps": "layers",
         "signal_strength": "heads signal",
         "signal_share": "heads of corruption signal_drop",
+        "prefixed_change": "heads",
         "repair_share": "heads knocked_out",
     }.items()
 }

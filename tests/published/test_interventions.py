@@ -8,6 +8,7 @@ from models import random_gpt2
 from claims.published.interventions import (
     SIGNALS,
     logit_diff_without_mlps,
+    prefixed_changes,
     self_repairs,
     share_of_drop,
     signal_strengths,
@@ -16,7 +17,7 @@ from claims.published.populations import arena
 from claims.published.queries import attention_changes, score_gaps, shares_along_answer
 from claims.published.stimuli import listed
 from claims.published.successors import SEQUENCES, successor_scores
-from pytest_interp import Checkpoint, CheckpointSpec, Head
+from pytest_interp import Checkpoint, CheckpointSpec
 from pytest_interp.measure import direct_logit_attribution_sweep, knocked_out_attribution_sweep, self_repair
 
 HEADS = ["1.1", "2.0"]
@@ -116,9 +117,20 @@ def test_a_share_of_a_drop(experiment, reference):
             edits = {("z", int(head[0])): replaced(source, int(head[0]), int(head[2]), at) for head in heads}
             values.append(reference.logit_diff(ours, edits) - reference.logit_diff(ours))
         changes.append(np.concatenate(values).mean())
-    drop, share = share_of_drop(experiment, ["0.1", "1.2"], "S2", HEADS, corruption="order-exchanged")
+    drop, share = share_of_drop(experiment, ["0.1", "1.2"], HEADS, corruption="order-exchanged")
     assert drop == pytest.approx(changes[0], abs=1e-4)
     assert share * drop == pytest.approx(changes[1], abs=1e-4)
+
+
+def test_heads_as_after_a_prefix(experiment, reference, gpt2_tokenizer):
+    prefix, values = "It was late. ", []
+    for group, ours in groups_of(experiment):
+        texts = [gpt2_tokenizer.encode(prefix + experiment.data.clean.prompts[row].text) for row in group.rows]
+        source = reference.run(np.array([[50256, *text] for text in texts]))
+        edits = {("z", layer): replaced(source, layer, head, -1) for layer, head in ((1, 1), (2, 0))}
+        values.append(reference.logit_diff(ours, edits) - reference.logit_diff(ours))
+    assert prefixed_changes(experiment, HEADS, prefix) == pytest.approx(in_order(experiment, values), abs=1e-4)
+    assert np.abs(np.concatenate(values)).max() > 0.001
 
 
 # ---- self-repair and MLPs
@@ -269,5 +281,5 @@ def test_successors(folder, checkpoint, gpt2_tokenizer, sequence, own):
             word = (words if own else successors)[row + place]
             top = {vocabulary[token] for token in np.argsort(-logits[row, place])[:25000]}
             expected.append(float(word in top or f" {word}" in top))
-    assert successor_scores(checkpoint, Head(2, 1), sequence=sequence, own=own, k=25000) == expected
+    assert successor_scores(checkpoint, "2.1", sequence=sequence, own=own, k=25000) == expected
     assert 0 < sum(expected) < len(expected)
