@@ -28,7 +28,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from gpt2_figures import WRONG, Rehearsal, cases_of, stand_in  # noqa: E402
+from gpt2_cases import cases_of  # noqa: E402
+from gpt2_figures import WRONG, Rehearsal  # noqa: E402
+from gpt2_stand_in import stand_in  # noqa: E402
 from models import modules_with_gate, tokenizer_of_gpt2  # noqa: E402
 
 from claims.published.tables import HERE, VARIABLE, Figure, read  # noqa: E402

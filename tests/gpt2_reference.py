@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +82,6 @@ class Reference:
         unembed = _centred(weights["ln_f.weight"][:, None] * unembed, axis=0)
         self.unembed, self.unembed_bias = _centred(unembed), _centred(bias)
         self._runs: dict[bytes, Run] = {}
-        self._ranks_by_head: dict[tuple[Any, ...], NDArray[np.int64]] = {}
 
     def _block(self, weights: Mapping[str, Array], prefix: str, fold_value_biases: bool) -> dict[str, Array]:
         of = {name.removeprefix(prefix): array for name, array in weights.items() if name.startswith(prefix)}
@@ -130,7 +128,7 @@ class Reference:
         first, stream = resumed or (0, self.embed[tokens] + self.positions[:length])
         for layer, block in list(enumerate(self.blocks))[first:]:
             stream = site("resid_pre", layer, stream)
-            normed = self._normed(stream)
+            normed = self.normed(stream)
             q, k, v = (
                 site(name, layer, np.tensordot(normed, block[f"W_{name}"], 1) + block[f"b_{name}"]) for name in "qkv"
             )
@@ -142,7 +140,7 @@ class Reference:
             z = site("z", layer, (pattern @ v.swapaxes(1, 2)).swapaxes(1, 2))
             stream = stream + site("attn_out", layer, np.tensordot(z, block["W_o"], 2) + block["b_o"])
             stream = site("resid_mid", layer, stream)
-            hidden = _gelu(self._normed(stream) @ block["W_in"] + block["b_in"])
+            hidden = gelu(self.normed(stream) @ block["W_in"] + block["b_in"])
             stream = stream + site("mlp_out", layer, hidden @ block["W_out"] + block["b_out"])
             stream = site("resid_post", layer, stream)
         return Run(sites, stream, self._scale(stream))
@@ -150,7 +148,7 @@ class Reference:
     def _scale(self, stream: Array) -> Array:
         return np.sqrt((stream**2).mean(-1) + self.epsilon)
 
-    def _normed(self, stream: Array) -> Array:
+    def normed(self, stream: Array) -> Array:
         """The stream over its scale; it is centred already."""
         return stream / self._scale(stream)[..., None]
 
@@ -235,62 +233,6 @@ class Reference:
         inner = block["W_o"][head] @ self.unembed @ self.embed @ block["W_v"][:, head]
         values = np.linalg.eigvals(inner)
         return float(values.sum().real / np.abs(values).sum())
-
-    @cache  # noqa: B019
-    def biased_copy_shares(self, tokens: tuple[int, ...], *, negative: bool, k: int) -> Array:
-        """For each head the share of tokens that it puts among the top k logits, the unembedding's bias added."""
-        first, shares = self.blocks[0], np.zeros((self.n_layers, self.n_heads))
-        embedded = self.embed[list(tokens)]
-        hidden = _gelu(self._normed(embedded) @ first["W_in"] + first["b_in"])
-        read = embedded + hidden @ first["W_out"] + first["b_out"]
-        for layer, block in enumerate(self.blocks):
-            for head in range(self.n_heads):
-                written = read @ block["W_v"][:, head] @ block["W_o"][head] * (-1 if negative else 1)
-                logits = self._normed(written) @ self.unembed + self.unembed_bias
-                own = logits[np.arange(len(tokens)), list(tokens)]
-                shares[layer, head] = ((logits > own[:, None]).sum(1) < k).mean()
-        return shares
-
-    # ---- every token for itself
-
-    def effective_embedding(self, *, bias: bool) -> Array:
-        """What the first block makes of each token that attends to itself alone, without positions.
-
-        Args:
-            bias: whether what attention adds to every token, whatever it reads, is in it.
-        """
-        block = self.blocks[0]
-        written = np.tensordot(np.tensordot(self._normed(self.embed), block["W_v"], 1), block["W_o"], 2)
-        stream = self.embed + written
-        if bias:
-            stream = stream + np.tensordot(block["b_v"], block["W_o"], 2) + block["b_o"]
-        return stream + _gelu(self._normed(stream) @ block["W_in"] + block["b_in"]) @ block["W_out"] + block["b_out"]
-
-    def suppression_ranks(self, layer: int, head: int, *, bias: bool) -> NDArray[np.int64]:
-        """For each token, how many others have a lower logit where the head attends to this one; 0 for the lowest."""
-        block = self.blocks[layer]
-        written = self.effective_embedding(bias=bias) @ block["W_v"][:, head] @ block["W_o"][head]
-        return self._ranks("suppression", (layer, head, bias), written, -self.unembed)
-
-    def attention_ranks(self, layer: int, head: int) -> NDArray[np.int64]:
-        """For each token, how many others have a higher score where this one's unembedding is the query's input."""
-        block = self.blocks[layer]
-        queries = self.unembed.T @ block["W_q"][:, head]
-        keys = self.effective_embedding(bias=False) @ block["W_k"][:, head]
-        return self._ranks("attention", (layer, head), queries, keys.T)
-
-    def _ranks(self, kind: str, which: tuple[Any, ...], rows: Array, columns: Array) -> NDArray[np.int64]:
-        """How many entries of each row of ``rows @ columns`` are above the diagonal's, counted once for a model."""
-        key = (kind, *which)
-        if key not in self._ranks_by_head:
-            ranks, scores = np.empty(len(rows), dtype=np.int64), np.empty((32, columns.shape[1]))
-            for start in range(0, len(rows), 32):
-                part = rows[start : start + 32]
-                np.matmul(part, columns, out=scores[: len(part)])
-                own = scores[np.arange(len(part)), np.arange(start, start + len(part))]
-                ranks[start : start + 32] = (scores[: len(part)] > own[:, None]).sum(1)
-            self._ranks_by_head[key] = ranks
-        return self._ranks_by_head[key]
 
     # ---- patching: clean into corrupted
 
@@ -384,6 +326,6 @@ def _centred(array: Array, axis: int = -1) -> Array:
     return array - array.mean(axis, keepdims=True)
 
 
-def _gelu(x: Array) -> Array:
+def gelu(x: Array) -> Array:
     """GPT-2's ``gelu_new``, with a tanh."""
     return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))

@@ -78,9 +78,14 @@ def _ranks(rows: Tensor, columns: Tensor) -> Tensor:
     """For each row of ``rows @ columns``, how many entries are above the one on the diagonal."""
     import torch
 
-    ranks = []
-    for start in range(0, len(rows), ROWS):
-        scores = rows[start : start + ROWS] @ columns
-        own = scores.diagonal(start)[:, None]
-        ranks.append((scores > own).sum(1))
-    return torch.cat(ranks)
+    # Memory is taken once. A small result that is kept after each product leaves holes that the next does not fit in.
+    ranks = torch.empty(len(rows), dtype=torch.int64, device=rows.device)
+    scores = torch.empty(ROWS, columns.shape[1], dtype=rows.dtype, device=rows.device)
+    above = torch.empty(scores.shape, dtype=torch.bool, device=rows.device)
+    with torch.inference_mode():
+        for start in range(0, len(rows), ROWS):
+            part = slice(0, len(rows[start : start + ROWS]))
+            torch.mm(rows[start : start + ROWS], columns, out=scores[part])
+            torch.gt(scores[part], scores[part].diagonal(start)[:, None], out=above[part])
+            ranks[start : start + ROWS] = above[part].sum(1)
+    return ranks

@@ -1,5 +1,6 @@
 """Diagonals of OV and QK circuits over the vocabulary, against a GPT-2 in numpy and a head that is made to suppress."""
 
+import gpt2_vocabulary
 import pytest
 import torch
 from gpt2_reference import Reference
@@ -30,7 +31,7 @@ def reference(folder):
 @pytest.mark.parametrize("bias", [False, True])
 def test_the_effective_embedding(checkpoint, reference, bias):
     ours = effective_embedding(checkpoint, bias=bias)
-    assert ours.numpy() == pytest.approx(reference.effective_embedding(bias=bias), abs=1e-4)
+    assert ours.numpy() == pytest.approx(gpt2_vocabulary.effective_embedding(reference, bias=bias), abs=1e-4)
 
 
 def test_with_the_bias_it_is_the_first_block_on_one_token(checkpoint):
@@ -46,10 +47,13 @@ def test_with_the_bias_it_is_the_first_block_on_one_token(checkpoint):
 def test_ranks(checkpoint, reference, head):
     """Float noise may exchange two tokens whose logits are nearly equal."""
     pairs = [
-        (suppression_ranks(checkpoint, head, bias=bias), reference.suppression_ranks(head.layer, head.head, bias=bias))
+        (
+            suppression_ranks(checkpoint, head, bias=bias),
+            gpt2_vocabulary.suppression_ranks(reference, head.layer, head.head, bias=bias),
+        )
         for bias in (False, True)
     ]
-    pairs.append((attention_ranks(checkpoint, head), reference.attention_ranks(head.layer, head.head)))
+    pairs.append((attention_ranks(checkpoint, head), gpt2_vocabulary.attention_ranks(reference, head.layer, head.head)))
     for ours, theirs in pairs:
         assert abs(ours.numpy() - theirs).max() <= 2
         assert (ours.numpy() == theirs).mean() > 0.95

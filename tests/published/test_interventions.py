@@ -272,9 +272,9 @@ def test_successors(folder, checkpoint, gpt2_tokenizer, sequence, own):
     reference = Reference(folder, fold_value_biases=False)
     words, prompts, successors = SEQUENCES[sequence]
     tokens = np.array([gpt2_tokenizer.encode(" ".join(words[i : i + 4])) for i in range(prompts)])
-    block, read = reference.blocks[2], reference._normed(reference.run(tokens).sites["resid_post", 0])
+    block, read = reference.blocks[2], reference.normed(reference.run(tokens).sites["resid_post", 0])
     written = (read @ block["W_v"][:, 1] + block["b_v"][1]) @ block["W_o"][1]
-    logits = reference._normed(written) @ reference.unembed + reference.unembed_bias
+    logits = reference.normed(written) @ reference.unembed + reference.unembed_bias
     vocabulary, expected = [gpt2_tokenizer.decode([token]) for token in range(50257)], []
     for row in range(prompts):
         for place in range(4):

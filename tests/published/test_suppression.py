@@ -1,5 +1,6 @@
 """What heads write into the logits of what they attend to, against a GPT-2 in numpy, prompt by prompt."""
 
+import gpt2_vocabulary
 import numpy as np
 import pytest
 import torch
@@ -56,6 +57,6 @@ def test_source_effects(checkpoint, reference, gpt2_tokenizer):
 def test_copy_shares_with_the_unembeddings_bias(checkpoint, reference, gpt2_tokenizer, negative):
     tokens = [gpt2_tokenizer.encode(name)[0] for name in NAMES]
     ours = biased_copy_shares(checkpoint, torch.tensor(tokens), negative=negative, k=20000)
-    theirs = reference.biased_copy_shares(tuple(tokens), negative=negative, k=20000)
+    theirs = gpt2_vocabulary.biased_copy_shares(reference, tuple(tokens), negative=negative, k=20000)
     assert ours.numpy() == pytest.approx(theirs)
     assert 0 < theirs.mean() < 1
