@@ -12,20 +12,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import gpt2_vocabulary
 import numpy as np
+from gpt2_cases import Case, cases_of
 from gpt2_reference import Prompts, Reference
 
-from claims.published.populations import enumerated
+from claims.published.populations import lists
 from claims.published.tables import Figure
 
 BOS = 50256
-SCENES = (
-    ("When John and Mary went to the shops,{} gave the bag to", "Mary", "John"),
-    ("When Tom and James went to the park,{} gave the ball to", "Tom", "James"),
-    ("When Dan and Sid went to the shops,{} gave an apple to", "Dan", "Sid"),
-    ("After Martin and Amy went to the park,{} gave a drink to", "Martin", "Amy"),
-)
-"""The eight prompts of TransformerLens's demos: each is asked with either name as the subject."""
+STREAMS = ("resid_pre", "attn_out", "mlp_out")
 
 
 @dataclass(frozen=True)
@@ -55,56 +51,6 @@ WRONG = {
     "value bias": Protocol(value_bias=False),
     "direction": Protocol(direction=False),
 }
-
-
-@dataclass(frozen=True)
-class Case:
-    """One prompt of a stimulus.
-
-    Attributes:
-        text: up to END.
-        answer: with its leading space, where it has one.
-        distractor: the same.
-        corrupted: the other runs' texts.
-        template: which prompts it belongs to.
-    """
-
-    text: str
-    answer: str
-    distractor: str
-    corrupted: Mapping[str, str]
-    template: str = ""
-
-
-def cases_of(stimulus: Mapping[str, Any]) -> Sequence[Case]:
-    """The prompts of a stimulus, as texts."""
-    if stimulus.get("fixture") == "p8":
-        cases: list[Case] = []
-        for scene, late, early in SCENES:
-            for io, s in ((late, early), (early, late)):
-                corrupted = {"s2-exchanged": scene.format(f" {io}")}
-                cases.append(Case(scene.format(f" {s}"), f" {io}", f" {s}", corrupted))
-    elif "enumerated" in stimulus:
-        cases = [
-            Case(prompt.text, f" {prompt.io}", f" {prompt.s}", {}, prompt.template)
-            for prompt in enumerated(**stimulus["enumerated"])
-        ]
-    else:
-        texts = _listed(stimulus["prompt"])
-        answers, distractors = (_listed(stimulus[key], len(texts)) for key in ("answer", "distractor"))
-        corrupted = {name: _listed(value) for name, value in (stimulus.get("corrupted") or {}).items()}
-        cases = [
-            Case(text, answer, distractor, {name: values[i] for name, values in corrupted.items()})
-            for i, (text, answer, distractor) in enumerate(zip(texts, answers, distractors, strict=True))
-        ]
-    rows = stimulus.get("rows")
-    if rows is None:
-        return cases
-    return [cases[rows]] if isinstance(rows, int) else cases[slice(*rows)]
-
-
-def _listed(value: str | Sequence[str], length: int = 1) -> list[str]:
-    return [value] * length if isinstance(value, str) else list(value)
 
 
 class Rehearsal:
@@ -272,6 +218,28 @@ class _Measured:
     def _ov_eigenvalue_score(self) -> float:
         return self.model.eigenvalue_score(*_head(self.figure.protocol["heads"]))
 
+    def _suppressed_share(self) -> float:
+        protocol = self.figure.protocol
+        ranks = gpt2_vocabulary.suppression_ranks(self.model, *_head(protocol["heads"]), bias=protocol["bias"])
+        return float((ranks < protocol["among"]).mean())
+
+    def _biased_copy_share(self) -> float:
+        return float(self._copy_shares()[_head(self.figure.protocol["heads"])])
+
+    def _biased_copy_average(self) -> float:
+        shares = self._copy_shares()
+        return float(shares[1:].sum() / shares.size)
+
+    def _copy_shares(self) -> Any:
+        """By head; the source's names have no space before them."""
+        tokens = tuple(self.token(name) for name in lists()["names"]["arena"])
+        return gpt2_vocabulary.biased_copy_shares(
+            self.model, tokens, negative=self.figure.protocol.get("negative", False), k=5
+        )
+
+    def _attended_share(self) -> float:
+        return float((gpt2_vocabulary.attention_ranks(self.model, *_head(self.figure.protocol["heads"])) == 0).mean())
+
     def _patch_effect(self) -> float:
         protocol = self.figure.protocol
         return self._recovered(protocol["site"], protocol["layer"], None, protocol["at"])
@@ -329,11 +297,25 @@ class _Measured:
         heads = self.model.n_heads
 
         def cell(row: int, column: int) -> float:
-            if site in ("resid_pre", "attn_out", "mlp_out"):
+            if site in STREAMS:
                 return self._recovered(site, row, None, column)
             if positions:
                 return self._recovered(site, row // heads, row % heads, column)
             return self._recovered(site, row, column, None)
+
+        return self._as_printed(cell)
+
+    def _attribution_estimate_matrix(self) -> Any:
+        """The slopes of patching effects."""
+        site = self.figure.protocol["site"]
+        (clean,), (other,) = self.groups(), self.groups("s2-exchanged")
+        corrupted = replace(other, answers=clean.answers, distractors=clean.distractors)
+        runs = (clean, corrupted) if self.protocol.direction else (corrupted, clean)
+
+        def cell(layer: int, column: int) -> float:
+            if site in STREAMS:
+                return self.model.estimated(*runs, site, layer, at=self._position(column, clean), head=None)
+            return self.model.estimated(*runs, site, layer, at=None, head=column)
 
         return self._as_printed(cell)
 
@@ -348,47 +330,3 @@ class _Measured:
 def _head(text: str) -> tuple[int, int]:
     layer, _, head = text.partition(".")
     return int(layer), int(head)
-
-
-def stand_in(folder: Path, tokenizer: Any, words: Sequence[int], *, seed: int, width: int, gain: float) -> None:
-    """Writes a GPT-2 with 12 layers of 12 heads and random weights, biases and norm gains among them.
-
-    Heads write most of the residual stream, so that a figure of one head moves where something is done wrongly. Tokens
-    that figures speak of are likelier than others: a part of their embeddings lies along the final norm's bias.
-
-    Args:
-        folder: is made.
-        tokenizer: of transformers, saved beside the weights.
-        words: ids of the tokens that figures speak of.
-        seed: of all weights.
-        width: numbers a head.
-        gain: of the final norm: how far logits are apart.
-    """
-    import torch
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    d_model = 12 * width
-    config = GPT2Config(
-        n_layer=12, n_head=12, n_embd=d_model, vocab_size=len(tokenizer), n_positions=128, bos_token_id=BOS,
-        eos_token_id=BOS,
-    )  # fmt: skip
-    model, generator = GPT2LMHeadModel(config), torch.Generator().manual_seed(seed)
-    deviations = {"wte": 0.15, "wpe": 0.1, "c_attn": (2 / d_model) ** 0.5, "attn.c_proj": 0.15 / width**0.5,
-                  "c_fc": d_model**-0.5, "mlp.c_proj": 0.1 / width**0.5}  # fmt: skip
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            if ".ln_" in name and name.endswith("weight"):
-                parameter.copy_(1 + 0.2 * noise)
-            else:
-                deviation = next((size for part, size in deviations.items() if f"{part}." in name), 0.2)
-                parameter.copy_((0.2 if name.endswith("bias") else deviation) * noise)
-        direction = torch.randn(d_model, generator=generator)
-        direction -= direction.mean()
-        direction /= direction.norm()
-        final = model.transformer.ln_f
-        final.weight *= gain
-        final.bias.copy_(12 * direction)
-        model.transformer.wte.weight[list(words)] += direction
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)

@@ -128,7 +128,7 @@ class Reference:
         first, stream = resumed or (0, self.embed[tokens] + self.positions[:length])
         for layer, block in list(enumerate(self.blocks))[first:]:
             stream = site("resid_pre", layer, stream)
-            normed = self._normed(stream)
+            normed = self.normed(stream)
             q, k, v = (
                 site(name, layer, np.tensordot(normed, block[f"W_{name}"], 1) + block[f"b_{name}"]) for name in "qkv"
             )
@@ -140,7 +140,7 @@ class Reference:
             z = site("z", layer, (pattern @ v.swapaxes(1, 2)).swapaxes(1, 2))
             stream = stream + site("attn_out", layer, np.tensordot(z, block["W_o"], 2) + block["b_o"])
             stream = site("resid_mid", layer, stream)
-            hidden = _gelu(self._normed(stream) @ block["W_in"] + block["b_in"])
+            hidden = gelu(self.normed(stream) @ block["W_in"] + block["b_in"])
             stream = stream + site("mlp_out", layer, hidden @ block["W_out"] + block["b_out"])
             stream = site("resid_post", layer, stream)
         return Run(sites, stream, self._scale(stream))
@@ -148,7 +148,7 @@ class Reference:
     def _scale(self, stream: Array) -> Array:
         return np.sqrt((stream**2).mean(-1) + self.epsilon)
 
-    def _normed(self, stream: Array) -> Array:
+    def normed(self, stream: Array) -> Array:
         """The stream over its scale; it is centred already."""
         return stream / self._scale(stream)[..., None]
 
@@ -243,8 +243,26 @@ class Reference:
         patched, low, high = self.patched_sums(clean, corrupted, site, layer, at=at, head=head)
         return float((patched - low) / (high - low))
 
-    def patched_sums(
+    def estimated(
         self, clean: Prompts, corrupted: Prompts, site: str, layer: int, *, at: int | None, head: int | None
+    ) -> float:
+        """The slope of :meth:`patched` as the activation leaves the corrupted run, by central differences."""
+        step = 1e-4
+        ahead, behind = (
+            self.patched_sums(clean, corrupted, site, layer, at=at, head=head, share=share) for share in (step, -step)
+        )
+        return float((ahead[0] - behind[0]) / (2 * step * (ahead[2] - ahead[1])))
+
+    def patched_sums(
+        self,
+        clean: Prompts,
+        corrupted: Prompts,
+        site: str,
+        layer: int,
+        *,
+        at: int | None,
+        head: int | None,
+        share: float = 1.0,
     ) -> Array:
         """Logit differences where an activation of the clean run stands in the corrupted one.
 
@@ -255,6 +273,7 @@ class Reference:
             layer: of the site.
             at: a position (of a pattern: the one that attends); None for all.
             head: None for all heads, or a residual stream.
+            share: how far the activation goes from the corrupted run to the clean one.
 
         Returns:
             Sums over prompts: of the patched run, of the corrupted one, of the clean one.
@@ -272,7 +291,7 @@ class Reference:
 
         def put(value: Array) -> Array:
             value = value.copy()
-            value[place] = source[place]
+            value[place] += share * (source[place] - value[place])
             return value
 
         edited = self.run(runs.tokens, {(site, layer): put}, (layer, base.sites["resid_pre", layer]))
@@ -307,6 +326,6 @@ def _centred(array: Array, axis: int = -1) -> Array:
     return array - array.mean(axis, keepdims=True)
 
 
-def _gelu(x: Array) -> Array:
+def gelu(x: Array) -> Array:
     """GPT-2's ``gelu_new``, with a tanh."""
     return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))

@@ -13,7 +13,7 @@ import pytest
 
 from pytest_interp import UsageError
 
-from .populations import arena, enumerated, lists, mentioned
+from .populations import arena, arenas, enumerated, lists, mentioned
 from .stimuli import listed, random_tokens, seed_one_prompts
 from .tables import Figure, figures_of
 
@@ -89,8 +89,10 @@ def experiment_on(
         if name := stimulus.get("fixture"):
             value = request.getfixturevalue(name)
             return value(**stimulus["arguments"]) if "arguments" in stimulus else value
-        if drawn := stimulus.get("arena"):
-            return listed(checkpoint, arena(**drawn), bos=stimulus["bos"], name=f"ioi/arena seed {drawn['seed']}")
+        if drawn := stimulus.get("arena") or stimulus.get("arenas"):
+            prompts = arena(**drawn) if "arena" in stimulus else arenas(**drawn)
+            name = f"ioi/arena seed {drawn['seed']}" if "arena" in stimulus else f"ioi/arena {drawn['seeds']} seeds"
+            return listed(checkpoint, prompts, bos=stimulus["bos"], name=name, signals=stimulus.get("signals", False))
         if "enumerated" in stimulus:
             return listed(checkpoint, enumerated(**stimulus["enumerated"]), bos=stimulus["bos"], name="ioi/enumerated")
         if name := stimulus.get("mentioned"):

@@ -69,6 +69,11 @@ def arena(seed: int, prompts: int, *, symmetric: bool = False) -> Sequence[Liste
     return drawn[:prompts]
 
 
+def arenas(seeds: int, prompts: int, *, symmetric: bool = False) -> Sequence[ListedPrompt]:
+    """The prompts of ARENA's data set of each seed from 0, one after the other; arguments as for ``arena``."""
+    return [prompt for seed in range(seeds) for prompt in arena(seed, prompts, symmetric=symmetric)]
+
+
 def enumerated(
     *, io: str | None = None, s: str | None = None, template: str | None = None, orders: Sequence[str] = ("BABA",)
 ) -> Sequence[ListedPrompt]:

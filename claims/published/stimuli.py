@@ -21,10 +21,17 @@ def random_tokens(rows: int, length: int, *, low: int, high: int, seed: int) -> 
     return drawn
 
 
-def listed(checkpoint: Any, prompts: Sequence[ListedPrompt], *, bos: bool, name: str) -> Any:
+def listed(checkpoint: Any, prompts: Sequence[ListedPrompt], *, bos: bool, name: str, signals: bool = False) -> Any:
     """The checkpoint on listed IOI prompts: a fixed population with the positions of IO, S1, S1+1 and S2.
 
     Prompts of one template are the reference of its means, as where a notebook passes its own data set.
+
+    Args:
+        checkpoint: the loaded model.
+        prompts: without BOS.
+        bos: whether BOS is put before each.
+        name: of the data set.
+        signals: whether the prompts have the corruptions of ``signal_corruptions``.
     """
     from pytest_interp import Experiment, NotApplicable, from_ids
     from pytest_interp.tasks.prompts import encode, single_token
@@ -45,6 +52,7 @@ def listed(checkpoint: Any, prompts: Sequence[ListedPrompt], *, bos: bool, name:
         answers=[io for io, _ in pairs],
         distractors=[s for _, s in pairs],
         texts=[tokenizer.decode(tokens) for tokens in clean],
+        corrupted=signal_corruptions(clean, pairs, list(ids.values())) if signals else None,
         positions=name_positions(clean, pairs),
         templates=[prompt.template for prompt in prompts],
         reference=reference,
@@ -92,3 +100,33 @@ def name_positions(prompts: Sequence[Sequence[int]], pairs: Sequence[tuple[int, 
         positions["S1+1"].append(first + 1)
         positions["S2"].append(len(tokens) - 1 - tokens[::-1].index(s))
     return positions
+
+
+def signal_corruptions(
+    prompts: Sequence[Sequence[int]], pairs: Sequence[tuple[int, int]], names: Sequence[int]
+) -> dict[str, list[list[int]]]:
+    """Prompts with other names at IO, S1 and S2: S2 repeats another position, another token, or both, or nothing.
+
+    Args:
+        prompts: token ids, without BOS.
+        pairs: the ids of IO and S.
+        names: ids of all names; from them the random ones are taken in turn.
+    """
+    positions = name_positions(prompts, pairs)
+    corrupted: dict[str, list[list[int]]] = {}
+    for row, (prompt, (io, s)) in enumerate(zip(prompts, pairs, strict=True)):
+        others = [name for name in dict.fromkeys(names) if name not in (io, s)]
+        first, second, third = (others[(row + step) % len(others)] for step in range(3))
+        for corruption, at_io, at_s1, at_s2 in (
+            ("abc", first, second, third),
+            ("random-names", first, second, second),
+            ("names-exchanged", s, io, io),
+            ("order-exchanged", s, io, s),
+            ("order-exchanged-random-names", first, second, first),
+            ("s2-exchanged", io, s, io),
+        ):
+            tokens = list(prompt)
+            for position, token in (("IO", at_io), ("S1", at_s1), ("S2", at_s2)):
+                tokens[positions[position][row]] = token
+            corrupted.setdefault(corruption, []).append(tokens)
+    return corrupted

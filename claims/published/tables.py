@@ -62,14 +62,30 @@ MEASUREMENTS: Mapping[str, frozenset[str]] = {
         "knocked_out_attribution_matrix": "matrix knocked_out",
         "component_attribution_matrix": "matrix",
         "logit_lens_matrix": "matrix sites",
+        "attribution_estimate_matrix": "matrix site",
+        "suppressed_share": "heads among bias",
+        "attended_share": "heads",
+        "score_gap": "heads query",
+        "attention_change": "heads senders",
+        "share_along_answer": "heads",
+        "source_effect": "heads",
+        "source_effect_top": "heads among most",
+        "biased_copy_share": "heads negative",
+        "biased_copy_average": "negative",
+        "successor_score": "heads sequence own",
+        "logit_diff_without_mlps": "layers",
+        "signal_strength": "heads signal",
+        "signal_share": "heads of corruption signal_drop",
+        "prefixed_change": "heads",
+        "repair_share": "heads knocked_out",
     }.items()
 }
 _STIMULUS = frozenset(
     (
-        *("bos", "rows", "select"),
+        *("bos", "rows", "select", "signals"),
         *("prompt", "answer", "distractor", "corrupted"),
         *("fixture", "arguments"),
-        *("arena", "enumerated", "mentioned", "random"),
+        *("arena", "arenas", "enumerated", "mentioned", "random"),
     )
 )
 _FIGURE = frozenset(

@@ -1,12 +1,14 @@
-"""TransformerLens's own attribution patching, which needs gradients, on a frozen model."""
+"""Gradients on a frozen model: by activation, and TransformerLens's own attribution patching."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from pytest_interp.checkpoints.hooks import hooked
 
 if TYPE_CHECKING:
     from jaxtyping import Int
@@ -38,6 +40,48 @@ def node_scores(
         tokens = clean.to(checkpoint.device), corrupted.to(checkpoint.device)
         scores: Mapping[Any, float] = attribution_patch(checkpoint.bridge, *tokens, metric).node_scores
     return scores
+
+
+def activation_gradients(
+    checkpoint: Checkpoint,
+    tokens: Int[Tensor, "row pos"],
+    metric: Callable[[Tensor], Tensor],
+    hooks: Sequence[str],
+) -> Mapping[str, Tensor]:
+    """``d metric / d activation`` at an unedited run, for several activations.
+
+    Args:
+        checkpoint: the loaded model.
+        tokens: token ids of prompts of one length.
+        metric: gets logits ``(row, pos, vocab)``, returns a scalar.
+        hooks: hook names of the activations.
+
+    Returns:
+        By hook name, in the activation's shape: the metric's unit over the activation's.
+
+    Raises:
+        NotApplicable: the model does not read one of the activations.
+    """
+    activations: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Any:
+        def hook_function(value: Tensor, hook: Any) -> Tensor:  # noqa: ARG001
+            # What a hook returns is what the model reads on, in the shape in which the hook got it.
+            activations[name] = value.clone()
+            return activations[name]
+
+        return hook_function
+
+    checkpoint.sites.check_edits(hooks)
+    points = checkpoint.forward.blocks.points
+    with (
+        checkpoint.guard.lock,
+        _differentiable(checkpoint.bridge),
+        hooked(points, [(name, keep(name)) for name in hooks]),
+    ):
+        logits = checkpoint.bridge(tokens.to(checkpoint.device), return_type="logits")
+        slopes = torch.autograd.grad(metric(logits), [activations[name] for name in hooks])
+    return dict(zip(hooks, slopes, strict=True))
 
 
 @contextmanager

@@ -133,8 +133,11 @@ def test_without_weights_everything_is_not_checked(published, monkeypatch):
     result.stdout.fnmatch_lines_random([f"{name}: * not checked: *" for name in SHAPES])
 
 
-SLOW = "faithfulness or circuit_alone or copy_score or minimality or logit_diff_gap or naive_circuit"
-"""Claims that take many passes, or many prompts, on a model of whatever width."""
+SLOW = (
+    "faithfulness or circuit_alone or copy_score or minimality or logit_diff_gap or naive_circuit or suppressed_share "
+    "or attended_share or attention_change"
+)
+"""Claims that take many passes, or many prompts, or every token twice, on a model of whatever width."""
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_no_such_measurement(tables):
 
 
 def test_every_measurement_has_figures_and_a_claim(tables):
-    claims = (PUBLISHED / "test_figures.py").read_text()
+    claims = "".join((PUBLISHED / name).read_text() for name in ("test_figures.py", "test_own_protocols.py"))
     for measurement in tables.MEASUREMENTS:
         assert tables.figures_of(measurement), measurement
         assert f'@pytest.mark.figures("{measurement}")\ndef test_{measurement}(' in claims
