@@ -16,9 +16,9 @@ MEASURING = ("transformer-lens", "transformers", "tokenizers", "torch")
 
 
 @cache
-def versions(names: Sequence[str] = MEASURING) -> dict[str, str]:
-    """The version of each distribution, by its name on PyPI."""
-    return {name: version(name) for name in names}
+def versions() -> dict[str, str]:
+    """The version of each distribution that measures, by its name on PyPI."""
+    return {name: version(name) for name in MEASURING}
 
 
 @cache
