@@ -54,12 +54,12 @@ def save(figure: Figure, name: str) -> str:
     return f"![{re.sub('[-_]', ' ', name)}](pictures/{name}.png)\n"
 
 
-def value(one: Measurement) -> str:
+def value(measurement: Measurement) -> str:
     """A number with its interval."""
-    if one.population == "fixed":
-        return quote(one.value)
-    interval = interval_of(one)
-    return f"{quote(one.value)} [{quote(interval.low)}, {quote(interval.high)}]"
+    if measurement.population == "fixed":
+        return quote(measurement.value)
+    interval = interval_of(measurement)
+    return f"{quote(measurement.value)} [{quote(interval.low)}, {quote(interval.high)}]"
 
 
 def markdown(heads: list[str], rows: list[list[Any]]) -> str:
@@ -69,7 +69,7 @@ def markdown(heads: list[str], rows: list[list[Any]]) -> str:
 
 def top(table: Table[Any], count: int = 6, most: str = "absolute") -> str:
     """The cells of a sweep that stand out."""
-    rows = [[name_of(cell), value(one)] for cell, one in table.top(count, most=most)]
+    rows = [[name_of(cell), value(measurement)] for cell, measurement in table.top(count, most=most)]
     return markdown([" by ".join(table.axes), f"{table.quantity} ({table.unit})"], rows)
 
 
@@ -83,7 +83,7 @@ def next_token() -> str:
     picture = save(figures.draw(tokens, "after 'John gave a drink to'"), "next_token")
     return (
         f"On *{text}*:\n\n{markdown(['rank', 'token', 'logit', 'probability'], rows)}\n{picture}\nOver 96 prompts:\n\n"
-        + markdown(["score of the answer", "value"], [[name, value(one)] for name, one in scores.items()])
+        + markdown(["score of the answer", "value"], [[name, value(score)] for name, score in scores.items()])
     )
 
 
@@ -92,7 +92,11 @@ def logit_lens() -> str:
     e = prompts(96)
     live, frozen = (measure.logit_lens_sweep(e, norm=norm, sites=("resid_post",)) for norm in ("live", "frozen"))
     both = Table(
-        {(cell[0], norm): one for norm, table in (("live", live), ("frozen", frozen)) for cell, one in table.items()},
+        {
+            (cell[0], norm): score
+            for norm, table in (("live", live), ("frozen", frozen))
+            for cell, score in table.items()
+        },
         ("layer", "norm"),
     )
     rows = [
@@ -124,9 +128,9 @@ def patching() -> str:
         out += save(figures.draw(table), f"patching-{site.replace('_', '-')}") + "\n" + top(table) + "\n"
     heads = measure.patch_effect_sweep(e, "z", at="END")
     out += save(figures.draw(heads), "patching-heads") + "\n" + top(heads, 8) + "\n"
-    some = range(15, 28)
+    layers = range(15, 28)
     for site in ("q", "k", "v", "pattern"):
-        table = measure.patch_effect_sweep(e, site, layers=some)
+        table = measure.patch_effect_sweep(e, site, layers=layers)
         out += f"\n`{site}` of layers 15 to 27, all positions:\n\n" + top(table, 4)
     return out
 
@@ -145,10 +149,10 @@ def screen() -> str:
         cells = list(exact)
         r = spearmanr([exact[cell].value for cell in cells], [estimates[cell] for cell in cells]).statistic
         largest = [cell for cell, _ in exact.top(10, most="absolute")]
-        found = sum(cell in largest for cell, _ in estimates.top(10))
+        hits = sum(cell in largest for cell, _ in estimates.top(10))
         worst = sorted(cells, key=lambda cell: -abs(exact[cell].value - estimates[cell]))[:5]
         out += f"`{site}`, {len(cells)} cells in {took:.0f} s: rank correlation with the exact effects {r:.2f}; "
-        out += f"{found} of the 10 largest are among the 10 largest estimates. Furthest off:\n\n"
+        out += f"{hits} of the 10 largest are among the 10 largest estimates. Furthest off:\n\n"
         rows = [[name_of(cell), quote(exact[cell].value), quote(estimates[cell])] for cell in worst]
         out += markdown(["cell", "exact (logits)", "estimate"], rows) + "\n\n"
     return out
@@ -163,7 +167,7 @@ def path_patching() -> str:
         cell: measure.path_patch_effect(e, str(cell), MOVERS, into="q", mlps="freeze", metric="of_clean")
         for cell, _ in queries.top(4, most="absolute")
     }
-    rows = [[cell, value(queries[cell]), value(one)] for cell, one in frozen.items()]
+    rows = [[cell, value(queries[cell]), value(effect)] for cell, effect in frozen.items()]
     return (
         save(figures.draw(logits), "paths-to-logits")
         + "\n"
@@ -179,10 +183,10 @@ def path_patching() -> str:
 def ablation() -> str:
     e = prompts(96)
     rows = [
-        [", ".join(heads), how, where or "all", value(measure.ablation_effect(e, heads, ablation=how, at=where)),
-         value(measure.ablation_effect(e, heads, ablation=how, at=where, metric="kl"))]
+        [", ".join(heads), how, position or "all", value(measure.ablation_effect(e, heads, ablation=how, at=position)),
+         value(measure.ablation_effect(e, heads, ablation=how, at=position, metric="kl"))]
         for heads in (MOVERS, ["23.3"], ["24.4"])
-        for how, where in (("mean", "END"), ("zero", "END"), ("resample", "END"), ("permute", None))
+        for how, position in (("mean", "END"), ("zero", "END"), ("resample", "END"), ("permute", None))
     ]  # fmt: skip
     sweep = measure.ablation_effect_sweep(prompts(), layers=range(20, 30))
     return (
@@ -348,7 +352,7 @@ def notebooks() -> str:
 
     # A: one pair of prompts, as the notebook has it
     pair = "When Mike and Emma went to the cafe, {} gave a coffee to"
-    one = Experiment(
+    experiment = Experiment(
         c,
         from_strings(
             c.tokenizer, clean=[pair.format("Mike")], answers=[" Emma"], distractors=[" Mike"],
@@ -358,8 +362,8 @@ def notebooks() -> str:
         ),
     )  # fmt: skip
     row("A logit(Emma) - logit(Mike), and of the other run", "logit_diff",
-        f"{quote(measure.logit_diff(one).value)}; {quote(measure.logit_diff(one, run='giver').value)}")  # fmt: skip
-    permuted = measure.ablation_effect_sweep(one, ablation="permute", at=None)
+        "; ".join(quote(measure.logit_diff(experiment, run=run).value) for run in ("clean", "giver")))  # fmt: skip
+    permuted = measure.ablation_effect_sweep(experiment, ablation="permute", at=None)
     ((worst, effect),) = permuted.top(1, most="absolute")
     row(
         "A1 every head's z permuted: largest change",
@@ -370,24 +374,24 @@ def notebooks() -> str:
     middle = sum(spread) / len(spread)
     deviation = (sum((v - middle) ** 2 for v in spread) / len(spread)) ** 0.5
     row("A1 layer 23: mean and sd over heads", "Table.matrix", f"{quote(middle)}, {quote(deviation)}")
-    norms = measure.head_norms(one, value_bias="kept")  # raw hooks see the value biases
+    norms = measure.head_norms(experiment, value_bias="kept")  # raw hooks see the value biases
     sizes = Table({cell: replace(m, values=tuple(map(abs, m.values))) for cell, m in permuted.items()}, permuted.axes)
     row(
         "A1 norm of each head against the size of its effect, r",
         'correlation(head_norms(value_bias="kept"), ...)',
         quote(measure.correlation(norms, sizes).value),
     )
-    by_token = measure.position_norms(one, value_bias="kept")
+    by_token = measure.position_norms(experiment, value_bias="kept")
     row(
         "A2 mean norm of z in layer 29, first token and END",
         'position_norms(value_bias="kept")',
         f"{quote(by_token[29, 0].value)}; {quote(by_token[29, by_token.columns[-1]].value)}",
     )
-    ((head, difference),) = measure.occurrence_difference(one).top(1)
+    ((head, difference),) = measure.occurrence_difference(experiment).top(1)
     row("A3 most different at the two mentions", "occurrence_difference", f"{head} {quote(difference.value)}")
-    ((layer, ratio),) = measure.selectivity(one).top(1)
+    ((layer, ratio),) = measure.selectivity(experiment).top(1)
     row("A3 most selective layer, ratio", "selectivity", f"layer {layer[0]}, {quote(ratio.value)}")
-    ((head, patched),) = measure.patch_effect_sweep(one, "z", corruption="giver", metric="logit_diff").top(1)
+    ((head, patched),) = measure.patch_effect_sweep(experiment, "z", corruption="giver", metric="logit_diff").top(1)
     row("A4 patching each head: largest effect", 'patch_effect_sweep("z")', f"{head} {quote(patched.value)} logits")
 
     # B: what the other pages show, on 96 prompts
@@ -603,11 +607,11 @@ def notebooks() -> str:
             alex, "resid_pre", corruption=corruption, metric="logit_diff", layers=range(0, 30, 3)
         )
         save(figures.draw(table, f"patching resid_pre from {corruption}"), f"alex-hart-{corruption}")
-        ((cell, found),) = table.top(1, most="absolute")
+        ((cell, largest),) = table.top(1, most="absolute")
         row(
             f"E resid_pre from {corruption}: largest",
             'patch_effect_sweep("resid_pre")',
-            f"layer {cell[0]}, token {cell[1]}: {quote(found.value)} logits",
+            f"layer {cell[0]}, token {cell[1]}: {quote(largest.value)} logits",
         )
     pictures = "".join(f"![{k}](pictures/alex-hart-{k}.png)\n" for k in alex.data.corrupted)
     return markdown(["item", "call", f"on {NAME}"], rows) + "\n" + pictures
@@ -619,16 +623,16 @@ def calibration() -> str:
     sys.path.append(str(DOCS.parent / "benchmarks"))
     from calibration import CLAIMS, RESULTS, VARIANTS, calibrate, counts
 
-    some = ["as planted", "a mover that copies S", "a backup that never rests", "two heads share a role"]
+    few_variants = ["as planted", "a mover that copies S", "a backup that never rests", "two heads share a role"]
     rows, worst = [], []
     for noise, n, variants in (
         *((noise, 24, list(VARIANTS)) for noise in (0, 0.005, 0.01, 0.02, 0.04)),
-        *((0.02, n, some) for n in (12, 24, 48, 96)),
+        *((0.02, n, few_variants) for n in (12, 24, 48, 96)),
     ):
-        found = calibrate(noise, n, variants)
-        seen = counts(found)
+        results = calibrate(noise, n, variants)
+        seen = counts(results)
         rows.append([noise, n, len(variants), sum(seen.values()), *(seen[result] for result in RESULTS)])
-        for (variant, claim), by_head in found.items():
+        for (variant, claim), by_head in results.items():
             for head, result in by_head.items():
                 if result.startswith("false"):
                     worst.append([noise, n, variant, claim, head, result])
@@ -651,8 +655,8 @@ def tolerances() -> str:
             row: list[Any] = [name, dtype]
             for unit, values in exact.items():
                 both = list(zip(values, other[unit], strict=True))
-                prompt = max(abs(a - b) for one, two in both for a, b in zip(one, two, strict=True))
-                mean = max(abs(fsum(one) - fsum(two)) / len(one) for one, two in both)
+                prompt = max(abs(a - b) for first, second in both for a, b in zip(first, second, strict=True))
+                mean = max(abs(fsum(first) - fsum(second)) / len(first) for first, second in both)
                 row += [f"{prompt:.1e}", f"{mean:.1e}"]
                 old = furthest.get((unit, dtype), (0.0, 0.0))
                 furthest[unit, dtype] = max(old[0], prompt), max(old[1], mean)
@@ -660,11 +664,11 @@ def tolerances() -> str:
     table = markdown(
         ["model", "dtype", "logits, prompt", "logits, mean", "probability, prompt", "probability, mean"], rows
     )
-    kept = {"logits": FLOAT_NOISE, "probability": PROBABILITY_NOISE}
+    limits = {"logits": FLOAT_NOISE, "probability": PROBABILITY_NOISE}
     chosen = markdown(
         ["unit", "dtype", "prompt", "mean", "tolerance from it", "kept"],
         [[unit, dtype, f"{prompt:.1e}", f"{mean:.1e}", f"{tolerance_from(prompt, mean, dtype):g}",
-          f"{kept[unit][dtype]:g}"] for (unit, dtype), (prompt, mean) in furthest.items()],
+          f"{limits[unit][dtype]:g}"] for (unit, dtype), (prompt, mean) in furthest.items()],
     )  # fmt: skip
     return f"{table}\n{chosen}"
 
@@ -686,7 +690,7 @@ def _numbers(name: str, dtype: str) -> dict[str, list[tuple[float, ...]]]:
     logits.append(measure.path_patch_effect(on, heads[0], "logits"))
     probabilities = [measure.attention(on, head, at="END", to="IO") for head in heads]
     probabilities.append(measure.next_token(on, "probability"))
-    return {"logits": [one.values for one in logits], "probability": [one.values for one in probabilities]}
+    return {"logits": [number.values for number in logits], "probability": [number.values for number in probabilities]}
 
 
 def fill(name: str, text: str) -> None:
@@ -694,7 +698,7 @@ def fill(name: str, text: str) -> None:
     marker = re.compile(rf"(<!-- measured: {name} -->\n).*?(<!-- end -->)", re.S)
     for page in DOCS.glob("*.md"):
         old = page.read_text()
-        new = marker.sub(lambda found: f"{found[1]}{text.strip()}\n{found[2]}", old)
+        new = marker.sub(lambda match: f"{match[1]}{text.strip()}\n{match[2]}", old)
         if new != old:
             page.write_text(new)
             return

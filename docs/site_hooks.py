@@ -1,4 +1,4 @@
-"""Hooks of mkdocs.yml: pages that stand outside of docs/, links to files that are no pages, the public names.
+"""Hooks of mkdocs.yml: pages that stand outside of docs/, links to files that are no pages, the public names, examples.
 
 The pages are written for a reader of the repository. The site has the same pages; only their links differ.
 """
@@ -9,7 +9,9 @@ import ast
 import posixpath
 import re
 from pathlib import Path
+from typing import Any
 
+import griffe
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -27,6 +29,7 @@ OUTSIDE = {
 """Where the site shows files from outside of docs/."""
 _CODE = re.compile(r"(^```.*?^```$)", re.S | re.M)
 _LINK = re.compile(r"(?P<text>!?\[[^\]]*\])\((?P<path>[^)\s#:]+)(?P<anchor>#[^)\s]*)?\)")
+_EXAMPLE = re.compile(r"^Example:$", re.M)
 _NAMES = re.compile(r"<!-- names of (\S+) -->")
 
 
@@ -56,6 +59,23 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     parts = _CODE.split(markdown)
     text = "".join(part if part.startswith("```") else _LINK.sub(site_link, part) for part in parts)
     return _NAMES.sub(lambda marker: _entries(ROOT / marker[1]), text)
+
+
+class ExamplesAsCode(griffe.Extension):
+    """Shows the section ``Example:`` of a docstring as code.
+
+    The parser of docstrings knows the section as ``Examples:`` only; under another name its prompts ``>>>`` become
+    quotations, and its lists links.
+    """
+
+    def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Renames the section of one function, class or module.
+
+        Args:
+            obj: a new object of the reference.
+        """
+        if obj.docstring is not None:
+            obj.docstring.value = _EXAMPLE.sub("Examples:", obj.docstring.value)
 
 
 def _entries(path: Path) -> str:

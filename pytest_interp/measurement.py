@@ -170,7 +170,7 @@ class Measurement:
         checkpoint, prompts, heads = self.context.checkpoint, self.context.data, self.context.heads
         of = f" of {', '.join(map(str, heads))}" if heads else ""
         data = f"{f'; {checkpoint.name}' if checkpoint else ''}{f' on {prompts.name}' if prompts else ''}"
-        what, count = self.context.each, len(self.values)
+        what, count = self.context.observation, len(self.values)
         try:
             value = quote(self.value)
         except NotApplicable:

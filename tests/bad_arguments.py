@@ -128,10 +128,10 @@ def valid_calls(experiment: Any, found_on: Any, repeated: Any, tokenizer: Any) -
 
 def _function(homes: Mapping[str, Any], name: str) -> Callable[..., Any]:
     home, _, path = name.partition(" ")
-    found = homes[home]
+    function = homes[home]
     for part in path.split("."):
-        found = getattr(found, part)
-    return found
+        function = getattr(function, part)
+    return function
 
 
 def _assertions(on: Any, found_on: Any, repeated: Any) -> dict[str, dict[str, Any]]:
@@ -204,16 +204,16 @@ def _assertions(on: Any, found_on: Any, repeated: Any) -> dict[str, dict[str, An
 def _measurements(on: Any, repeated: Any) -> dict[str, dict[str, Any]]:
     names = single_token_names(on.checkpoint.tokenizer, "confirm")
     heads, clean = ["3.0", "3.1"], {"run": "clean"}
-    removed, kept = {"value_bias": "removed"}, {"value_bias": "kept"}
+    removed, bias_kept = {"value_bias": "removed"}, {"value_bias": "kept"}
     causal = {"corruption": "s2-exchanged", "metric": "recovered", "direction": "denoise"}
-    out = {"knocked_out": heads, "ablation": "zero", **kept}
+    out = {"knocked_out": heads, "ablation": "zero", **bias_kept}
     paths = {"receivers": "4.0", "into": "q", "at": "END", "corruption": "abc", "mlps": "freeze", "metric": "of_clean"}
     reading = {"at": "END", "to": "IO", "minus": ("S1",), "weighted": True, **clean, **removed}
     calls = {
         "ablation_effect": {"experiment": on, "heads": heads, "ablation": "resample", "at": None,
-                            "metric": "probability", **clean, **kept},
+                            "metric": "probability", **clean, **bias_kept},
         "ablation_effect_sweep": {"experiment": on, "ablation": "mean",
-                                  "at": "END", "metric": "kl", "layers": [3], **kept},
+                                  "at": "END", "metric": "kl", "layers": [3], **bias_kept},
         "accuracy": {"experiment": on, **clean},
         "activation_statistics": {"experiment": on, "site": "v", **clean, **removed},
         "activation_values": {"experiment": on, "site": "z", "layer": 1, **clean, **removed},
@@ -229,7 +229,7 @@ def _measurements(on: Any, repeated: Any) -> dict[str, dict[str, Any]]:
         "component_attribution_sweep": {"experiment": on, **clean},
         "copy_score": {"checkpoint": on.checkpoint, "head": "3.0", "names": names, "k": 5, "negative": False},
         "copy_score_sweep": {"checkpoint": on.checkpoint, "names": names, "k": 5, "negative": True, "reach": 0.5},
-        "correlation": {"one": measure.direct_logit_attribution_sweep(on), "other": measure.head_norms(on)},
+        "correlation": {"first": measure.direct_logit_attribution_sweep(on), "other": measure.head_norms(on)},
         "detector_score": {"experiment": repeated, "head": "0.0", "kind": "previous_token"},
         "detector_score_sweep": {"experiment": repeated, "kind": "duplicate_token"},
         "direct_logit_attribution": {"experiment": on, "heads": heads, **clean, **removed},
@@ -241,7 +241,7 @@ def _measurements(on: Any, repeated: Any) -> dict[str, dict[str, Any]]:
         "direct_logit_attribution_sweep": {"experiment": on, **clean, **removed},
         "head_norms": {"experiment": on, "at": "END", **clean, **removed},
         "head_patch_effect": {"experiment": on, "heads": heads, "site": "q", "at": "END", **causal},
-        "logit_diff": {"experiment": on, **clean, "knocked_out": heads, "ablation": "zero", **kept},
+        "logit_diff": {"experiment": on, **clean, "knocked_out": heads, "ablation": "zero", **bias_kept},
         "logit_lens_sweep": {"experiment": on, "sites": ("resid_pre",), "metric": "rank", "norm": "frozen", **clean},
         "loss": {"experiment": on, **clean},
         "minimality": {"experiment": on, "head": "3.0", "circuit": heads, "knocked_out": ["3.1"],
@@ -305,7 +305,7 @@ def _tasks(tokenizer: Any) -> dict[str, dict[str, Any]]:
 
 
 def _plain(on: Any) -> dict[str, dict[str, Any]]:
-    one = measure.logit_diff(on)
+    measurement = measure.logit_diff(on)
     circuit_path = Path(__file__).parents[1] / "claims" / "circuits" / "planted-ioi.toml"
     calls: dict[str, dict[str, Any]] = {
         "Bound.of": {"between": (0, 1)},
@@ -313,10 +313,10 @@ def _plain(on: Any) -> dict[str, dict[str, Any]]:
         "Head": {"layer": 1, "head": 1},
         "Head.parse": {"text": "1.1"},
         "KVHead": {"layer": 1, "head": 1},
-        "Measurement": {name: getattr(one, name) for name in Measurement.__dataclass_fields__},
+        "Measurement": {name: getattr(measurement, name) for name in Measurement.__dataclass_fields__},
         "Metric": {"score": "log_prob", "at": "END", "token": None},
-        "Table.of": {"effects": {("a", "b"): one}, "axes": ("row", "column")},
-        "judge": {"measurement": one, "bound": pytest_interp.Bound.of(at_least=0), "level": 0.95},
+        "Table.of": {"effects": {("a", "b"): measurement}, "axes": ("row", "column")},
+        "judge": {"measurement": measurement, "bound": pytest_interp.Bound.of(at_least=0), "level": 0.95},
         "load_circuit": {"path": circuit_path},
     }
     return {f"plain {name}": arguments for name, arguments in calls.items()}

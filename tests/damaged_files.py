@@ -329,23 +329,23 @@ def _read(path: Path) -> list[tuple[str, torch.Tensor]]:
 
 def outcomes(source: Path, seed: int, count: int, *, first: int = 0) -> list[tuple[int, str, Outcome]]:
     """What loading comes to for some damaged copies of a saved model: index, what was damaged, outcome."""
-    found = []
+    entries = []
     with tempfile.TemporaryDirectory() as work:
         for index in range(first, first + count):
             target = Path(work) / "model"
             said = damage(source, target, seed, index)
-            found.append((index, said, judge(target)))
-    return found
+            entries.append((index, said, judge(target)))
+    return entries
 
 
 def main() -> None:
     """Prints the counts of a run, and every fault."""
     source, seed, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    found = outcomes(source, seed, count)
-    for index, said, outcome in found:
+    entries = outcomes(source, seed, count)
+    for index, said, outcome in entries:
         if outcome.kind not in ("loaded", "refused"):
             print(f"{index}: {said}: {outcome.kind}: {outcome.said}")
-    print(dict(Counter(outcome.kind for _, _, outcome in found)))
+    print(dict(Counter(outcome.kind for _, _, outcome in entries)))
 
 
 if __name__ == "__main__":

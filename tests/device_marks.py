@@ -217,8 +217,8 @@ class _Functions(TorchFunctionMode):
         if func is Tensor.tolist and tensor in _MARKS:
             self.seen.waited("tolist")
         if func is Tensor.new_tensor:
-            made = func(*args, **kwargs)
-            return self._put(made, kwargs.get("device", STAND_IN if tensor in _MARKS else CPU))
+            result = func(*args, **kwargs)
+            return self._put(result, kwargs.get("device", STAND_IN if tensor in _MARKS else CPU))
         return self._made(func, args, kwargs)
 
     def _made(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -226,18 +226,18 @@ class _Functions(TorchFunctionMode):
             return func(*args, **kwargs)
         device = kwargs.get("device")
         if device is None:
-            given = args[0] if args else kwargs.get("data")
-            device = STAND_IN if isinstance(given, Tensor) and given in _MARKS else CPU
+            data = args[0] if args else kwargs.get("data")
+            device = STAND_IN if isinstance(data, Tensor) and data in _MARKS else CPU
         rest = {name: value for name, value in kwargs.items() if name != "device"}
         return self._put(func(*args, **rest), torch.device(device))
 
-    def _put(self, made: Tensor, device: torch.device | str) -> Tensor:
-        if torch.device(device) != STAND_IN or made in _MARKS:
-            return made
-        made = made.clone()  # as_tensor may have the storage of what it was given
-        _MARKS.add(made)
+    def _put(self, tensor: Tensor, device: torch.device | str) -> Tensor:
+        if torch.device(device) != STAND_IN or tensor in _MARKS:
+            return tensor
+        tensor = tensor.clone()  # as_tensor may have the storage of what it was given
+        _MARKS.add(tensor)
         self.seen.uploads[line_of_package()] += 1
-        return made
+        return tensor
 
     def _moved(self, tensor: Tensor, device: torch.device | None, dtype: torch.dtype | None, copy: bool) -> Tensor:
         mark = tensor in _MARKS

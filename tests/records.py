@@ -58,7 +58,7 @@ def outcome_of(name="task", *records: Record, checkpoint="gpt2", **changes) -> C
         source="a paper",
         markers=("claim",),
     )
-    failed = any(each.outcome != "supported" for each in records)
+    failed = any(verdict.outcome != "supported" for verdict in records)
     outcome = ClaimOutcome(claim, checkpoint, records, outcome="failed" if failed else "passed", when="call")
     return replace(outcome, **changes)
 

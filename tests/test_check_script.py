@@ -35,8 +35,8 @@ esac
 def run(tmp_path):
     """``run(**environment)``: the script in a folder of its own, where python, pip and uname are stand-ins."""
     programs, environment, folder = tmp_path / "programs", tmp_path / "environment", tmp_path / "clone"
-    for each in (programs, environment / "bin", folder):
-        each.mkdir(parents=True)
+    for directory in (programs, environment / "bin", folder):
+        directory.mkdir(parents=True)
     for name in PROGRAMS:
         (programs / name).symlink_to(shutil.which(name))
     bash = shutil.which("bash")

@@ -74,8 +74,8 @@ def test_verdicts_are_wrong_as_rarely_as_the_page_requires(interval_error):
 
 
 def test_the_rule_for_tolerances():
-    made = [tolerance_from(x, x / 10, "float32") for x in (5.3e-5, 5e-5, 2.4e-6, 0.1)]
-    assert made == pytest.approx([2e-4, 1e-4, 5e-6, 0.2])
+    tolerances = [tolerance_from(x, x / 10, "float32") for x in (5.3e-5, 5e-5, 2.4e-6, 0.1)]
+    assert tolerances == pytest.approx([2e-4, 1e-4, 5e-6, 0.2])
     assert tolerance_from(0.52, 0.044, "bfloat16") == pytest.approx(0.5)
 
 

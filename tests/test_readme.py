@@ -57,9 +57,9 @@ def test_the_figures_of_the_opening_are_those_of_the_circuit_file():
 
 
 def test_the_first_run_is_what_one_sees(smollm2):
-    made = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "first_run.py"))
-    steady = made["steady"]
-    assert steady(made["sample"](README)) == steady(made["shown"]()), "run `python docs/first_run.py`"
+    script = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "first_run.py"))
+    steady = script["steady"]
+    assert steady(script["sample"](README)) == steady(script["shown"]()), "run `python docs/first_run.py`"
 
 
 def test_what_is_steady_of_a_run_is_all_but_durations_and_what_runs_now():

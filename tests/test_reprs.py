@@ -17,7 +17,7 @@ NUMBER = r"-?\d+\.\d{3}"
 CONTEXT = Context(
     checkpoint=CheckpointIdentity("gpt2", "0" * 12, "float32", "cpu"),
     data=DataIdentity("ioi/find", "0" * 12, False, 1, 0),
-    heads=(Head(9, 9), Head(9, 6)), intervention=None, metric=None, each="name",
+    heads=(Head(9, 9), Head(9, 6)), intervention=None, metric=None, observation="name",
 )  # fmt: skip
 
 
@@ -83,12 +83,12 @@ def test_what_is_measured_on_a_model(planted_ioi: Experiment):
     n = len(planted_ioi.data.clean)
     assert repr(planted_ioi) == f"<Experiment planted-ioi on ioi/confirm, {n} prompts>"
     assert repr(planted_ioi.data).startswith(f"<DataSet ioi/confirm: {n} prompts of ")
-    one = direct_logit_attribution(planted_ioi, "L3H0")
+    attribution = direct_logit_attribution(planted_ioi, "L3H0")
     prompts = rf"{n} prompts from {NUMBER} to {NUMBER}"
     pattern = (
         rf"<Measurement direct_logit_attribution of 3\.0 = {NUMBER} logits, {prompts}, sampled; planted-ioi on ioi/conf"
     )
-    assert re.match(pattern, repr(one))
+    assert re.match(pattern, repr(attribution))
     verdict = judge(logit_diff(planted_ioi), Bound.of(at_least=1))
     interval = rf"\[{NUMBER}, {NUMBER}\]"
     assert re.match(
@@ -98,7 +98,7 @@ def test_what_is_measured_on_a_model(planted_ioi: Experiment):
         planted_ioi,
         planted_ioi.data,
         planted_ioi.data.clean,
-        one,
+        attribution,
         verdict,
         direct_logit_attribution_sweep(planted_ioi),
     ):

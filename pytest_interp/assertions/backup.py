@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_interp.checkpoints.value_bias import ValueBias
     from pytest_interp.engine import Experiment
     from pytest_interp.engine.patch import Ablation
+    from pytest_interp.measure.backup import BackupEffect
 
 
 @checked
@@ -77,12 +78,7 @@ def assert_backup_heads(
     effect = backup_effect(experiment, watched, knocked_out=ablated_heads, ablation=ablation, value_bias=value_bias)
     frozen, live = (judge(effect.rise(watched, norm), demands.bound) for norm in _NORMS)
     # Where the claim is that nothing rises, a released head is no counterexample.
-    released = [
-        head
-        for head in (() if demands.bound.accepts(0) else watched)
-        if certainly(rise := effect.rise([head]), POSITIVE)
-        and certainly(effect.before[head], Bound.of(at_most=-0.1 * rise.value))
-    ]
+    released = [] if demands.bound.accepts(0) else [head for head in watched if _is_released(effect, head)]
     verdict = frozen if frozen.outcome != "supported" else live
     norm: Literal["frozen", "live"] = "frozen" if verdict is frozen else "live"
     notes = verdict.notes
@@ -158,6 +154,12 @@ def assert_self_repair(
     written = partial(removed_attribution, experiment, ablation=ablation, value_bias=value_bias)
     sets = (HeadSet(ablated_heads, written, "knocked-out"),)
     return answer(Question(experiment, measure, demands, subject, sets=sets), controls)
+
+
+def _is_released(effect: BackupEffect, head: Head) -> bool:
+    """Whether a head surely rises, and surely lowered the answer before by more than a tenth of its rise."""
+    rise = effect.rise([head])
+    return certainly(rise, POSITIVE) and certainly(effect.before[head], Bound.of(at_most=-0.1 * rise.value))
 
 
 def _rise(

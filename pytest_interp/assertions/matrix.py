@@ -15,7 +15,8 @@ from pytest_interp.measurement import Measurement, quote
 from pytest_interp.table import Table, name_of, place
 from pytest_interp.text import shown
 from pytest_interp.verdict.bound import Bound
-from pytest_interp.verdict.judge import Outcome, Verdict, judge
+from pytest_interp.verdict.judge import Outcome, Verdict
+from pytest_interp.verdict.robustness import judge_all
 
 
 @checked
@@ -62,32 +63,20 @@ def assert_matrix(
     impossible = {cell: number for cell, number in undefined.items() if not accepted.accepts(number - no_effect)}
     if not differences:
         raise NotApplicable(f"none of the expected cells is defined: {next(iter(table.undefined.values()))}")
-    level = 1 - 0.05 / len(differences)
-    verdicts = {cell: judge(difference, accepted) for cell, difference in differences.items()}
-    refuted_cells = [
-        cell
-        for cell, difference in differences.items()
-        if judge(difference, accepted, level=level).outcome == "refuted"
-    ]
-    unsupported_cells = [cell for cell, verdict in verdicts.items() if verdict.outcome != "supported"]
-    ranked = sorted(
-        verdicts,
-        key=lambda cell: (cell not in refuted_cells, cell not in unsupported_cells, -abs(differences[cell].value)),
-    )
-    outcome: Outcome = (
-        "refuted" if refuted_cells or impossible else "inconclusive" if unsupported_cells else "supported"
-    )
+    verdicts = judge_all(differences, accepted)
+    worst = next(iter(verdicts))
+    outcome: Outcome = "refuted" if impossible else verdicts[worst].outcome
     cell_texts = [f"{name_of(cell)} can have no effect for {quote(number)}" for cell, number in impossible.items()]
-    cell_texts += [f"{name_of(cell)} {quote(table[cell].value)} for {quote(numbers[cell])}" for cell in ranked]
+    cell_texts += [f"{name_of(cell)} {quote(table[cell].value)} for {quote(numbers[cell])}" for cell in verdicts]
     sizes = [abs(difference.value) for difference in differences.values()]
     details = {
         "worst cells": "; ".join(cell_texts[:4]),
         "mean size": quote(fsum(sizes) / len(sizes)),
         **undefined_cells(table, len(undefined)),
     }
-    verdict = replace(verdicts[ranked[0]], outcome=outcome, details=details)
+    verdict = replace(verdicts[worst], outcome=outcome, details=details)
     largest = max(abs(table[cell].value) for cell in differences)
-    if table[ranked[0]].tolerance < largest <= within:
+    if table[worst].tolerance < largest <= within:
         caveat = f"a matrix of zeros would pass too: no cell is larger than {quote(largest)}"
         verdict = replace(verdict, caveats=(*verdict.caveats, caveat))
     subject = f"largest difference of {len(differences)} cells of {table.quantity} on {where_measured(table)}"

@@ -94,28 +94,23 @@ def assert_some_head(
     side = Bound.positive(-1 if negative else 1)
     written = direct_logit_attribution_sweep(found_on)
     read = attention_sweep(found_on, at=at, to=to, minus=minus)
-    scores = {
-        head: score
-        for head in written
-        if side.slack(written[head].value) > 0
-        and read[head].value > 0
-        and (score := _copies(checkpoint, head, names, k, negative)) >= copy_at_least
-    }
+    writers_that_read = [head for head in written if side.slack(written[head].value) > 0 and read[head].value > 0]
+    candidates = [head for head in writers_that_read if _copies(checkpoint, head, names, k, negative) >= copy_at_least]
     # Without a candidate, the strongest writer shows which condition fails.
     strongest_writer = max(written, key=lambda head: side.slack(written[head].value))
-    level = 1 - 0.05 / max(1, len(scores))
+    level = 1 - 0.05 / max(1, len(candidates))
     verdicts = {}
-    for head in scores or (strongest_writer,):
+    for head in candidates or (strongest_writer,):
         reading = judge(attention(experiment, head, at=at, to=to, minus=minus), POSITIVE, level=level)
         effect = judge(direct_logit_attribution(experiment, head), side, level=level)
         verdicts[head] = reading if RANK[reading.outcome] <= RANK[effect.outcome] else effect
     deciding_head = max(verdicts, key=lambda head: (RANK[verdicts[head].outcome], side.slack(written[head].value)))
-    confirmed = [head for head in scores if verdicts[head].outcome == "supported"]
-    outcome: Outcome = verdicts[deciding_head].outcome if scores else "refuted"
+    confirmed = [head for head in candidates if verdicts[head].outcome == "supported"]
+    outcome: Outcome = verdicts[deciding_head].outcome if candidates else "refuted"
     details = {
-        "found": names_of(sorted(scores)) or "no head",
+        "found": names_of(sorted(candidates)) or "no head",
         "confirmed": names_of(sorted(confirmed)) or "no head",
-        "specific": f"true of {len(confirmed)} of {len(written)} heads; level corrected for {len(scores)} found",
+        "specific": f"true of {len(confirmed)} of {len(written)} heads; level corrected for {len(candidates)} found",
     }
     kind = "negative name mover" if negative else "name mover"
     subject = f"some head is a {kind} ({deciding_head}: {at} to {to}) on {place_of(experiment)}"
@@ -124,9 +119,12 @@ def assert_some_head(
     verdict = replace(verdicts[deciding_head], measurement=measurement, outcome=outcome, details=details)
     attribution, total = direct_logit_attribution(experiment, deciding_head).value, logit_diff(experiment).value
     size = f"{deciding_head} writes {quote(attribution)} logits of the logit difference of {quote(total)}"
-    small = (size,) if abs(attribution) < NEGLIGIBLE * abs(total) else ()
-    caveats = (*verdict.caveats, *capability_caveat(experiment), *small)
-    return conclude(replace(verdict, caveats=caveats, notes=(*verdict.notes, *(() if small else (size,)))), subject)
+    caveats, notes = (*verdict.caveats, *capability_caveat(experiment)), verdict.notes
+    if abs(attribution) < NEGLIGIBLE * abs(total):
+        caveats = (*caveats, size)
+    else:
+        notes = (*notes, size)
+    return conclude(replace(verdict, caveats=caveats, notes=notes), subject)
 
 
 def _copies(checkpoint: Checkpoint, head: Head, names: Sequence[str], k: int, negative: bool) -> float:

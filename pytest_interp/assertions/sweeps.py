@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, Unpack
 
@@ -16,7 +16,7 @@ from pytest_interp.table import Table, name_of, place, ranking
 from pytest_interp.text import shown
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.judge import RANK, Outcome, Verdict, judge, require_defined
-from pytest_interp.verdict.robustness import judge_others
+from pytest_interp.verdict.robustness import judge_all, judge_others
 
 
 @checked
@@ -107,27 +107,15 @@ def assert_top(
         )
     other_cells = [cell for cell in table if cell not in claimed]
     left_over = places - len(claimed)
-    gaps = {(cell, other): _ahead(table[cell], table[other], most) for cell in claimed for other in other_cells}
-    at_support = {pair: judge(gap, POSITIVE, level=1 - 0.05 / (left_over + 1)) for pair, gap in gaps.items()}
-    at_refutation = {pair: judge(gap, POSITIVE, level=1 - 0.05 / len(gaps)) for pair, gap in gaps.items()}
-    # Of each claimed cell's pairs the worst ones may fail; the next one decides.
-    deciding = {
-        cell: sorted(((cell, other) for other in other_cells), key=lambda pair: _lower_end(at_support[pair]))[left_over]
-        for cell in claimed
-    }
-    in_front = {cell: sum(at_refutation[cell, other].outcome == "refuted" for other in other_cells) for cell in claimed}
-    worst = min(deciding.values(), key=lambda pair: _lower_end(at_support[pair]))
-    outcome: Outcome = "inconclusive"
-    if beaten := [cell for cell in claimed if in_front[cell] > left_over]:
-        outcome, worst = "refuted", min((deciding[cell] for cell in beaten), key=lambda pair: gaps[pair].value)
-    elif all(at_support[pair].outcome == "supported" for pair in deciding.values()):
-        outcome = "supported"
+    gaps = {cell: {other: _ahead(table[cell], table[other], most) for other in other_cells} for cell in claimed}
+    (cell, other), verdict = _closest_pair(gaps, left_over)
     size = ranking(most)
+    n_pairs = len(claimed) * len(other_cells)
     allowed = "all of which must hold" if not left_over else f"for each claimed cell all but {left_over} must hold"
     # A verdict's notes say how many prompts would settle its own pair; for a ranking that must be the closest pair.
     details = {
-        "closest": f"{name_of(worst[0])} {quote(table[worst[0]].value)}, {name_of(worst[1])} "
-        f"{quote(table[worst[1]].value)}: one of {len(gaps)} pairs, {allowed}",
+        "closest": f"{name_of(cell)} {quote(table[cell].value)}, {name_of(other)} {quote(table[other].value)}: "
+        f"one of {n_pairs} pairs, {allowed}",
         "ranking": ", ".join(
             f"{name_of(cell)} {quote(table[cell].value)}"
             for cell in sorted(table, key=lambda cell: -size(table[cell].value))[: places + 2]
@@ -137,7 +125,7 @@ def assert_top(
     what = ", ".join(map(name_of, claimed))
     subject = f"{what} {'are' if len(claimed) > 1 else 'is'} "
     subject += f"{'the' if places == len(claimed) else 'among the'} top {places} by {table.quantity} ({most})"
-    verdict = replace(at_support[worst], outcome=outcome, details=details)
+    verdict = replace(verdict, details=details)
     if 2 * places > len(table):
         caveat = f"unspecific: {places} of {len(table)} cells are among the top {places}"
         verdict = replace(verdict, caveats=(*verdict.caveats, caveat))
@@ -167,24 +155,16 @@ def assert_every(table: Table[Any], **bound: Unpack[PlainBoundArgs]) -> Verdict:
     __tracebackhide__ = True
     check_swept(table)
     accepted = Bound.of(**bound)
-    verdicts = {cell: judge(measurement, accepted) for cell, measurement in table.items()}
-    level = 1 - 0.05 / len(table)
-    refuted_cells = [
-        cell for cell, measurement in table.items() if judge(measurement, accepted, level=level).outcome == "refuted"
-    ]
-    unsupported_cells = [cell for cell, verdict in verdicts.items() if verdict.outcome != "supported"]
-    ranked = sorted(
-        table,
-        key=lambda cell: (cell not in refuted_cells, cell not in unsupported_cells, accepted.slack(table[cell].value)),
-    )
-    outcome: Outcome = "refuted" if refuted_cells else "inconclusive" if unsupported_cells else "supported"
-    supported = len(table) - len(unsupported_cells)
+    verdicts = judge_all(table, accepted)
+    worst = next(iter(verdicts))
+    outcomes = [verdict.outcome for verdict in verdicts.values()]
     details = {
-        "worst": f"{quote(table[ranked[0]].value)}: {place(ranked[0])[0]}",
-        "in all": f"{supported} of {len(table)} surely meet it, {len(refuted_cells)} surely do not",
+        "worst": f"{quote(table[worst].value)}: {place(worst)[0]}",
+        "in all": f"{outcomes.count('supported')} of {len(table)} surely meet it, "
+        f"{outcomes.count('refuted')} surely do not",
         **undefined_cells(table),
     }
-    verdict = replace(verdicts[ranked[0]], outcome=outcome, details=details)
+    verdict = replace(verdicts[worst], details=details)
     subject = f"{table.quantity} of every {table.axes[0]} on {where_measured(table)}; the worst of them"
     return conclude(verdict, subject, table=table)
 
@@ -244,6 +224,44 @@ def assert_only(table: Table[Any], cells: Any, **bound: Unpack[PlainBoundArgs]) 
     }
     subject = f"{', '.join(map(name_of, claimed))} and no other by {table.quantity} on {where_measured(table)}"
     return conclude(replace(deciding_verdict, outcome=outcome, details=details), subject, table=table)
+
+
+def _closest_pair(gaps: Mapping[Any, Mapping[Any, Measurement]], left_over: int) -> tuple[tuple[Any, Any], Verdict]:
+    """The pair of cells that decides a ranking, and the verdict on the ranking.
+
+    1. A claimed cell is *ahead* where its gap to another cell is surely above 0. The gaps to ``left_over`` other cells
+       may fail, so its closest pair is the one after them, ordered by the lower ends of the intervals. The ranking is
+       supported if the closest pairs of all claimed cells are.
+    2. A claimed cell is *beaten* where its gaps to more than ``left_over`` other cells are surely not above 0. One such
+       cell refutes the ranking.
+    3. The pair that decides is the closest of the closest pairs; those of beaten cells where there are any.
+
+    Args:
+        gaps: for each claimed cell and each other cell, by how much it is ahead.
+        left_over: how many other cells may be in front of a claimed one.
+
+    Returns:
+        The claimed and the other cell, and the verdict on their gap with the outcome of the ranking.
+    """
+    support_level, refutation_level = 1 - 0.05 / (left_over + 1), 1 - 0.05 / sum(map(len, gaps.values()))
+    closest: dict[Any, tuple[Any, Verdict]] = {}
+    beaten = []
+    for cell, by_other in gaps.items():
+        verdicts = {other: judge(gap, POSITIVE, level=support_level) for other, gap in by_other.items()}
+        other = sorted(verdicts, key=lambda other: _lower_end(verdicts[other]))[left_over]
+        closest[cell] = other, verdicts[other]
+        behind = [gap for gap in by_other.values() if judge(gap, POSITIVE, level=refutation_level).outcome == "refuted"]
+        if len(behind) > left_over:
+            beaten.append(cell)
+    if beaten:
+        outcome: Outcome = "refuted"
+        deciding = min(beaten, key=lambda cell: closest[cell][1].measurement.value)
+    else:
+        supported = all(verdict.outcome == "supported" for _, verdict in closest.values())
+        outcome = "supported" if supported else "inconclusive"
+        deciding = min(closest, key=lambda cell: _lower_end(closest[cell][1]))
+    other, verdict = closest[deciding]
+    return (deciding, other), replace(verdict, outcome=outcome)
 
 
 def undefined_cells(table: Table[Any], count: int | None = None) -> dict[str, str]:

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from functools import cache
-from importlib.metadata import Distribution, PackageNotFoundError, distribution, version
+from importlib.metadata import Distribution, PackageNotFoundError, PackagePath, distribution, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,9 +16,9 @@ MEASURING = ("transformer-lens", "transformers", "tokenizers", "torch")
 
 
 @cache
-def versions(names: Sequence[str] = MEASURING) -> dict[str, str]:
-    """The version of each distribution, by its name on PyPI."""
-    return {name: version(name) for name in names}
+def versions() -> dict[str, str]:
+    """The version of each distribution that measures, by its name on PyPI."""
+    return {name: version(name) for name in MEASURING}
 
 
 @cache
@@ -70,16 +70,22 @@ def _changed(installed: Distribution, name: str) -> str:
     ):
         return f"{name} is imported from {spec.origin if spec else 'nowhere'}, not from where it is installed"
     for file in recorded:
-        path = Path(str(file.locate()))
-        assert file.hash is not None
         try:
-            if file.suffix != ".py":
-                is_unchanged = file.size is None or path.stat().st_size == file.size
-            else:
-                digest = hashlib.new(file.hash.mode, path.read_bytes()).digest()
-                is_unchanged = base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == file.hash.value
+            if not _is_as_recorded(file):
+                return f"{name} was changed after it was installed ({file})"
         except OSError:
             return f"{name} lacks {file}"
-        if not is_unchanged:
-            return f"{name} was changed after it was installed ({file})"
     return ""
+
+
+def _is_as_recorded(file: PackagePath) -> bool:
+    """Whether a module has the recorded hash, and any other file the recorded size.
+
+    Raises:
+        OSError: it is not there.
+    """
+    path = Path(str(file.locate()))
+    if file.suffix != ".py" or file.hash is None:
+        return file.size is None or path.stat().st_size == file.size
+    digest = hashlib.new(file.hash.mode, path.read_bytes()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == file.hash.value

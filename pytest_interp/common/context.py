@@ -106,7 +106,7 @@ class Context:
         metric: the metric, if the measurement lets the caller choose it, such as ``kl at END``.
         run: ``clean`` or a corruption.
         at: the position or positions.
-        each: what each value of the measurement belongs to: ``prompt``, ``name``, ``head``.
+        observation: what one value of the measurement is of: ``prompt``, ``name``, ``head``.
         left_out: the number of prompts that the intervention cannot change.
         kv_heads: for each patched key-value head, the query heads that read it.
         claim: the kind of a claim that names no head, if its quantity does not determine its mutants.
@@ -124,7 +124,7 @@ class Context:
     metric: str | None
     run: str | None = None
     at: Json = None
-    each: str = "prompt"
+    observation: str = "prompt"
     left_out: int = 0
     kv_heads: Mapping[KVHead, tuple[Head, ...]] = field(default_factory=dict)
     claim: str = ""
@@ -183,7 +183,7 @@ class Context:
             "metric": self.metric,
             "run": self.run,
             "at": self.at,
-            "each": None if self.each == "prompt" else self.each,
+            "each": None if self.observation == "prompt" else self.observation,
             "left_out": self.left_out or None,
             "kv_heads": {str(kv): _texts(heads) for kv, heads in self.kv_heads.items()} or None,
             "claim": self.claim or None,
@@ -219,16 +219,17 @@ class Context:
             heads=_any_heads(rest.pop("heads", None)),
             intervention=intervention,
             metric=rest.pop("metric", None),
+            observation=rest.pop("each", "prompt"),
             kv_heads=shared,
             **known,
             extra=rest,
         )
 
 
-_PLAIN = ("run", "at", "each", "left_out", "claim", "cached")
+_PLAIN = ("run", "at", "left_out", "claim", "cached")
 _KEYS = {
     *("checkpoint", "fingerprint", "dtype", "device", "precision", "data", "data_hash", "bos", "data_seed", "remarks"),
-    *("heads", "knocked_out", "ablation", "direction", "corruption", "metric", "kv_heads", *_PLAIN),
+    *("heads", "knocked_out", "ablation", "direction", "corruption", "metric", "each", "kv_heads", *_PLAIN),
 }
 """The keys that ``from_json`` reads; ``n`` is one of them only where there is a data set."""
 

@@ -1,7 +1,9 @@
 """Progress of what takes long: a bar of the passes of a sweep, and the name of the current activity.
 
-In a script or a notebook the bar is drawn on standard error, where a person reads it. In a run of pytest the plugin
-says where it is drawn.
+A sweep counts its passes in `progress`. Each bar asks for the stream that it is drawn on when it begins:
+
+- in a script or a notebook that is standard error, where a person reads it (`standard_error`);
+- in a run of pytest the plugin chooses the stream, or none, for the whole run (`drawn_on`).
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from time import monotonic
 from typing import Any
 
 from pytest_interp.text import line
@@ -18,32 +19,13 @@ from pytest_interp.text import line
 _AFTER = 3.0
 """Seconds after which a bar is drawn: nobody waits for what is shorter."""
 
-STANDARD_ERROR = object()
-"""The screen outside of pytest: the standard error of the moment, if it is a terminal or the output of a notebook."""
 
-_screen: Any = STANDARD_ERROR
-_drawn = 0.0
-_activities: list[str] = []
+def standard_error() -> Any:
+    """Returns the standard error of the moment if a person reads it: a terminal, or the output of a notebook.
 
-
-@contextmanager
-def drawn_on(screen: Any) -> Iterator[None]:
-    """Draws bars on a screen inside the block.
-
-    Args:
-        screen: a stream with ``write`` and ``flush``; None for no bars; ``STANDARD_ERROR`` for a script or notebook.
+    Returns:
+        The stream; None if nobody reads it.
     """
-    global _screen  # noqa: PLW0603  (a run has one terminal)
-    before, _screen = _screen, screen
-    try:
-        yield
-    finally:
-        _screen = before
-
-
-def _current_screen() -> Any:
-    if _screen is not STANDARD_ERROR:
-        return _screen
     stream = sys.stderr
     if stream is None:
         return None
@@ -52,24 +34,28 @@ def _current_screen() -> Any:
     return stream if in_notebook or stream.isatty() else None
 
 
-class _TimedScreen:
-    """A screen that notes when it was last drawn on."""
+_stream_of_bar: Callable[[], Any] = standard_error
+_activities: list[str] = []
 
-    def __init__(self, screen: Any) -> None:
-        self.screen = screen
 
-    def write(self, text: str) -> None:
-        global _drawn  # noqa: PLW0603
-        _drawn = monotonic()
-        self.screen.write(text)
+@contextmanager
+def drawn_on(stream_of_bar: Callable[[], Any]) -> Iterator[None]:
+    """Changes where bars are drawn inside the block.
 
-    def flush(self) -> None:
-        self.screen.flush()
+    Args:
+        stream_of_bar: called when a bar begins; returns a stream with ``write`` and ``flush``, or None for no bar.
+    """
+    global _stream_of_bar  # noqa: PLW0603  (a run has one terminal)
+    before, _stream_of_bar = _stream_of_bar, stream_of_bar
+    try:
+        yield
+    finally:
+        _stream_of_bar = before
 
 
 @contextmanager
 def progress(total: int, what: str) -> Iterator[Callable[[int], object]]:
-    """Counts passes; draws a bar if there is a screen and it takes longer than 3 seconds, and removes it at the end.
+    """Counts passes; if they take longer than 3 seconds, draws a bar on the stream, if any, and removes it at the end.
 
     Args:
         total: how many passes there are.
@@ -78,8 +64,8 @@ def progress(total: int, what: str) -> Iterator[Callable[[int], object]]:
     Yields:
         A function that takes the number of passes done since its last call.
     """
-    screen = _current_screen()
-    if screen is None or not total:
+    stream = _stream_of_bar()
+    if stream is None or not total:
         yield lambda _: None
         return
     from tqdm import tqdm
@@ -88,19 +74,15 @@ def progress(total: int, what: str) -> Iterator[Callable[[int], object]]:
         total=total,
         desc=line(what, 40),
         unit=" passes",
-        file=_TimedScreen(screen),
+        file=stream,
         delay=_AFTER,
         leave=False,
         ncols=shutil.get_terminal_size().columns - 1,
+        nrows=20,  # otherwise the bar is hidden on a terminal that does not know its height
         ascii=" =",
     )
     with bar:
         yield bar.update
-
-
-def drawn_at() -> float:
-    """When a bar was last drawn or removed, on the monotonic clock; 0 if never."""
-    return _drawn
 
 
 @contextmanager

@@ -177,8 +177,8 @@ def _by_key(claims: Sequence[ClaimOutcome], *, across: bool) -> dict[tuple[str, 
 def _name(claim: ClaimOutcome) -> str:
     """The stable name of a claim without its checkpoint."""
     function, _, parameters = (claim.claim.cite or claim.claim.id).partition("[")
-    kept = parameters.removesuffix("]").replace(str(claim.checkpoint), "").strip("-")
-    return f"{function} {kept}".rstrip()
+    others = parameters.removesuffix("]").replace(str(claim.checkpoint), "").strip("-")
+    return f"{function} {others}".rstrip()
 
 
 def _pair(before: ClaimOutcome, after: ClaimOutcome) -> Pair:

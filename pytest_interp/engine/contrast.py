@@ -68,22 +68,27 @@ def changed_prompts(
     unedited = experiment.activations(sorted(set(hooks.values())), experiment.data.run(run))
     prompts: list[list[int]] = [[] for _ in patches]
     for index, group in enumerate(experiment.data.clean.groups):
-        changed: dict[tuple[int, str], Changed] = {}
+        changed: dict[tuple[int, str], Changed] = {}  # by source and hook, which many patches share
         for number, patch in enumerate(patches):
             reached = torch.zeros(len(group.rows), dtype=torch.bool)
             for node in patch.nodes:
                 hook = hooks[node]
                 key = (id(patch.source), hook)
                 if key not in changed:
-                    changed[key] = _changed(experiment, patch.source, node.site, hook, index, unedited[hook][index])
-                    if read != END:
-                        (last,) = experiment.positions(index, read)
-                        assert last is not None
-                        changed[key] &= (torch.arange(changed[key].shape[1]) <= last.cpu()[:, None])[..., None]
+                    everywhere = _changed(experiment, patch.source, node.site, hook, index, unedited[hook][index])
+                    changed[key] = everywhere if read == END else _up_to(experiment, index, everywhere, read)
                 spared = [spare for spare in patch.spare if (spare.site, spare.layer) == (node.site, node.layer)]
                 reached |= _reached(experiment, index, _cleared(experiment, index, changed[key], spared), node)
             prompts[number] += [row for row, reaches in zip(group.rows, reached.tolist(), strict=True) if reaches]
     return [sorted(rows) for rows in prompts]
+
+
+def _up_to(experiment: Experiment, index: int, changed: Changed, read: str | int) -> Changed:
+    """The changes of a group up to the position that is read; what comes after it cannot reach its logits."""
+    (last,) = experiment.positions(index, read)
+    assert last is not None
+    reaching = torch.arange(changed.shape[1]) <= last.cpu()[:, None]
+    return changed & reaching[..., None]
 
 
 def _changed(experiment: Experiment, source: Source, site: str, hook: str, index: int, value: Tensor) -> Changed:

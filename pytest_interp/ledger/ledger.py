@@ -105,14 +105,16 @@ class RecordedCheckpoint:
     def from_json(cls, table: Mapping[str, Any]) -> RecordedCheckpoint:
         """Returns the checkpoint that a table of JSON describes."""
         patterns = tuple(
-            Pattern(each["head"], each["data"], tuple(each["tokens"]), tuple(map(tuple, each["rows"])))
-            for each in table["patterns"]
+            Pattern(pattern["head"], pattern["data"], tuple(pattern["tokens"]), tuple(map(tuple, pattern["rows"])))
+            for pattern in table["patterns"]
         )
         return cls(table["name"], table["circuit"], patterns)
 
     def joined(self, other: RecordedCheckpoint) -> RecordedCheckpoint:
         """Returns the checkpoint with the patterns of both, each once, in order of head and data set."""
-        by_key = {(each.head, each.data, each.tokens): each for each in (*other.patterns, *self.patterns)}
+        by_key = {
+            (pattern.head, pattern.data, pattern.tokens): pattern for pattern in (*other.patterns, *self.patterns)
+        }
         return RecordedCheckpoint(
             self.name, self.circuit or other.circuit, tuple(by_key[key] for key in sorted(by_key))
         )

@@ -98,7 +98,7 @@ def _sample(sample: Sample) -> Sample:
         tuple(f"prompt {row}" for row in rows),
         tuple(f"template {templates[cluster]}" for cluster in sample.clusters),
         sample.population,
-        tuple(tuple(f"name {names[name]}" for name in each) for each in sample.names),
+        tuple(tuple(f"name {names[name]}" for name in pair) for pair in sample.names),
     )
 
 

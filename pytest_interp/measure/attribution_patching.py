@@ -125,13 +125,12 @@ def attribution_screen(
             def metric(logits: Tensor, pair: Any = pair) -> Tensor:
                 return logits[0, -1, pair[0]] - logits[0, -1, pair[1]]
 
-            column_at = None if columns is None else {index[row]: column for column, index in indices.items()}
-            for node, score in node_scores(
-                experiment.checkpoint, group.tokens[this_row], twin.tokens[this_row], metric
-            ).items():
-                if node.kind == _KINDS[site] and (column_at is None or node.position in column_at):
+            column_at = {index[row]: column for column, index in indices.items()}
+            scores = node_scores(experiment.checkpoint, group.tokens[this_row], twin.tokens[this_row], metric)
+            for node, score in scores.items():
+                if node.kind == _KINDS[site] and (columns is None or node.position in column_at):
                     place = node.layer if node.head is None else Head(node.layer, node.head)
-                    cell = place if column_at is None else (place, column_at[node.position])
+                    cell = place if columns is None else (place, column_at[node.position])
                     sums.setdefault(cell, []).append(score)
     cells = {cell: fsum(scores) / len(data.clean) for cell, scores in sums.items()}
     return Screen(cells, ("layer" if site == "mlp_out" else "head", "position") if columns else ("layer", "head"))

@@ -250,9 +250,7 @@ def random_circuits(experiment: Experiment, nodes: Mapping[Head, At], count: int
     Returns:
         The circuits; none if the model has too few other heads.
     """
-    shape = experiment.checkpoint.shape
-    pool = [Head(layer, h) for layer in range(shape.n_layers) for h in range(shape.n_heads)]
-    pool = [head for head in pool if head not in nodes]
+    pool = [head for head in experiment.checkpoint.shape.heads if head not in nodes]
     if len(pool) < len(nodes):
         return []
     rng = random.Random(experiment.seed)

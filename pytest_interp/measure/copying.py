@@ -282,21 +282,21 @@ def _copy_score(
     )
 
 
-def of_weights(checkpoint: Checkpoint, head: Head, each: str, **extra: Json) -> Context:
+def of_weights(checkpoint: Checkpoint, head: Head, observation: str, **extra: Json) -> Context:
     """The context of a measurement of a head's weights.
 
     Args:
         checkpoint: the loaded model.
         head: a query head.
-        each: what each value belongs to, such as ``name``.
+        observation: what one value is of, such as ``name``.
         **extra: further settings.
 
     Returns:
         The context, without prompts.
     """
     return Context(
-        checkpoint=identity_of(checkpoint), data=None, heads=(head,), intervention=None, metric=None, each=each,
-        extra=extra,
+        checkpoint=identity_of(checkpoint), data=None, heads=(head,), intervention=None, metric=None,
+        observation=observation, extra=extra,
     )  # fmt: skip
 
 

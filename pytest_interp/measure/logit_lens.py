@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -64,17 +65,9 @@ def logit_lens_sweep(
         >>> [round(table[layer, "resid_post"].value, 2) for layer in (3, 4)]
         [12.87, 8.85]
     """
-    score = as_metric(metric)
-    if score.at != "END":
-        raise UsageError(f"the lens reads END; the metric's at is {shown(score.at)}")
-    if score.score == "kl":
-        raise UsageError("the lens scores a token; metric='kl' has none")
-    checkpoint, layers = experiment.checkpoint, experiment.checkpoint.shape.n_layers
-    if unknown := [site for site in sites if site not in SITES]:
-        raise UsageError(f"{shown(unknown[0])} is not in the residual stream; allowed: {', '.join(map(repr, SITES))}")
-    keys: list[tuple[int, str]] = [(layer, site) for layer in range(layers) for site in sites]
-    if (layers - 1, "resid_post") not in keys:
-        keys.append((layers - 1, "resid_post"))
+    score = _lens_metric(metric)
+    checkpoint = experiment.checkpoint
+    keys = _residuals(checkpoint.shape.n_layers, sites)
     hooks = {key: checkpoint.sites.hook(key[1], key[0]) for key in keys}
     checkpoint.check_identity("logits")
     scale = [checkpoint.sites.scale_hook] if checkpoint.sites.scale_hook else []
@@ -115,3 +108,22 @@ def logit_lens_sweep(
 
     with torch.inference_mode():
         return Table({key: measured(key) for key in keys}, ("layer", "site"))
+
+
+def _lens_metric(metric: Metric | str) -> Metric:
+    """The metric, if it scores a token at END."""
+    score = as_metric(metric)
+    if score.at != "END":
+        raise UsageError(f"the lens reads END; the metric's at is {shown(score.at)}")
+    if score.score == "kl":
+        raise UsageError("the lens scores a token; metric='kl' has none")
+    return score
+
+
+def _residuals(n_layers: int, sites: Sequence[str]) -> list[tuple[int, str]]:
+    """The layers and sites that are read, in the order of the model; the last ``resid_post`` is one of them."""
+    if unknown := [site for site in sites if site not in SITES]:
+        raise UsageError(f"{shown(unknown[0])} is not in the residual stream; allowed: {', '.join(map(repr, SITES))}")
+    keys = [(layer, site) for layer in range(n_layers) for site in sites]
+    last = (n_layers - 1, "resid_post")
+    return keys if last in keys else [*keys, last]

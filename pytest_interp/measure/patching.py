@@ -185,11 +185,10 @@ def patch_effect_sweep(
         streams = {(layer, at): layer_cell(experiment, site, layer, at) for layer in swept_layers for at in columns}
         effects = _effects(experiment, "patch_effect", list(streams.values()), direction, corruption, metric)
         return Table.of(dict(zip(streams, effects, strict=True)), ("layer", "position"))
-    heads: Sequence[Head | KVHead] = [Head(layer, head) for layer in swept_layers for head in range(shape.n_heads)]
+    query_heads = [Head(layer, head) for layer in swept_layers for head in range(shape.n_heads)]
+    heads: Sequence[Head | KVHead] = query_heads
     if site in ("k", "v") and shape.n_kv_heads < shape.n_heads:
-        heads = sorted(
-            {checkpoint.kv_head(Head(layer, head)) for layer in swept_layers for head in range(shape.n_heads)}
-        )
+        heads = sorted({checkpoint.kv_head(head) for head in query_heads})
     cells = {(head, position): heads_cell(experiment, head, site, position)
              for head in heads for position in ([at] if positions is None else positions)}  # fmt: skip
     effects = _effects(experiment, "head_patch_effect", list(cells.values()), direction, corruption, metric)

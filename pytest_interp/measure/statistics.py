@@ -219,11 +219,11 @@ def position_norms(
 
 
 @checked
-def correlation(one: Table[Head], other: Table[Head]) -> Measurement:
+def correlation(first: Table[Head], other: Table[Head]) -> Measurement:
     """Pearson's r between two quantities of the same heads, over heads.
 
     Args:
-        one: a table of layer by head.
+        first: a table of layer by head.
         other: a table of another quantity, of the same heads.
 
     Returns:
@@ -234,19 +234,19 @@ def correlation(one: Table[Head], other: Table[Head]) -> Measurement:
         UsageError: tables of different heads.
         NotApplicable: a quantity that is the same for all heads.
     """
-    if set(one) != set(other):
+    if set(first) != set(other):
         raise UsageError("the tables are of different heads; sweep both over the same layers")
-    a, b = (torch.tensor([table[head].value for head in one], dtype=torch.float64) for table in (one, other))
+    a, b = (torch.tensor([table[head].value for head in first], dtype=torch.float64) for table in (first, other))
     if float(a.std()) == 0 or float(b.std()) == 0:
-        raise NotApplicable(f"{one.quantity} or {other.quantity} is the same for all heads: no correlation")
-    names = tuple(str(head) for head in one)
+        raise NotApplicable(f"{first.quantity} or {other.quantity} is the same for all heads: no correlation")
+    names = tuple(str(head) for head in first)
     return Measurement(
-        f"{one.quantity}_{other.quantity}_correlation",
+        f"{first.quantity}_{other.quantity}_correlation",
         "correlation",
         tuple(pearson(a, b).tolist()),
         Sample(names, names, "fixed"),
         tolerance=PROBABILITY_NOISE["float32"],
-        context=replace(next(iter(one.values())).context, heads=tuple(one), each="head"),
+        context=replace(next(iter(first.values())).context, heads=tuple(first), observation="head"),
     )
 
 

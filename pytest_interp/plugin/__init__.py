@@ -257,5 +257,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for title, texts in closing_sections(outcomes, verbose=terminalreporter.verbosity > 0).items():
         if texts:
             terminalreporter.section(title)
-            for text in texts:
-                terminalreporter.write_line(text)
+        for text in texts:
+            terminalreporter.write_line(text)

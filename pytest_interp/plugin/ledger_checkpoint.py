@@ -55,7 +55,9 @@ class Collector:
     def _patterns(self, arguments: dict[str, Any], outcome: ClaimOutcome) -> Iterator[Pattern]:
         from pytest_interp.engine import Experiment
 
-        experiments = {each.data.digest: each for each in arguments.values() if isinstance(each, Experiment)}
+        experiments = {
+            argument.data.digest: argument for argument in arguments.values() if isinstance(argument, Experiment)
+        }
         for record in outcome.records:
             data = record.context.data
             experiment = experiments.get(data.digest) if data is not None else None

@@ -10,6 +10,9 @@ A thread looks every `LOOK` seconds, and writes where nothing else was written f
 
 pytest's hooks tell the thread when it may write: each pauses it, lets pytest write, and resumes it if a test runs. A
 lock keeps the thread from writing in between.
+
+The bar of a sweep (``common/progress.py``) is drawn below pytest's line too, through `BarStream`. It notes when it was
+last drawn: as long as it moves, the thread is silent.
 """
 
 from __future__ import annotations
@@ -25,8 +28,8 @@ from typing import Any
 
 import pytest
 
-from pytest_interp.common import progress
 from pytest_interp.common.compat import terminal_column, terminal_file
+from pytest_interp.common.progress import current_activity
 from pytest_interp.plugin.deselection import plan_of
 from pytest_interp.plugin.pace import forecast
 from pytest_interp.report.layout import WIDTH, short
@@ -38,6 +41,32 @@ LOOK = 1.0
 """Seconds between two looks."""
 SOON = 2.0
 """Seconds of silence before a line on a terminal is drawn, and before a new activity is written elsewhere."""
+
+
+_BAR_DRAWN = pytest.StashKey[float]()
+"""When the bar of a sweep was last drawn or removed, on the monotonic clock."""
+
+
+class BarStream:
+    """The stream that the bar of a sweep is drawn on: a line of its own below pytest's, past pytest's capture."""
+
+    def __init__(self, reporter: Any) -> None:
+        self._reporter = reporter
+        self._capture: Any = reporter.config.pluginmanager.get_plugin("capturemanager")
+
+    def write(self, text: str) -> None:
+        """Writes a text to the terminal at once.
+
+        Args:
+            text: the bar, or blanks that remove it.
+        """
+        self._reporter.config.stash[_BAR_DRAWN] = monotonic()
+        with self._capture.global_and_fixture_disabled() if self._capture else contextlib.nullcontext():
+            self._reporter.ensure_newline()
+            self._reporter.write(text, flush=True)
+
+    def flush(self) -> None:
+        """Does nothing: each write was flushed."""
 
 
 class Live:
@@ -141,8 +170,8 @@ class Live:
 
     def _update(self) -> None:
         """Draws or writes the line, if nothing was written for long enough."""
-        silence = monotonic() - max(self._last_write, progress.drawn_at())
-        activity = progress.current_activity()
+        silence = monotonic() - max(self._last_write, self.config.stash.get(_BAR_DRAWN, 0.0))
+        activity = current_activity()
         if self._draws_below:
             if silence >= SOON:
                 self._draw()
@@ -157,7 +186,7 @@ class Live:
         claims = plan_of(self.config).claims
         done = sum(name in self._finished for name in claims)
         names = [short(name.rpartition("::")[2], claims.get(name, "")) for name in self._running]
-        activity = progress.current_activity() or ", ".join(names[:2])
+        activity = current_activity() or ", ".join(names[:2])
         duration = elapsed(monotonic() - self._started_at)
         return line(f"interp: {done} of {len(claims)} claims, {duration}, now {activity}", WIDTH)
 

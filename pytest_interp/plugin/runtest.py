@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +12,9 @@ from pytest_interp.ledger.outcome import NOT_APPLICABLE, ClaimOutcome
 from pytest_interp.plugin.claim_run import COMPARED, OUTCOME, ClaimRun
 from pytest_interp.plugin.deselection import target_name
 from pytest_interp.plugin.model_guard import check_untouched, checkpoints_of, restore, undone_later
+
+if TYPE_CHECKING:
+    from pytest_interp.plugin.live import BarStream
 
 
 @pytest.hookimpl(wrapper=True)
@@ -87,25 +89,14 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     workers = hasattr(config, "workerinput") or getattr(config.option, "numprocesses", None)
     watched = reporter is not None and reporter.isatty and reporter.verbosity >= 0
-    with drawn_on(_Below(reporter) if watched and not workers and not os.environ.get("CI") else None):
+
+    def stream_of_bar() -> BarStream | None:
+        from pytest_interp.plugin.live import BarStream
+
+        return BarStream(reporter) if watched and not workers and not os.environ.get("CI") else None
+
+    with drawn_on(stream_of_bar):
         return (yield)
-
-
-class _Below:
-    """A text stream for the bar: it starts a new line below what pytest has written, past pytest's capture."""
-
-    def __init__(self, reporter: Any) -> None:
-        self.reporter = reporter
-        self.capture: Any = reporter.config.pluginmanager.get_plugin("capturemanager")
-
-    def write(self, text: str) -> None:
-        """Writes a text to the terminal at once."""
-        with self.capture.global_and_fixture_disabled() if self.capture else nullcontext():
-            self.reporter.ensure_newline()
-            self.reporter.write(text, flush=True)
-
-    def flush(self) -> None:
-        """Does nothing: each write was flushed."""
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -233,24 +233,17 @@ def _rows(
         except NotApplicable as error:
             reason = reason or f"{NOT_APPLICABLE}{error}"
     marks = [pytest.mark.skip(reason=reason)] if reason else []
+
+    def row(row_id: str, head: Head | None, xfails: Sequence[Any]) -> Any:
+        """One parameter set, in the order of the fixtures ``checkpoint``, ``head``, ``heads``."""
+        values = [target, *([head] if by_head else []), *([heads] if by_role else [])]
+        return pytest.param(*values, id=row_id, marks=[*marks, *xfails])
+
     if not by_head:
-        return [
-            pytest.param(
-                *([target, heads] if by_role else [target]),
-                id=name,
-                marks=[*marks, *_xfails(target, file, function, None)],
-            )
-        ]
+        return [row(name, None, _xfails(target, file, function, None))]
     if not heads:
-        return [pytest.param(*([target, None, ()] if by_role else [target, None]), id=f"{name}-no-heads", marks=marks)]
-    return [
-        pytest.param(
-            *([target, head, heads] if by_role else [target, head]),
-            id=f"{name}-{head}",
-            marks=[*marks, *_xfails(target, file, function, head)],
-        )
-        for head in heads
-    ]
+        return [row(f"{name}-no-heads", None, ())]
+    return [row(f"{name}-{head}", head, _xfails(target, file, function, head)) for head in heads]
 
 
 def _circuit_of(target: Target) -> Circuit:

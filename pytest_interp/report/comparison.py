@@ -230,6 +230,6 @@ def coloured(lines: Sequence[Line], write: Callable[[str], object], *, colour: b
         colour: whether escape sequences of colours are written.
     """
     codes = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}
-    for each in lines:
-        style = ";".join(code for name, code in codes.items() if each.markup.get(name))
-        write(f"\x1b[{style}m{each.text}\x1b[0m\n" if colour and style else f"{each.text}\n")
+    for table_line in lines:
+        style = ";".join(code for name, code in codes.items() if table_line.markup.get(name))
+        write(f"\x1b[{style}m{table_line.text}\x1b[0m\n" if colour and style else f"{table_line.text}\n")

@@ -62,12 +62,14 @@ def _table(checkpoint: str, claims: Sequence[_Claim]) -> list[str]:
     units = [*(unit for unit in _UNITS if unit in seen), *sorted(seen - set(_UNITS))][:5]
     lines = headed(checkpoint, f"{len(claims)} claims; the furthest that any number moved")
     lines.append(f"  {'':<16}" + "".join(f"{cut(line(unit), 11):>12}" for unit in units))
-    for condition in dict.fromkeys(movement.condition for _, movement in moved):
-        steps = [(m.unit, abs(m.by)) for _, m in moved if m.condition == condition and m.by is not None]
-        row = [max((step for its_unit, step in steps if its_unit == unit), default=None) for unit in units]
-        lines.append(
-            f"  {cut(line(condition), 16):<16}" + "".join(f"{'.' if v is None else format(v, '.1e'):>12}" for v in row)
-        )
+    sizes: dict[str, dict[str, list[float]]] = {}  # by condition, then by unit
+    for _, movement in moved:
+        by_unit = sizes.setdefault(movement.condition, {})
+        if movement.by is not None:
+            by_unit.setdefault(movement.unit, []).append(abs(movement.by))
+    for condition, by_unit in sizes.items():
+        row = [f"{max(by_unit[unit]):.1e}" if unit in by_unit else "." for unit in units]
+        lines.append(f"  {cut(line(condition), 16):<16}" + "".join(f"{text:>12}" for text in row))
     floor = [(name, m, abs(m.by)) for name, m in moved if m.floor and m.by is not None]
     hanging = [f"{name} ({m.margin:.1e})" for name, m, step in floor if step >= m.margin]
     lines += _listed("margin within the floor", hanging)

@@ -13,7 +13,7 @@ from pytest_interp.tasks.dataset import DataSet, build, check_aligned
 from pytest_interp.tasks.positions import END
 from pytest_interp.tasks.prompts import Prompt, PromptSet, encode, prompts_of_ids
 from pytest_interp.tasks.reference import reference_prompts
-from pytest_interp.tasks.vocabulary import check_ids, check_known, decode
+from pytest_interp.tasks.vocabulary import check_ids, check_known, check_tokens, decode
 from pytest_interp.text import shown
 
 _WORD = r"\w+"
@@ -190,19 +190,16 @@ def from_ids(
     _check_lists(_count(clean), ("clean", clean), *runs, entry=list)
     for row, (ids, text) in enumerate(zip(clean, texts, strict=True)):
         _check_prompt(tokenizer, row, ids, text, {key: at[row] for key, at in columns.items()})
-        for refuse in (check_ids, check_known):
-            refuse(tokenizer, [answers[row], distractors[row]], f"the answer or distractor of prompt {row}")
+        check_tokens(tokenizer, [answers[row], distractors[row]], f"the answer or distractor of prompt {row}")
         if answers[row] == distractors[row]:
             raise UsageError(f"the answer and the distractor of {shown(text)} are both the token id {answers[row]}")
     for key, run in corrupted.items():
         for row, ids in enumerate(run):
-            for refuse in (check_ids, check_known):
-                refuse(tokenizer, ids, f"prompt {row} of corruption {shown(key)}")
+            check_tokens(tokenizer, ids, f"prompt {row} of corruption {shown(key)}")
 
     stand_ins = reference_prompts([(_template(templates, row), ids) for row, ids in enumerate(clean)], reference, len)
     for template, ids in stand_ins:
-        for refuse in (check_ids, check_known):
-            refuse(tokenizer, ids, f"a reference prompt of the template {shown(template)}")
+        check_tokens(tokenizer, ids, f"a reference prompt of the template {shown(template)}")
     described = [
         (Prompt(decode(tokenizer, ids), "", "", template=template), ids, answers[0], distractors[0])
         for template, ids in stand_ins

@@ -13,7 +13,7 @@ from pytest_interp.common.arguments import checked
 from pytest_interp.errors import UsageError
 from pytest_interp.tasks.dataset import DataSet, redrawable
 from pytest_interp.tasks.prompts import Prompt, PromptSet, prompts_of_ids
-from pytest_interp.tasks.vocabulary import check_ids, check_known, decode, ordinary_tokens
+from pytest_interp.tasks.vocabulary import check_tokens, decode, ordinary_tokens
 
 
 @checked
@@ -114,8 +114,7 @@ def repeated_ids(tokenizer: Any, sequences: Sequence[Sequence[int]], *, bos: boo
     prompts = []
     for i, sequence in enumerate(sequences):
         label, twice = f"sequence {i}", [*sequence, *sequence]
-        check_ids(tokenizer, sequence, label)
-        check_known(tokenizer, sequence, label)
+        check_tokens(tokenizer, sequence, label)
         answer, distractor = (decode(tokenizer, [token]) for token in sequence[:2])
         prompt = Prompt(decode(tokenizer, twice), answer, distractor, {}, label)
         prompts.append((prompt, twice, sequence[0], sequence[1]))

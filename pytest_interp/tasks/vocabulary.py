@@ -112,6 +112,22 @@ def check_known(tokenizer: Any, ids: Sequence[int], what: str) -> None:
         )
 
 
+def check_tokens(tokenizer: Any, ids: Sequence[int], what: str) -> None:
+    """Refuses token ids that this tokenizer does not have, and the unknown token among them.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        ids: token ids.
+        what: the prompt they belong to, for the message.
+
+    Raises:
+        UsageError: an id that is no whole number, or the unknown token.
+        NotApplicable: an id outside the vocabulary.
+    """
+    check_ids(tokenizer, ids, what)
+    check_known(tokenizer, ids, what)
+
+
 def decode(tokenizer: Any, ids: Sequence[int]) -> str:
     """The text of token ids, without any clean-up of spaces."""
     return str(tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))

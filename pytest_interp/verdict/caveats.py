@@ -39,7 +39,7 @@ def require_meaning(measurement: Measurement, bound: Bound) -> None:
 def caveats_of(measurement: Measurement, bound: Bound) -> list[str]:
     """Why a supported verdict may mean less than it seems to, a sentence each, by the measured values themselves."""
     caveats = []
-    what, n = measurement.context.each, len(measurement.values)
+    what, n = measurement.context.observation, len(measurement.values)
     if (different := len(set(measurement.labels))) < n:
         caveats.append(f"{n} {what}s, of which {different} different: the others are repeated")
     values = measurement.linear_values

@@ -28,7 +28,7 @@ def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) ->
     measurement, interval = verdict.measurement, verdict.interval
     lines = [verdict.outcome, *wrapped(subject, WIDTH, "  ", "  ")]
     value = f"{quote(measurement.value)} {line(measurement.unit)}"
-    noun = measurement.context.each
+    noun = measurement.context.observation
     count = f"{len(measurement.values)} {noun}{'s' if len(measurement.values) != 1 else ''}"
     if measurement.unit == "share" and set(measurement.values) <= {0.0, 1.0}:
         count = f"{round(sum(measurement.values))} of {count}"

@@ -147,7 +147,7 @@ def _noise(measurement: Measurement) -> float:
 
 def these_only(measurement: Measurement) -> str:
     """The population of a fixed verdict in words, such as ``these 8 prompts only``."""
-    what, count = measurement.context.each, len(measurement.values)
+    what, count = measurement.context.observation, len(measurement.values)
     return f"this {what} only" if count == 1 else f"these {count} {what}s only"
 
 

@@ -1,41 +1,73 @@
-"""Robustness of verdicts: many measurements under one bound (Holm), and one name left out at a time."""
+"""Robustness of verdicts: many measurements under one bound, and one name left out at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from pytest_interp.errors import NotApplicable
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.intervals import standard_error, without_names
-from pytest_interp.verdict.judge import Verdict, judge, require_defined
+from pytest_interp.verdict.judge import RANK, Outcome, Verdict, judge, require_defined
+
+Cell = TypeVar("Cell")
+_ALPHA = 0.05
+"""The largest chance of a false refutation among many."""
 
 
-def judge_others(measurements: Sequence[Measurement], bound: Bound, *, level: float = 0.95) -> list[Verdict]:
+def judge_all(cells: Mapping[Cell, Measurement], bound: Bound) -> dict[Cell, Verdict]:
+    """The verdicts of a claim that every cell meets a bound, the worst cell first.
+
+    All cells must hold, so no level is corrected for support. One that surely does not hold refutes the claim; that
+    one is the worst of several, so the level for it is corrected for their number (Bonferroni).
+
+    Args:
+        cells: at least one measurement.
+        bound: the bound that each is judged by.
+
+    Returns:
+        A verdict for each cell, by outcome and then by distance from the bound. The first one decides the claim.
+    """
+    corrected = 1 - _ALPHA / len(cells)
+    verdicts: dict[Cell, Verdict] = {}
+    for cell, measurement in cells.items():
+        verdict = judge(measurement, bound)
+        outcome: Outcome = "supported" if verdict.outcome == "supported" else "inconclusive"
+        if judge(measurement, bound, level=corrected).outcome == "refuted":
+            outcome = "refuted"
+        verdicts[cell] = replace(verdict, outcome=outcome)
+    worst_first = sorted(
+        verdicts, key=lambda cell: (RANK[verdicts[cell].outcome], bound.slack(verdicts[cell].measurement.value))
+    )
+    return {cell: verdicts[cell] for cell in worst_first}
+
+
+def judge_others(measurements: Sequence[Measurement], bound: Bound) -> list[Verdict]:
     """The verdicts of one bound on several measurements, corrected for their number (Holm 1979).
 
-    The chance that any of the refutations is false is at most ``1 - level``. Let there be ``m`` measurements, and
-    ``alpha = 1 - level``. The one that lies most clearly outside the bound is judged at the level ``1 - alpha / m``. If
-    it is refuted, the next is judged at ``1 - alpha / (m - 1)``, and so on. The first that is not refuted ends the
-    correction: the rest are judged at its level.
+    The chance that any of the refutations is false is at most ``alpha = 0.05``. Of ``m`` measurements, the one that
+    lies most clearly outside the bound is judged at the level ``1 - alpha / m``. If it is refuted, the next is judged
+    at ``1 - alpha / (m - 1)``, and so on. The first that is not refuted ends the correction: the rest are judged at its
+    level.
 
     Args:
         measurements: the family, such as one for each other head of the model.
         bound: the bound that each is judged by.
-        level: confidence of the whole family, between 0 and 1.
 
     Returns:
         A verdict for each measurement, in their order.
 
     Source: Holm 1979, Scandinavian Journal of Statistics 6.
     """
-    alpha, tests_left, correcting = 1 - level, len(measurements), True
+    tests_left, correcting = len(measurements), True
     clearest_first = sorted(
         range(len(measurements)), key=lambda index: -_standard_errors_outside(measurements[index], bound)
     )
     verdicts: dict[int, Verdict] = {}
     for index in clearest_first:
-        verdicts[index] = judge(measurements[index], bound, level=1 - alpha / tests_left)
+        verdicts[index] = judge(measurements[index], bound, level=1 - _ALPHA / tests_left)
         correcting = correcting and verdicts[index].outcome == "refuted"
         if correcting:
             tests_left -= 1

@@ -12,27 +12,27 @@ CHEAP = [claim for claim in CLAIMS if claim not in ("is needed", "moves the answ
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_without_noise_there_is_no_mistake(variant):
-    found = counts(calibrate(0, 24, [variant], CHEAP))
-    assert found["false support"] == found["false refutation"] == 0
-    assert found["right"] > 100
+    results = counts(calibrate(0, 24, [variant], CHEAP))
+    assert results["false support"] == results["false refutation"] == 0
+    assert results["right"] > 100
 
 
 def test_what_takes_longer_on_one_that_differs():
-    found = calibrate(0, 24, ["one inhibitor alone"], set(CLAIMS) - set(CHEAP))
-    assert counts(found)["false support"] == counts(found)["false refutation"] == 0
+    results = calibrate(0, 24, ["one inhibitor alone"], set(CLAIMS) - set(CHEAP))
+    assert counts(results)["false support"] == counts(results)["false refutation"] == 0
 
 
 def test_much_noise_makes_mistakes_or_doubts():
-    found = counts(calibrate(0.05, 24, ["as planted"], CHEAP))
-    assert found["false support"] + found["false refutation"] + found["inconclusive"] > 5
+    results = counts(calibrate(0.05, 24, ["as planted"], CHEAP))
+    assert results["false support"] + results["false refutation"] + results["inconclusive"] > 5
 
 
 def test_a_wrong_truth_shows(monkeypatch):
     rules = VARIANTS["as planted"].rules
     wrong = Variant(rules, {"copies": frozenset({"3.3"})}, {"copies": TRUE["copies"]})
     monkeypatch.setitem(VARIANTS, "wrong", wrong)
-    found = calibrate(0, 24, ["wrong"], ["copies"])["wrong", "copies"]
-    assert [head for head, result in found.items() if result == "false support"] == sorted(TRUE["copies"])
+    results = calibrate(0, 24, ["wrong"], ["copies"])["wrong", "copies"]
+    assert [head for head, result in results.items() if result == "false support"] == sorted(TRUE["copies"])
 
 
 def test_there_are_enough_variants_and_each_differs():

@@ -206,7 +206,7 @@ def test_every_copy_score_at_once_is_each_alone(ioi):
     names = single_token_names(ioi.checkpoint.tokenizer, "confirm")
     table = copy_score_sweep(ioi.checkpoint, names=names)
     copying = {"1.0", "3.0", "3.1", "3.2", "4.1"}
-    assert {str(head) for head, one in table.items() if one.value == 1} == copying
+    assert {str(head) for head, score in table.items() if score.value == 1} == copying
     assert "4.0" in set(map(str, table))
     assert set(map(str, copy_score_sweep(ioi.checkpoint, names=names, reach=0.8))) == copying
 

@@ -747,8 +747,8 @@ def kept(stage: Stage, case: Case) -> Result:
 def warning(case: Case, result: Result) -> str:
     """What a reader of a supported verdict is told or shown; empty where there is nothing."""
     for text, pattern in ((result.said, case.words), (result.recorded, case.shows)):
-        if pattern and (found := re.search(pattern, text, re.IGNORECASE)):
-            return found.group(0)
+        if pattern and (match := re.search(pattern, text, re.IGNORECASE)):
+            return match.group(0)
     return ""
 
 
@@ -859,15 +859,15 @@ def _true_claims() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def settings() -> dict[str, Setting]:
-    made: dict[str, Setting] = {}
+    settings: dict[str, Setting] = {}
     for model in TRUTH:
         prompts = experiment_on(Checkpoint(known_specs()[model]))
         tokenizer = prompts.checkpoint.tokenizer
         twice = Experiment(
             prompts.checkpoint, repeated_tokens(tokenizer, length=19, n=16, seed=1, bos=True, complete=True)
         )
-        made[model] = Setting(prompts.checkpoint, prompts, twice, single_token_names(tokenizer, "confirm"))
-    return made
+        settings[model] = Setting(prompts.checkpoint, prompts, twice, single_token_names(tokenizer, "confirm"))
+    return settings
 
 
 @pytest.mark.parametrize(("model", "claim"), list(_true_claims()))
@@ -902,7 +902,7 @@ def write_page() -> None:
         rows = [row_of(stage, trap) for trap in TRAPS]
     head = [f"| trap | {' | '.join(ANSWERS)} |", "| --- | --- | --- | --- | --- |"]
     table = "\n".join([*head, *rows])
-    page = TABLE.sub(lambda found: f"{found[1]}{table}\n{found[2]}", PAGE.read_text(encoding="utf-8"))
+    page = TABLE.sub(lambda match: f"{match[1]}{table}\n{match[2]}", PAGE.read_text(encoding="utf-8"))
     PAGE.write_text(page, encoding="utf-8")
 
 

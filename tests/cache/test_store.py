@@ -47,10 +47,10 @@ def folder(tmp_path):
 
 @pytest.fixture
 def checkpoint(folder):
-    made = Checkpoint(known_specs()["planted-ioi"])
+    planted = Checkpoint(known_specs()["planted-ioi"])
     folder.mkdir()
-    made.cache = Cache(folder)
-    return made
+    planted.cache = Cache(folder)
+    return planted
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_the_control_on_random_weights_is_read_too(experiment, monkeypatch):
 
     def controls():
         verdict = assert_logit_diff(experiment, at_least=1, controls={"random_model": 2})
-        return [(one.label, one.value) for one in verdict.controls]
+        return [(control.label, control.value) for control in verdict.controls]
 
     draws, draw = [], damage._randomise
     monkeypatch.setattr(damage, "_randomise", lambda *a: draws.append(1) or draw(*a))
@@ -243,12 +243,12 @@ def test_a_bridge_of_the_user_is_measured_each_time(tokenizer, folder):
     from models import random_gpt2
 
     folder.mkdir()
-    made = Checkpoint(CheckpointSpec("mine", loader=lambda: (random_gpt2(tokenizer), tokenizer)))
-    made.cache = Cache(folder)
+    own = Checkpoint(CheckpointSpec("mine", loader=lambda: (random_gpt2(tokenizer), tokenizer)))
+    own.cache = Cache(folder)
     for _ in range(2):
-        logit_diff(experiment_of(made))
+        logit_diff(experiment_of(own))
     assert entries(folder) == []
-    assert made.cache.read == 0
+    assert own.cache.read == 0
 
 
 def test_arguments_without_a_text_are_measured(experiment, folder):
@@ -436,9 +436,9 @@ def test_several_workers_write_at_once(tmp_path, folder):
     cache, seen = Cache(folder), 0
     while any(worker.poll() is None for worker in workers):
         for i in range(20):
-            found = cache.find(f"key {i}")
-            assert found is None or found == tuple(float(j) for j in range(500))
-            seen += found is not None
+            value = cache.find(f"key {i}")
+            assert value is None or value == tuple(float(j) for j in range(500))
+            seen += value is not None
     assert [worker.returncode for worker in workers] == [0, 0, 0]
     assert seen
     assert len(entries(folder)) == 20

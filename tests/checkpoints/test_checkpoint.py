@@ -96,12 +96,12 @@ def test_a_directory_loads_with_the_logits_of_the_raw_model(directory, tokenizer
 
 
 def test_the_fingerprint_is_of_the_weights_and_of_nothing_else(directory, tokenizer):
-    one = Checkpoint(resolve(str(directory), KNOWN)).fingerprint
+    fingerprint = Checkpoint(resolve(str(directory), KNOWN)).fingerprint
     other = directory.with_name("copied")
     shutil.copytree(directory, other)
-    assert Checkpoint(resolve(str(other), KNOWN)).fingerprint == one
+    assert Checkpoint(resolve(str(other), KNOWN)).fingerprint == fingerprint
     by_hand = Checkpoint(CheckpointSpec("mine", loader=lambda: (random_gpt2(tokenizer), tokenizer)))
-    assert by_hand.fingerprint == one
+    assert by_hand.fingerprint == fingerprint
 
     def changed():
         model = random_gpt2(tokenizer)
@@ -109,7 +109,7 @@ def test_the_fingerprint_is_of_the_weights_and_of_nothing_else(directory, tokeni
             model.transformer.h[1].mlp.c_fc.weight[0, 0] += 1e-3
         return model, tokenizer
 
-    assert Checkpoint(CheckpointSpec("changed", loader=changed)).fingerprint != one
+    assert Checkpoint(CheckpointSpec("changed", loader=changed)).fingerprint != fingerprint
 
 
 @pytest.mark.parametrize("model", [random_gpt2, random_llama])
@@ -225,13 +225,13 @@ def test_dequantised_weights_are_kept_by_the_files_hash(tmp_path, monkeypatch):
     monkeypatch.setattr(gguf_file, "_dequantise", fake)
     first = tmp_path / "a.gguf"
     first.write_bytes(b"one")
-    kept = gguf_file.dequantised(first)
-    assert gguf_file.dequantised(first) == kept
+    dequantised = gguf_file.dequantised(first)
+    assert gguf_file.dequantised(first) == dequantised
     moved = first.rename(tmp_path / "b.gguf")
-    assert gguf_file.dequantised(moved) == kept
+    assert gguf_file.dequantised(moved) == dequantised
     assert len(calls) == 1
     moved.write_bytes(b"two")
-    assert gguf_file.dequantised(moved) != kept
+    assert gguf_file.dequantised(moved) != dequantised
     assert len(calls) == 2
 
 
@@ -250,11 +250,11 @@ def test_smollm2_is_the_model_it_should_be(smollm2):
 
 def test_only_end_is_unembedded_and_it_is_end(small):
     tokens = torch.arange(2, 14).reshape(2, 6)
-    one = small.run(tokens)
-    assert one.logits.shape == (2, small.shape.d_vocab)
+    end_only = small.run(tokens)
+    assert end_only.logits.shape == (2, small.shape.d_vocab)
     with torch.inference_mode():
         whole = small.bridge(tokens)
-    assert torch.allclose(whole[:, -1].float(), one.logits, atol=1e-5)
+    assert torch.allclose(whole[:, -1].float(), end_only.logits, atol=1e-5)
 
 
 def test_an_edit_that_raises_leaves_no_hook(small):
@@ -308,10 +308,10 @@ def test_a_model_that_the_user_still_has_in_hand_is_looked_at_too(tmp_path):
 def test_two_heads_that_were_exchanged_are_seen(fresh, what):
     weight = getattr(fresh.bridge.blocks[3].attn, what).weight.data
     heads = [slice(0, 144), slice(432, 576)]
-    one, other = (weight[rows] if what == "q" else weight[:, rows] for rows in heads)
-    kept = one.clone()
-    one.copy_(other)
-    other.copy_(kept)
+    first, other = (weight[rows] if what == "q" else weight[:, rows] for rows in heads)
+    copy = first.clone()
+    first.copy_(other)
+    other.copy_(copy)
     assert fresh.changes_since_load() == ["changed weights"]
 
 

@@ -109,7 +109,7 @@ def test_what_waits_is_counted(seen, there, kind):
     for ask in WAITING[kind]:
         before = seen.waits.copy()
         ask(there)
-        assert {found for found, _ in seen.waits - before} == {kind}
+        assert {waiting for waiting, _ in seen.waits - before} == {kind}
     before = seen.waits.copy()
     for free in (lambda x: x @ x.T, lambda x: x[0], lambda x: x[torch.tensor([0])], torch.zeros_like):
         free(there)

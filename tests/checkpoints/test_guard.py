@@ -81,9 +81,9 @@ SAID = {
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_what_is_left_behind_is_named_and_restored(model, expected, change):
     model.cache = None
-    made = change(model.bridge)  # never undone
+    changed = change(model.bridge)  # never undone
     try:
-        made.__enter__()
+        changed.__enter__()
     except Unsuitable as reason:
         pytest.skip(str(reason))
     assert SAID[change] in model.changes_since_load()

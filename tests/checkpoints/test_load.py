@@ -21,8 +21,8 @@ def test_a_registered_name(planted):
 def test_a_directory(tmp_path, tokenizer):
     random_gpt2(tokenizer).save_pretrained(tmp_path / "mine")
     tokenizer.save_pretrained(tmp_path / "mine")
-    one, other = load(tmp_path / "mine"), load(str(tmp_path / "mine"), dtype="bfloat16", bos=True)
-    assert (one.name, one.dtype, other.dtype, other.bos) == ("mine", "float32", "bfloat16", True)
+    default, other = load(tmp_path / "mine"), load(str(tmp_path / "mine"), dtype="bfloat16", bos=True)
+    assert (default.name, default.dtype, other.dtype, other.bos) == ("mine", "float32", "bfloat16", True)
 
 
 def test_a_model_and_its_tokenizer_is_copied(tokenizer):

@@ -58,9 +58,9 @@ def test_what_is_left_without_heads(model):
 
 def test_what_heads_and_components_write(model):
     experiment, truth = model
-    for head, one in direct_logit_attribution_sweep(experiment).items():
-        assert one.value == pytest.approx(truth.writes.get(str(head), 0), abs=truth.tolerance), head
-    total = sum(one.value for one in component_attribution_sweep(experiment).values())
+    for head, attribution in direct_logit_attribution_sweep(experiment).items():
+        assert attribution.value == pytest.approx(truth.writes.get(str(head), 0), abs=truth.tolerance), head
+    total = sum(attribution.value for attribution in component_attribution_sweep(experiment).values())
     assert total == pytest.approx(logit_diff(experiment).value, abs=1e-3)
 
 
@@ -127,10 +127,10 @@ def test_key_value_heads_are_shared():
     assert checkpoint.kv_head(Head(3, 1)) == KVHead(3, 0)
     experiment = experiment_on(checkpoint)
     # 3.0's values are 3.1's too: exchanged for one, they are exchanged for both, and not for 3.2.
-    one = head_patch_effect(experiment, "3.0", site="k", metric="logit_diff")
-    assert one.context.to_json()["kv_heads"] == {"kv 3.0": ["3.0", "3.1"]}
+    single = head_patch_effect(experiment, "3.0", site="k", metric="logit_diff")
+    assert single.context.to_json()["kv_heads"] == {"kv 3.0": ["3.0", "3.1"]}
     group = head_patch_effect(experiment, KVHead(3, 0), site="k", metric="logit_diff")
-    assert one.values == group.values
+    assert single.values == group.values
 
 
 def test_rules_that_do_not_fit_are_refused(tmp_path):

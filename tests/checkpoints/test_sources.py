@@ -87,11 +87,11 @@ def saved_neox(tmp_path_factory, tokenizer):
 
 @pytest.mark.parametrize(("model", "seed"), [("saved_gpt2", 0), ("saved_llama", 1), ("saved_neox", 2)])
 def test_damaged_files_are_loaded_as_they_are_or_refused(model, seed, request):
-    found = outcomes(request.getfixturevalue(model), seed, 20)
-    assert [entry for entry in found if entry[-1].kind not in ("loaded", "refused")] == []
-    counts = Counter(outcome.kind for _, _, outcome in found)
+    entries = outcomes(request.getfixturevalue(model), seed, 20)
+    assert [entry for entry in entries if entry[-1].kind not in ("loaded", "refused")] == []
+    counts = Counter(outcome.kind for _, _, outcome in entries)
     assert min(counts["loaded"], counts["refused"]) >= 3
-    assert not any("\n" in outcome.said for _, _, outcome in found)
+    assert not any("\n" in outcome.said for _, _, outcome in entries)
 
 
 def test_the_fuzz_sees_weights_that_are_not_the_files(folder, monkeypatch):
@@ -599,13 +599,13 @@ def test_gguf_files_with_other_bytes_in_their_header(gguf, llama_model):
             content[random.choice((random.randrange(900), end - random.randrange(1500)))] ^= 1 << random.randrange(8)
         gguf.write_bytes(content)
         try:
-            found = numbers(sources.load_transformers(resolve(str(gguf), KNOWN), torch.float32)[0])
+            weights = numbers(sources.load_transformers(resolve(str(gguf), KNOWN), torch.float32)[0])
         except UsageError:
             said["refused"] += 1
         else:
             said["loaded"] += 1
-            assert found.keys() == expected.keys()
-            assert all(torch.equal(found[name], expected[name]) for name in expected)
+            assert weights.keys() == expected.keys()
+            assert all(torch.equal(weights[name], expected[name]) for name in expected)
     assert min(said["loaded"], said["refused"]) >= 3
 
 

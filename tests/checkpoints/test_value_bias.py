@@ -100,8 +100,8 @@ class RawModel:
             def hook(module, args):
                 z = args[0].clone()
                 size = self.shape.d_head
-                where = slice(None) if at is None else slice(at, None)
-                z[:, where, head.head * size : (head.head + 1) * size] = 0
+                positions = slice(None) if at is None else slice(at, None)
+                z[:, positions, head.head * size : (head.head + 1) * size] = 0
                 return (z, *args[1:])
 
             return self.projection(head.layer).register_forward_pre_hook(hook)
@@ -195,8 +195,8 @@ def close(ours, theirs, bound=2e-4):
     assert float(theirs.abs().max()) > 1e-3, "nothing to compare"
 
 
-def apart(one, other, least=1e-3):
-    assert float((torch.as_tensor(one) - torch.as_tensor(other)).abs().max()) > least
+def apart(first, other, least=1e-3):
+    assert float((torch.as_tensor(first) - torch.as_tensor(other)).abs().max()) > least
 
 
 HEADS = [Head(0, 0), Head(1, 3), Head(2, 2)]
@@ -257,9 +257,9 @@ def test_attributions_of_the_raw_model(pair):
         close(table[head].values, (written * direction).sum(-1))
         close(direct_logit_attribution(experiment, head, value_bias="kept").values, (written * direction).sum(-1))
         for name, of_source in parts.items():
-            where = group.positions[name]
-            moved = raw.values(head, group.tokens)[rows, where] @ raw.w_o(head)
-            expected = out.attentions[head.layer][rows, head.head, -1, where] * (moved * answer).sum(-1)
+            positions = group.positions[name]
+            moved = raw.values(head, group.tokens)[rows, positions] @ raw.w_o(head)
+            expected = out.attentions[head.layer][rows, head.head, -1, positions] * (moved * answer).sum(-1)
             close(of_source[head].values, expected)
 
 
@@ -344,14 +344,14 @@ STAYS = ("ablation", "ablation sweep", "logit difference", "backup", "attributio
 @pytest.mark.parametrize("what", MEASUREMENTS)
 def test_they_differ_where_there_are_biases_and_nowhere_else(pair, what):
     experiment, _ = pair
-    kept, removed, default = (
+    with_bias, removed, default = (
         MEASUREMENTS[what](experiment, **how) for how in ({"value_bias": "kept"}, {"value_bias": "removed"}, {})
     )
-    assert default == (kept if what in STAYS else removed)
+    assert default == (with_bias if what in STAYS else removed)
     if experiment.checkpoint.name == "llama-like":
-        assert kept == removed
+        assert with_bias == removed
     else:
-        apart(kept, removed)
+        apart(with_bias, removed)
 
 
 def test_a_constant_does_not_matter_to_a_difference(biased):
@@ -370,12 +370,14 @@ def test_a_constant_does_not_matter_to_a_difference(biased):
 @pytest.mark.parametrize("ablation", ["mean", "resample"])
 def test_other_ablations_are_the_same_either_way(biased, ablation):
     experiment, _ = biased
-    one, other = (ablation_effect(experiment, OUT, ablation=ablation, value_bias=how) for how in ("kept", "removed"))
-    assert one.values == other.values
-    assert tuple(part.context.extra["value_bias"] for part in (one, other)) == ("kept", "removed")
+    first, other = (ablation_effect(experiment, OUT, ablation=ablation, value_bias=how) for how in ("kept", "removed"))
+    assert first.values == other.values
+    assert tuple(part.context.extra["value_bias"] for part in (first, other)) == ("kept", "removed")
     if ablation == "mean":
-        one, other = (backup_effect(experiment, "2.1", knocked_out=OUT, value_bias=how) for how in ("kept", "removed"))
-        assert one.after_live[Head(2, 1)].values == other.after_live[Head(2, 1)].values
+        first, other = (
+            backup_effect(experiment, "2.1", knocked_out=OUT, value_bias=how) for how in ("kept", "removed")
+        )
+        assert first.after_live[Head(2, 1)].values == other.after_live[Head(2, 1)].values
 
 
 def test_what_removed_takes_away_more_is_direct_effect(biased):
@@ -417,8 +419,8 @@ def test_records_say_which(gpt2_like):
             assert_attention_write_correlation(experiment, "2.1", value_bias=how, controls=0, **wide)
             assert_backup_heads(experiment, "2.1", knocked_out=OUT, ablation="zero", value_bias=how, controls=0, **wide)
     assert [record.context.extra["value_bias"] for record in records] == ["kept"] * 7 + ["removed"] * 7
-    for one, other in zip(records[:7], records[7:], strict=True):
-        assert one.value != other.value or one.quantity == "backup_rise", one.quantity
+    for first, other in zip(records[:7], records[7:], strict=True):
+        assert first.value != other.value or first.quantity == "backup_rise", first.quantity
 
 
 # ---- where the biases are

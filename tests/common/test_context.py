@@ -18,7 +18,9 @@ CONTEXTS = [
     NO_CONTEXT,
     Context(**WHERE, heads=(Head(9, 9),), intervention=Ablated("mean", None), metric="kl at END", run="clean"),
     Context(**WHERE, heads=None, intervention=Ablated("zero", ()), metric=None, at=["S2", "END"], left_out=2),
-    Context(**WHERE, heads=None, intervention=Ablated("zero", (Head(0, 1),)), metric=None, each="head", cached=True),
+    Context(
+        **WHERE, heads=None, intervention=Ablated("zero", (Head(0, 1),)), metric=None, observation="head", cached=True
+    ),
     Context(
         **WHERE,
         heads=(KVHead(1, 0),),

@@ -31,7 +31,7 @@ def at_once(monkeypatch):
 
 def test_it_counts_what_is_done(at_once):
     screen = io.StringIO()
-    with progress.drawn_on(screen), progress.progress(40, "model") as done:
+    with progress.drawn_on(lambda: screen), progress.progress(40, "model") as done:
         for _ in range(4):
             done(10)
     assert "model" in screen.getvalue()
@@ -43,7 +43,7 @@ def test_nobody_looks_on(at_once, capsys):
     with progress.progress(40, "model") as done:
         done(40)
     screen = io.StringIO()
-    with progress.drawn_on(screen), progress.drawn_on(None), progress.progress(40, "model") as done:
+    with progress.drawn_on(lambda: screen), progress.drawn_on(lambda: None), progress.progress(40, "model") as done:
         done(40)
     assert screen.getvalue() == ""
     assert capsys.readouterr() == ("", "")
@@ -78,18 +78,18 @@ def test_a_script_shows_it_on_a_terminal_and_nowhere_else(terminal, tmp_path):
 def test_a_notebook_shows_it(at_once, monkeypatch):
     stream = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
     monkeypatch.setattr(sys, "stderr", stream)
-    with progress.drawn_on(progress.STANDARD_ERROR), progress.progress(40, "gpt2") as done:
+    with progress.drawn_on(progress.standard_error), progress.progress(40, "gpt2") as done:
         done(40)
     assert "/40 [" in stream.getvalue()
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with progress.drawn_on(progress.STANDARD_ERROR), progress.progress(40, "gpt2") as done:
+    with progress.drawn_on(progress.standard_error), progress.progress(40, "gpt2") as done:
         done(40)
     assert sys.stderr.getvalue() == ""
 
 
 def test_what_is_short_draws_nothing():
     screen = io.StringIO()
-    with progress.drawn_on(screen), progress.progress(40, "model") as done:
+    with progress.drawn_on(lambda: screen), progress.progress(40, "model") as done:
         done(40)
     assert screen.getvalue() == ""
 

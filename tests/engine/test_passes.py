@@ -87,11 +87,11 @@ def jobs_of(experiment, run):
         (Node("z", middle, 0, ("S2", "END")), Node("q", last, 1, "END"), Node("mlp_out", middle)),
     ]  # fmt: skip
     if experiment.checkpoint.name == "neox-like":  # attention and MLP side by side: there is no stream between them
-        nodes = [some for some in nodes if some[0].site != "resid_mid"]
+        nodes = [patched_nodes for patched_nodes in nodes if patched_nodes[0].site != "resid_mid"]
     if shape.n_layers > 10:
         nodes = nodes[::3]
-    source = from_run(experiment, [node for some in nodes for node in some], other)
-    return [[Patch(some, source)] for some in nodes]
+    source = from_run(experiment, [node for patched_nodes in nodes for node in patched_nodes], other)
+    return [[Patch(patched_nodes, source)] for patched_nodes in nodes]
 
 
 @pytest.fixture
@@ -121,11 +121,11 @@ def test_ablations(small, whole, how):
     last = small.checkpoint.shape.n_layers - 1
     heads = [Head(last // 2, 0), Head(last, 1)]
     for at in (None, "END", ("S2", "END")):
-        one, other = (
+        single, other = (
             run(lambda at=at: ablation_effect(small, heads, ablation=how, at=at).values)
             for run in (lambda measure: measure(), lambda measure: whole(small, measure))
         )
-        agree(small, f"{how} ablation at {at}", one, other)
+        agree(small, f"{how} ablation at {at}", single, other)
 
 
 @pytest.mark.parametrize("metric", [Metric("kl"), Metric("log_prob"), Metric("log_prob", at="S2", token="next")])
@@ -160,7 +160,7 @@ def test_what_is_kept(small, whole):
 
     def measure():
         effect = backup_effect(small, [Head(0, 1), Head(last, 1)], knocked_out=[Head(last - 1, 0)], ablation="zero")
-        return [one.values for by in (effect.after, effect.after_live) for one in by.values()]
+        return [attribution.values for by in (effect.after, effect.after_live) for attribution in by.values()]
 
     agree(small, "attribution after a knock-out", measure(), whole(small, measure))
 
@@ -178,8 +178,8 @@ def test_what_is_asked_for_later_is_what_the_same_pass_had(small, monkeypatch):
         small.logit_diffs()
         monkeypatch.setattr(Forward, "run", None)
         for hook in hooks:
-            for index, one in enumerate(small.activations([hook], data.clean)[hook]):
-                agree(small, hook, one, whole[index][hook], bound=2e-5)
+            for index, activation in enumerate(small.activations([hook], data.clean)[hook]):
+                agree(small, hook, activation, whole[index][hook], bound=2e-5)
 
 
 def passes(monkeypatch):
@@ -211,7 +211,7 @@ def test_means_over_reference_prompts_are_taken_once(small, monkeypatch):
         # By hand, for the first template of the reference.
         hook, template = checkpoint.sites.hook("z", 0), data.reference.prompts[0].template
         means = checkpoint.memo[data.reference.digest, hook, "means"]
-        (group,) = [one for one in data.reference.groups if 0 in one.rows]
+        (group,) = [candidate for candidate in data.reference.groups if 0 in candidate.rows]
         rows = [i for i, row in enumerate(group.rows) if data.reference.prompts[row].template == template]
         z = checkpoint.run(group.tokens[rows], keep=[hook]).activations[hook]
         assert len(rows) >= 16
@@ -228,7 +228,7 @@ def test_a_circuit_as_a_whole_is_asked_once_for_all_its_heads(small, monkeypatch
         for head in circuit:
             needed = minimality(small, head, circuit).values
             counts.append(len(resumed))
-            rest = faithfulness(small, [one for one in circuit if one != head], metric="logit_diff").values
+            rest = faithfulness(small, [member for member in circuit if member != head], metric="logit_diff").values
             assert needed == pytest.approx([a - b for a, b in zip(alone, rest, strict=True)], abs=1e-5)
             assert len(resumed) == counts[-1]  # the rest was known of minimality
         assert counts[0] > 0
@@ -242,20 +242,20 @@ def test_prompts_that_are_too_many_leave_no_residual_stream(small, monkeypatch):
         assert not [key for key in small.checkpoint.memo if "clean passes" in key]
         z = small.activation(small.checkpoint.sites.hook("z", 0))
         assert not [key for key in small.checkpoint.memo if "clean passes" in key]
-    for one, other in zip(z, small.activation(small.checkpoint.sites.hook("z", 0)), strict=True):
-        assert torch.allclose(one, other, atol=1e-5)
+    for small_budget, usual in zip(z, small.activation(small.checkpoint.sites.hook("z", 0)), strict=True):
+        assert torch.allclose(small_budget, usual, atol=1e-5)
 
 
 def test_a_small_budget_changes_nothing(small, monkeypatch):
     jobs = jobs_of(small, "clean")
-    one = patched(small, jobs).values
+    at_once = patched(small, jobs).values
     per_row = small.checkpoint.bytes_of_row(20, 20, logits=False)
     monkeypatch.setattr(small.checkpoint, "budget", 2 * per_row)
-    agree(small, "in batches of about two rows", patched(small, jobs).values, one, bound=2e-5)
+    agree(small, "in batches of about two rows", patched(small, jobs).values, at_once, bound=2e-5)
 
 
 def test_what_is_kept_is_bounded_and_changes_nothing(small, monkeypatch):
-    measure = lambda: [one.values for one in patch_effect_sweep(small, "z", metric="logit_diff").values()]  # noqa: E731
+    measure = lambda: [effect.values for effect in patch_effect_sweep(small, "z", metric="logit_diff").values()]  # noqa: E731
     expected = measure()
     with small.checkpoint.guard.isolated_memory():
         monkeypatch.setattr(small.checkpoint.memo, "capacity", 1)
@@ -304,24 +304,26 @@ def test_where_end_alone_is_read_the_last_mlp_runs_there_alone(small, monkeypatc
     assert (whole[:, -1] - ended[:, -1]).abs().max() < 1e-5
     assert (whole[:, :-1] - ended[:, :-1]).abs().max() > 1e-3
     hook = checkpoint.sites.hook("mlp_out", last)
-    kept = checkpoint.forward.resume(clean, rows, [last], start, end_only=True, keep=[hook])
-    assert kept.activations[hook].shape[1] == length - start
-    assert torch.equal(kept.residual, whole)
+    resumed = checkpoint.forward.resume(clean, rows, [last], start, end_only=True, keep=[hook])
+    assert resumed.activations[hook].shape[1] == length - start
+    assert torch.equal(resumed.residual, whole)
 
 
 def test_the_parts_of_the_model_are_its_own_again(gpt2_like):
-    gelus = [one for one in gpt2_like.bridge.original_model.modules() if type(one).__name__ == "NewGELUActivation"]
+    gelus = [
+        module for module in gpt2_like.bridge.original_model.modules() if type(module).__name__ == "NewGELUActivation"
+    ]
     assert gelus
     group = experiment_on(gpt2_like).data.clean.groups[0]
     clean = gpt2_like.forward.clean_pass(group.tokens)
 
     def stop(value):
-        assert all("forward" in vars(one) for one in gelus)
+        assert all("forward" in vars(module) for module in gelus)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         gpt2_like.forward.resume(clean, torch.arange(2), [0], 3, edits={"blocks.1.hook_mlp_out": stop}, end_only=True)
-    assert not any("forward" in vars(one) for one in gelus)
+    assert not any("forward" in vars(module) for module in gelus)
     assert gpt2_like.changes_since_load() == []
 
 
@@ -342,13 +344,13 @@ def test_amounts_of_memory(text):
 def test_hooks_of_others_make_whole_passes(gpt2_like):
     experiment = experiment_on(gpt2_like)
     jobs = jobs_of(experiment, "clean")[:4]
-    one = patched(experiment, jobs)
+    before = patched(experiment, jobs)
     bridge = gpt2_like.bridge
     with bridge.hooks(fwd_hooks=[("blocks.1.hook_mlp_out", lambda value, hook: value * 0.5)]):
         other = patched(experiment, jobs)
-    assert (one.start_from, other.start_from) == ("position", "whole")
-    assert (one.values - other.values).abs().max() > 0.01
-    assert torch.equal(patched(experiment, jobs).values, one.values)
+    assert (before.start_from, other.start_from) == ("position", "whole")
+    assert (before.values - other.values).abs().max() > 0.01
+    assert torch.equal(patched(experiment, jobs).values, before.values)
 
 
 def test_blocks_that_cannot_be_driven_are_run_whole(gpt2_like, monkeypatch):
@@ -392,9 +394,9 @@ def test_nothing_stays_after_an_error(gpt2_like):
 
 
 def test_records_say_where_passes_started(planted_ioi, gpt2_like):
-    for experiment, way in ((planted_ioi, "layer"), (experiment_on(gpt2_like), "position")):
+    for experiment, start_from in ((planted_ioi, "layer"), (experiment_on(gpt2_like), "position")):
         cells = patch_effect_sweep(experiment, "z", at="END", layers=[1])
-        assert {cell.context.extra["passes_from"] for cell in cells.values()} == {way}
+        assert {cell.context.extra["passes_from"] for cell in cells.values()} == {start_from}
 
 
 def test_a_patch_before_the_runs_differ_does_nothing(gpt2_like):

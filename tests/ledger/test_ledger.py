@@ -64,7 +64,7 @@ def test_a_file_gives_the_ledger_back(path):
 
 def test_a_sample_that_records_share_is_written_once(path):
     content = json.loads(path.read_text())
-    keys = [each["sample"] for each in content["claims"][0]["records"]]
+    keys = [record["sample"] for record in content["claims"][0]["records"]]
     assert keys[0] == keys[1] != keys[2]
     assert set(content["samples"]) == set(keys)
 

@@ -67,11 +67,11 @@ def test_an_ablation_where_the_head_does_nothing_does_nothing(planted_ioi):
 
 def test_random_ablations_follow_the_seed(planted_ioi):
     for ablation in ("resample", "permute"):
-        one, same, other = (
+        first, same, other = (
             ablation_effect(replace(planted_ioi, seed=seed), "3.0", ablation=ablation, at=None).values
             for seed in (0, 0, 1)
         )
-        assert one == same != other
+        assert first == same != other
 
 
 def test_the_sweep_finds_who_matters(planted_ioi):

@@ -24,8 +24,8 @@ def experiment(request):
 
 def heads_of(experiment):
     shape = experiment.checkpoint.shape
-    every = [Head(layer, head) for layer in range(shape.n_layers) for head in range(shape.n_heads)]
-    return SOME if len(every) > 200 else every
+    all_heads = [Head(layer, head) for layer in range(shape.n_layers) for head in range(shape.n_heads)]
+    return SOME if len(all_heads) > 200 else all_heads
 
 
 def stock(experiment, group, corrupted, function, index):
@@ -126,7 +126,7 @@ def test_direct_logit_attribution(experiment):
                 unit="head",
             )
         values = dict(zip(theirs.labels, theirs.attribution.flatten().tolist(), strict=True))
-        for head, one in ours.items():
-            worst = max(worst, abs(values[f"L{head.layer}H{head.head}"] - one.values[row]))
+        for head, attribution in ours.items():
+            worst = max(worst, abs(values[f"L{head.layer}H{head.head}"] - attribution.values[row]))
     print(f"{checkpoint.name}: direct logit attribution of every head: {worst:.1e}")
     assert worst < 1e-4

@@ -33,8 +33,8 @@ def test_each_head_looks_where_its_rule_says(planted_ioi, head, at, to, expected
 
 
 def test_attention_minus_others(planted_ioi):
-    one = attention(planted_ioi, "2.0", at="END", to="S2", minus=("IO", "S1"))
-    assert one.value == pytest.approx(1, abs=0.02)
+    difference = attention(planted_ioi, "2.0", at="END", to="S2", minus=("IO", "S1"))
+    assert difference.value == pytest.approx(1, abs=0.02)
     assert attention(planted_ioi, "3.0", at="END", to="S1", minus=("IO",)).value == pytest.approx(-1, abs=0.02)
 
 

@@ -49,12 +49,12 @@ def test_an_estimate_is_the_slope_of_the_exact_effect(experiment, head):
 
 
 def test_positions_add_up_to_all(experiment):
-    every = attribution_screen(experiment)
-    one = experiment.data.clean.groups[0].tokens.shape[1]
+    screen = attribution_screen(experiment)
+    length = experiment.data.clean.groups[0].tokens.shape[1]
     same = Experiment(experiment.checkpoint, experiment.data.rebuild(experiment.data.clean.groups[0].rows))
-    parts = attribution_screen(same, positions=range(one))
-    for head in list(every)[:4]:
-        assert sum(parts[head, index] for index in range(one)) == pytest.approx(
+    parts = attribution_screen(same, positions=range(length))
+    for head in list(screen)[:4]:
+        assert sum(parts[head, index] for index in range(length)) == pytest.approx(
             attribution_screen(same)[head], abs=1e-6
         )
 
@@ -71,11 +71,11 @@ def test_an_mlp_by_position(experiment):
 def test_it_finds_the_planted_heads(planted):
     experiment = Experiment(planted, ioi(planted.tokenizer, half="find", n=24, seed=0, bos=True))
     exact = patch_effect_sweep(experiment, "z", metric="logit_diff")
-    strong = {head for head, one in exact.items() if abs(one.value) > 0.5}
+    strong = {head for head, effect in exact.items() if abs(effect.value) > 0.5}
     screen = attribution_screen(experiment)
     assert set(screen) == set(exact.layout)
-    found = {head for head, _ in screen.top(len(strong) + 3)}
-    assert len(strong & found) >= len(strong) - 1, (strong, found)
+    top = {head for head, _ in screen.top(len(strong) + 3)}
+    assert len(strong & top) >= len(strong) - 1, (strong, top)
 
 
 def test_nothing_is_left_behind(experiment):

@@ -55,7 +55,7 @@ def groups_of(experiment, prompts):
     return [
         replace(
             group,
-            positions={name: where.to(there) for name, where in group.positions.items()},
+            positions={name: positions.to(there) for name, positions in group.positions.items()},
             **{name: getattr(group, name).to(there) for name in ("tokens", "answers", "distractors")},
         )
         for group in prompts.groups
@@ -129,12 +129,12 @@ def test_the_middle_of_a_layer_by_its_end(experiment):
     pairs = []
     for layer in layers_of(experiment):
         for name in ("S2", "END"):
-            where = int(group.positions[name][0])
-            block, mid = bridge.blocks[layer], clean[f"blocks.{layer}.hook_resid_mid"][:, where]
+            position = int(group.positions[name][0])
+            block, mid = bridge.blocks[layer], clean[f"blocks.{layer}.hook_resid_mid"][:, position]
 
-            def put(value, hook, block=block, mid=mid, where=where):
+            def put(value, hook, block=block, mid=mid, position=position):
                 value = value.clone()
-                value[:, where] = mid + block.mlp(block.ln2(mid[:, None]))[:, 0]
+                value[:, position] = mid + block.mlp(block.ln2(mid[:, None]))[:, 0]
                 return value
 
             with torch.inference_mode():
@@ -142,7 +142,7 @@ def test_the_middle_of_a_layer_by_its_end(experiment):
                 logits = bridge.run_with_hooks(corrupted.tokens, fwd_hooks=hooks)
             ours = values_by_prompt(
                 experiment,
-                lambda: patch_effect(experiment, "resid_mid", layer, at=where, metric="logit_diff"),  # noqa: B023
+                lambda: patch_effect(experiment, "resid_mid", layer, at=position, metric="logit_diff"),  # noqa: B023
             )
             pairs += list(zip(ours, differences(group, logits) - base, strict=True))
     agree(experiment, "patching resid_mid", pairs)
@@ -225,8 +225,8 @@ def test_a_private_key_or_value_in_two_runs(experiment):
         pytest.skip("no shared key-value heads")
     bridge, group, _, clean = parts(experiment)
     sender, receiver = (Head(17, 4), Head(20, 0)) if shape.n_layers > 8 else (Head(0, 3), Head(2, 1))
-    where, kv = group.positions["S2"], experiment.checkpoint.kv_head(receiver).head
-    rows = torch.arange(len(where))
+    positions, kv = group.positions["S2"], experiment.checkpoint.kv_head(receiver).head
+    rows = torch.arange(len(positions))
     _, _, _, abc = parts(experiment, "abc")
     for into in ("k", "v"):
         recorded = {}
@@ -242,7 +242,7 @@ def test_a_private_key_or_value_in_two_runs(experiment):
 
         def exchange(value, hook, recorded=recorded):
             value = value.clone()
-            value[rows, where, kv] = recorded["x"][rows, where, kv]
+            value[rows, positions, kv] = recorded["x"][rows, positions, kv]
             return value
 
         def keep(value, hook, recorded=recorded):
@@ -294,7 +294,7 @@ def test_components_add_up(experiment):
     table = component_attribution_sweep(experiment)
     (group,) = groups_of(experiment, experiment.data.clean)
     bias = experiment.checkpoint.weights.b_u()[group.answers] - experiment.checkpoint.weights.b_u()[group.distractors]
-    total = torch.tensor([one.values for one in table.values()]).sum(0) + bias.cpu()
+    total = torch.tensor([attribution.values for attribution in table.values()]).sum(0) + bias.cpu()
     agree(experiment, "components' sum", list(zip(total, logit_diff(experiment).values, strict=True)))
 
 
@@ -337,10 +337,10 @@ def test_ablations_prompt_by_prompt(experiment):
                 def ablate(value, hook, cache=cache, how=how, at=at):
                     value = value.clone()
                     new = cache[hook.name].mean(0) if how == "mean" else torch.zeros_like(value[0])
-                    where = slice(-1, None) if at == "END" else slice(None)
+                    positions = slice(-1, None) if at == "END" else slice(None)
                     for head in out:
                         if head.layer == hook.layer():
-                            value[:, where, head.head] = new[where, head.head]
+                            value[:, positions, head.head] = new[positions, head.head]
                     return value
 
                 hooks = [(f"blocks.{layer}.attn.hook_z", ablate) for layer in {head.layer for head in out}]
@@ -355,8 +355,8 @@ def test_ablations_prompt_by_prompt(experiment):
 
 def test_faithfulness_prompt_by_prompt(experiment):
     bridge, group, _, _ = parts(experiment)
-    kept = {Head(1, 0): "S2", Head(2, 0): "END", Head(2, 1): None}
-    values = faithfulness(experiment, kept, metric="logit_diff").values
+    circuit = {Head(1, 0): "S2", Head(2, 0): "END", Head(2, 1): None}
+    values = faithfulness(experiment, circuit, metric="logit_diff").values
     reference, pairs = experiment.data.reference, []
     for i, row in enumerate(group.rows):
         template = experiment.data.clean.prompts[row].template
@@ -371,10 +371,10 @@ def test_faithfulness_prompt_by_prompt(experiment):
 
             def outside(value, hook, cache=cache, i=i):
                 new = cache[hook.name].mean(0, keepdim=True).clone()
-                for head, at in kept.items():
+                for head, at in circuit.items():
                     if head.layer == hook.layer():
-                        where = slice(None) if at is None else int(group.positions[at][i])
-                        new[:, where, head.head] = value[:, where, head.head]
+                        positions = slice(None) if at is None else int(group.positions[at][i])
+                        new[:, positions, head.head] = value[:, positions, head.head]
                 return new
 
             hooks = [(f"blocks.{layer}.attn.hook_z", outside) for layer in range(experiment.checkpoint.shape.n_layers)]
@@ -503,6 +503,8 @@ def test_statistics_by_hand(experiment):
 
 def test_the_comparison_can_fail(experiment):
     """Another head, another position: differences far above the bounds."""
-    one, other = (head_patch_effect(experiment, head, metric="logit_diff").values for head in (Head(1, 0), Head(2, 1)))
+    first, other = (
+        head_patch_effect(experiment, head, metric="logit_diff").values for head in (Head(1, 0), Head(2, 1))
+    )
     with pytest.raises(AssertionError):
-        agree(experiment, "two heads", list(zip(one, other, strict=True)))
+        agree(experiment, "two heads", list(zip(first, other, strict=True)))

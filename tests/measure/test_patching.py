@@ -70,12 +70,12 @@ def test_bad_patches_get_a_sentence(planted_ioi, change, message):
 
 def test_grouped_key_value_heads_are_patched_once_and_named(llama_like):
     experiment = experiment_on(llama_like, n=6)
-    one = head_patch_effect(experiment, "1.4", site="v", metric="logit_diff")
-    assert one.context.to_json()["kv_heads"] == {"kv 1.1": ["1.3", "1.4", "1.5"]}
+    effect = head_patch_effect(experiment, "1.4", site="v", metric="logit_diff")
+    assert effect.context.to_json()["kv_heads"] == {"kv 1.1": ["1.3", "1.4", "1.5"]}
     same = head_patch_effect(experiment, ("1.3", "1.5"), site="v", metric="logit_diff")
-    assert same.values == pytest.approx(one.values, abs=1e-6)
+    assert same.values == pytest.approx(effect.values, abs=1e-6)
     other = head_patch_effect(experiment, "1.0", site="v", metric="logit_diff")
-    assert other.values != pytest.approx(one.values, abs=1e-4)
+    assert other.values != pytest.approx(effect.values, abs=1e-4)
 
 
 def test_a_task_of_ones_own_can_be_patched_at_its_positions(gpt2_like):
@@ -148,9 +148,9 @@ def test_other_metrics(planted_ioi):
 
 
 def test_positions_by_index_and_several(planted_ioi):
-    one = planted_ioi.select(order="ABBA", IO=planted_ioi.data.clean.prompts[0].tags["IO"])
-    end = one.data.clean.groups[0].tokens.shape[1] - 1
-    named, index = (head_patch_effect(one, "3.0", at=at, metric="logit_diff").values for at in ("END", end))
+    selection = planted_ioi.select(order="ABBA", IO=planted_ioi.data.clean.prompts[0].tags["IO"])
+    end = selection.data.clean.groups[0].tokens.shape[1] - 1
+    named, index = (head_patch_effect(selection, "3.0", at=at, metric="logit_diff").values for at in ("END", end))
     assert named == index
     both = patch_effect(planted_ioi, "resid_pre", 2, at=("S2", "END"))
     assert both.value == near(1)
@@ -190,10 +190,10 @@ def test_bad_input_gets_a_sentence(planted_ioi, call, message):
 
 
 def test_a_reference_that_lacks_a_template(planted_ioi):
-    some = planted_ioi.data.reference.prompts[0].template
+    template = planted_ioi.data.reference.prompts[0].template
     lacking = planted_ioi.data.clean
-    kept = [i for i, prompt in enumerate(lacking.prompts) if prompt.template != some][:4]
-    other = planted_ioi.data.rebuild(kept)
+    rows = [i for i, prompt in enumerate(lacking.prompts) if prompt.template != template][:4]
+    other = planted_ioi.data.rebuild(rows)
     data = replace(planted_ioi.data, reference=other.clean)
     with pytest.raises(UsageError, match="the reference of ioi/confirm has no prompts of the template"):
         ablation_effect(replace(planted_ioi, data=data), "3.0")

@@ -30,8 +30,8 @@ def test_a_receiver_that_is_not_after_its_sender_is_undefined(planted_ioi):
 def test_paths_into_the_logits_are_what_heads_write(planted_ioi):
     table = path_patch_effect_sweep(planted_ioi, "logits")
     gains = {"3.0": -6, "3.1": -4, "3.2": -3, "4.0": 4}
-    for head, one in table.items():
-        assert one.value == near(gains.get(str(head), 0), 0.07)
+    for head, effect in table.items():
+        assert effect.value == near(gains.get(str(head), 0), 0.07)
 
 
 def test_the_inhibition_acts_on_the_movers_queries_alone(planted_ioi):

@@ -112,7 +112,7 @@ def test_mutants_touch_no_snapshot_and_no_record(project):
 
 def test_workers_give_the_same_table_of_mutants(project):
     pytest.importorskip("xdist")
-    one, several = (
+    single, several = (
         [
             line
             for line in run(project, "--interp-falsify", *more).stdout.str().partition("= mutants =")[2].splitlines()
@@ -120,8 +120,8 @@ def test_workers_give_the_same_table_of_mutants(project):
         ]
         for more in ((), ("-n2",))
     )
-    assert sorted(one) == sorted(several)
-    assert len(one) > 4
+    assert sorted(single) == sorted(several)
+    assert len(single) > 4
 
 
 def test_noise_lists_what_moved_and_what_hangs_on_it(project):

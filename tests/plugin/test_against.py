@@ -149,8 +149,8 @@ def test_no_prompts_leaves_them_out(project):
 def test_junit_has_flat_properties(project):
     project.runpytest("--junitxml", "junit.xml", "-k", "task")
     properties = {
-        each.attrib["name"]: each.attrib["value"]
-        for each in ElementTree.parse(project.path / "junit.xml").iter("property")
+        item.attrib["name"]: item.attrib["value"]
+        for item in ElementTree.parse(project.path / "junit.xml").iter("property")
     }
     assert properties["interp.claim"] == "it.task[planted-ioi]"
     assert properties["interp.finding"] == "supported"

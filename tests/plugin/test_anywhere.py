@@ -74,13 +74,13 @@ def test_a_model_in_memory_is_judged_and_left_as_it_is(tokenizer):
     model = random_gpt2(tokenizer).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     seen = check(model, tokenizer, keyword="test_behaviour", prompts=24, bos=True)
-    assert {one.outcome for one in seen} <= {"supported", "refuted", "inconclusive", "not applicable"}
-    by_claim = {one.claim: one for one in seen}
-    one = by_claim["ioi/behaviour.prefers_the_indirect_object[model]"]
-    assert isinstance(one, Checked)
-    assert one.outcome == "refuted"
-    assert one.statement.startswith("At END the IO name's logit is above")
-    assert one.records[0].quantity == "logit_diff"
+    assert {checked.outcome for checked in seen} <= {"supported", "refuted", "inconclusive", "not applicable"}
+    by_claim = {checked.claim: checked for checked in seen}
+    checked = by_claim["ioi/behaviour.prefers_the_indirect_object[model]"]
+    assert isinstance(checked, Checked)
+    assert checked.outcome == "refuted"
+    assert checked.statement.startswith("At END the IO name's logit is above")
+    assert checked.records[0].quantity == "logit_diff"
     assert model.training
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
@@ -110,7 +110,7 @@ def test_modules_of_the_same_name_do_not_meet(tokenizer, tmp_path, monkeypatch):
         before = set(sys.modules)
         (seen,) = check(model, tokenizer, claims=[folder], prompts=24, bos=True)
         assert seen.statement == f"In folder {name}."
-        assert not {found for found in set(sys.modules) - before if "test_behaviour" in found}
+        assert not {module for module in set(sys.modules) - before if "test_behaviour" in module}
 
 
 def test_checking_bad_input_gets_a_sentence(tokenizer):

@@ -294,8 +294,8 @@ def test_idle_pools_are_not_waited_for():
         context.Pool(1) as pool,
         multiprocessing.pool.ThreadPool(1) as thread_pool,
     ):
-        assert [each.submit(abs, -1).result() for each in (threads, processes)] == [1, 1]
-        assert [each.apply(abs, (-1,)) for each in (pool, thread_pool)] == [1, 1]
+        assert [workers.submit(abs, -1).result() for workers in (threads, processes)] == [1, 1]
+        assert [workers.apply(abs, (-1,)) for workers in (pool, thread_pool)] == [1, 1]
         wait_for_threads([], seconds=60)
         assert time.monotonic() - begin < 50
         thread_pool.apply_async(lambda: (time.sleep(0.3), done.append(1)))

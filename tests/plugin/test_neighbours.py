@@ -110,7 +110,7 @@ def test_a_rerun_counts_once_in_check(claims_project, tokenizer):
     claims_project.makepyfile(test_it=text)
     claims_project.makeconftest(RERUNS)
     seen = check(random_gpt2(tokenizer), tokenizer, claims=[claims_project.path], prompts=24, bos=True)
-    assert [one.outcome for one in seen] == ["supported", "refuted"]
+    assert [checked.outcome for checked in seen] == ["supported", "refuted"]
 
 
 def test_any_order_gives_the_same(claims_project, monkeypatch):

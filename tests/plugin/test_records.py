@@ -110,10 +110,10 @@ def test_check_hears_the_same(claims_project, tokenizer):
 
     path = claims_project.makepyfile(test_it=CLAIMS)
     seen = {
-        one.claim.partition(".")[2].partition("[")[0]: one
-        for one in check(random_gpt2(tokenizer), tokenizer, claims=[path])
+        checked.claim.partition(".")[2].partition("[")[0]: checked
+        for checked in check(random_gpt2(tokenizer), tokenizer, claims=[path])
     }
-    assert {name: one.outcome for name, one in seen.items()} == {
+    assert {name: checked.outcome for name, checked in seen.items()} == {
         name: finding for name, (_, finding, _) in ALL.items() if finding
     }
     assert len(seen) == 8

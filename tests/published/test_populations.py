@@ -53,8 +53,8 @@ def test_other_seeds_begin_as_their_notebooks_print(populations, seed, number, t
 
 def test_symmetric_prompts_come_in_pairs(populations):
     drawn = populations.arena(42, 100, symmetric=True)
-    assert [(one.io, one.s) for one in drawn[::2]] == [(other.s, other.io) for other in drawn[1::2]]
-    assert [one.template for one in drawn[::2]] == [other.template for other in drawn[1::2]]
+    assert [(pair.io, pair.s) for pair in drawn[::2]] == [(other.s, other.io) for other in drawn[1::2]]
+    assert [pair.template for pair in drawn[::2]] == [other.template for other in drawn[1::2]]
 
 
 def test_enumerated_prompts_are_balanced(populations):

@@ -33,10 +33,10 @@ def impostor(gpt2_tokenizer, tmp_path_factory):
 
     Layers and heads are that checkpoint's.
     """
-    made = {}
+    folders = {}
 
     def build(name):
-        if name not in made:
+        if name not in folders:
             layers, heads = SHAPES[name]
             if name == "pythia-410m":
                 model = random_neox(gpt2_tokenizer, n_layer=layers, n_head=heads, n_embd=8 * heads)
@@ -44,10 +44,10 @@ def impostor(gpt2_tokenizer, tmp_path_factory):
                 # With two numbers a head (11.3 here) all eigenvalues of an OV circuit are positive by chance.
                 width = 4 * heads if name == "gpt2" else 2 * heads
                 model = random_gpt2(gpt2_tokenizer, layers, heads, width, n_positions=256)
-            made[name] = tmp_path_factory.mktemp("weights") / name
-            model.save_pretrained(made[name])
-            gpt2_tokenizer.save_pretrained(made[name])
-        return made[name]
+            folders[name] = tmp_path_factory.mktemp("weights") / name
+            model.save_pretrained(folders[name])
+            gpt2_tokenizer.save_pretrained(folders[name])
+        return folders[name]
 
     return build
 
@@ -197,6 +197,6 @@ def test_the_protocol_of_the_figures(impostor):
     experiment = _experiment(impostor("gpt2"))
     assert logit_diff(experiment, run="s2-exchanged").value == pytest.approx(-logit_diff(experiment).value, abs=1e-4)
     assert experiment.data.population == "fixed"
-    one = head_patch_effect(experiment, "9.9")
-    assert len(one.values) == len(one.scale) == 8
-    assert one.value == pytest.approx(sum(one.values) / sum(one.scale))
+    effect = head_patch_effect(experiment, "9.9")
+    assert len(effect.values) == len(effect.scale) == 8
+    assert effect.value == pytest.approx(sum(effect.values) / sum(effect.scale))

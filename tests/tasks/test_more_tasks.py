@@ -133,7 +133,7 @@ def test_the_detectors_find_the_planted_heads_and_no_other(planted):
     for kind, head in (("previous_token", "0.0"), ("duplicate_token", "0.1"), ("induction", "1.0")):
         table = detector_score_sweep(experiment, kind)
         assert table[head].value > 0.99
-        assert sorted(one.value for one in table.values())[-2] < 0.15
+        assert sorted(score.value for score in table.values())[-2] < 0.15
 
 
 def test_bad_sequences_get_a_sentence(planted, planted_ioi):

@@ -77,8 +77,8 @@ def test_a_position_mixed_up_is_the_other_position(planted_ioi):
     assert attention(mixed, "2.0", at="END", to="S2").value == attention(planted_ioi, "2.0", at="END", to="S1").value
     assert logit_diff(mixed).values == logit_diff(planted_ioi).values
     mixed = by(planted_ioi, s2_read_for_end)
-    one, other = (head_patch_effect(e, "3.0", at=at).value for e, at in ((mixed, "END"), (planted_ioi, "S2")))
-    assert one == other
+    mixed_up, other = (head_patch_effect(e, "3.0", at=at).value for e, at in ((mixed, "END"), (planted_ioi, "S2")))
+    assert mixed_up == other
     assert logit_diff(mixed).values == logit_diff(planted_ioi).values
 
 

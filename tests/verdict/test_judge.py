@@ -27,7 +27,7 @@ def measured(values, clusters=None, population="sampled", unit="logits", scale=(
 
 
 @pytest.mark.parametrize(
-    ("given", "low", "high"),
+    ("words", "low", "high"),
     [
         ({"at_least": 1}, 1, inf),
         ({"at_most": 1}, -inf, 1),
@@ -35,13 +35,13 @@ def measured(values, clusters=None, population="sampled", unit="logits", scale=(
         ({"near": (3, 0.5)}, 2.5, 3.5),
     ],
 )
-def test_each_bound(given, low, high):
-    bound = Bound.of(**given)
+def test_each_bound(words, low, high):
+    bound = Bound.of(**words)
     assert (bound.low, bound.high) == (low, high)
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("words", "message"),
     [
         ({}, "got none"),
         ({"at_least": 1, "at_most": 2}, "got at_least, at_most"),
@@ -55,9 +55,9 @@ def test_each_bound(given, low, high):
         ({"at_least": "2"}, "pass one number|not a finite number"),
     ],
 )
-def test_what_is_not_a_bound(given, message):
+def test_what_is_not_a_bound(words, message):
     with pytest.raises(UsageError, match=message):
-        Bound.of(**given)
+        Bound.of(**words)
 
 
 # ---- fixed populations
@@ -71,17 +71,17 @@ def test_a_fixed_population_is_decided_by_its_value_within_tolerance():
 
 
 @pytest.mark.parametrize(
-    ("n", "each", "note"),
+    ("n", "observation", "note"),
     [
         (2, "prompt", "these 2 prompts only"),
         (1, "prompt", "this prompt only"),
         (3, "name", "these 3 names only"),
     ],
 )
-def test_a_fixed_population_says_what_its_verdict_is_about(n, each, note):
-    one = replace(measured([1.0] * n, population="fixed"), context=replace(NO_CONTEXT, each=each))
+def test_a_fixed_population_says_what_its_verdict_is_about(n, observation, note):
+    measurement = replace(measured([1.0] * n, population="fixed"), context=replace(NO_CONTEXT, observation=observation))
     for bound in (Bound.of(at_least=0), Bound.of(at_least=2)):
-        verdict = judge(one, bound)
+        verdict = judge(measurement, bound)
         assert verdict.notes == (note,)
         assert record_of(verdict, "it").notes == (note,)
         assert f"note        {note}" in explain(verdict, "it")
@@ -97,9 +97,9 @@ def test_a_population_is_fixed_or_sampled():
 
 def test_with_templates_of_one_size_it_is_the_t_interval_over_their_means():
     # Template means 1, 2, 3, 6; t quantile of 3 degrees of freedom at 97.5 % is 3.182446 (tables).
-    one = measured([0, 2, 1, 3, 2, 4, 5, 7], clusters="aabbccdd")
+    measurement = measured([0, 2, 1, 3, 2, 4, 5, 7], clusters="aabbccdd")
     spread = sqrt(((1 - 3) ** 2 + (2 - 3) ** 2 + 0 + (6 - 3) ** 2) / 3 / 4)
-    interval = interval_of(one)
+    interval = interval_of(measurement)
     assert interval.low == pytest.approx(3 - 3.182446 * spread, abs=1e-5)
     assert interval.high == pytest.approx(3 + 3.182446 * spread, abs=1e-5)
     assert interval.clusters == 4
@@ -118,13 +118,13 @@ def test_prompts_of_one_template_are_not_independent():
     [({"at_least": 1}, "supported"), ({"at_least": 3.9}, "inconclusive"), ({"at_least": 9}, "refuted")],
 )
 def test_three_outcomes(bound, outcome):
-    one = measured([3.0, 4.0, 5.0, 4.0, 4.0, 3.5, 4.5, 4.0])
-    assert judge(one, Bound.of(**bound)).outcome == outcome
+    measurement = measured([3.0, 4.0, 5.0, 4.0, 4.0, 3.5, 4.5, 4.0])
+    assert judge(measurement, Bound.of(**bound)).outcome == outcome
 
 
 def test_inconclusive_says_how_many_templates_would_settle_it():
-    one = measured([3.0, 4.0, 5.0, 4.0, 4.0, 3.5, 4.5, 4.0])
-    (note,) = judge(one, Bound.of(at_least=3.9)).notes
+    measurement = measured([3.0, 4.0, 5.0, 4.0, 4.0, 3.5, 4.5, 4.0])
+    (note,) = judge(measurement, Bound.of(at_least=3.9)).notes
     assert note.startswith("about ")
     assert "templates" in note
     many = measured([3.0, 4.0, 5.0, 4.0, 4.0, 3.5, 4.5, 4.0] * 40)
@@ -163,14 +163,14 @@ def test_a_share_that_is_all_right_still_has_an_interval():
 
 
 def test_a_ratio_is_a_ratio_of_means_not_a_mean_of_ratios():
-    one = measured([1.0, 1.0, 4.0], scale=[1.0, 2.0, 3.0])
-    assert one.value == pytest.approx(1.0)
-    assert interval_of(one).low < 1 < interval_of(one).high
+    measurement = measured([1.0, 1.0, 4.0], scale=[1.0, 2.0, 3.0])
+    assert measurement.value == pytest.approx(1.0)
+    assert interval_of(measurement).low < 1 < interval_of(measurement).high
 
 
 def test_a_constant_ratio_has_no_spread_whatever_the_scale():
-    one = measured([0.5, 1.0, 2.0, 4.0], scale=[1.0, 2.0, 4.0, 8.0])
-    interval = interval_of(one)
+    measurement = measured([0.5, 1.0, 2.0, 4.0], scale=[1.0, 2.0, 4.0, 8.0])
+    interval = interval_of(measurement)
     assert interval.low == pytest.approx(0.5)
     assert interval.high == pytest.approx(0.5)
 
@@ -208,9 +208,9 @@ def test_the_worst_prompts_come_first():
 
 def test_zero_is_not_more_than_zero():
     for population in ("fixed", "sampled"):
-        one = measured([0.0] * 9, population=population, tolerance=1e-4)
-        assert judge(one, Bound.positive()).outcome != "supported"
-        assert judge(one, Bound.positive(-1)).outcome != "supported"
+        measurement = measured([0.0] * 9, population=population, tolerance=1e-4)
+        assert judge(measurement, Bound.positive()).outcome != "supported"
+        assert judge(measurement, Bound.positive(-1)).outcome != "supported"
     assert judge(measured([1e-3] * 9, tolerance=1e-4), Bound.positive()).outcome == "supported"
 
 
@@ -245,8 +245,8 @@ def test_what_nobody_could_draw_is_not_counted():
 
 
 def test_ties_that_noise_could_flip_do_not_make_a_share_right():
-    one = measured([0.0] * 9, population="fixed", unit="share", tolerance=1.0)
-    assert judge(one, Bound.of(at_least=0.8)).outcome == "refuted"
+    measurement = measured([0.0] * 9, population="fixed", unit="share", tolerance=1.0)
+    assert judge(measurement, Bound.of(at_least=0.8)).outcome == "refuted"
 
 
 @pytest.mark.parametrize("population", ["sampled", "fixed"])
@@ -271,16 +271,16 @@ def test_self_repair_of_what_was_no_loss_is_undefined(population):
 
 
 def test_a_denominator_within_noise_is_undefined():
-    one = measured([1.0] * 8, population="fixed", scale=[1e-9] * 8, tolerance=2e5)
+    measurement = measured([1.0] * 8, population="fixed", scale=[1e-9] * 8, tolerance=2e5)
     with pytest.raises(NotApplicable, match="within 4 times float noise of 0"):
-        judge(one, Bound.of(at_least=0.5))
+        judge(measurement, Bound.of(at_least=0.5))
 
 
 def test_templates_of_different_size_have_one_estimand():
     # One template of 60 prompts and nine of one: the mean over prompts is near the large one's, and so is the interval.
-    one = measured([0.0] * 60 + [3.0] * 9, clusters=["a"] * 60 + list("bcdefghij"))
-    interval = interval_of(one)
-    assert (interval.low + interval.high) / 2 == pytest.approx(one.value)
+    measurement = measured([0.0] * 60 + [3.0] * 9, clusters=["a"] * 60 + list("bcdefghij"))
+    interval = interval_of(measurement)
+    assert (interval.low + interval.high) / 2 == pytest.approx(measurement.value)
     assert interval.low < 0 < interval.high
 
 

@@ -165,27 +165,37 @@ def _measured(model: Parts) -> list[Identity]:
         ]
         stream = activations[last].float()
         identities = [_compared("components", [part.expand_as(stream) for part in parts], stream, model.precision)]
-        for layer in layers:
-            heads = torch.einsum(
-                "rphd,hdm->hrpm", activations[z_hooks[layer]].float(), model.weights.w_o(layer).float()
-            )
-            bias = model.weights.b_o(layer).float().expand_as(heads[0])
-            scale_hook = model.sites.write_scale_hook(layer)
-            divided = activations[scale_hook].float() if scale_hook else 1.0
-            terms = [part / divided for part in (*heads, bias)]
-            identities.append(_compared("heads", terms, activations[written[layer]].float(), model.precision, layer))
-        scaled = stream[:, -1] / (activations[end[0]][:, -1].flatten(1)[:, :1].float() if end else 1.0)
-        unembedded = scaled @ model.weights.w_u().float() + model.weights.b_u().float()
-        size = float(unembedded.abs().max())
-        expected = model.weights.logits(unembedded)
-        # Processed logits may differ from these by a constant for each position.
-        difference = float(((expected - logits) - (expected - logits).mean(-1, keepdim=True)).abs().max())
-        identities.append(Identity("logits", difference, size, None, _ALLOWED[model.precision]))
+        identities += [_heads_of_layer(model, layer, activations) for layer in layers]
+        final_scale = activations[end[0]][:, -1].flatten(1)[:, :1].float() if end else 1.0
+        identities.append(_logits(model, stream[:, -1] / final_scale, logits))
         for identity in identities:
             furthest = worst.get(identity.kind)
             if furthest is None or _relative(identity) > _relative(furthest):
                 worst[identity.kind] = identity
     return list(worst.values())
+
+
+def _heads_of_layer(model: Parts, layer: int, activations: Mapping[str, Tensor]) -> Identity:
+    """Heads and output bias of a layer, each divided by the norm after attention if any, against its ``attn_out``."""
+    z, total = (activations[model.sites.hook(site, layer)].float() for site in ("z", "attn_out"))
+    heads = torch.einsum("rphd,hdm->hrpm", z, model.weights.w_o(layer).float())
+    bias = model.weights.b_o(layer).float().expand_as(heads[0])
+    scale_hook = model.sites.write_scale_hook(layer)
+    scale = activations[scale_hook].float() if scale_hook else 1.0
+    return _compared("heads", [part / scale for part in (*heads, bias)], total, model.precision, layer)
+
+
+def _logits(model: Parts, scaled: Tensor, logits: Tensor) -> Identity:
+    """The scaled residual stream at END, unembedded, against the logits.
+
+    Processed logits may differ by a constant for each position.
+    """
+    unembedded = scaled @ model.weights.w_u().float() + model.weights.b_u().float()
+    difference = model.weights.logits(unembedded) - logits
+    varying = difference - difference.mean(-1, keepdim=True)
+    return Identity(
+        "logits", float(varying.abs().max()), float(unembedded.abs().max()), None, _ALLOWED[model.precision]
+    )
 
 
 def _compared(kind: Kind, terms: Sequence[Tensor], total: Tensor, precision: str, layer: int | None = None) -> Identity:

@@ -91,10 +91,10 @@ class Rule:
     writes: tuple[Write, ...]
 
 
-def _mover(head: Head, gain: float, role: str = "name_mover") -> Rule:
+def _mover(head: Head, gain: float) -> Rule:
     """From END to names that are not inhibited; their code, times ``gain``, to the output."""
     scores = (Match("is_end", "is_name", 20), Match("inhibition", "token", -6))
-    return Rule(head, role, scores, 10, (Write("token", "output", gain),))
+    return Rule(head, "name_mover", scores, 10, (Write("token", "output", gain),))
 
 
 def _inhibitor(head: Head, flag: str) -> Rule:
