@@ -5,6 +5,8 @@
 Both follow from the markers and docstrings of the claims; no claim is run. tests/test_docs.py compares the pages.
 """
 
+import json
+import runpy
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,6 +123,14 @@ def checkpoint_of(item: pytest.Item) -> str:
     return str(item.callspec.params["checkpoint"].spec.name)
 
 
+def summary_of_chances() -> str:
+    """How many claims on published figures are expected not to be supported, and the least likely ones."""
+    benchmarks = ROOT / "benchmarks"
+    rows = json.loads((benchmarks / "chance.json").read_text())
+    text: str = runpy.run_path(str(benchmarks / "chance_page.py"))["summary_of"](rows)
+    return text
+
+
 def documented_page(items: list[pytest.Item]) -> str:
     """The page that lists the documented findings of classes A, B and C, each with its claims or why it has none."""
     rows = tomllib.loads((CLAIMS / "published" / "rows.toml").read_text())["rows"]
@@ -147,6 +157,9 @@ def documented_page(items: list[pytest.Item]) -> str:
             for cls in "ABC"
         )
         + ".",
+        "",
+        "How surely a claim is supported if its figure is true stands in [chance of support](chance.md). "
+        + summary_of_chances(),
         "",
         "| row | checkpoint | class | finding | claim, or why there is none |",
         "|---|---|---|---|---|",

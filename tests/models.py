@@ -112,6 +112,30 @@ def random_gpt2(tokenizer, n_layer=3, n_head=4, n_embd=64, n_positions=64):
     return randomised(GPT2LMHeadModel(config), torch)
 
 
+SHAPES = {
+    "gpt2": (12, 12),
+    "gpt2-medium": (24, 16),
+    "gpt2-large": (36, 20),
+    "gpt2-xl": (48, 25),
+    "pythia-410m": (24, 16),
+}
+"""Layers and heads of checkpoints that published figures are of."""
+
+
+def impostor_of(name, folder, tokenizer):
+    """A folder in ``folder`` with random weights in a checkpoint's layers and heads, a few numbers a head."""
+    layers, heads = SHAPES[name]
+    if name == "pythia-410m":
+        model = random_neox(tokenizer, n_layer=layers, n_head=heads, n_embd=8 * heads)
+    else:
+        # With two numbers a head (11.3 here) all eigenvalues of an OV circuit are positive by chance.
+        width = 4 * heads if name == "gpt2" else 2 * heads
+        model = random_gpt2(tokenizer, layers, heads, width, n_positions=256)
+    model.save_pretrained(folder / name)
+    tokenizer.save_pretrained(folder / name)
+    return folder / name
+
+
 def random_llama(tokenizer, n_layer=3):
     """A Llama-shaped model with random weights: RMSNorm, rotary positions, three query heads to a key-value head."""
     import torch

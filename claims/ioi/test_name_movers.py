@@ -20,9 +20,9 @@ def test_copies_the_name_it_reads(checkpoint, head, names):
     assert_copy_score(checkpoint, head, names=names, k=5, at_least=0.8, controls_at_most=0.8)
 
 
-def test_copies_the_names_of_the_prompts(ioi, head):
+def test_copies_the_names_of_the_prompts(ioi, head, bound):
     """The same over prompts: of the names as the first block leaves them at IO, S1 and S2."""
-    assert_prompt_copy_score(ioi, head, k=5, at_least=0.8)
+    assert_prompt_copy_score(ioi, head, k=5, **bound("prompt_copy_score", at_least=0.8))
 
 
 def test_writes_what_it_attends_to(ioi, head):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -133,10 +133,12 @@ def mentioned(name: str) -> Sequence[ListedPrompt]:
     drawn = []
     for number, text in enumerate(templates):
         for at in range(number % 5, 99, 5):
-            sentence = f". {letter} {MENTIONS[(at // 5 + number) % 5]}. [B]"
+            wording = text.replace(". [B]", f". [mentioned] {MENTIONS[(at // 5 + number) % 5]}. [B]")
             place, thing = words["places"][(at + number) % 8], words["objects"][(at // 8 + number) % 8]
             other = names[(at + 13 + 3 * number) % 99]
-            drawn.append(_filled(text.replace(". [B]", sentence), other, names[at], place, thing))
+            prompt = _filled(wording.replace("[mentioned]", letter), other, names[at], place, thing)
+            # Prompts about either name have the same templates, so that both can be compared template by template.
+            drawn.append(replace(prompt, template=wording))
     return drawn
 
 

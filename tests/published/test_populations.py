@@ -101,3 +101,10 @@ def test_names_stand_at_their_first_mention_and_s2_at_its_last():
     io, s, other = 7, 8, 1
     prompts = [[other, s, other, io, s, other], [s, io, s, other, s]]
     assert name_positions(prompts, [(io, s), (io, s)]) == {"IO": [3, 1], "S1": [1, 0], "S1+1": [2, 1], "S2": [4, 4]}
+
+
+def test_prompts_about_either_name_are_compared_template_by_template(populations):
+    """The gap between them is taken within each template."""
+    about_io, about_s = (populations.mentioned(name) for name in ("IO", "S"))
+    assert [prompt.template for prompt in about_io] == [prompt.template for prompt in about_s]
+    assert all(first.text != second.text for first, second in zip(about_io, about_s, strict=True))

@@ -8,7 +8,7 @@ import shutil
 import tomllib
 
 import pytest
-from models import ROOT, modules_with_gate, random_gpt2, random_neox
+from models import ROOT, SHAPES, impostor_of, modules_with_gate
 
 from pytest_interp import Checkpoint, Experiment
 from pytest_interp.checkpoints import known_specs, resolve
@@ -17,14 +17,6 @@ from pytest_interp.tasks import p8
 
 CLAIMS = ROOT / "claims"
 PUBLISHED = CLAIMS / "published"
-# Layers and heads as the claims name them; the width is a few numbers a head.
-SHAPES = {
-    "gpt2": (12, 12),
-    "gpt2-medium": (24, 16),
-    "gpt2-large": (36, 20),
-    "gpt2-xl": (48, 25),
-    "pythia-410m": (24, 16),
-}
 
 
 @pytest.fixture(scope="session")
@@ -37,16 +29,7 @@ def impostor(gpt2_tokenizer, tmp_path_factory):
 
     def build(name):
         if name not in folders:
-            layers, heads = SHAPES[name]
-            if name == "pythia-410m":
-                model = random_neox(gpt2_tokenizer, n_layer=layers, n_head=heads, n_embd=8 * heads)
-            else:
-                # With two numbers a head (11.3 here) all eigenvalues of an OV circuit are positive by chance.
-                width = 4 * heads if name == "gpt2" else 2 * heads
-                model = random_gpt2(gpt2_tokenizer, layers, heads, width, n_positions=256)
-            folders[name] = tmp_path_factory.mktemp("weights") / name
-            model.save_pretrained(folders[name])
-            gpt2_tokenizer.save_pretrained(folders[name])
+            folders[name] = impostor_of(name, tmp_path_factory.mktemp("weights"), gpt2_tokenizer)
         return folders[name]
 
     return build
