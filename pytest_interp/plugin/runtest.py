@@ -55,8 +55,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     else:
         complaint = run.moved() or run.toothless()
     if complaint:
-        raise run.failure(complaint)
+        _raise(run.failure(complaint))
     return result
+
+
+def _raise(error: BaseException) -> None:
+    """Raises an error from a frame that is not hidden: without one pytest says that all of them are."""
+    raise error
 
 
 @pytest.hookimpl(wrapper=True)

@@ -138,7 +138,7 @@ def closing_sections(outcomes: Sequence[ClaimOutcome], *, verbose: bool) -> dict
     """
     called = [outcome for outcome in outcomes if outcome.when == "call"]
     return {
-        "numbers that left their snapshot": left_snapshots(outcomes),
+        "numbers that left their snapshot": left_snapshots(called),
         "published figures, to paste into an issue": to_paste(outcomes),
         "mutants": falsified(called),
         "noise": noise(called, verbose=verbose),

@@ -74,11 +74,12 @@ def test_a_number_that_moved_fails_with_how_far(accepted):
             "taken with device cpu, dtype float32, transformer-lens *",
             "  it.task?planted-ioi?",
             "    logit_diff 8.750 -> 8.854 (moved +0.1, up to 0.0002 allowed)",
-            "now *torch *",
+            "now transformer-lens *",
             "`--snapshot-update` accepts them as measured now",
             "FAILED test_it.py::test_task?planted-ioi? - Failed: logit_diff 8.750 -> 8.854*",
         ]
     )
+    result.stdout.no_fnmatch_line("All traceback entries are hidden*")
 
 
 def test_a_decision_must_match_exactly(accepted):
@@ -177,7 +178,7 @@ def test_another_number_of_verdicts_is_a_difference(accepted):
     snapshot_file(accepted).write_text(json.dumps(entries))
     result = accepted.runpytest()
     result.assert_outcomes(passed=3, failed=1)
-    result.stdout.fnmatch_lines(["  1 verdicts now, 2 in the snapshot"])
+    result.stdout.fnmatch_lines(["1 verdicts now, 2 in the snapshot"])
 
 
 def moved(project, **change):
@@ -368,7 +369,7 @@ def test_values_that_are_missing_match_nothing(accepted):
     snapshot_file(accepted).write_text(json.dumps(entries))
     result = accepted.runpytest("-k", "task")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["logit_diff: the snapshot has no value"])
+    result.stdout.fnmatch_lines(["*logit_diff: the snapshot has no value"])
 
 
 def test_a_stored_tolerance_is_one_that_the_tool_may_have_written(accepted):
