@@ -178,8 +178,9 @@ def _lost_records(before: bytes | None, now: bytes | None) -> list[str]:
         content = json.loads(now)
     except ValueError:
         return ["the records are half written"]
-    was_complete = before is not None and json.loads(before)["complete"]
-    return ["records of a part took the place of complete ones"] if was_complete and not content["complete"] else []
+    was_complete = before is not None and json.loads(before)["run"]["complete"]
+    replaced = was_complete and not content["run"]["complete"]
+    return ["records of a part took the place of complete ones"] if replaced else []
 
 
 def kills(count: int, seed: int) -> Counter[str]:

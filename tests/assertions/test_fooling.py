@@ -65,7 +65,8 @@ from pytest_interp.checkpoints.planted.build import Plan, build_planted
 from pytest_interp.checkpoints.planted.family import MOVERS, TRUTH
 from pytest_interp.checkpoints.planted.rules import RULES, Match, Rule, Write, with_rule, without
 from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError
-from pytest_interp.ledger.outcome import ClaimId, ClaimOutcome
+from pytest_interp.ledger.claim import RecordedClaim
+from pytest_interp.ledger.outcome import ClaimOutcome
 from pytest_interp.measure import direct_logit_attribution, direct_logit_attribution_sweep, patch_effect_sweep
 from pytest_interp.report.terminal import summarise
 from pytest_interp.tasks import DataSet, from_strings, ioi, repeated_tokens, single_token_names
@@ -800,7 +801,7 @@ def test_notes_of_a_supported_claim_reach_the_terminal(stage: Stage) -> None:
     """Listed prompts, few templates, one answer: what is said must be printed, at least where it is asked for (-v)."""
     with recording.collecting() as records:
         assert_logit_diff(_repeated(stage, [0], 3), at_least=3)
-    outcome = ClaimOutcome(ClaimId("claim", "claim"), "planted-noisy", tuple(records), when="call")
+    outcome = ClaimOutcome(RecordedClaim("claim", "claim"), "planted-noisy", tuple(records), when="call")
     printed = " ".join(" ".join(line.text for line in summarise([outcome], verbose=True)).split())
     assert all(note in printed for note in records[0].notes)
 

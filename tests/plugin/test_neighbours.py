@@ -87,7 +87,7 @@ def test_a_rerun_counts_once(claims_project):
     claims_project.makeconftest(RERUNS)
     first = run(claims_project, "-k", "flaky or never", "--snapshot-update")
     assert first.parseoutcomes() == {"passed": 1, "failed": 1, "rerun": 4, "deselected": 4}
-    first.stdout.fnmatch_lines(["interp: records of 2 claims: *", "planted-ioi: 1 supported, 1 refuted, 1 updated"])
+    first.stdout.fnmatch_lines(["interp: records of 2 claims: *", "planted-ioi: 1 supported, 1 refuted, 1 new number"])
     assert [(claim["outcome"], claim["finding"], len(claim["records"])) for claim in saved(claims_project)] == [
         ("passed", "supported", 1),
         ("failed", "refuted", 1),
@@ -125,7 +125,8 @@ def test_any_order_gives_the_same(claims_project, monkeypatch):
         ran = ["other" if "[other" in line else "planted" for line in result.outlines if " PASSED" in line]
         assert sum(before != after for before, after in pairwise(ran)) == 1
         snapshots = sorted((claims_project.path / "__snapshots__").iterdir())
-        claims = json.loads(json.dumps(saved(claims_project)))
+        # The first run has new numbers, the others match them.
+        claims = [{**claim, "snapshot": None} for claim in saved(claims_project)]
         seen.append((claims, [path.read_text() for path in snapshots]))
     assert seen[0] == seen[1] == seen[2]
     assert [path.name for path in snapshots] == ["test_it.json", "test_other.json"]
