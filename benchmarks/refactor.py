@@ -1,7 +1,7 @@
 """Mistakes of a refactor, put into code and not into weights: which sizes does a comparison of two runs see?
 
-``python benchmarks/refactor.py [--model NAME]``: pins the quick claims in a ledger, runs them again with each mistake at
-several sizes, and compares. A table says what was seen: verdicts that turned, numbers that moved, or nothing. The
+``python benchmarks/refactor.py [--model NAME]``: pins the quick claims in a ledger, runs them again with each mistake
+at several sizes, and compares. A table says what was seen: verdicts that turned, numbers that moved, or nothing. The
 largest size is also run with a cache that a run without mistake has filled. The mistakes replace functions of
 transformers and TransformerLens, for models of the Llama kind.
 """
