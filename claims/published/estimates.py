@@ -84,6 +84,6 @@ def _products(experiment: Experiment, site: str, corruption: str) -> list[Tensor
     for hook in hooks:
         (ours,), (theirs,) = experiment.activation(hook), experiment.activation(hook, corruption)
         product = slopes[hook] * (ours - theirs)
-        kept = {0, HEAD_AXIS.get(site, 1)}
-        products.append(product.sum(dim=[axis for axis in range(product.ndim) if axis not in kept]))
+        shared_axes = {0, HEAD_AXIS.get(site, 1)}
+        products.append(product.sum(dim=[axis for axis in range(product.ndim) if axis not in shared_axes]))
     return products

@@ -100,11 +100,11 @@ def prefixed_changes(experiment: Any, heads: Sequence[str], prefix: str = PREFIX
         start, tokens = int(experiment.data.clean.bos), group.tokens.cpu()
         texts = [encode(checkpoint.tokenizer, prefix + experiment.data.clean.prompts[row].text) for row in group.rows]
         longer = torch.cat([tokens[:, :start], torch.tensor(texts)], dim=1)
-        kept = checkpoint.run(longer, keep=list(by_layer)).activations
+        activations = checkpoint.run(longer, keep=list(by_layer)).activations
 
-        def put(value: Tensor, hook: str, kept: Any = kept) -> Tensor:
+        def put(value: Tensor, hook: str, activations: Any = activations) -> Tensor:
             value = value.clone()
-            value[:, -1, by_layer[hook]] = kept[hook][:, -1, by_layer[hook]]
+            value[:, -1, by_layer[hook]] = activations[hook][:, -1, by_layer[hook]]
             return value
 
         edits = {hook: partial(put, hook=hook) for hook in by_layer}

@@ -58,8 +58,8 @@ def attention_changes(experiment: Any, head: str, without: Sequence[str], *, cor
     rows = []
     for index, group in enumerate(experiment.data.clean.groups):
         before, after = (
-            _scores(experiment, index, as_head(head), given, own_scale=True).softmax(-1)
-            for given in (_stream, corrupted)
+            _scores(experiment, index, as_head(head), stream, own_scale=True).softmax(-1)
+            for stream in (_stream, corrupted)
         )
         change = after - before
         rows.append(_at(experiment, group, change, "IO") - _at(experiment, group, change, "S1"))
@@ -143,11 +143,11 @@ def _unembedded(experiment: Any, tokens: Tensor) -> Tensor:
 # ---- scores
 
 
-def _scores(experiment: Any, index: int, head: Head, given: Input, own_scale: bool) -> Tensor:
+def _scores(experiment: Any, index: int, head: Head, stream: Input, own_scale: bool) -> Tensor:
     """The head's attention scores at END, ``(prompt, position)``."""
     checkpoint = experiment.checkpoint
     attention = checkpoint.bridge.blocks[head.layer].attn
-    read = given(experiment, index, head).float()
+    read = stream(experiment, index, head).float()
     read = read - read.mean(-1, keepdim=True)
     own = _stream(experiment, index, head).float()
     measured = read if own_scale else own - own.mean(-1, keepdim=True)

@@ -33,14 +33,14 @@ def source_effects(experiment: Any) -> Table[Head]:
     by_group: list[Tensor] = []
     for group in experiment.data.clean.groups:
         tokens = torch.cat([group.tokens.cpu(), group.answers.cpu()[:, None]], dim=1)
-        kept = checkpoint.run(tokens, keep=[*hooks.values(), scale]).activations
+        activations = checkpoint.run(tokens, keep=[*hooks.values(), scale]).activations
         unembedded = weights.w_u().T[tokens.to(checkpoint.device)]
         by_layer = []
         for layer in layers:
             direction = torch.einsum("hkd,psd->pshk", weights.w_o(layer), unembedded)
-            written = (kept[hooks["v", layer]] * direction).sum(-1)[:, 1:]  # (prompt, source, head)
-            pattern = kept[hooks["pattern", layer]][:, :, 1:, 1:]
-            effects = torch.einsum("phqs,psh,pq->psh", pattern, written, 1 / kept[scale][:, 1:, 0])
+            written = (activations[hooks["v", layer]] * direction).sum(-1)[:, 1:]  # (prompt, source, head)
+            pattern = activations[hooks["pattern", layer]][:, :, 1:, 1:]
+            effects = torch.einsum("phqs,psh,pq->psh", pattern, written, 1 / activations[scale][:, 1:, 0])
             attention = pattern.sum(2).mT
             by_layer.append((effects * attention).sum(1) / attention.sum(1))
         by_group.append(torch.stack(by_layer, dim=1))

@@ -63,6 +63,18 @@ def strict_json(value: Any) -> str:
     return json.dumps(_finite(value), indent=1, allow_nan=False)
 
 
+def refuse_constant(text: str) -> float:
+    """Refuses NaN and infinity, which ``json`` would accept: the ``parse_constant`` of ``json.loads``.
+
+    Args:
+        text: the constant.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(f"{text} is no number of JSON")
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, float) and not isfinite(value):
         return "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"

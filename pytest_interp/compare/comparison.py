@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeAlias
 
-from pytest_interp.compare.moves import Move, causes_of, moves_of, unpaired
+from pytest_interp.compare.moves import Move, causes_of, move_of, record_pairs
 from pytest_interp.errors import UsageError
 from pytest_interp.ledger.ledger import Ledger
 from pytest_interp.ledger.outcome import ClaimOutcome
@@ -94,6 +94,18 @@ class Comparison:
         counts = Counter(cause for pair in self.pairs for cause in pair.causes)
         judged = sum(bool(pair.moves) for pair in self.pairs)
         return (*versions, *(cause for cause, count in counts.items() if judged > 1 and count == judged))
+
+    def name_of(self, pair: Pair) -> str:
+        """The name of a claim, with its checkpoint where the ledgers have several.
+
+        Args:
+            pair: the claim.
+        """
+        return pair.name if self._has_one_checkpoint else f"{pair.checkpoint}: {pair.name}"
+
+    @cached_property
+    def _has_one_checkpoint(self) -> bool:
+        return len({pair.checkpoint for pair in self.pairs}) == 1
 
     def causes(self, pair: Pair) -> tuple[str, ...]:
         """What differs for one claim beside the common causes.
@@ -182,15 +194,16 @@ def _name(claim: ClaimOutcome) -> str:
 
 
 def _pair(before: ClaimOutcome, after: ClaimOutcome) -> Pair:
-    return Pair(
-        str(after.checkpoint),
-        _name(after),
-        before,
-        after,
-        moves_of(before, after),
-        causes_of(before, after),
-        unpaired(before, after),
-    )
+    pairs = record_pairs(before.records, after.records)
+    codes = before.claim.code, after.claim.code
+    causes = ["the claim's code"] if all(codes) and codes[0] != codes[1] else []
+    causes += [cause for first, second in pairs for cause in causes_of(first, second)]
+    counts = len(before.records), len(after.records)
+    unpaired = ""
+    if all(counts) and counts != (len(pairs), len(pairs)):
+        unpaired = f"{counts[0]} verdicts before, {counts[1]} after, {len(pairs)} of them the same"
+    moves = tuple(move_of(first, second) for first, second in pairs)
+    return Pair(str(after.checkpoint), _name(after), before, after, moves, tuple(dict.fromkeys(causes)), unpaired)
 
 
 def _holding(ledger: Ledger) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from math import inf
 
 from pytest_interp.common.context import Context
-from pytest_interp.ledger.outcome import ClaimOutcome
 from pytest_interp.ledger.record import Record
 from pytest_interp.measurement import Measurement, paired_difference
 
@@ -54,30 +53,17 @@ class Move:
         return self.share > 1
 
 
-def moves_of(before: ClaimOutcome, after: ClaimOutcome) -> tuple[Move, ...]:
-    """The numbers of a claim in two ledgers.
+def record_pairs(before: Sequence[Record], after: Sequence[Record]) -> list[tuple[Record, Record]]:
+    """The verdicts of a claim of which two ledgers have a record.
 
     Args:
-        before: the outcome of the claim in the first one.
-        after: that in the second one.
+        before: the records in the first one.
+        after: those in the second one.
 
     Returns:
-        A move for each verdict of which both have a record, in the order of the second one. Verdicts of the same
-        quantity about the same heads are paired in their order.
+        Pairs in the order of the second one. Verdicts of the same quantity about the same heads are paired in their
+        order.
     """
-    pairs = _record_pairs(before.records, after.records)
-    return tuple(_move(first, second) for first, second in pairs)
-
-
-def unpaired(before: ClaimOutcome, after: ClaimOutcome) -> str:
-    """A text about verdicts that only one of two outcomes of a claim has; empty where all are paired."""
-    paired = len(_record_pairs(before.records, after.records))
-    if not before.records or not after.records or paired == len(before.records) == len(after.records):
-        return ""
-    return f"{len(before.records)} verdicts before, {len(after.records)} after, {paired} of them the same"
-
-
-def _record_pairs(before: Sequence[Record], after: Sequence[Record]) -> list[tuple[Record, Record]]:
     waiting: dict[tuple[str, ...], list[Record]] = {}
     for record in before:
         waiting.setdefault(_key(record), []).append(record)
@@ -88,7 +74,13 @@ def _key(record: Record) -> tuple[str, ...]:
     return (record.quantity, *map(str, record.context.heads or ()))
 
 
-def _move(before: Record, after: Record) -> Move:
+def move_of(before: Record, after: Record) -> Move:
+    """The number of a verdict before and after.
+
+    Args:
+        before: its record in the first ledger.
+        after: that in the second one.
+    """
     comparable = not different_prompts(before.context, after.context) and before.n == after.n
     # Hypothesis draws other examples in each run, and the record is that of the worst.
     comparable &= before.examples is None and after.examples is None
@@ -137,24 +129,17 @@ def different_prompts(before: Context, after: Context) -> bool:
     return digests[0] != digests[1] or before.left_out != after.left_out
 
 
-def causes_of(before: ClaimOutcome, after: ClaimOutcome) -> tuple[str, ...]:
-    """What differs between the runs of a claim, apart from its numbers.
+def causes_of(before: Record, after: Record) -> list[str]:
+    """What differs between two runs of a verdict, apart from its number.
 
     Args:
-        before: the outcome of the claim in the first ledger.
+        before: its record in the first ledger.
         after: that in the second one.
 
     Returns:
-        A text for each difference, such as ``dtype float32 -> bfloat16``, without doubles.
+        A text for each difference, such as ``dtype float32 -> bfloat16``.
     """
-    causes: dict[str, None] = {}
-    if before.claim.code and after.claim.code and before.claim.code != after.claim.code:
-        causes["the claim's code"] = None
-    for first, second in _record_pairs(before.records, after.records):
-        for name, was, value in _facts(first, second):
-            if was != value:
-                causes[f"{name} {was} -> {value}"] = None
-    return tuple(causes)
+    return [f"{name} {was} -> {value}" for name, was, value in _facts(before, after) if was != value]
 
 
 def _facts(before: Record, after: Record) -> list[tuple[str, object, object]]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_interp.common.builtin_types import plain, strict_json
+from pytest_interp.common.builtin_types import plain, refuse_constant, strict_json
 from pytest_interp.errors import UsageError
 from pytest_interp.ledger.outcome import ClaimOutcome
 from pytest_interp.text import shown
@@ -144,7 +145,7 @@ class Ledger:
                     sample = plain(record["sample"])
                     key = _digest(sample)[:16]
                     samples[key], record["sample"] = sample, key
-            table["claim"]["command"] = " ".join(["pytest", f"'{outcome.claim.id}'", *self.run.flags])
+            table["claim"]["command"] = shlex.join(["pytest", outcome.claim.id, *self.run.flags])
             claims.append(table)
         content = plain(
             {
@@ -196,7 +197,7 @@ def _content(path: Path) -> dict[str, Any]:
     if path.is_dir():
         raise UsageError(f"{path} is a folder; pass the file that --interp-ledger wrote")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_constant)
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse_constant)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}; pass the file that --interp-ledger wrote") from None
     except (ValueError, RecursionError) as error:
@@ -208,10 +209,6 @@ def _content(path: Path) -> dict[str, Any]:
             f"{path} has format {shown(content.get('format'))}, and this pytest-interp reads format {FORMAT}; {AGAIN}"
         )
     return content
-
-
-def _constant(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON")
 
 
 def _records(claim: Mapping[str, Any]) -> list[dict[str, Any]]:

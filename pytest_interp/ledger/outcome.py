@@ -265,6 +265,15 @@ def carry(report: Any, outcome: ClaimOutcome, decided: ClaimOutcome) -> None:
     report.user_properties.extend(plain(decided.properties))
 
 
+def carries(report: Any) -> bool:
+    """Returns whether a report is that of a claim.
+
+    Args:
+        report: pytest's report of one phase of any test.
+    """
+    return getattr(report, CARRIER, None) is not None
+
+
 def carried(report: Any) -> ClaimOutcome | None:
     """Returns the outcome of a claim that a report carries.
 

@@ -10,6 +10,8 @@ from pytest_interp.common.context import Context
 from pytest_interp.measurement import Measurement, Sample
 
 Outcome: TypeAlias = Literal["supported", "refuted", "inconclusive"]
+DECISIONS = ("found", "confirmed")
+"""Details of a record that are decisions, as labels of heads: a snapshot must match them exactly."""
 
 
 @dataclass(frozen=True)

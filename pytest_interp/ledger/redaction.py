@@ -14,12 +14,10 @@ from typing import Any
 
 from pytest_interp.ledger.ledger import Ledger, Pattern, RecordedCheckpoint
 from pytest_interp.ledger.outcome import NOT_APPLICABLE, NOT_CHECKED, ClaimOutcome
-from pytest_interp.ledger.record import Record
+from pytest_interp.ledger.record import DECISIONS, Record
 from pytest_interp.ledger.reruns import Falsified, Float32Run
 from pytest_interp.measurement import Sample
 
-DECISIONS = ("found", "confirmed")
-"""Details that are labels of cells, not text of prompts."""
 LEFT_OUT = "(left out)"
 
 

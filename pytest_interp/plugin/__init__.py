@@ -71,12 +71,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def _prepare_files(config: pytest.Config, options: Options) -> None:
     """Registers the ledger, and refuses a ledger or cache that could not be written, before any claim runs."""
     from pytest_interp.errors import UsageError
-    from pytest_interp.plugin.ledger_checkpoint import Collector
     from pytest_interp.plugin.ledger_writer import LedgerWriter
 
     folder, worker = config.invocation_params.dir, hasattr(config, "workerinput")
     records = folder / options.ledger if options.ledger and not worker else None
-    writer = LedgerWriter(records, Collector() if options.ledger else None)
+    collector = None
+    if options.ledger:
+        from pytest_interp.plugin.ledger_checkpoint import Collector
+
+        collector = Collector()
+    writer = LedgerWriter(records, collector)
     config.pluginmanager.register(writer, "pytest_interp_ledger")
     try:
         if records:

@@ -44,12 +44,13 @@ class Collector:
         checkpoint = arguments.get("checkpoint")
         if checkpoint is None:
             return None
-        patterns = tuple(self._patterns(arguments, outcome))
-        if (checkpoint.name,) in self._seen and not patterns:
+        patterns, circuit = tuple(self._patterns(arguments, outcome)), ""
+        if (checkpoint.name,) not in self._seen:
+            self._seen.add((checkpoint.name,))
+            path = Path(checkpoint.circuit.path) if checkpoint.circuit and checkpoint.circuit.path else None
+            circuit = path.read_text(encoding="utf-8") if path is not None and path.is_file() else ""
+        elif not patterns:
             return None
-        self._seen.add((checkpoint.name,))
-        path = Path(checkpoint.circuit.path) if checkpoint.circuit and checkpoint.circuit.path else None
-        circuit = path.read_text(encoding="utf-8") if path is not None and path.is_file() else ""
         return RecordedCheckpoint(checkpoint.name, circuit, patterns)
 
     def _patterns(self, arguments: dict[str, Any], outcome: ClaimOutcome) -> Iterator[Pattern]:
@@ -78,13 +79,14 @@ def patterns_of(experiment: Experiment, head: Head) -> list[Pattern]:
         head: a query head.
 
     Returns:
-        A pattern for each of the first three prompts of at most 64 tokens; none where the model has no such activation.
+        A pattern for each of the first three prompts of at most 64 tokens; none where the model has no such activation
+        or cannot be run.
     """
     first = range(min(PROMPTS, len(experiment.data.clean)))
     part = replace(experiment, data=experiment.data.rebuild(list(first)))
     try:
         by_group = part.activation(experiment.checkpoint.sites.hook("pattern", head.layer))
-    except InterpError:
+    except (InterpError, RuntimeError):  # such as a GPU without memory: the claim is judged, and the run goes on
         return []
     patterns: dict[int, Pattern] = {}
     for group, activation in zip(part.data.clean.groups, by_group, strict=True):

@@ -12,11 +12,11 @@ import pytest
 
 from pytest_interp.common.builtin_types import plain
 from pytest_interp.ledger.claim import RecordedClaim
-from pytest_interp.ledger.ledger import Ledger, RecordedCheckpoint, Run
 from pytest_interp.ledger.outcome import ClaimOutcome, carried, carry
 from pytest_interp.plugin.claim_run import OUTCOME
 
 if TYPE_CHECKING:
+    from pytest_interp.ledger.ledger import Ledger, RecordedCheckpoint
     from pytest_interp.plugin.ledger_checkpoint import Collector
 
 
@@ -86,6 +86,8 @@ class LedgerWriter:
         """Updates the outcome of a claim from the report of one of its phases."""
         self.collected.update(getattr(report, "interp_claims", ()))
         if table := getattr(report, "interp_checkpoint", None):
+            from pytest_interp.ledger.ledger import RecordedCheckpoint
+
             checkpoint = RecordedCheckpoint.from_json(table)
             earlier = self.checkpoints.get(checkpoint.name, checkpoint)
             self.checkpoints[checkpoint.name] = earlier.joined(checkpoint)
@@ -130,6 +132,7 @@ class LedgerWriter:
             config: of the run.
         """
         from pytest_interp.ledger.json_file import versions
+        from pytest_interp.ledger.ledger import Ledger, Run
         from pytest_interp.plugin.session import session_of
 
         options = session_of(config).options

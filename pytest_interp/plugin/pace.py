@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pytest_interp.ledger.outcome import carried
+from pytest_interp.ledger.outcome import carries
 from pytest_interp.plugin.deselection import plan_of
 from pytest_interp.plugin.session import Plan, session_of
 
@@ -38,7 +38,7 @@ class Stopwatch:
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Adds the seconds of a phase to those of its claim."""
-        if carried(report) is None:
+        if not carries(report):
             return
         self._seconds[report.nodeid] = self._seconds.get(report.nodeid, 0.0) + report.duration
         if report.when == "call":

@@ -74,8 +74,8 @@ def _claims(count: int) -> str:
 def _claim(comparison: Comparison, pair: Pair) -> list[Line]:
     """Returns the lines of one claim."""
     indent = " " * 17
-    name = pair.name if _single(comparison) else f"{pair.checkpoint}: {pair.name}"
-    lines = [Line(text, MARKUP[pair.change]) for text in wrapped(name, WIDTH, f"  {pair.change:<14} ", indent)]
+    heading = wrapped(comparison.name_of(pair), WIDTH, f"  {pair.change:<14} ", indent)
+    lines = [Line(text, MARKUP[pair.change]) for text in heading]
     texts = []
     if pair.change == "turned":
         texts.append(f"{verdict_of(pair.before)} -> {verdict_of(pair.after)}")
@@ -86,26 +86,22 @@ def _claim(comparison: Comparison, pair: Pair) -> list[Line]:
     return lines + [Line(part) for text in texts for part in wrapped(text, WIDTH, indent, f"{indent}  ")]
 
 
-def _single(comparison: Comparison) -> bool:
-    return len({pair.checkpoint for pair in comparison.pairs}) == 1
-
-
 def _shown(pair: Pair) -> Sequence[Move]:
     """Returns the moves of a claim that explain its change: those beyond noise, else all that are not 0."""
     return [move for move in pair.moves if move.is_beyond] or [move for move in pair.moves if move.distance]
 
 
 def _moved(move: Move) -> str:
+    """Returns both values of a number, how far it moved, and how far it may."""
     before, after = quote_both(move.before, move.after)
-    return f"{move.quantity} {before} -> {after} {move.unit}, {_distance(move)}"
+    distance = "on other prompts" if move.allowed is None else f"moved {_distance(move)}, may {move.allowed:.2g}"
+    return f"{move.quantity} {before} -> {after} {move.unit}, {distance}"
 
 
 def _distance(move: Move) -> str:
-    """Returns how far a number moved, with the interval of the difference, and how far it may."""
-    if move.allowed is None:
-        return "on other prompts"
+    """Returns how far a number moved, with the interval of the difference prompt by prompt."""
     ends = "" if move.interval is None else f" [{move.interval[0]:+.2g}, {move.interval[1]:+.2g}]"
-    return f"moved {move.distance:+.2g}{ends}, may {move.allowed:.2g}"
+    return f"{move.distance:+.2g}{ends}"
 
 
 def _only(comparison: Comparison, names: tuple[str, str]) -> list[str]:
@@ -145,30 +141,22 @@ def markdown(comparison: Comparison, names: tuple[str, str]) -> str:
 
 
 def _rows(comparison: Comparison, pair: Pair) -> list[list[str]]:
-    name = pair.name if _single(comparison) else f"{pair.checkpoint}: {pair.name}"
-    turned = f"**{verdict_of(pair.before)} → {verdict_of(pair.after)}**"
-    verdict = turned if pair.change == "turned" else verdict_of(pair.after)
-    causes = _cell("; ".join([*([pair.unpaired] if pair.unpaired else []), *comparison.causes(pair)]))
-    moves = _shown(pair)
-    if not moves:
-        return [[_cell(name), verdict, "", "", "", "", "", causes]]
-    rows = []
-    for i, move in enumerate(moves):
-        ends = "" if move.interval is None else f" [{move.interval[0]:+.2g}, {move.interval[1]:+.2g}]"
-        allowed = "other prompts" if move.allowed is None else f"{move.allowed:.2g}"
-        head = [_cell(name), verdict] if i == 0 else ["", ""]
-        number = f"{_cell(move.quantity)} ({_cell(move.unit)})"
-        rows.append(
-            [
-                *head,
-                number,
-                *quote_both(move.before, move.after),
-                f"{move.distance:+.2g}{ends}",
-                allowed,
-                causes if i == 0 else "",
-            ]
-        )
-    return rows
+    """Returns a row of the table for each number of a claim; name, verdict and causes stand in the first one."""
+    verdict = verdict_of(pair.after)
+    if pair.change == "turned":
+        verdict = f"**{verdict_of(pair.before)} → {verdict}**"
+    causes = "; ".join([*([pair.unpaired] if pair.unpaired else []), *comparison.causes(pair)])
+    numbers = [
+        [
+            f"{_cell(move.quantity)} ({_cell(move.unit)})",
+            *quote_both(move.before, move.after),
+            _distance(move),
+            "other prompts" if move.allowed is None else f"{move.allowed:.2g}",
+        ]
+        for move in _shown(pair)
+    ]
+    first, *others = numbers or [[""] * 5]
+    return [[_cell(comparison.name_of(pair)), verdict, *first, _cell(causes)], *(["", "", *row, ""] for row in others)]
 
 
 def _cell(text: str) -> str:

@@ -20,13 +20,11 @@ from pytest_interp.cache import provenance
 from pytest_interp.common.builtin_types import plain
 from pytest_interp.errors import UsageError
 from pytest_interp.ledger.outcome import OtherPrompts
-from pytest_interp.ledger.record import Record
+from pytest_interp.ledger.record import DECISIONS, Record
 from pytest_interp.measurement import quote_both
 from pytest_interp.snapshots.snapshot_file import change_file, read_file
 from pytest_interp.tolerance import FLOAT_NOISE
 
-DECISIONS = ("found", "confirmed")
-"""Details of a record that are decisions: they must match exactly."""
 CHOICES = ("data_seed", "bos", "n")
 """Fields that the user chooses: where they differ, other prompts are no surprise."""
 MOST_FLIPPED = 0.5

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_interp.common.arguments import is_list_of, is_number, is_text, is_whole
+from pytest_interp.common.builtin_types import refuse_constant
 from pytest_interp.common.files import locked, write_whole
 from pytest_interp.errors import UsageError
 from pytest_interp.text import shown
@@ -97,7 +98,7 @@ def read_file(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_table, parse_constant=_constant)
+        entries = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_table, parse_constant=refuse_constant)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -116,11 +117,6 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"it has {next(name for name in names if names.count(name) > 1)!r} twice")
     return table
-
-
-def _constant(text: str) -> float:
-    """Refuses NaN and infinity, which `json` would accept."""
-    raise ValueError(f"{text} is no number of JSON")
 
 
 def change_file(path: Path, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:

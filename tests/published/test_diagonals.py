@@ -3,29 +3,14 @@
 import gpt2_vocabulary
 import pytest
 import torch
-from gpt2_reference import Reference
-from models import random_gpt2
 
 from claims.published.diagonals import _ranks, attention_ranks, effective_embedding, suppression_ranks
-from pytest_interp import Checkpoint, CheckpointSpec, Head
+from pytest_interp import Head
 
 
 @pytest.fixture(scope="module")
-def folder(tokenizer, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gpt2")
-    random_gpt2(tokenizer).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def checkpoint(folder):
-    return Checkpoint(CheckpointSpec("small", "directory", str(folder), bos=True))
-
-
-@pytest.fixture(scope="module")
-def reference(folder):
-    return Reference(folder)
+def folder(tokenizer, saved_gpt2):
+    return saved_gpt2(tokenizer)
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -39,8 +24,8 @@ def test_with_the_bias_it_is_the_first_block_on_one_token(checkpoint):
     tokens = torch.arange(40)[:, None]
     after = checkpoint.sites.hook("resid_post", 0)
     no_position = {checkpoint.sites.embedding_hooks["pos_embed"]: torch.zeros_like}
-    kept = checkpoint.run(tokens, edits=no_position, keep=[after]).activations[after][:, 0]
-    assert effective_embedding(checkpoint, bias=True)[:40].numpy() == pytest.approx(kept.numpy(), abs=1e-4)
+    stream = checkpoint.run(tokens, edits=no_position, keep=[after]).activations[after][:, 0]
+    assert effective_embedding(checkpoint, bias=True)[:40].numpy() == pytest.approx(stream.numpy(), abs=1e-4)
 
 
 @pytest.mark.parametrize("head", [Head(1, 2), Head(2, 1)], ids=str)

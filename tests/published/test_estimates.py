@@ -3,24 +3,19 @@
 import numpy as np
 import pytest
 from gpt2_reference import Prompts, Reference
-from models import random_gpt2
 
 from claims.published.estimates import estimates
-from pytest_interp import Checkpoint, CheckpointSpec, Experiment
+from pytest_interp import Experiment
 from pytest_interp.tasks import p8
 
 
 @pytest.fixture(scope="module")
-def folder(tokenizer, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gpt2")
-    random_gpt2(tokenizer).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+def folder(tokenizer, saved_gpt2):
+    return saved_gpt2(tokenizer)
 
 
 @pytest.fixture(scope="module")
-def experiment(folder):
-    checkpoint = Checkpoint(CheckpointSpec("small", "directory", str(folder), bos=True))
+def experiment(checkpoint):
     return Experiment(checkpoint, p8(checkpoint.tokenizer))
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from gpt2_reference import Prompts, Reference
-from models import random_gpt2
 
 from claims.published.interventions import (
     SIGNALS,
@@ -17,28 +16,14 @@ from claims.published.populations import arena
 from claims.published.queries import attention_changes, score_gaps, shares_along_answer
 from claims.published.stimuli import listed
 from claims.published.successors import SEQUENCES, successor_scores
-from pytest_interp import Checkpoint, CheckpointSpec
 from pytest_interp.measure import direct_logit_attribution_sweep, knocked_out_attribution_sweep, self_repair
 
 HEADS = ["1.1", "2.0"]
 
 
 @pytest.fixture(scope="module")
-def folder(gpt2_tokenizer, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gpt2")
-    random_gpt2(gpt2_tokenizer, 4, 4, 32, n_positions=64).save_pretrained(folder)
-    gpt2_tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def checkpoint(folder):
-    return Checkpoint(CheckpointSpec("small", "directory", str(folder), bos=True))
-
-
-@pytest.fixture(scope="module")
-def reference(folder):
-    return Reference(folder)
+def folder(gpt2_tokenizer, saved_gpt2):
+    return saved_gpt2(gpt2_tokenizer, 4, 4, 32, n_positions=64)
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 from gpt2_reference import Prompts, Reference
-from models import random_gpt2
 
-from pytest_interp import Checkpoint, CheckpointSpec, Experiment, Metric, from_strings
+from pytest_interp import Experiment, Metric, from_strings
 from pytest_interp.measure import (
     component_attribution_sweep,
     direct_logit_attribution_sweep,
@@ -24,21 +23,12 @@ AGREE = 2e-5
 
 
 @pytest.fixture(scope="module")
-def folder(tokenizer, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gpt2")
-    random_gpt2(tokenizer).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+def folder(tokenizer, saved_gpt2):
+    return saved_gpt2(tokenizer)
 
 
 @pytest.fixture(scope="module")
-def reference(folder):
-    return Reference(folder)
-
-
-@pytest.fixture(scope="module")
-def experiment(folder):
-    checkpoint = Checkpoint(CheckpointSpec("small", "directory", str(folder), bos=True))
+def experiment(checkpoint):
     return Experiment(checkpoint, p8(checkpoint.tokenizer))
 
 

@@ -4,33 +4,17 @@ import gpt2_vocabulary
 import numpy as np
 import pytest
 import torch
-from gpt2_reference import Reference
-from models import random_gpt2
 
 from claims.published.populations import arena
 from claims.published.stimuli import listed
 from claims.published.suppression import biased_copy_shares, source_effects
-from pytest_interp import Checkpoint, CheckpointSpec
 
 NAMES = (" Mary", " John", " Sarah", " Arthur", " Tom", " James")
 
 
 @pytest.fixture(scope="module")
-def folder(gpt2_tokenizer, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gpt2")
-    random_gpt2(gpt2_tokenizer, 3, 4, 32, n_positions=64).save_pretrained(folder)
-    gpt2_tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def checkpoint(folder):
-    return Checkpoint(CheckpointSpec("small", "directory", str(folder), bos=True))
-
-
-@pytest.fixture(scope="module")
-def reference(folder):
-    return Reference(folder)
+def folder(gpt2_tokenizer, saved_gpt2):
+    return saved_gpt2(gpt2_tokenizer, 3, 4, 32, n_positions=64)
 
 
 def test_source_effects(checkpoint, reference, gpt2_tokenizer):
