@@ -1,10 +1,11 @@
 """The published figures of GPT-2 small, rehearsed on a model that stands in for it.
 
-``python benchmarks/rehearsal.py [--seed N] [--width N] [--short] [--each N]``: a GPT-2 with random weights, its layers
-and heads, and its tokenizer. A reference in numpy (tests/gpt2_reference.py) measures every exact figure on it, by the
-protocol that the tables say. Put in place of the published ones, its figures must all be supported by the claims;
-moved by three tolerances, they must all be refuted. A table says which figures notice which wrong protocol. ``--short``
-leaves out matrices by position; ``--each 2`` measures the first two figures of each measurement.
+``python benchmarks/rehearsal.py [--seed N] [--width N] [--short] [--each N] [-k TEXT]``: a GPT-2 with random weights,
+its layers and heads, and its tokenizer. A reference in numpy (tests/gpt2_reference.py) measures every exact figure on
+it, by the protocol that the tables say. Put in place of the published ones, its figures must all be supported by the
+claims; moved by three tolerances, they must all be refuted. A table says which figures notice which wrong protocol.
+``--short`` leaves out matrices by position; ``--each 2`` measures the first two figures of each measurement; ``-k``
+those whose measurement or label has a text.
 
 The weights of GPT-2 itself are not needed, and not read.
 """
@@ -31,7 +32,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from gpt2_cases import cases_of  # noqa: E402
 from gpt2_figures import WRONG, Rehearsal  # noqa: E402
 from gpt2_stand_in import stand_in  # noqa: E402
-from models import modules_with_gate, tokenizer_of_gpt2  # noqa: E402
+from models import WithoutGate, tokenizer_of_gpt2  # noqa: E402
 
 from claims.published.tables import HERE, VARIABLE, Figure, read  # noqa: E402
 
@@ -50,17 +51,20 @@ Value: TypeAlias = tuple[Figure, Any, float | None]
 # ---- tables with other figures
 
 
-def exact_figures(*, short: bool, each: int = 10**6) -> Sequence[Figure]:
+def exact_figures(*, short: bool, each: int = 10**6, chosen: str = "") -> Sequence[Figure]:
     """The figures of class A of GPT-2 small that are numbers within a tolerance.
 
     Args:
         short: whether matrices by position are left out.
         each: the largest number of figures of one measurement.
+        chosen: a part of the measurement's name or of the figure's label; empty for all.
     """
     counts: Counter[str] = Counter()
     figures = []
     for figure in read(FIGURES / "gpt2.toml"):
         if figure.evidence != "A" or not figure.within or (short and "positions" in figure.protocol):
+            continue
+        if chosen not in key_of(figure):
             continue
         counts[figure.measurement] += 1
         if counts[figure.measurement] <= each:
@@ -123,14 +127,6 @@ def moved(figure: Figure, value: Any, by: float) -> Any:
     return [[None if number is None else number + step for number in row] for row in value]
 
 
-class WithoutGate:
-    """Claims measure on a model that does not do the task too, where they would not be applicable."""
-
-    def pytest_collection_finish(self) -> None:
-        for module in modules_with_gate():
-            module.require_capability = lambda _: None
-
-
 def outcomes(folder: Path, tables: Path) -> dict[str, str]:
     """What came of each claim on these tables, by name; the gate stays off in this process."""
     ledger = tables / "ledger.json"
@@ -168,6 +164,7 @@ def main() -> int:
     parser.add_argument("--width", type=int, default=8, help="numbers a head")
     parser.add_argument("--short", action="store_true", help="without matrices by position")
     parser.add_argument("--each", type=int, default=10**6, help="so many figures of each measurement")
+    parser.add_argument("-k", default="", help="a part of the names of figures")
     options = parser.parse_args()
     tokenizer = tokenizer_of_gpt2()
     if tokenizer is None:
@@ -178,7 +175,7 @@ def main() -> int:
         ids: list[int] = tokenizer.encode(text)
         return ids
 
-    figures = exact_figures(short=options.short, each=options.each)
+    figures = exact_figures(short=options.short, each=options.each, chosen=options.k)
     words = sorted({encode(word)[0] for figure in figures for word in _words(figure)})
     measured = [figure for figure in figures if figure.measurement not in COARSE]
     print(f"{len(measured)} exact figures of {len(figures)}; the others are counts or bands")
@@ -187,6 +184,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         for gain, kind in GAINS.items():
             chosen = [figure for figure in measured if (figure.measurement in NEXT_TOKEN) == (kind == "next tokens")]
+            if not chosen:
+                continue
             seed, rehearsal = _usable(Path(place) / str(gain), tokenizer, words, chosen, gain=gain, options=options)
             print(f"{kind}: {len(chosen)} figures, final norm's gain {gain}, seed {seed}")
             values = {key_of(figure): _value(rehearsal, figure) for figure in chosen}

@@ -55,6 +55,14 @@ def modules_with_gate():
     ]
 
 
+class WithoutGate:
+    """A plugin of pytest: claims measure on a model that does not do the task, where they would not be applicable."""
+
+    def pytest_collection_finish(self):
+        for module in modules_with_gate():
+            module.require_capability = lambda _: None
+
+
 CLAIMS = ROOT / "claims"
 TASK_AND_COPIES = """
 import pytest
@@ -100,7 +108,7 @@ def word_tokenizer():
     )
 
 
-def random_gpt2(tokenizer, n_layer=3, n_head=4, n_embd=64, n_positions=64):
+def random_gpt2(tokenizer, n_layer=3, n_head=4, n_embd=64, n_positions=64, seed=0):
     """A GPT-2-shaped model with random weights, biases among them."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -109,7 +117,7 @@ def random_gpt2(tokenizer, n_layer=3, n_head=4, n_embd=64, n_positions=64):
         n_layer=n_layer, n_head=n_head, n_embd=n_embd, vocab_size=len(tokenizer), n_positions=n_positions,
         bos_token_id=0, eos_token_id=0, attn_implementation="eager",
     )  # fmt: skip
-    return randomised(GPT2LMHeadModel(config), torch)
+    return randomised(GPT2LMHeadModel(config), torch, seed)
 
 
 SHAPES = {
@@ -122,15 +130,15 @@ SHAPES = {
 """Layers and heads of checkpoints that published figures are of."""
 
 
-def impostor_of(name, folder, tokenizer):
+def impostor_of(name, folder, tokenizer, seed=0, width=None):
     """A folder in ``folder`` with random weights in a checkpoint's layers and heads, a few numbers a head."""
     layers, heads = SHAPES[name]
     if name == "pythia-410m":
-        model = random_neox(tokenizer, n_layer=layers, n_head=heads, n_embd=8 * heads)
+        model = random_neox(tokenizer, n_layer=layers, n_head=heads, n_embd=(width or 8) * heads, seed=seed)
     else:
         # With two numbers a head (11.3 here) all eigenvalues of an OV circuit are positive by chance.
-        width = 4 * heads if name == "gpt2" else 2 * heads
-        model = random_gpt2(tokenizer, layers, heads, width, n_positions=256)
+        width = width or (4 if name == "gpt2" else 2)
+        model = random_gpt2(tokenizer, layers, heads, width * heads, n_positions=256, seed=seed)
     model.save_pretrained(folder / name)
     tokenizer.save_pretrained(folder / name)
     return folder / name
@@ -149,7 +157,7 @@ def random_llama(tokenizer, n_layer=3):
     return randomised(LlamaForCausalLM(config), torch)
 
 
-def random_neox(tokenizer, n_layer=3, n_head=4, n_embd=48):
+def random_neox(tokenizer, n_layer=3, n_head=4, n_embd=48, seed=0):
     """A Pythia-shaped model with random weights: attention and MLP side by side, partly rotary positions."""
     import torch
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
@@ -159,11 +167,11 @@ def random_neox(tokenizer, n_layer=3, n_head=4, n_embd=48):
         vocab_size=len(tokenizer), max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
         attn_implementation="eager",
     )  # fmt: skip
-    return randomised(GPTNeoXForCausalLM(config), torch)
+    return randomised(GPTNeoXForCausalLM(config), torch, seed)
 
 
-def randomised(model, torch):
-    generator = torch.Generator().manual_seed(0)
+def randomised(model, torch, seed=0):
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)

@@ -152,10 +152,10 @@ class ClaimRun:
         if self._against:
             self.keep_snapshot()
         elif self._comparison is not None:
-            circuit, fingerprint = self.checkpoint.circuit, self.checkpoint.fingerprint
+            circuit, name, fingerprint = self.checkpoint.circuit, self.checkpoint.name, self.checkpoint.fingerprint
             known = circuit is not None and circuit.fingerprint == fingerprint
             try:
-                status = self._comparison.compare(self.outcome.records, fingerprint, known=known)
+                status = self._comparison.compare(self.outcome.records, name, fingerprint, known=known)
                 amend(self.item, snapshot=status, prompts=self._comparison.changed_data)
             except ClaimFailed as error:
                 complaint = str(error)

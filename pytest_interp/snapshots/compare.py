@@ -65,11 +65,25 @@ class Comparison:
             # syrupy marks an entry as used when it is compared; that it equals itself is not of interest.
             _ = self.assertion == self.stored
 
-    def compare(self, records: Sequence[Record], fingerprint: str, *, known: bool) -> SnapshotStatus:
+    def _of_same_weights(self, checkpoint: str, fingerprint: str) -> dict[str, Any] | None:
+        """Returns the entry that the claim has for the same weights under another name; None without such an entry."""
+        start, _, end = self.name.partition(checkpoint)
+        same = [
+            entry
+            for name, entry in self.entries.items()
+            if entry["fingerprint"] == fingerprint and name.startswith(start) and name.endswith(end)
+        ]
+        return same[0] if len(same) == 1 else None
+
+    def compare(self, records: Sequence[Record], checkpoint: str, fingerprint: str, *, known: bool) -> SnapshotStatus:
         """Compares records with the stored entry, or stores them with ``--snapshot-update``.
+
+        A checkpoint without an entry is compared with that of the same weights under another name, such as a copy in a
+        folder or the user's own implementation.
 
         Args:
             records: of the claim's verdicts, in order.
+            checkpoint: its name.
             fingerprint: of the checkpoint's weights.
             known: whether the circuit file has this fingerprint.
 
@@ -91,18 +105,21 @@ class Comparison:
         if not known or (self.stored is not None and self.stored["fingerprint"] != fingerprint):
             self.keep()
             return "new number"
-        if self.stored is None:
+        stored = self.stored or self._of_same_weights(checkpoint, fingerprint)
+        if stored is None:
             raise ClaimFailed(
                 f"{self.name} holds, but has no snapshot, though its weights are known\n"
                 f"  (fingerprint {fingerprint}); `--snapshot-update` accepts what was measured now"
             )
-        self.changed_data = other_prompts(records, entry, self.stored)
+        self.changed_data = other_prompts(records, entry, stored)
         if self.changed_data:
             self.keep()
             return "other prompts"
-        if self.assertion != entry:
-            first, *others = differences(entry, self.stored)
-            self.left = LeftSnapshot((first, *others), self.stored.get("taken_with") or "versions that it does not say")
+        if self.stored is not None:
+            _ = self.assertion == entry  # syrupy counts it
+        if moved := differences(entry, stored):
+            first, *others = moved
+            self.left = LeftSnapshot(tuple(moved), stored.get("taken_with") or "versions that it does not say")
             raise ClaimFailed(
                 "\n".join(
                     (

@@ -98,6 +98,19 @@ def test_a_snapshot_that_was_deleted_fails_and_is_named(accepted):
     result.stdout.fnmatch_lines(["test_task?planted-ioi? holds, but has no snapshot, though its weights are known"])
 
 
+def test_the_same_weights_under_another_name_are_compared_with_their_numbers(accepted):
+    entries = json.loads(snapshot_file(accepted).read_text())
+    renamed = {name.replace("planted-ioi", "the-original"): entry for name, entry in entries.items()}
+    snapshot_file(accepted).write_text(json.dumps(renamed))
+    result = accepted.runpytest()
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["planted-ioi: 4 supported"])
+    edit(accepted, "test_task[the-original]", value=8.75)
+    result = accepted.runpytest()
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(["logit_diff 8.750 -> 8.854 (moved +0.1, up to 0.0002 allowed)"])
+
+
 def test_a_whole_file_that_was_deleted_fails_where_the_circuit_knows_the_weights(accepted):
     entries = json.loads(snapshot_file(accepted).read_text())
     circuit = accepted.path / "circuits" / "planted-ioi.toml"
