@@ -51,7 +51,8 @@ def test_a_failure_and_a_run_of_skips_alone(outcome, tmp_path):
     body = "assert False" if outcome == "refuted" else "pytest.skip('not here')"
     (tmp_path / "test_it.py").write_text(f"import pytest\ndef test_it():\n    {body}\n")
     code = (
-        f"from pytest_interp import cli; cli.own_claims = lambda: [{str(tmp_path)!r}]; print(cli.main({ON_PLANTED!r}))"
+        f"from pytest_interp import cli; cli.check.own_claims = lambda: [{str(tmp_path)!r}]; "
+        f"print(cli.main({ON_PLANTED!r}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == "1"
@@ -89,6 +90,6 @@ def test_it_is_installed_under_its_name():
 def test_in_a_wheel_the_claims_are_a_package(tmp_path, monkeypatch):
     package = tmp_path / "pytest_interp"
     monkeypatch.setattr(claim_files, "__file__", str(package / "plugin" / "claim_files.py"))
-    assert cli.own_claims() == [str(tmp_path / "claims")]
+    assert cli.check.own_claims() == [str(tmp_path / "claims")]
     (package / "claims").mkdir(parents=True)
-    assert cli.own_claims() == ["--pyargs", "pytest_interp.claims"]
+    assert cli.check.own_claims() == ["--pyargs", "pytest_interp.claims"]

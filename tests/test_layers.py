@@ -145,7 +145,8 @@ def test_only_the_checkpoint_touches_the_bridge():
 
 @pytest.mark.parametrize(
     "name",
-    ["__init__", "cli", "errors", "heads"]
+    ["__init__", "errors", "heads"]
+    + [f"cli/{name}" for name in ("__init__", "check", "command", "ledgers")]
     + [
         f"plugin/{name}"
         for name in ("__init__", "deselection", "fixtures", "hookspecs", "options", "runtest", "selection", "session")
