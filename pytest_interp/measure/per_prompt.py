@@ -70,6 +70,9 @@ def per_prompt(
 def on_prompts(measurement: Measurement, rows: Sequence[int]) -> Measurement:
     """The measurement on the prompts that an intervention can change; how many it cannot stands in ``left_out``.
 
+    Of a fixed population every prompt counts, with the effect 0 where nothing changes: its mean is over exactly these
+    prompts, as that of a published figure. Which activations are equal depends on the precision.
+
     Args:
         measurement: of all prompts.
         rows: the prompts that the intervention can change, by row.
@@ -81,7 +84,7 @@ def on_prompts(measurement: Measurement, rows: Sequence[int]) -> Measurement:
         NotApplicable: the prompts are a sample, and the intervention can change those of one template only.
     """
     left_out = len(measurement.values) - len(rows)
-    if not left_out:
+    if not left_out or measurement.population == "fixed":
         return measurement
     changed = measurement.of_rows(rows)
     if measurement.population == "sampled" and len(set(changed.clusters)) < 2 <= len(set(measurement.clusters)):

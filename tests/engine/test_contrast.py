@@ -113,26 +113,39 @@ def test_an_expected_matrix_has_no_effect_where_none_can_be(planted_ioi):
         assert_matrix(table, {(0, "S1"): 0.0}, within=0.01)
 
 
-def test_prompts_on_which_both_runs_are_equal_are_left_out_and_counted(gpt2_like, tokenizer):
+def effect_of(checkpoint, tokenizer, population):
+    """The effect on three prompts, the second of which is the same in both runs."""
+    clean = [f"Then Tom and {name} went to the park . {name} gave a bag to" for name in ("Dan", "Sid", "Amy")]
+    corrupted = [clean[0].replace("Dan gave", "Tom gave"), clean[1], clean[2].replace("Amy gave", "Tom gave")]
     data = from_strings(
         tokenizer,
-        clean=[
-            "Then Tom and Dan went to the park . Dan gave a bag to",
-            "Then Tom and Sid went to the park . Sid gave a bag to",
-        ],
-        answers=[" Tom", " Tom"],
-        distractors=[" Dan", " Sid"],
-        corrupted={"first": ["Then Tom and Dan went to the park . Tom gave a bag to",
-                             "Then Tom and Sid went to the park . Sid gave a bag to"]},
-        bos=True, population="fixed",
-    )  # fmt: skip
-    experiment = type(experiment_on(gpt2_like, 4))(gpt2_like, data)
-    effect = patch_effect(experiment, "resid_pre", 1, metric="logit_diff", corruption="first")
-    assert len(effect.values) == 1
+        clean=clean,
+        answers=[" Tom"] * 3,
+        distractors=[" Dan", " Sid", " Amy"],
+        corrupted={"first": corrupted},
+        templates=["a", "b", "c"],
+        bos=True,
+        population=population,
+    )
+    experiment = type(experiment_on(checkpoint, 4))(checkpoint, data)
+    return patch_effect(experiment, "resid_pre", 1, metric="logit_diff", corruption="first")
+
+
+def test_sampled_prompts_on_which_both_runs_are_equal_are_left_out_and_counted(gpt2_like, tokenizer):
+    effect = effect_of(gpt2_like, tokenizer, "sampled")
+    assert len(effect.values) == 2
     assert effect.context.left_out == 1
-    assert effect.labels == ("Then Tom and Dan went to the park . Dan gave a bag to -> Tom",)
+    assert not any("Sid" in label for label in effect.labels)
     verdict = assert_measurement(effect, at_least=-99)
-    assert "1 of 2 prompts left out: the intervention can change nothing there" in verdict.notes
+    assert "1 of 3 prompts left out: the intervention can change nothing there" in verdict.notes
+
+
+def test_every_prompt_of_a_fixed_population_counts(gpt2_like, tokenizer):
+    """The mean of a published figure is over all of its prompts; float noise does not decide how many these are."""
+    effect = effect_of(gpt2_like, tokenizer, "fixed")
+    sampled = effect_of(gpt2_like, tokenizer, "sampled")
+    assert effect.values == pytest.approx([sampled.values[0], 0, sampled.values[1]], abs=1e-5)
+    assert effect.context.left_out == 0
 
 
 def test_the_prompts_that_a_patch_changes_follow_from_the_tokens(small):
