@@ -78,6 +78,7 @@ from pytest_interp.assertions.sweeps import (
 )
 from pytest_interp.checkpoints.checkpoint import Checkpoint as Checkpoint
 from pytest_interp.checkpoints.open import load as load
+from pytest_interp.checkpoints.open import save as save
 from pytest_interp.checkpoints.spec import CheckpointSpec as CheckpointSpec
 from pytest_interp.circuit import Circuit as Circuit
 from pytest_interp.circuit import Role as Role

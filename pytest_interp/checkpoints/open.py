@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_interp.checkpoints.boot import inside_of, is_bridge
@@ -81,6 +82,48 @@ def load(
     for head in sorted(circuit.listed) if circuit else ():
         checkpoint.check_head(head)
     return checkpoint
+
+
+@checked
+def save(source: Any, folder: str | PathLike[str]) -> Path:
+    """Writes the weights and tokenizer of a checkpoint as a directory that transformers and ``load`` read.
+
+    It is the model as its files have it, in float32: not the folded weights of compatibility mode. transformers refuses
+    to save a model that it read from a GGUF file; this directory is that of the dequantised weights.
+
+    Args:
+        source: what :func:`load` takes as a name or path, or a checkpoint that was loaded from one.
+        folder: the directory; it must not exist, or be empty.
+
+    Returns:
+        Its path.
+
+    Raises:
+        UsageError: a model in memory, which has no files, or a directory that is not empty.
+        Unavailable: the weights cannot be had.
+
+    Example:
+        >>> from pytest_interp import UsageError, save
+        >>> try:
+        ...     save("planted-ioi", "copy")
+        ... except UsageError as error:
+        ...     print(error)
+        planted-ioi is not a transformers checkpoint
+    """
+    import torch
+
+    from pytest_interp.checkpoints.sources.gguf_file import quiet
+    from pytest_interp.checkpoints.sources.model import load_transformers
+
+    target = Path(folder)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"{target} is not an empty directory; pass another one")
+    spec = source.spec if isinstance(source, Checkpoint) else _spec_of(source, None, "model")
+    model, tokenizer = load_transformers(spec, torch.float32)
+    with quiet():
+        model.save_pretrained(target)
+        tokenizer.save_pretrained(target)
+    return target
 
 
 def open_checkpoint(spec: CheckpointSpec, *, device: str, dtype: str) -> Checkpoint:

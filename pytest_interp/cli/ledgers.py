@@ -1,4 +1,4 @@
-"""The subcommands that read ledgers, without a model: ``compare`` and ``merge``."""
+"""The subcommands that read ledgers, without a model: ``compare``, ``drift`` and ``merge``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ COMPARE_STATUSES = """exit status:
   0  no verdict turned, and no number moved by more than it may (see --fail-on)
   1  a verdict turned or a number moved, or the second ledger is not complete
   2  the command line or a file is wrong: no ledger, another format, no claim in both"""
+DRIFT_STATUSES = """exit status:
+  0  no finding of the baseline was lost or reversed
+  1  one was
+  2  the command line or a file is wrong: no ledger, several checkpoints in one, no claim in both"""
 MERGE_STATUSES = """exit status:
   0  the file was written
   2  the command line or a file is wrong: no ledger, the same claim twice with other results"""
@@ -88,6 +92,53 @@ def _has_colour() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
+# ---- drift
+
+
+def _drift_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of ``drift``."""
+    parser.add_argument("baseline", metavar="BASELINE", help="the ledger of the baseline, or of a run that judged both")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", nargs="?", help="the ledger of the other checkpoint")
+    parser.add_argument(
+        "--baseline", metavar="NAME", dest="name", help="of a single ledger: which of its checkpoints is the baseline"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="print Markdown, such as for a pull request")
+    form.add_argument("--json", action="store_true", help="print JSON, with every claim and number")
+
+
+def _drift(options: argparse.Namespace) -> int:
+    """Prints what became of a baseline's findings, without a model; returns the exit status."""
+    import json
+    from pathlib import Path
+
+    from pytest_interp.compare.drift import drift
+    from pytest_interp.errors import UsageError
+    from pytest_interp.ledger.ledger import read
+    from pytest_interp.report import drift as views
+    from pytest_interp.report.comparison import coloured
+
+    baseline = read(Path(options.baseline))
+    if options.checkpoint is not None:
+        pairs = [(baseline, read(Path(options.checkpoint)))]
+    elif options.name in baseline.names and len(baseline.names) > 1:
+        pairs = [(baseline.of(options.name), baseline.of(name)) for name in baseline.names if name != options.name]
+    else:
+        raise UsageError(
+            f"{options.baseline} has {', '.join(baseline.names) or 'no checkpoint'}; pass a second ledger, or "
+            "--baseline with the name of one of several checkpoints"
+        )
+    drifts = [drift(*pair) for pair in pairs]
+    if options.markdown:
+        print("\n".join(map(views.markdown, drifts)), end="")
+    elif options.json:
+        print(json.dumps([views.table(result) for result in drifts], indent=1))
+    else:
+        for result in drifts:
+            coloured(views.terminal(result), sys.stdout.write, colour=_has_colour())
+    return FAILED if any(result.counts["lost"] or result.counts["reversed"] for result in drifts) else OK
+
+
 # ---- merge
 
 
@@ -125,6 +176,16 @@ COMPARE = Command(
     statuses=COMPARE_STATUSES,
     arguments=_compare_arguments,
     run=_compare,
+)
+DRIFT = Command(
+    summary="which findings of a baseline hold on another checkpoint",
+    description="Says what became of each finding of a baseline on another checkpoint, from their ledgers, without a\n"
+    "model: held, weakened, lost, reversed, gained or undecided, and one sentence.",
+    example="  pytest-interp drift original.json finetuned.json\n\nwhere pytest wrote each:\n"
+    "  pytest --interp-model ./finetuned --interp-ledger finetuned.json",
+    statuses=DRIFT_STATUSES,
+    arguments=_drift_arguments,
+    run=_drift,
 )
 MERGE = Command(
     summary="join the ledgers of parts of one run",

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,20 @@ class Ledger:
     run: Run
     claims: tuple[ClaimOutcome, ...]
     checkpoints: tuple[RecordedCheckpoint, ...] = field(default=())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the checkpoints that its claims are about, in order."""
+        return tuple(dict.fromkeys(claim.checkpoint for claim in self.claims if claim.checkpoint is not None))
+
+    def of(self, name: str) -> Ledger:
+        """Returns the part that is about one checkpoint.
+
+        Args:
+            name: of the checkpoint.
+        """
+        claims = tuple(claim for claim in self.claims if claim.checkpoint == name)
+        return replace(self, claims=claims, checkpoints=tuple(c for c in self.checkpoints if c.name == name))
 
     def to_text(self) -> str:
         """Returns the text of the file: strict JSON, without NaN or infinity, with a newline at its end."""

@@ -93,6 +93,10 @@ def _prepare_files(config: pytest.Config, options: Options) -> None:
             if getattr(config.option, "update_snapshots", False):
                 raise UsageError("--snapshot-update does not go with --interp-against: pass one of them")
             config.pluginmanager.register(Against(folder / options.against, writer), "pytest_interp_against")
+        if options.baseline and not worker:
+            from pytest_interp.plugin.baseline import Baseline
+
+            config.pluginmanager.register(Baseline(folder, options.baseline, writer), "pytest_interp_baseline")
         if options.cache and not worker:
             from pytest_interp.common.files import check_cache
 

@@ -74,6 +74,10 @@ class Options:
         "turned or a number moved",
         metavar="FILE",
     )
+    baseline: str | None = _option(
+        "also judge this checkpoint, or read a ledger of it, and say which of its findings hold on the others",
+        metavar="MODEL_OR_LEDGER",
+    )
     strict: bool = _option("fail where the weights of a checkpoint cannot be loaded (default: skip)", False)
 
     def flags(self) -> tuple[str, ...]:
@@ -92,7 +96,7 @@ class Options:
         return tuple(flags)
 
 
-_OF_FILES = ("cache", "ledger", "no_prompts", "against")
+_OF_FILES = ("cache", "ledger", "no_prompts", "against", "baseline")
 
 
 def _kind(option: Field[Any]) -> str:

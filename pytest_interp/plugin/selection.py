@@ -60,7 +60,8 @@ class Selection:
     Attributes:
         project_names: names of the checkpoints that the hook ``pytest_interp_checkpoints`` returned.
         known: all registered checkpoints by name, those of the project included.
-        requested: the checkpoints that ``--interp-model`` names; empty without the option.
+        requested: the checkpoints that ``--interp-model`` names, after that of ``--interp-baseline``; empty without.
+        baseline: the name of the checkpoint that the others are compared with; None without ``--interp-baseline``.
     """
 
     def __init__(self, config: pytest.Config, options: Options) -> None:
@@ -72,12 +73,36 @@ class Selection:
         if options.revision and not options.model:
             raise UsageError("--interp-revision needs --interp-model: name the model of the hub it is a revision of")
         self.requested = [resolve(text, self.known, options.revision) for text in options.model]
+        self.baseline = self._add_baseline() if options.baseline else None
         names = [spec.name for spec in self.requested]
         if duplicates := sorted({name for name in names if names.count(name) > 1}):
             raise UsageError(f"two checkpoints are named {duplicates[0]!r}; rename a directory or leave one out")
         self._circuits: dict[tuple[Path, ...], dict[str, Circuit]] = {}
         self._targets: dict[tuple[Path, ...], tuple[Target, ...]] = {}
         self._extra: dict[tuple[tuple[Path, ...], str], Target] = {}
+
+    def _add_baseline(self) -> str:
+        """Adds the baseline to what is judged, unless it is a ledger; returns its name.
+
+        Raises:
+            UsageError: no checkpoint is compared with it, or its ledger has not exactly one.
+        """
+        text = str(self.options.baseline)
+        if not self.requested:
+            raise UsageError("--interp-baseline needs --interp-model: name the checkpoint that is compared with it")
+        if not text.endswith(".json"):
+            spec = resolve(text, self.known, None)
+            self.requested.insert(0, spec)
+            return spec.name
+        from pytest_interp.ledger.ledger import read
+
+        names = read(self.config.invocation_params.dir / text).names
+        if len(names) != 1:
+            raise UsageError(
+                f"--interp-baseline {text}: it has {', '.join(names) or 'no checkpoint'}; "
+                "a baseline is one checkpoint: run pytest with --interp-model and --interp-ledger"
+            )
+        return names[0]
 
     def circuits(self, path: Path) -> dict[str, Circuit]:
         """Returns the circuits that apply to a claims file, by name of their checkpoint."""
@@ -125,8 +150,9 @@ class Selection:
                 f"{nearest(circuit_name, circuits)} "
                 "(looked in the nearest folder circuits/, or where the ini key interp_circuits says)"
             )
-        # A revision without a circuit file of its own has that of the checkpoint.
+        # A revision without a circuit file of its own has that of the checkpoint; any checkpoint, that of its baseline.
         circuit = circuits.get(circuit_name or name) or circuits.get(name.partition("@")[0])
+        circuit = circuit or circuits.get(str(self.baseline))
         if self.requested:
             if spec.name in {other.name for other in self.requested}:
                 return Target(spec, circuit)

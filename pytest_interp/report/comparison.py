@@ -79,27 +79,35 @@ def _claim(comparison: Comparison, pair: Pair) -> list[Line]:
     texts = []
     if pair.change == "turned":
         texts.append(f"{verdict_of(pair.before)} -> {verdict_of(pair.after)}")
-    texts += [_moved(move) for move in _shown(pair)]
+    texts += [_moved(move) for move in shown(pair)]
     texts += [pair.unpaired] if pair.unpaired else []
     if causes := comparison.causes(pair):
         texts.append(f"changed: {'; '.join(causes)}")
     return lines + [Line(part) for text in texts for part in wrapped(text, WIDTH, indent, f"{indent}  ")]
 
 
-def _shown(pair: Pair) -> Sequence[Move]:
-    """Returns the moves of a claim that explain its change: those beyond noise, else all that are not 0."""
+def shown(pair: Pair) -> Sequence[Move]:
+    """Returns the moves of a claim that explain its change: those beyond noise, else all that are not 0.
+
+    Args:
+        pair: a claim in two ledgers.
+    """
     return [move for move in pair.moves if move.is_beyond] or [move for move in pair.moves if move.distance]
 
 
 def _moved(move: Move) -> str:
     """Returns both values of a number, how far it moved, and how far it may."""
     before, after = quote_both(move.before, move.after)
-    distance = "on other prompts" if move.allowed is None else f"moved {_distance(move)}, may {move.allowed:.2g}"
-    return f"{move.quantity} {before} -> {after} {move.unit}, {distance}"
+    how_far = "on other prompts" if move.allowed is None else f"moved {distance(move)}, may {move.allowed:.2g}"
+    return f"{move.quantity} {before} -> {after} {move.unit}, {how_far}"
 
 
-def _distance(move: Move) -> str:
-    """Returns how far a number moved, with the interval of the difference prompt by prompt."""
+def distance(move: Move) -> str:
+    """Returns how far a number moved, with the interval of the difference prompt by prompt.
+
+    Args:
+        move: of a claim.
+    """
     ends = "" if move.interval is None else f" [{move.interval[0]:+.2g}, {move.interval[1]:+.2g}]"
     return f"{move.distance:+.2g}{ends}"
 
@@ -128,11 +136,11 @@ def markdown(comparison: Comparison, names: tuple[str, str]) -> str:
     Returns:
         GitHub's Markdown, with a newline at its end.
     """
-    first, second = map(_cell, names)
-    parts = [f"**{_cell(summary(comparison))}**", ""]
-    parts += [f"- {first}: {_cell(_run(comparison.before))}", f"- {second}: {_cell(_run(comparison.after))}"]
-    parts += [f"- changed: {_cell('; '.join(comparison.common_causes))}"] if comparison.common_causes else []
-    parts += [f"- {_cell(' '.join(text.split()))}" for text in [" ".join(_only(comparison, names))] if text]
+    first, second = map(cell, names)
+    parts = [f"**{cell(summary(comparison))}**", ""]
+    parts += [f"- {first}: {cell(_run(comparison.before))}", f"- {second}: {cell(_run(comparison.after))}"]
+    parts += [f"- changed: {cell('; '.join(comparison.common_causes))}"] if comparison.common_causes else []
+    parts += [f"- {cell(' '.join(text.split()))}" for text in [" ".join(_only(comparison, names))] if text]
     rows = [row for pair in comparison.pairs if pair.change != "unchanged" for row in _rows(comparison, pair)]
     if rows:
         header = ["claim", "verdict", "number", first, second, "moved", "may", "changed"]
@@ -148,19 +156,23 @@ def _rows(comparison: Comparison, pair: Pair) -> list[list[str]]:
     causes = "; ".join([*([pair.unpaired] if pair.unpaired else []), *comparison.causes(pair)])
     numbers = [
         [
-            f"{_cell(move.quantity)} ({_cell(move.unit)})",
+            f"{cell(move.quantity)} ({cell(move.unit)})",
             *quote_both(move.before, move.after),
-            _distance(move),
+            distance(move),
             "other prompts" if move.allowed is None else f"{move.allowed:.2g}",
         ]
-        for move in _shown(pair)
+        for move in shown(pair)
     ]
     first, *others = numbers or [[""] * 5]
-    return [[_cell(comparison.name_of(pair)), verdict, *first, _cell(causes)], *(["", "", *row, ""] for row in others)]
+    return [[cell(comparison.name_of(pair)), verdict, *first, cell(causes)], *(["", "", *row, ""] for row in others)]
 
 
-def _cell(text: str) -> str:
-    """Returns a text that Markdown shows as it is: no HTML, no table cell, no emphasis."""
+def cell(text: str) -> str:
+    """Returns a text that Markdown shows as it is: no HTML, no table cell, no emphasis.
+
+    Args:
+        text: of any origin.
+    """
     escaped = line(text, 1_000).replace("&", "&amp;").replace("<", "&lt;").replace("\\", "\\\\")
     for character in "|*_`[]":
         escaped = escaped.replace(character, f"\\{character}")

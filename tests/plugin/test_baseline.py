@@ -1,0 +1,122 @@
+"""``--interp-baseline`` on variants of the planted model, whose drift is known by construction."""
+
+import pytest
+
+from pytest_interp.compare.drift import drift
+from pytest_interp.ledger.ledger import read
+
+VARIANTS = """
+from pathlib import Path
+from tempfile import mkdtemp
+
+from pytest_interp.checkpoints.planted.build import Plan, build_planted
+from pytest_interp.checkpoints.planted.rules import RULES, with_rule, without, Write
+from pytest_interp.checkpoints.spec import CheckpointSpec
+from pytest_interp.heads import Head
+from dataclasses import replace
+
+MOVER = RULES[Head(3, 1)]
+
+
+def writes(gain):
+    return Plan(with_rule(replace(MOVER, writes=(Write("token", "output", gain),))))
+
+
+PLANS = {
+    "same": Plan(RULES),
+    "weaker": writes(3),
+    "stronger": writes(6),
+    "removed": Plan(without(Head(3, 1))),
+    "moved": Plan({**without(Head(3, 1)), Head(3, 3): replace(MOVER, head=Head(3, 3))}),
+    "reversed": writes(-4),
+    "noisy": Plan(RULES, noise=0.001),
+}
+
+
+def pytest_interp_checkpoints(config):
+    def spec(name, plan):
+        return CheckpointSpec(name, loader=lambda: build_planted(plan, Path(mkdtemp())), bos=True)
+
+    return [spec(name, plan) for name, plan in PLANS.items()]
+"""
+CLAIMS = '''
+import pytest
+from pytest_interp import assert_attention, assert_direct_logit_attribution, assert_logit_diff
+
+pytestmark = pytest.mark.claim(source="a paper", role="name_mover")
+
+def test_task(ioi):
+    """The answer is preferred."""
+    assert_logit_diff(ioi, at_least=1)
+
+def test_writes(ioi):
+    """3.1 writes the answer."""
+    assert_direct_logit_attribution(ioi, "3.1", at_least=2)
+
+def test_reads(ioi):
+    """3.1 reads the answer."""
+    assert_attention(ioi, "3.1", at="END", to="IO", at_least=0.5)
+'''
+
+TRUTH = {
+    "same": ("held", "held", "held"),
+    "weaker": ("weakened", "weakened", "held"),
+    "stronger": ("held", "held", "held"),
+    "removed": ("weakened", "lost", "lost"),
+    "moved": ("held", "lost", "lost"),
+    "reversed": ("weakened", "reversed", "held"),
+    "noisy": None,  # what noise of this size does is not known by construction; that nothing is lost is
+}
+
+
+@pytest.fixture
+def project(claims_project):
+    claims_project.makeconftest(VARIANTS)
+    claims_project.makepyfile(test_it=CLAIMS)
+    return claims_project
+
+
+def words(path, name):
+    ledger = read(path)
+    claims = drift(ledger.of("planted-ioi"), ledger.of(name)).claims
+    return {claim.pair.name.removeprefix("it."): claim.word for claim in claims}
+
+
+@pytest.mark.parametrize("name", TRUTH)
+def test_the_words_on_planted_variants_are_those_of_their_construction(project, name):
+    options = ("--interp-model", name, "--interp-baseline", "planted-ioi", "--interp-ledger", "both.json")
+    result = project.runpytest(*options, "--interp-prompts", "24")
+    by_claim = words(project.path / "both.json", name)
+    if TRUTH[name] is None:
+        assert set(by_claim.values()) <= {"held", "weakened"}
+    else:
+        assert tuple(by_claim[claim] for claim in ("task", "writes", "reads")) == TRUTH[name]
+    hold = sum(word in ("held", "weakened") for word in by_claim.values())
+    result.stdout.fnmatch_lines(["*= drift =*", f"{hold} of 3 findings of planted-ioi hold* on {name}*"])
+
+
+def test_a_ledger_is_a_baseline_too(project):
+    project.runpytest("--interp-model", "planted-ioi", "--interp-ledger", "base.json", "--interp-prompts", "24")
+    options = ("--interp-baseline", "base.json", "--interp-prompts", "24")
+    result = project.runpytest("--interp-model", "weaker", "--interp-model", "removed", *options, "-n", "2")
+    result.stdout.fnmatch_lines(
+        [
+            "3 of 3 findings of planted-ioi hold on weaker (2 of them weakened)",
+            "1 of 3 findings of planted-ioi holds on removed (1 of them weakened); 2 lost",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--interp-baseline", "planted-ioi"), "*--interp-baseline needs --interp-model*"),
+        (("--interp-model", "same", "--interp-baseline", "none.json"), "*none.json*"),
+        (("--interp-model", "same", "--interp-baseline", "nobody"), "*nobody*"),
+        (("--interp-model", "same", "--interp-baseline", "same"), "*two checkpoints are named 'same'*"),
+    ],
+)
+def test_a_baseline_that_cannot_be_is_refused_in_a_sentence(project, options, message):
+    result = project.runpytest(*options)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([message])
