@@ -47,10 +47,13 @@ def _compare(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from pytest_interp.compare.comparison import compare
+    from pytest_interp.errors import UsageError
     from pytest_interp.ledger.ledger import read
     from pytest_interp.report import comparison as views
 
     paths = Path(options.before), Path(options.after)
+    if paths[0].resolve() == paths[1].resolve():
+        raise UsageError(f"{paths[0]} was passed twice; pass the ledgers of two runs")
     names = (str(paths[0]), str(paths[1])) if paths[0].name == paths[1].name else (paths[0].name, paths[1].name)
     comparison = compare(*map(read, paths))
     if options.github:

@@ -63,8 +63,26 @@ def summarise(
     for checkpoint, reason in unchecked:
         idle.setdefault(checkpoint, []).append(reason)
     lines = [text for checkpoint, claims in judged.items() for text in _table(checkpoint, claims, verbose=verbose)]
+    return [*lines, *map(Line, _unchecked(idle))]
+
+
+def _unchecked(idle: Mapping[str, Sequence[str]]) -> list[str]:
+    """Returns a line for each checkpoint that was not checked; one for all that have the same reason.
+
+    Args:
+        idle: by checkpoint the reason of each of its claims.
+    """
+    by_reason: dict[str, dict[str, int]] = {}
     for checkpoint, reasons in idle.items():
-        lines += map(Line, headed(checkpoint, f"{len(reasons)} not checked: {reasons[0]}"))
+        by_reason.setdefault(reasons[0].replace(checkpoint, "NAME"), {})[checkpoint] = len(reasons)
+    lines = []
+    for reason, counts in by_reason.items():
+        if len(counts) == 1:
+            ((checkpoint, count),) = counts.items()
+            lines += headed(checkpoint, f"{count} not checked: {idle[checkpoint][0]}")
+        else:
+            names = ", ".join(f"{line(checkpoint, SHORT)} {count}" for checkpoint, count in counts.items())
+            lines += headed(f"{len(counts)} checkpoints", f"{sum(counts.values())} not checked: {reason}: {names}")
     return lines
 
 

@@ -230,7 +230,7 @@ def test_weights_beyond_the_range_of_a_precision(folder):
 def test_large_weights_whose_sum_is_infinite_are_numbers(folder):
     rewrite(folder, lambda weights: {**weights, "transformer.h.0.mlp.c_fc.bias": torch.full((64,), 3e38)})
     spec = resolve(str(folder), KNOWN)
-    model, _ = sources.sources.load_transformers(spec, torch.float32)
+    model, _ = sources.load_transformers(spec, torch.float32)
     boot.check_finite(model, "my-model")
 
 
@@ -600,7 +600,7 @@ def test_gguf_files_with_other_bytes_in_their_header(gguf, llama_model):
             content[random.choice((random.randrange(900), end - random.randrange(1500)))] ^= 1 << random.randrange(8)
         gguf.write_bytes(content)
         try:
-            weights = numbers(sources.sources.load_transformers(resolve(str(gguf), KNOWN), torch.float32)[0])
+            weights = numbers(sources.load_transformers(resolve(str(gguf), KNOWN), torch.float32)[0])
         except UsageError:
             said["refused"] += 1
         else:

@@ -196,6 +196,12 @@ def test_compare_has_a_status_a_form_and_a_reason_to_fail(ledgers):
     assert command(ledgers, "compare", "a.json", "moved.json", "--markdown").stdout.startswith("**1 claim in both")
 
 
+def test_the_same_file_twice_is_refused(ledgers):
+    done = command(ledgers, "compare", "a.json", "./a.json")
+    assert done.returncode == 2
+    assert done.stderr == "pytest-interp compare: a.json was passed twice; pass the ledgers of two runs\n"
+
+
 def test_compare_writes_the_summary_of_a_github_step(ledgers):
     done = command(ledgers, "compare", "a.json", "moved.json", "--github", GITHUB_STEP_SUMMARY="summary.md")
     assert done.returncode == 1
