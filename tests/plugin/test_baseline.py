@@ -82,17 +82,20 @@ def words(path, name):
     return {claim.pair.name.removeprefix("it."): claim.word for claim in claims}
 
 
-@pytest.mark.parametrize("name", TRUTH)
-def test_the_words_on_planted_variants_are_those_of_their_construction(project, name):
-    options = ("--interp-model", name, "--interp-baseline", "planted-ioi", "--interp-ledger", "both.json")
-    result = project.runpytest(*options, "--interp-prompts", "24")
-    by_claim = words(project.path / "both.json", name)
-    if TRUTH[name] is None:
-        assert set(by_claim.values()) <= {"held", "weakened"}
-    else:
-        assert tuple(by_claim[claim] for claim in ("task", "writes", "reads")) == TRUTH[name]
-    hold = sum(word in ("held", "weakened") for word in by_claim.values())
-    result.stdout.fnmatch_lines(["*= drift =*", f"{hold} of 3 findings of planted-ioi hold* on {name}*"])
+def test_the_words_on_planted_variants_are_those_of_their_construction(project):
+    models = [text for name in TRUTH for text in ("--interp-model", name)]
+    options = ("--interp-baseline", "planted-ioi", "--interp-ledger", "all.json", "--interp-prompts", "24")
+    result = project.runpytest(*models, *options)
+    lines = []
+    for name, truth in TRUTH.items():
+        by_claim = words(project.path / "all.json", name)
+        if truth is None:
+            assert set(by_claim.values()) <= {"held", "weakened"}, name
+        else:
+            assert tuple(by_claim[claim] for claim in ("task", "writes", "reads")) == truth, name
+        hold = sum(word in ("held", "weakened") for word in by_claim.values())
+        lines += ["*= drift =*", f"{hold} of 3 findings of planted-ioi hold* on {name}*"]
+    result.stdout.fnmatch_lines(lines)
 
 
 def test_a_ledger_is_a_baseline_too(project):
