@@ -24,13 +24,16 @@ class Options:
     """The options of a run. The field ``model`` is the option ``--interp-model`` and the ini key ``interp_model``."""
 
     model: tuple[str, ...] = _option(
-        "checkpoint to judge: a registered name, owner/name of the hub, a directory or a .gguf file; repeatable. "
+        "checkpoint to judge: a registered name, owner/name of the hub, a directory, a folder of numbered checkpoints "
+        "or a .gguf file; repeatable. "
         "Default: every checkpoint with a circuit file whose weights are here",
         (),
         "MODEL",
     )
     revision: str | None = _option(
-        "revision or training-step label of the hub models that are named", metavar="REVISION"
+        "revision of the hub models that are named, such as the label of a training step; a list a,b or a range "
+        "FIRST:LAST:STEP, such as step0:step5000:1000, gives a checkpoint for each",
+        metavar="REVISION",
     )
     circuit: str | None = _option("assert this circuit on every checkpoint that is judged", metavar="NAME")
     device: str = _option("auto, cuda, mps or cpu (default: auto)", "auto", "DEVICE")
