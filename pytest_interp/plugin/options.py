@@ -68,7 +68,11 @@ class Options:
         "and BOS choice; show how far its numbers move (default: off)",
         False,
     )
-    ledger: str | None = _option("write every verdict and its record to this JSON file", metavar="FILE")
+    ledger: str | None = _option(
+        "write every verdict and its record to this JSON file; to a file for each checkpoint where it is a folder or "
+        "ends in /: a later run measures only what is not there",
+        metavar="FILE",
+    )
     no_prompts: bool = _option(
         "write the ledger without the text of prompts, code and paths, so that it can be shown to others", False
     )
@@ -194,5 +198,6 @@ def _value_of(config: pytest.Config, option: Field[Any]) -> Any:
     if value is None or value in ("", []):
         value = option.default
     if value is not None and option.metadata["metavar"] in ("FILE", "FOLDER"):
-        value = str(Path(value).expanduser())  # a shell does not expand ~ in --interp-cache=~/folder
+        slash = "/" * value.endswith("/")
+        value = str(Path(value).expanduser()) + slash  # a shell does not expand ~ in --interp-cache=~/folder
     return tuple(value) if kind == "linelist" else value
