@@ -10,6 +10,8 @@ FOLDER/NAME/ has the ledgers; a second call measures nothing that is there. The 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -30,7 +32,7 @@ from pytest_interp.heads import Head
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 SMOLLM2 = "smollm2-135m-instruct"
-NOISE = (0, 0.01, 0.02, 0.04, 0.06, 0.08)
+NOISE = (0, 0.01, 0.02, 0.03, 0.04, 0.06)
 """Standard deviation of the noise on every weight, beside the unit weights of the rules."""
 TRAINED = (0, 20, 40, 60, 80, 100)
 """Share of the trained weights in the heads of the circuit, in percent."""
@@ -93,7 +95,6 @@ def interpolated(spec: CheckpointSpec, heads: frozenset[Head], share: float) -> 
 
 def judged(specs: list[CheckpointSpec], folder: Path, *arguments: str) -> None:
     """Runs claims on the checkpoints of a series; what pytest prints goes to a file beside the ledgers."""
-    folder.mkdir(parents=True, exist_ok=True)
     models = [text for spec in specs for text in ("--interp-model", spec.name)]
     line = [str(ROOT / "claims" / "ioi"), "-q", "-p", "no:cacheprovider", "--interp-ledger", f"{folder}/"]
     start = time.perf_counter()
@@ -108,19 +109,20 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where ledgers go")
     parser.add_argument("--only", choices=("planted", "smollm2"), help="one of the two series")
     options = parser.parse_args()
-    for name in ("planted", "smollm2"):
-        if options.only not in (None, name):
-            continue
-        folder = (options.folder / name).resolve()
-        if name == "planted":
-            folder.mkdir(parents=True, exist_ok=True)
-            judged(list(planted(folder / "tokenizer")), folder, "--interp-quick", "--interp-prompts", "48")
-        else:
-            judged(list(smollm2()), folder, "--interp-quick")
-        paths = [str(path) for path in sorted(folder.glob("*.json"))]
-        reference = ["--reference", "noise-0"] if name == "planted" else []
-        picture = PICTURES / f"series{'-planted' * (name == 'planted')}.png"
-        command(["series", *paths, *reference, "--figure", str(picture)])
+    if options.only is None:
+        for name in ("planted", "smollm2"):  # pytest runs once in a process
+            subprocess.run([sys.executable, __file__, str(options.folder), "--only", name], check=True)
+        return
+    folder = (options.folder / options.only).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    if options.only == "planted":
+        judged(list(planted(folder / "tokenizer")), folder, "--interp-quick", "--interp-prompts", "48")
+    else:
+        judged(list(smollm2()), folder, "--interp-quick")
+    paths = [str(path) for path in sorted(folder.glob("*.json"))]
+    reference = ["--reference", "noise-0"] if options.only == "planted" else []
+    picture = PICTURES / f"series{'-planted' * (options.only == 'planted')}.png"
+    command(["series", *paths, *reference, "--figure", str(picture)])
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ class LedgerFolder:
         self.replayed: dict[str, ClaimOutcome] = {}
         self._reported: set[str] = set()
         self._began: dict[str, float] = {}
-        self._written: set[str] = set()
+        self._written: dict[str, bool] = {}
+        self._waiting: dict[str, set[str]] = {}
         if config.option.collectonly:
             return
         from pytest_interp.common.files import check_writable
@@ -138,36 +139,41 @@ class LedgerFolder:
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Writes the ledger of a checkpoint when its last claim has ended."""
-        plan = plan_of(self.config).claims
-        name = plan.get(report.nodeid)
+        name = plan_of(self.config).claims.get(report.nodeid)
         if name is None or hasattr(self.config, "workerinput"):
             return
+        if not self._waiting:
+            for claim, checkpoint in plan_of(self.config).claims.items():
+                self._waiting.setdefault(checkpoint, set()).add(claim)
         self._began.setdefault(name, time.monotonic())
         if getattr(report, "interp_replayed", False):
             self._reported.add(report.nodeid)
-        ended = self.writer.claims.keys() - self.writer.running
-        if report.when == "teardown" and all(claim in ended for claim, other in plan.items() if other == name):
-            self._write(name)
+        if report.when == "teardown":
+            self._waiting[name].discard(report.nodeid)
+            if not self._waiting[name]:
+                self._write(name)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Writes the ledgers of checkpoints whose claims have not all ended; fails the run where it cannot."""
         if self.config.option.collectonly or hasattr(self.config, "workerinput"):
             return
-        for name in self._began.keys() - self._written:
+        plan = plan_of(self.config).claims  # of workers on another machine it is known only now
+        judged = {plan[claim] for claim in self.writer.claims if claim in plan}
+        for name in sorted(judged - self._written.keys()):
             self._write(name)
         if count := len(self._reported):
             plural = "s" * (count != 1)
             self.writer.messages.append(f"{count} claim{plural} read from {self.path}, not measured again")
-        if self._written < self._began.keys() and session.exitstatus == pytest.ExitCode.OK:
+        if not all(self._written.values()) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _write(self, name: str) -> None:
-        """Writes the ledger of a checkpoint."""
+        """Writes the ledger of a checkpoint, and notes whether that went well."""
         from pytest_interp.ledger.json_file import save
         from pytest_interp.ledger.redaction import without_prompts
 
-        ledger = self._ledger(name)
+        ledger, self._written[name] = self._ledger(name), False
         if session_of(self.config).options.no_prompts:
             ledger = without_prompts(ledger)
         try:
@@ -175,7 +181,11 @@ class LedgerFolder:
         except OSError as error:
             self.writer.messages.append(f"records not written to {self.file(name)}: {error.strerror}")
             return
-        self._written.add(name)
+        if len(_fingerprints(ledger.claims)) > 1:
+            text = f"{path} has claims on other weights, read from the ledger that was there; delete it, and run again"
+            self.writer.messages.append(text)
+            return
+        self._written[name] = True
         total = ledger.run.collected
         count = str(total) if ledger.run.is_complete else f"{ledger.run.ended} of {total}"
         self.writer.messages.append(f"records of {count} claim{'s' * (total != 1)}: {path}")
@@ -196,13 +206,14 @@ class LedgerFolder:
             before = ()
         claims = {claim.claim.id: claim for claim in before} | claims
         checkpoints = [checkpoint for checkpoint in now.checkpoints if checkpoint.name == name]
+        seconds = time.monotonic() - self._began[name] if name in self._began else now.run.seconds
         run = replace(
             now.run,
-            seconds=round(time.monotonic() - self._began[name] + (earlier.run.seconds if earlier and before else 0), 3),
+            seconds=round(seconds + (earlier.run.seconds if earlier and before else 0), 3),
             ended=len(claims),
             collected=max(len(planned | claims.keys()), earlier.run.collected if earlier else 0),
         )
-        if earlier is not None and before:
+        if earlier is not None and (before or self._reported & claims.keys()):
             run = replace(run, started=earlier.run.started)
         ledger = Ledger(run, tuple(claims.values()), tuple(checkpoints))
         return ledger if earlier is None else replace(ledger, checkpoints=joined([ledger, earlier]))
@@ -262,6 +273,6 @@ def _has_same_code(item: pytest.Item, outcome: ClaimOutcome) -> bool:
 
 
 def _fingerprints(claims: Iterable[ClaimOutcome]) -> set[str]:
-    """Returns the fingerprints of the weights that verdicts were given on."""
-    contexts = (record.context.checkpoint for claim in claims for record in claim.records)
-    return {context.fingerprint for context in contexts if context is not None}
+    """Returns the fingerprints of a checkpoint's weights that verdicts were given on."""
+    contexts = ((claim.checkpoint, record.context.checkpoint) for claim in claims for record in claim.records)
+    return {context.fingerprint for name, context in contexts if context is not None and context.name == name}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING
 
 from pytest_interp.common.canvas import BLUE, GREY, INK, RED, grid, require_matplotlib, ticks, titled, words
+from pytest_interp.common.steps import step_of
 from pytest_interp.compare.series import ClaimSeries, Number, Series
 from pytest_interp.errors import UsageError
 from pytest_interp.report.series import labels_of
@@ -47,7 +49,8 @@ def figure_of(series: Series) -> Figure:
     rows = -(-len(shown) // columns)
     figure, axes = grid(3.8 * columns, 2.6 * rows, rows, columns)
     for panel, (role, quantity, unit) in zip(axes, shown, strict=False):
-        _draw(panel, panels[role, quantity, unit], labels_of(series))
+        _draw(panel, panels[role, quantity, unit])
+        ticks(panel, "x", *_steps(series))
         panel.set_ylabel(f"{words(quantity)} ({unit})", fontsize=8)
         titled(figure, panel, words(role) or "no role")
     for empty in axes[len(shown) :]:
@@ -55,7 +58,15 @@ def figure_of(series: Series) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, claims: Sequence[ClaimSeries], labels: Sequence[str]) -> None:
+def _steps(series: Series) -> tuple[list[str], str]:
+    """Returns the labels of the steps and the name of their axis: numbers alone, where the steps have numbers."""
+    labels = labels_of(series)
+    if not series.by_number:
+        return labels, ""
+    return [f"{step_of(label):g}" for label in labels], re.split(r"[-_]?\d", labels[0])[0]
+
+
+def _draw(axes: Axes, claims: Sequence[ClaimSeries]) -> None:
     """Draws the claims of a panel."""
     for claim, colour in zip(claims, cycle(COLOURS), strict=False):
         number = claim.numbers[0]
@@ -68,7 +79,6 @@ def _draw(axes: Axes, claims: Sequence[ClaimSeries], labels: Sequence[str]) -> N
         axes.fill_between(places, [low for low, _ in ends], [high for _, high in ends], color=colour, alpha=0.12, lw=0)
     for end in {end for claim in claims for end in claim.numbers[0].ends}:
         axes.axhline(end, color=GREY, linewidth=1, linestyle="--", zorder=0)
-    ticks(axes, "x", labels, "")
     if len(claims) <= MOST_LABELS:
         axes.legend(frameon=False, fontsize=6)
 

@@ -149,6 +149,33 @@ def test_new_weights_under_an_old_name_are_measured_again(project, tokenizer):
     result.stdout.fnmatch_lines(["*checkpoint-1 is measured again: files of its weights have changed since*"])
 
 
+def test_claims_on_two_weights_under_one_name_fail_the_run(project, tokenizer):
+    """The weights changed, and the time of their files does not tell."""
+    folder = project.path / "run" / "checkpoint-1"
+    claims = CLAIMS.replace("context=NO_CONTEXT", "context=seen_on(checkpoint)") + (
+        "\ndef seen_on(checkpoint):\n"
+        "    from dataclasses import replace\n    from pytest_interp.common.context import CheckpointIdentity\n"
+        "    seen = CheckpointIdentity(checkpoint.name, checkpoint.fingerprint, 'float32', 'cpu')\n"
+        "    return replace(NO_CONTEXT, checkpoint=seen)\n"
+    )
+
+    def save(layers):
+        random_gpt2(tokenizer, n_layer=layers).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        for file in folder.iterdir():
+            os.utime(file, (time.time() - 60,) * 2)
+
+    save(2)
+    project.makepyfile(test_it=claims)
+    assert run(project, "-k", "holds", models=("--interp-model", "run")).ret == 0
+    save(3)
+    project.makepyfile(test_it=claims + "\ndef test_also_holds(checkpoint): judged(checkpoint, 'also')\n")
+    result = run(project, "-k", "holds", models=("--interp-model", "run"))
+    assert measured(project) == [("also", "run@checkpoint-1")]
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["interp: *checkpoint-1.json has claims on other weights*delete it, and run again"])
+
+
 def test_other_options_are_refused_before_the_work(project):
     run(project, models=TWO[:2])
     result = run(project, "--interp-seed", "3", models=TWO[:2])
