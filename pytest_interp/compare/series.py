@@ -244,21 +244,19 @@ def series_of(ledgers: Mapping[str, Ledger], reference: str | None = None) -> Se
         UsageError: fewer than two steps, a step without a claim in common with another, or no such reference.
     """
     parts = [
-        (source, ledger, name, [claim for claim in ledger.claims if claim.checkpoint == name])
-        for source, ledger in ledgers.items()
-        for name in dict.fromkeys(claim.checkpoint for claim in ledger.claims if claim.checkpoint is not None)
+        (source, ledger, name, ledger.of(name).claims) for source, ledger in ledgers.items() for name in ledger.names
     ]
     if len(parts) < 2:
         holding = f"{len(parts)} checkpoint{'s' * (len(parts) != 1)}"
         raise UsageError(
             f"a series needs at least two checkpoints; {' and '.join(ledgers) or 'no ledger'} has {holding}"
         )
-    labels = _labels([(source, str(name)) for source, _, name, _ in parts])
+    labels = _labels([(source, name) for source, _, name, _ in parts])
     order = ordered(labels)
     if order is not None:
         parts, labels = [parts[place] for place in order], [labels[place] for place in order]
     steps = tuple(
-        Step(label, str(name), source, ledger.run.ended, ledger.run.collected)
+        Step(label, name, source, ledger.run.ended, ledger.run.collected)
         for label, (source, ledger, name, _) in zip(labels, parts, strict=True)
     )
     tables = [{key[1]: claim for key, claim in claims_by_key(claims, across=True).items()} for *_, claims in parts]
