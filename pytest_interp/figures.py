@@ -8,38 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from functools import singledispatch
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from pytest_interp.common.canvas import (
+    BLUE,
+    GREY,
+    INK,
+    RED,
+    canvas,
+    require_matplotlib,
+    ticks,
+    titled,
+    words,
+)
 from pytest_interp.errors import UsageError
 from pytest_interp.measure.attribution_patching import Screen
 from pytest_interp.measure.backup import BackupEffect
 from pytest_interp.measure.next_token import NextToken
 from pytest_interp.measurement import Measurement, mean
-from pytest_interp.table import Table, name_of, place
+from pytest_interp.table import Table, place
 from pytest_interp.verdict.intervals import ends_of
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from torch import Tensor
-
-_INK, _BLUE, _RED, _GREY = "#222222", "#2a6f97", "#b23a48", "#b8b8b8"
-
-
-class MatplotlibMissing(UsageError, ImportError):
-    """matplotlib is not installed; also an ImportError, since the import of this module raises it."""
-
-
-def require_matplotlib() -> None:
-    """Checks, without importing it, that matplotlib is installed.
-
-    Raises:
-        MatplotlibMissing: matplotlib is not installed; the message says how to install it.
-    """
-    if find_spec("matplotlib") is None:
-        raise MatplotlibMissing("figures need matplotlib: pip install 'pytest-interp[figures]'")
-
 
 require_matplotlib()
 
@@ -127,7 +119,7 @@ def _(result: Sequence[Any], title: str = "") -> Figure:
 
 def heatmap(table: Table[Any], title: str = "") -> Figure:
     """A heat map of a sweep over any two axes: blue above 0, red below, on one scale; undefined cells are grey."""
-    label = f"{_words(table.quantity)} ({table.unit})"
+    label = f"{words(table.quantity)} ({table.unit})"
     return _coloured(table.matrix(), (table.rows, table.columns), table.axes, label, title or _about(table))
 
 
@@ -151,16 +143,16 @@ def _coloured(
     rows, columns = places
     defined = [value for row in cells for value in row if value is not None]
     size = max(map(abs, defined), default=1.0) or 1.0
-    figure, axes = _canvas(min(10.0, max(4.2, 0.45 * len(columns) + 2.2)), min(12.0, max(2.2, 0.2 * len(rows) + 1.2)))
+    figure, axes = canvas(min(10.0, max(4.2, 0.45 * len(columns) + 2.2)), min(12.0, max(2.2, 0.2 * len(rows) + 1.2)))
     signed = any(value < 0 for value in defined)
-    axes.set_facecolor(_GREY)
+    axes.set_facecolor(GREY)
     image = axes.imshow(
         matrix, cmap="RdBu" if signed else "Blues", vmin=-size if signed else 0, vmax=size, aspect="auto"
     )
-    _ticks(axes, "x", columns, names[1])
-    _ticks(axes, "y", rows, names[0])
+    ticks(axes, "x", columns, names[1])
+    ticks(axes, "y", rows, names[0])
     figure.colorbar(image, ax=axes, label=label)
-    return _titled(figure, axes, title)
+    return titled(figure, axes, title)
 
 
 def lines(table: Table[Any], title: str = "") -> Figure:
@@ -170,20 +162,20 @@ def lines(table: Table[Any], title: str = "") -> Figure:
         table: a sweep whose rows are layers.
         title: above the figure; by default the quantity, the checkpoint and the data set.
     """
-    figure, axes = _canvas(6.4, 3.4)
+    figure, axes = canvas(6.4, 3.4)
     ranks = {row: i for i, row in enumerate(table.rows)}
     for i, column in enumerate(table.columns):
         cells = [(ranks[cell[0]], measurement) for cell, measurement in table.items() if cell[1] == column]
         x, y = [rank for rank, _ in cells], [measurement.value for _, measurement in cells]
-        colour = (_BLUE, _RED, _INK)[i % 3]
+        colour = (BLUE, RED, INK)[i % 3]
         axes.plot(x, y, color=colour, label=str(column), linewidth=1.6, marker="." if len(x) < 3 else "")
         ends = [ends_of(measurement) for _, measurement in cells]
         axes.fill_between(x, [low for low, _ in ends], [high for _, high in ends], color=colour, alpha=0.15, lw=0)
-    axes.axhline(0, color=_GREY, linewidth=0.8, zorder=0)
-    _ticks(axes, "x", table.rows, table.axes[0])
-    axes.set_ylabel(f"{_words(table.quantity)} ({table.unit})")
+    axes.axhline(0, color=GREY, linewidth=0.8, zorder=0)
+    ticks(axes, "x", table.rows, table.axes[0])
+    axes.set_ylabel(f"{words(table.quantity)} ({table.unit})")
     axes.legend(frameon=False)
-    return _titled(figure, axes, title or _about(table))
+    return titled(figure, axes, title or _about(table))
 
 
 def bars(measurements: Mapping[str, Measurement], title: str = "") -> Figure:
@@ -193,16 +185,16 @@ def bars(measurements: Mapping[str, Measurement], title: str = "") -> Figure:
         measurements: by the label of the bar, all in one unit.
         title: above the figure; by default the quantity, the checkpoint and the data set.
     """
-    figure, axes = _canvas(max(4.0, 0.5 * len(measurements) + 1.6), 3.2)
+    figure, axes = canvas(max(4.0, 0.5 * len(measurements) + 1.6), 3.2)
     for i, measurement in enumerate(measurements.values()):
         low, high = ends_of(measurement)
-        axes.bar(i, measurement.value, color=_BLUE if measurement.value >= 0 else _RED, width=0.7)
-        axes.plot([i, i], [low, high], color=_INK, linewidth=1.2)
-    axes.axhline(0, color=_INK, linewidth=0.8)
-    _ticks(axes, "x", list(measurements), "")
+        axes.bar(i, measurement.value, color=BLUE if measurement.value >= 0 else RED, width=0.7)
+        axes.plot([i, i], [low, high], color=INK, linewidth=1.2)
+    axes.axhline(0, color=INK, linewidth=0.8)
+    ticks(axes, "x", list(measurements), "")
     first = next(iter(measurements.values()))
-    axes.set_ylabel(f"{_words(first.quantity)} ({first.unit})")
-    return _titled(figure, axes, title or _described(first))
+    axes.set_ylabel(f"{words(first.quantity)} ({first.unit})")
+    return titled(figure, axes, title or _described(first))
 
 
 def before_and_after(before: Mapping[Any, Measurement], after: Mapping[Any, Measurement], title: str = "") -> Figure:
@@ -213,15 +205,15 @@ def before_and_after(before: Mapping[Any, Measurement], after: Mapping[Any, Meas
         after: of the same heads, in logits.
         title: above the figure; by default the quantity, the checkpoint and the data set.
     """
-    figure, axes = _canvas(4.6, 4.2)
+    figure, axes = canvas(4.6, 4.2)
     x, y = [before[head].value for head in before], [after[head].value for head in before]
-    axes.plot([min(x + y), max(x + y)], [min(x + y), max(x + y)], color=_GREY, linewidth=1)
-    axes.scatter(x, y, color=_BLUE, s=16)
+    axes.plot([min(x + y), max(x + y)], [min(x + y), max(x + y)], color=GREY, linewidth=1)
+    axes.scatter(x, y, color=BLUE, s=16)
     for head, old, new in sorted(zip(before, x, y, strict=True), key=lambda point: -abs(point[2] - point[1]))[:6]:
         axes.annotate(str(head), (old, new), textcoords="offset points", xytext=(5, 3), fontsize=8)
     axes.set_xlabel("before (logits)")
     axes.set_ylabel("after (logits)")
-    return _titled(figure, axes, title or _described(next(iter(before.values()))))
+    return titled(figure, axes, title or _described(next(iter(before.values()))))
 
 
 def strip(measurement: Measurement, title: str = "") -> Figure:
@@ -232,18 +224,18 @@ def strip(measurement: Measurement, title: str = "") -> Figure:
         title: above the figure; by default the quantity, the checkpoint and the data set.
     """
     rows = list(dict.fromkeys(measurement.clusters))
-    figure, axes = _canvas(6.4, max(2.2, 0.24 * len(rows) + 1.2))
+    figure, axes = canvas(6.4, max(2.2, 0.24 * len(rows) + 1.2))
     values: Sequence[float] = measurement.values
     if measurement.scale:
         bottom = mean(measurement.scale)
         values = [value / bottom for value in values]
-    axes.scatter(values, [rows.index(cluster) for cluster in measurement.clusters], color=_BLUE, s=12, alpha=0.7)
+    axes.scatter(values, [rows.index(cluster) for cluster in measurement.clusters], color=BLUE, s=12, alpha=0.7)
     low, high = ends_of(measurement)
-    axes.axvspan(low, high, color=_BLUE, alpha=0.15, lw=0)
-    axes.axvline(measurement.value, color=_INK, linewidth=1.2)
-    _ticks(axes, "y", [row if len(row) < 34 else f"{row[:31]}..." for row in rows], "")
-    axes.set_xlabel(f"{_words(measurement.quantity)} ({measurement.unit})")
-    return _titled(figure, axes, title or _described(measurement))
+    axes.axvspan(low, high, color=BLUE, alpha=0.15, lw=0)
+    axes.axvline(measurement.value, color=INK, linewidth=1.2)
+    ticks(axes, "y", [row if len(row) < 34 else f"{row[:31]}..." for row in rows], "")
+    axes.set_xlabel(f"{words(measurement.quantity)} ({measurement.unit})")
+    return titled(figure, axes, title or _described(measurement))
 
 
 def scatter(points: Sequence[tuple[str, Tensor, Tensor]], title: str = "") -> Figure:
@@ -253,14 +245,14 @@ def scatter(points: Sequence[tuple[str, Tensor, Tensor]], title: str = "") -> Fi
         points: name of a position, attention to it and write towards its token, each of shape ``(prompt,)``.
         title: above the figure.
     """
-    figure, axes = _canvas(4.8, 3.6)
-    for (name, read, written), colour in zip(points, (_BLUE, _RED, _INK, _GREY), strict=False):
+    figure, axes = canvas(4.8, 3.6)
+    for (name, read, written), colour in zip(points, (BLUE, RED, INK, GREY), strict=False):
         axes.scatter(read.tolist(), written.tolist(), color=colour, s=14, alpha=0.7, label=name)
-    axes.axhline(0, color=_GREY, linewidth=0.8, zorder=0)
+    axes.axhline(0, color=GREY, linewidth=0.8, zorder=0)
     axes.set_xlabel("attention from END (probability)")
     axes.set_ylabel("write towards the token (logits)")
     axes.legend(frameon=False)
-    return _titled(figure, axes, title)
+    return titled(figure, axes, title)
 
 
 def histogram(values: Mapping[str, Tensor], title: str = "", *, bins: int = 80, unit: str = "activation") -> Figure:
@@ -272,14 +264,14 @@ def histogram(values: Mapping[str, Tensor], title: str = "", *, bins: int = 80, 
         bins: the number of bins.
         unit: the label of the x axis.
     """
-    figure, axes = _canvas(6.4, 3.2)
+    figure, axes = canvas(6.4, 3.2)
     for i, (name, numbers) in enumerate(values.items()):
         axes.hist(numbers.tolist(), bins=bins, density=True, histtype="step", label=name, color=f"C{i}")
     axes.set_yscale("log")
     axes.set_xlabel(unit)
     axes.set_ylabel("density")
     axes.legend(frameon=False)
-    return _titled(figure, axes, title)
+    return titled(figure, axes, title)
 
 
 def pattern(attention: Tensor, tokens: Sequence[str], title: str = "") -> Figure:
@@ -290,50 +282,24 @@ def pattern(attention: Tensor, tokens: Sequence[str], title: str = "") -> Figure
         tokens: of the prompt, as text.
         title: above the figure.
     """
-    figure, axes = _canvas(0.3 * len(tokens) + 2.2, 0.3 * len(tokens) + 1.4)
+    figure, axes = canvas(0.3 * len(tokens) + 2.2, 0.3 * len(tokens) + 1.4)
     image = axes.imshow(attention.tolist(), cmap="Blues", vmin=0, vmax=1)
-    _ticks(axes, "x", tokens, "source", all_labels=True)
-    _ticks(axes, "y", tokens, "destination", all_labels=True)
+    ticks(axes, "x", tokens, "source", all_labels=True)
+    ticks(axes, "y", tokens, "destination", all_labels=True)
     axes.tick_params(axis="x", rotation=90)
     figure.colorbar(image, ax=axes, label="attention")
-    return _titled(figure, axes, title)
+    return titled(figure, axes, title)
 
 
 def _probabilities(tokens: Sequence[NextToken], title: str) -> Figure:
     """A bar of probability for each token, the most likely at the top."""
-    figure, axes = _canvas(5.2, 0.26 * len(tokens) + 1.1)
+    figure, axes = canvas(5.2, 0.26 * len(tokens) + 1.1)
     labels = [f"{token.rank}  {token.token!r}" for token in tokens]
-    axes.barh(range(len(tokens)), [token.probability for token in tokens], color=_BLUE, height=0.7)
+    axes.barh(range(len(tokens)), [token.probability for token in tokens], color=BLUE, height=0.7)
     axes.invert_yaxis()
-    _ticks(axes, "y", labels, "", all_labels=True)
+    ticks(axes, "y", labels, "", all_labels=True)
     axes.set_xlabel("probability")
-    return _titled(figure, axes, title)
-
-
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    """An empty figure of this size in inches, and its axes without a frame."""
-    from matplotlib.figure import Figure as MatplotlibFigure
-
-    figure = MatplotlibFigure(figsize=(width, height), layout="constrained", dpi=110)
-    axes = figure.subplots()
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    return figure, axes
-
-
-def _ticks(axes: Axes, axis: str, labels: Sequence[Any], name: str, *, all_labels: bool = False) -> None:
-    """Ticks with labels; of many labels only every second, third and so on is shown, unless ``all_labels``."""
-    step = 1 if all_labels or len(labels) <= 16 or (axis == "y" and len(labels) <= 40) else -(-len(labels) // 12)
-    places = list(range(0, len(labels), step))
-    texts = [name_of(label) for label in labels]
-    steep = axis == "x" and max(map(len, texts)) * len(places) > 60
-    getattr(axes, f"set_{axis}ticks")(places, [texts[i] for i in places], fontsize=8, rotation=45 if steep else 0)
-    getattr(axes, f"set_{axis}label")(name)
-
-
-def _titled(figure: Figure, axes: Axes, title: str) -> Figure:
-    axes.set_title(title, fontsize=9, loc="left")
-    return figure
+    return titled(figure, axes, title)
 
 
 def _about(table: Table[Any]) -> str:
@@ -341,8 +307,4 @@ def _about(table: Table[Any]) -> str:
 
 
 def _described(measurement: Measurement) -> str:
-    return f"{_words(measurement.quantity)}: {measurement.context.place}, {len(measurement.values)} prompts"
-
-
-def _words(quantity: str) -> str:
-    return quantity.replace("_", " ")
+    return f"{words(measurement.quantity)}: {measurement.context.place}, {len(measurement.values)} prompts"

@@ -1,8 +1,7 @@
 """The command ``pytest-interp``. Each subcommand has an entry in ``COMMANDS``.
 
 Exit status of every subcommand: 0 for success, 1 if something failed, moved, or nothing ran, 2 for a wrong command
-line. Only the standard library is imported before a subcommand is chosen; those that read
-ledgers need no model.
+line. Only the standard library is imported before a subcommand is chosen; what reads ledgers needs no model.
 """
 
 from __future__ import annotations
@@ -13,9 +12,15 @@ from collections.abc import Mapping, Sequence
 
 from pytest_interp.cli.check import CHECK
 from pytest_interp.cli.command import OK, USAGE, Command
-from pytest_interp.cli.ledgers import COMPARE, DRIFT, MERGE
+from pytest_interp.cli.ledgers import COMPARE, DRIFT, MERGE, SERIES
 
-COMMANDS: Mapping[str, Command] = {"check": CHECK, "compare": COMPARE, "drift": DRIFT, "merge": MERGE}
+COMMANDS: Mapping[str, Command] = {
+    "check": CHECK,
+    "compare": COMPARE,
+    "drift": DRIFT,
+    "merge": MERGE,
+    "series": SERIES,
+}
 """The subcommands by name."""
 STATUSES = """exit status: 0 for success, 1 if a claim failed or a number moved, 2 for a wrong
 command line; the help of each command says more"""

@@ -1,9 +1,10 @@
-"""The subcommands that read ledgers, without a model: ``compare``, ``drift`` and ``merge``."""
+"""The subcommands that read ledgers, without a model: ``compare``, ``drift``, ``merge`` and ``series``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from pytest_interp.cli.command import FAILED, OK, Command
 
@@ -15,6 +16,10 @@ DRIFT_STATUSES = """exit status:
   0  no finding of the baseline was lost or reversed
   1  one was
   2  the command line or a file is wrong: no ledger, several checkpoints in one, no claim in both"""
+SERIES_STATUSES = """exit status:
+  0  the table was printed, whatever became of the claims
+  1  the same, but a ledger was left out or is not complete, or a checkpoint has errors
+  2  the command line is wrong, or the ledgers are no series: fewer than two, of other claims"""
 MERGE_STATUSES = """exit status:
   0  the file was written
   2  the command line or a file is wrong: no ledger, the same claim twice with other results"""
@@ -155,19 +160,100 @@ def _merge(options: argparse.Namespace) -> int:
     """Joins ledgers into one file; returns the exit status."""
     from pathlib import Path
 
-    from pytest_interp.errors import UsageError
     from pytest_interp.ledger.json_file import check_path, save
     from pytest_interp.ledger.ledger import read
     from pytest_interp.ledger.merging import merged
 
-    if len(set(options.ledgers)) < len(options.ledgers):
-        raise UsageError("the same file was passed twice; pass each ledger once")
+    _check_different(options.ledgers)
     target = Path(options.output)
     check_path(target, "--output")
     whole = merged({path: read(Path(path)) for path in options.ledgers})
     written = save(target, whole)
     print(f"{len(whole.claims)} claims of {len(options.ledgers)} ledgers: {written}")
     return OK
+
+
+# ---- series
+
+
+def _series_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of ``series``."""
+    parser.add_argument(
+        "ledgers", metavar="LEDGER", nargs="+", help="the ledger of each checkpoint: what --interp-ledger FOLDER/ wrote"
+    )
+    parser.add_argument(
+        "--reference", metavar="NAME", help="the checkpoint with which each is compared (default: the last)"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="print Markdown")
+    form.add_argument("--json", action="store_true", help="print JSON, with every claim and number")
+    parser.add_argument("--figure", metavar="FILE", help="also draw the numbers by step: a .png, .svg or .pdf file")
+
+
+def _series(options: argparse.Namespace) -> int:
+    """Shows what became of claims over a series of checkpoints, without a model; returns the exit status."""
+    import json
+    from pathlib import Path
+
+    from pytest_interp.compare.series import series_of
+    from pytest_interp.errors import UsageError
+    from pytest_interp.ledger.ledger import Ledger, read
+    from pytest_interp.report import series as views
+    from pytest_interp.report.comparison import coloured
+
+    _check_different(options.ledgers)
+    if options.figure:
+        _check_figure(options.figure)
+    ledgers: dict[str, Ledger] = {}
+    left_out = []
+    for path in options.ledgers:
+        try:
+            ledgers[path] = read(Path(path))
+        except UsageError as error:
+            left_out.append(str(error))
+    if len(left_out) == len(options.ledgers):
+        raise UsageError(left_out[0])
+    for reason in left_out:
+        print(f"pytest-interp series: left out: {reason}", file=sys.stderr)
+    series = series_of(ledgers, options.reference)
+    if options.markdown:
+        print(views.markdown(series), end="")
+    elif options.json:
+        print(json.dumps(views.table(series), indent=1))
+    else:
+        coloured(views.terminal(series), sys.stdout.write, colour=_has_colour())
+    if options.figure:
+        from pytest_interp.report.series_figure import figure_of
+
+        figure_of(series).savefig(options.figure, dpi=150)
+    for sentence in views.incomplete(series):
+        print(f"pytest-interp series: {sentence}", file=sys.stderr)
+    errors = any(word == "error" for claim in series.claims for word in claim.words)
+    return FAILED if left_out or errors or views.incomplete(series) else OK
+
+
+def _check_figure(path: str) -> None:
+    """Refuses a figure that could not be written, before the table is printed."""
+    from pathlib import Path
+
+    from pytest_interp.common.canvas import require_matplotlib
+    from pytest_interp.common.files import check_writable
+    from pytest_interp.errors import UsageError
+
+    require_matplotlib()
+    if Path(path).suffix not in (".png", ".svg", ".pdf"):
+        raise UsageError(f"--figure is {path}; pass a .png, .svg or .pdf file")
+    check_writable(Path(path), "--figure")
+
+
+def _check_different(paths: Sequence[str]) -> None:
+    """Refuses a file that was passed twice."""
+    from pathlib import Path
+
+    from pytest_interp.errors import UsageError
+
+    if len({Path(path).resolve() for path in paths}) < len(paths):
+        raise UsageError("the same file was passed twice; pass each ledger once")
 
 
 COMPARE = Command(
@@ -197,4 +283,15 @@ MERGE = Command(
     statuses=MERGE_STATUSES,
     arguments=_merge_arguments,
     run=_merge,
+)
+SERIES = Command(
+    summary="claims over a series of checkpoints: when each emerges, dips, turns round",
+    description="Shows what became of each claim over a series of checkpoints, without a model: its outcome and\n"
+    "number by step, from where on it holds, dips, reversals, how much it still moves, and how alike\n"
+    "the sets of supported claims are.",
+    example="  pytest-interp series series/*.json --figure series.png\n\nwhere pytest wrote each:\n"
+    "  pytest claims --interp-model pythia-70m --interp-revision 0:5000:1000 --interp-ledger series/",
+    statuses=SERIES_STATUSES,
+    arguments=_series_arguments,
+    run=_series,
 )

@@ -30,6 +30,14 @@ def syrupy_session(config: pytest.Config) -> Any:
     return getattr(config, "_syrupy", None)
 
 
+def tear_down(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Tears down what the next test does not need, after a test that was reported but not run.
+
+    The public hook for it needs the state of a test that was set up.
+    """
+    item.session._setupstate.teardown_exact(nextitem)
+
+
 def terminal_file(reporter: Any) -> Any:
     """The file that pytest's terminal reporter writes to; the reporter has no public name for it."""
     return reporter._tw._file

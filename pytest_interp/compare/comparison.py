@@ -147,7 +147,7 @@ def compare(before: Ledger, after: Ledger) -> Comparison:
     """
     checkpoints = [{claim.checkpoint for claim in ledger.claims} for ledger in (before, after)]
     across = len(checkpoints[0]) == len(checkpoints[1]) == 1
-    first, second = (_by_key(ledger.claims, across=across) for ledger in (before, after))
+    first, second = (claims_by_key(ledger.claims, across=across) for ledger in (before, after))
     pairs = [_pair(first[key], second[key]) for key in second if key in first]
     if not pairs:
         raise UsageError(f"no claim is in both ledgers: {_holding(before)}, and {_holding(after)}")
@@ -174,8 +174,13 @@ _OF_SNAPSHOTS = ("snapshot differs", "no snapshot")
 """Findings of claims whose verdicts are all supported."""
 
 
-def _by_key(claims: Sequence[ClaimOutcome], *, across: bool) -> dict[tuple[str, str], ClaimOutcome]:
-    """The claims by checkpoint and name; a second claim of the same name is numbered."""
+def claims_by_key(claims: Sequence[ClaimOutcome], *, across: bool) -> dict[tuple[str, str], ClaimOutcome]:
+    """Returns the claims by checkpoint and name; a second claim of the same name is numbered.
+
+    Args:
+        claims: of a ledger.
+        across: whether checkpoints do not count; the first part of a key is then empty.
+    """
     by_key: dict[tuple[str, str], ClaimOutcome] = {}
     for claim in claims:
         checkpoint = "" if across else str(claim.checkpoint)

@@ -27,9 +27,10 @@ def merged(ledgers: Mapping[str, Ledger]) -> Ledger:
     first = ledgers[names[0]].run
     for name in names[1:]:
         run = ledgers[name].run
-        if differing := _differing(first, run):
+        if difference := differing(first, run):
             raise UsageError(
-                f"{names[0]} and {name} are no parts of one run: {differing}; compare them with `pytest-interp compare`"
+                f"{names[0]} and {name} are no parts of one run: {difference}; compare them with "
+                "`pytest-interp compare`"
             )
     claims: dict[tuple[str, str], tuple[str, ClaimOutcome]] = {}
     for name, ledger in ledgers.items():
@@ -54,8 +55,13 @@ def merged(ledgers: Mapping[str, Ledger]) -> Ledger:
     return Ledger(run, tuple(claim for _, claim in claims.values()), joined(list(ledgers.values())))
 
 
-def _differing(first: Run, second: Run) -> str:
-    """Returns what two runs do not have in common, which parts of one run have; empty for such parts."""
+def differing(first: Run, second: Run) -> str:
+    """Returns what two runs do not have in common, which parts of one run have; empty for such parts.
+
+    Args:
+        first: of the first ledger.
+        second: of another one.
+    """
     names = sorted(first.versions.keys() | second.versions.keys())
     facts = [
         *((name, first.versions.get(name), second.versions.get(name)) for name in names),

@@ -74,16 +74,21 @@ def _prepare_files(config: pytest.Config, options: Options) -> None:
     from pytest_interp.plugin.ledger_writer import LedgerWriter
 
     folder, worker = config.invocation_params.dir, hasattr(config, "workerinput")
-    records = folder / options.ledger if options.ledger and not worker else None
+    records = folder / options.ledger if options.ledger else None
+    in_folder = records is not None and (str(options.ledger).endswith("/") or records.is_dir())
     collector = None
     if options.ledger:
         from pytest_interp.plugin.ledger_checkpoint import Collector
 
         collector = Collector()
-    writer = LedgerWriter(records, collector)
+    writer = LedgerWriter(None if worker or in_folder else records, collector)
     config.pluginmanager.register(writer, "pytest_interp_ledger")
     try:
-        if records:
+        if records and in_folder:
+            from pytest_interp.plugin.ledger_folder import LedgerFolder
+
+            config.pluginmanager.register(LedgerFolder(records, config, writer), "pytest_interp_ledger_folder")
+        elif records and not worker:
             from pytest_interp.ledger.json_file import check_path
 
             check_path(records)

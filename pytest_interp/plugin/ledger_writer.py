@@ -112,16 +112,30 @@ class LedgerWriter:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Writes the ledger, also of a run that was stopped.
 
-        The run fails where a file could not be written, and where a data set has changed though the user chose the
-        same seed, BOS choice and number of prompts.
+        The run fails where a file could not be written, where one of several checkpoints that the user named could not
+        be loaded, and where a data set has changed though the user chose the same seed, BOS choice and number of
+        prompts.
         """
         from pytest_interp.snapshots.snapshot_file import say_unwritten
 
         write_errors = [*say_unwritten(), *self._write(session)]
         self.messages += write_errors
+        self.messages += (missing := self._missing(session.config))
         prompts = [other for claim in self.claims.values() for other in claim.prompts or ()]
-        if (write_errors or not all(other.chosen for other in prompts)) and session.exitstatus == pytest.ExitCode.OK:
+        failed = write_errors or missing or not all(other.chosen for other in prompts)
+        if failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _missing(self, config: pytest.Config) -> list[str]:
+        """Returns a line for each checkpoint that could not be loaded, where the user named several."""
+        from pytest_interp.plugin.session import session_of
+
+        unchecked = {claim.checkpoint: claim for claim in self.claims.values() if claim.finding == "not checked"}
+        if hasattr(config, "workerinput") or not unchecked:
+            return []
+        requested = [spec.name for spec in session_of(config).selection.requested]
+        names = [name for name in requested if name in unchecked]
+        return [f"{name} was not judged: {unchecked[name].explanation}" for name in names if len(requested) > 1]
 
     def ledger(self, config: pytest.Config) -> Ledger:
         """Returns the ledger of what has run so far.

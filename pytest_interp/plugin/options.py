@@ -24,13 +24,16 @@ class Options:
     """The options of a run. The field ``model`` is the option ``--interp-model`` and the ini key ``interp_model``."""
 
     model: tuple[str, ...] = _option(
-        "checkpoint to judge: a registered name, owner/name of the hub, a directory or a .gguf file; repeatable. "
+        "checkpoint to judge: a registered name, owner/name of the hub, a directory, a folder of numbered checkpoints "
+        "or a .gguf file; repeatable. "
         "Default: every checkpoint with a circuit file whose weights are here",
         (),
         "MODEL",
     )
     revision: str | None = _option(
-        "revision or training-step label of the hub models that are named", metavar="REVISION"
+        "revision of the hub models that are named, such as the label of a training step; a list a,b or a range "
+        "FIRST:LAST:STEP, such as step0:step5000:1000, gives a checkpoint for each",
+        metavar="REVISION",
     )
     circuit: str | None = _option("assert this circuit on every checkpoint that is judged", metavar="NAME")
     device: str = _option("auto, cuda, mps or cpu (default: auto)", "auto", "DEVICE")
@@ -65,7 +68,11 @@ class Options:
         "and BOS choice; show how far its numbers move (default: off)",
         False,
     )
-    ledger: str | None = _option("write every verdict and its record to this JSON file", metavar="FILE")
+    ledger: str | None = _option(
+        "write every verdict and its record to this JSON file; to a file for each checkpoint where it is a folder or "
+        "ends in /: a later run measures only what is not there",
+        metavar="FILE",
+    )
     no_prompts: bool = _option(
         "write the ledger without the text of prompts, code and paths, so that it can be shown to others", False
     )
@@ -191,5 +198,6 @@ def _value_of(config: pytest.Config, option: Field[Any]) -> Any:
     if value is None or value in ("", []):
         value = option.default
     if value is not None and option.metadata["metavar"] in ("FILE", "FOLDER"):
-        value = str(Path(value).expanduser())  # a shell does not expand ~ in --interp-cache=~/folder
+        slash = "/" * value.endswith("/")
+        value = str(Path(value).expanduser()) + slash  # a shell does not expand ~ in --interp-cache=~/folder
     return tuple(value) if kind == "linelist" else value

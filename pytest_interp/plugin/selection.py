@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from pytest_interp.checkpoints.series import specs_of
 from pytest_interp.checkpoints.spec import CheckpointSpec, known_specs, resolve
 from pytest_interp.circuit import Circuit
 from pytest_interp.circuit_file import load_circuit
@@ -72,7 +73,7 @@ class Selection:
         self.known = known_specs(project_specs)
         if options.revision and not options.model:
             raise UsageError("--interp-revision needs --interp-model: name the model of the hub it is a revision of")
-        self.requested = [resolve(text, self.known, options.revision) for text in options.model]
+        self.requested = [spec for text in options.model for spec in specs_of(text, self.known, options.revision)]
         self.baseline = self._add_baseline() if options.baseline else None
         names = [spec.name for spec in self.requested]
         if duplicates := sorted({name for name in names if names.count(name) > 1}):

@@ -87,11 +87,9 @@ def test_records_go_through_links_and_into_the_output(project):
 
 
 def test_records_that_cannot_be_written_are_refused_before_the_work(project):
-    (project.path / "folder").mkdir()
     (project.path / "file").write_text("mine")
     os.mkfifo(project.path / "pipe")
     for path, reason in (
-        ("folder", "which is a folder"),
         ("pipe", "which is no ordinary file"),
         ("file/run.json", "which cannot be written"),
         ("/proc/none/run.json", "which cannot be written"),
