@@ -54,7 +54,7 @@ def share_of(devices: list[str], worker: int, count: int = 1) -> list[str]:
 
 
 def narrow(config: pytest.Config) -> None:
-    """Makes only its own device visible to a worker, before torch is imported for the first claim.
+    """Makes only its own devices visible to a worker, before torch is imported for the first claim.
 
     Nothing changes without GPUs, and where ``--interp-device`` names another device than ``auto`` or ``cuda``.
 
@@ -62,9 +62,11 @@ def narrow(config: pytest.Config) -> None:
         config: of a worker.
     """
     worker: Any = getattr(config, "workerinput", None)
-    if worker is None or session_of(config).options.device not in ("auto", "cuda"):
+    options = session_of(config).options
+    if worker is None or options.device not in ("auto", "cuda"):
         return
     cards = len(list(Path("/dev").glob("nvidia[0-9]*")))
     devices = devices_of(os.environ.get(VARIABLE), cards)
     if devices:
-        os.environ[VARIABLE] = ",".join(share_of(devices, int(worker["workerid"].removeprefix("gw"))))
+        number = int(worker["workerid"].removeprefix("gw"))
+        os.environ[VARIABLE] = ",".join(share_of(devices, number, options.n_devices))
