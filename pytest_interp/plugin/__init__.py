@@ -167,9 +167,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not hasattr(session.config, "workerinput"):
         _watch(session.config)
     elif plan_of(session.config).claims:
-        from pytest_interp.plugin.visible_devices import narrow
-
-        narrow(session.config)
+        _choose_devices(session.config)
 
 
 @pytest.hookimpl(trylast=True, optionalhook=True)
@@ -187,6 +185,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from pytest_interp.plugin.workers import ByCheckpoint
 
     return ByCheckpoint(config, log)
+
+
+def _choose_devices(config: Any) -> None:
+    """Makes only its own GPU visible to a worker of pytest-xdist, unless ``--interp-device`` names one."""
+    options = session_of(config).options
+    if options.device in ("auto", "cuda"):
+        from pytest_interp.machines.visible_devices import narrow
+
+        narrow(int(config.workerinput["workerid"].removeprefix("gw")), options.n_devices)
 
 
 def _watch(config: pytest.Config) -> None:

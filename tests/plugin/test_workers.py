@@ -8,8 +8,8 @@ from models import TASK_AND_COPIES, random_gpt2
 
 from pytest_interp.compare.comparison import compare
 from pytest_interp.ledger.ledger import read
+from pytest_interp.machines.visible_devices import devices_of, share_of
 from pytest_interp.plugin.session import Plan, session_of
-from pytest_interp.plugin.visible_devices import devices_of, share_of
 
 pytest.importorskip("xdist")
 

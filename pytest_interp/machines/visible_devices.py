@@ -1,15 +1,10 @@
-"""A GPU for each worker of pytest-xdist, of those that the caller's ``CUDA_VISIBLE_DEVICES`` names and no others."""
+"""The GPUs that a process may use: of those that ``CUDA_VISIBLE_DEVICES`` names, and no others."""
 
 from __future__ import annotations
 
 import os
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
-
-import pytest
-
-from pytest_interp.plugin.session import session_of
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 
@@ -53,20 +48,19 @@ def share_of(devices: list[str], worker: int, count: int = 1) -> list[str]:
     return devices[first : first + count]
 
 
-def narrow(config: pytest.Config) -> None:
-    """Makes only its own devices visible to a worker, before torch is imported for the first claim.
+def callers_devices() -> list[str]:
+    """Returns the devices that this process may use."""
+    return devices_of(os.environ.get(VARIABLE), len(list(Path("/dev").glob("nvidia[0-9]*"))))
 
-    Nothing changes without GPUs, and where ``--interp-device`` names another device than ``auto`` or ``cuda``.
+
+def narrow(worker: int, count: int) -> None:
+    """Makes only the share of one worker visible to this process; it has to come before the first use of CUDA.
+
+    Nothing changes without GPUs.
 
     Args:
-        config: of a worker.
+        worker: its number, from 0.
+        count: how many devices a model needs.
     """
-    worker: Any = getattr(config, "workerinput", None)
-    options = session_of(config).options
-    if worker is None or options.device not in ("auto", "cuda"):
-        return
-    cards = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    devices = devices_of(os.environ.get(VARIABLE), cards)
-    if devices:
-        number = int(worker["workerid"].removeprefix("gw"))
-        os.environ[VARIABLE] = ",".join(share_of(devices, number, options.n_devices))
+    if devices := callers_devices():
+        os.environ[VARIABLE] = ",".join(share_of(devices, worker, count))
