@@ -19,7 +19,7 @@ LEVELS = [
     {"measure"},
     {"verdict"},
     {"assertions", "circuit_file", "strategies", "figures", "snapshots", "rerun", "compare"},
-    {"report"},
+    {"report", "machines"},
     {"plugin"},
     {"cli"},
 ]

@@ -86,6 +86,7 @@ def boot(spec: CheckpointSpec, device: torch.device, dtype: str) -> Booted:
             TransformerLens cannot run it.
     """
     bridge, fingerprint, raw, bos = _bridge_of(spec, device, _dtype(dtype))
+    device = input_device(spec, bridge, device)
     with as_usage_error(f"{spec.name}: TransformerLens cannot run this model", _CHECK):
         probe = _probe(bridge.cfg.d_vocab, device)
         logits: dict[Stage, Tensor] = {} if raw is None else {"the raw model": raw}
@@ -108,10 +109,20 @@ def boot(spec: CheckpointSpec, device: torch.device, dtype: str) -> Booted:
     return Booted(bridge, fingerprint, parity, shifts, bos)
 
 
+def input_device(spec: CheckpointSpec, bridge: Any, device: torch.device) -> torch.device:
+    """The device of token ids: that of the embedding where a model is spread over several, else the chosen one."""
+    return torch.device(bridge.cfg.device) if spec.is_spread else device
+
+
 def _bridge_of(spec: CheckpointSpec, device: torch.device, dtype: torch.dtype) -> _Source:
     """The bridge before processing, and the raw model's logits on the probe where there is a raw model."""
     from transformer_lens.model_bridge import TransformerBridge
 
+    if spec.is_spread and (spec.kind == "planted" or spec.loader is not None):
+        raise UsageError(
+            f"{spec.name} is not read from files, so n_devices and device_map cannot spread it over devices; "
+            "leave out --interp-n-devices"
+        )
     if spec.kind == "planted":
         with tempfile.TemporaryDirectory() as directory:
             bridge = build_planted(PLANS[spec.source], Path(directory))
@@ -174,13 +185,15 @@ def _bridged(spec: CheckpointSpec, model: Any, tokenizer: Any, device: torch.dev
     kind = type(model).__name__
     check_present(model, spec.name)
     with as_usage_error(f"{spec.name}: {kind} cannot be put on {device} in {dtype}", "pass another --interp-device"):
-        model = model.to(device).to(dtype).eval()
+        # A model that is spread was put where it belongs as it was read, and must not be moved.
+        model = model.eval() if spec.is_spread else model.to(device).to(dtype).eval()
+        place = model.get_input_embeddings().weight.device if spec.is_spread else device
     check_finite(model, spec.name)
     with as_usage_error(f"{spec.name}: {kind} does not run as a language model on {PROBE[1]} tokens", _CHECK):
         check_tokenizer(tokenizer, len(model.get_input_embeddings().weight), spec.name)
         # The bridge wraps the model's parts in place, so the raw logits are taken before it is built.
         with torch.inference_mode():
-            raw = _relative(model(_probe(model.config.get_text_config().vocab_size, device)).logits.float())
+            raw = _relative(model(_probe(model.config.get_text_config().vocab_size, place)).logits.float())
     fingerprint = _fingerprint(model)
     bos = adds_bos(tokenizer)  # before TransformerLens sets every tokenizer to add it
     if not getattr(model.config, "architectures", None):
@@ -191,7 +204,7 @@ def _bridged(spec: CheckpointSpec, model: Any, tokenizer: Any, device: torch.dev
             spec.source or spec.name,
             hf_model=model,
             tokenizer=_saved(tokenizer, directory),
-            device=device,
+            device=place,
             dtype=dtype,
         )
     return _Source(bridge, fingerprint, raw, bos)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_interp.checkpoints.blocks import Blocks
-from pytest_interp.checkpoints.boot import Booted, boot
+from pytest_interp.checkpoints.boot import Booted, boot, input_device
 from pytest_interp.checkpoints.checks.identities import Identity, identities_of, outlet_of
 from pytest_interp.checkpoints.device import precision_of
 from pytest_interp.checkpoints.forward import Forward
@@ -69,6 +69,7 @@ class LoadedModel:
         self.guard.release()
         booted = boot(self.spec, self.device, self.dtype)
         bridge = booted.bridge
+        self.device = input_device(self.spec, bridge, self.device)
         settings = digest(f"{configuration_of(bridge)} {meaning_of(bridge.tokenizer)}")
         if self.fingerprint and (self.fingerprint, self.settings) != (booted.fingerprint, settings):
             changed = "weights" if self.fingerprint != booted.fingerprint else "configuration or another tokenizer"

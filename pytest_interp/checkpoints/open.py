@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ def load(
     revision: str | None = None,
     circuit: Circuit | None = None,
     name: str = "model",
+    n_devices: int = 1,
+    device_map: str | Mapping[str, str | int] | None = None,
 ) -> Checkpoint:
     """Loads a model and checks that it can be measured, as the fixture ``checkpoint`` does.
 
@@ -57,6 +60,9 @@ def load(
         revision: a branch, a tag or a commit of the hub, such as a training step.
         circuit: the roles that are asserted on it, see :func:`load_circuit`.
         name: of a model in memory, for records.
+        n_devices: over how many GPUs the layers are spread, for a model that one cannot hold; at least 1.
+        device_map: the device of each module, or a rule such as ``balanced``, in place of ``n_devices``; as
+            transformers takes it.
 
     Returns:
         The checkpoint: frozen, in eval mode.
@@ -75,6 +81,10 @@ def load(
     with _in_words_of_arguments():
         if revision is not None:
             spec = resolve(spec.name, {spec.name: spec}, revision)
+        if n_devices < 1:
+            raise UsageError(f"n_devices is {n_devices}; pass at least 1")
+        if n_devices > 1 or device_map is not None:
+            spec = replace(spec, n_devices=n_devices, device_map=device_map)
         checkpoint = open_checkpoint(spec, device=device, dtype=dtype)
     if bos is None:
         bos = circuit.bos if circuit is not None and circuit.bos is not None else spec.bos
@@ -188,4 +198,5 @@ def _in_words_of_arguments() -> Iterator[None]:
         yield
     except UsageError as error:
         text = re.sub(r"pass --interp-(device|dtype) (\w[\w:]*)", r"pass \1='\2'", str(error))
+        text = text.replace("--interp-n-devices", "n_devices")
         raise UsageError(re.sub(r"--interp-(device|dtype|revision)", r"\1", text)) from error

@@ -31,6 +31,9 @@ class CheckpointSpec:
         revision: of the hub, where the source is one; a training step's label is a revision.
         loader: for ``user``: returns a TransformerBridge, or a transformers model and its tokenizer.
         circuit: for ``user``: the name of the circuit file to assert, if not the checkpoint's own name.
+        n_devices: over how many GPUs its layers are spread, at least 1; for models that are read from files.
+        device_map: the device of each module, or a rule such as ``balanced``, in place of ``n_devices``; as
+            transformers takes it.
 
     Example:
         A checkpoint that a project builds itself; the hook ``pytest_interp_checkpoints`` returns such values:
@@ -51,6 +54,13 @@ class CheckpointSpec:
     revision: str | None = None
     loader: Callable[[], Any] | None = field(default=None, compare=False)
     circuit: str | None = None
+    n_devices: int = 1
+    device_map: str | Mapping[str, str | int] | None = field(default=None, compare=False)
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether transformers, not ``device``, says where its parts are."""
+        return self.n_devices > 1 or self.device_map is not None
 
     def missing(self) -> str | None:
         """Why the weights cannot be loaded without a download, and how to get them; None if they can."""

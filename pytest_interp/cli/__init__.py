@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pytest_interp.cli.check import CHECK
 from pytest_interp.cli.command import OK, USAGE, Command
 from pytest_interp.cli.ledgers import COMPARE, DRIFT, MERGE, SERIES
+from pytest_interp.cli.sweep import SWEEP
 
 COMMANDS: Mapping[str, Command] = {
     "check": CHECK,
@@ -20,6 +21,7 @@ COMMANDS: Mapping[str, Command] = {
     "drift": DRIFT,
     "merge": MERGE,
     "series": SERIES,
+    "sweep": SWEEP,
 }
 """The subcommands by name."""
 STATUSES = """exit status: 0 for success, 1 if a claim failed or a number moved, 2 for a wrong
@@ -41,7 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0
     """
     try:
-        options = _parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
+        parser = _parser()
+        options, further = parser.parse_known_args(sys.argv[1:] if arguments is None else list(arguments))
+        if further and not COMMANDS[options.command].takes_more:
+            parser.error(f"unrecognized arguments: {' '.join(further)}")
+        options.further = further
     except SystemExit as end:  # argparse has printed the help or the error
         return OK if end.code in (None, OK) else USAGE
     from pytest_interp.errors import UsageError

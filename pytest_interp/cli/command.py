@@ -20,6 +20,7 @@ class Command(NamedTuple):
         statuses: its exit statuses, for the end of its help.
         arguments: declares its arguments on a parser.
         run: does its work with the parsed arguments, and returns the exit status.
+        takes_more: whether options that it does not declare are no error; they are ``further`` of its arguments.
     """
 
     summary: str
@@ -28,3 +29,4 @@ class Command(NamedTuple):
     statuses: str
     arguments: Callable[[argparse.ArgumentParser], object]
     run: Callable[[argparse.Namespace], int]
+    takes_more: bool = False

@@ -126,6 +126,7 @@ KINDS: Mapping[str, Kind] = {
     "Mapping[str, Sequence[Sequence[int]]]": _MAP,
     "Mapping[str, int | Sequence[int]]": _MAP,
     "Mapping[str, Json]": _MAP,
+    "Mapping[str, str | int]": _MAP,
     "tuple[float, ...]": Kind(is_list_of(lambda value: isinstance(value, float | int)), "numbers"),
     "tuple[tuple[str, ...], ...]": Kind(is_list_of(is_list_of(is_text)), "a tuple of strings for each value"),
 }  # fmt: skip

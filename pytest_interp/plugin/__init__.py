@@ -168,15 +168,37 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Registers the stopwatch and the progress line, if there are claims to run."""
+    """Registers the stopwatch and the progress line, or in a worker chooses its GPU, if there are claims to run."""
     if not hasattr(session.config, "workerinput"):
         _watch(session.config)
+    elif plan_of(session.config).claims:
+        _choose_devices(session.config)
 
 
 @pytest.hookimpl(trylast=True, optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any) -> None:
     """Registers the same in the controller of pytest-xdist, where the workers collect."""
     _watch(node.config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Returns a scheduler that keeps the claims of a checkpoint together; None where the user chose a ``--dist``."""
+    chosen = config.known_args_namespace.dist != "no" or config.option.distload
+    if chosen or config.option.dist != "load":
+        return None
+    from pytest_interp.plugin.workers import ByCheckpoint
+
+    return ByCheckpoint(config, log)
+
+
+def _choose_devices(config: Any) -> None:
+    """Makes only its own GPU visible to a worker of pytest-xdist, unless ``--interp-device`` names one."""
+    options = session_of(config).options
+    if options.device in ("auto", "cuda"):
+        from pytest_interp.machines.visible_devices import narrow
+
+        narrow(int(config.workerinput["workerid"].removeprefix("gw")), options.n_devices)
 
 
 def _watch(config: pytest.Config) -> None:

@@ -37,6 +37,9 @@ class Options:
     )
     circuit: str | None = _option("assert this circuit on every checkpoint that is judged", metavar="NAME")
     device: str = _option("auto, cuda, mps or cpu (default: auto)", "auto", "DEVICE")
+    n_devices: int = _option(
+        "spread the layers of a model that one GPU cannot hold over this many (default: 1)", 1, "N"
+    )
     dtype: str = _option(f"one of {', '.join(DTYPES)} (default: float32)", "float32", "DTYPE")
     tf32: bool = _option(
         "on CUDA multiply float32 in TF32, which is faster and as coarse as float16; tolerances widen (default: off)",
@@ -175,6 +178,8 @@ def read_options(config: pytest.Config) -> Options:
         value = getattr(options, name)
         if value is not None and value not in allowed:
             raise pytest.UsageError(f"--interp-{name} is {value!r}; allowed: {', '.join(allowed)}")
+    if options.n_devices < 1:
+        raise pytest.UsageError(f"--interp-n-devices is {options.n_devices}; pass at least 1")
     if options.prompts < 2:
         raise pytest.UsageError(f"--interp-prompts is {options.prompts}; pass at least 2")
     if options.prompts > MOST_PROMPTS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -149,7 +149,10 @@ class Session:
         if not self._computes:
             choose_products(self.config, self.options)
             self._computes = True
-        model = open_checkpoint(target.spec, device=self.options.device, dtype=self.options.dtype)
+        spec = target.spec
+        if self.options.n_devices > 1:
+            spec = replace(spec, n_devices=self.options.n_devices)
+        model = open_checkpoint(spec, device=self.options.device, dtype=self.options.dtype)
         model.cache = self.cache
         if self.options.memory:
             model.budget = bytes_of(self.options.memory)

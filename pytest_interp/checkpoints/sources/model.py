@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,12 +38,14 @@ class _Place(NamedTuple):
         revision: of the hub; None for the main branch.
         folder: with the files.
         files: of its weights.
+        devices: the arguments of transformers that spread it over several devices; empty for one device.
     """
 
     source: str
     revision: str | None
     folder: Path
     files: list[Path]
+    devices: Mapping[str, Any]
 
     @property
     def local(self) -> bool:
@@ -67,10 +70,10 @@ def load_transformers(spec: CheckpointSpec, dtype: torch.dtype) -> tuple[Any, An
             if path is None:
                 raise Unavailable(spec.missing() or "")
             folder = dequantised(path)
-            return _loaded(_in(folder), dtype, f"delete {folder}: it is made again from {path}")
+            return _loaded(_in(folder, spec), dtype, f"delete {folder}: it is made again from {path}")
         case "directory":
             check_directory(Path(spec.source))
-            return _loaded(_in(Path(spec.source)), dtype, AGAIN)
+            return _loaded(_in(Path(spec.source), spec), dtype, AGAIN)
         case "hub":
             try:
                 place = _from_hub(spec)
@@ -86,9 +89,31 @@ def load_transformers(spec: CheckpointSpec, dtype: torch.dtype) -> tuple[Any, An
             raise UsageError(f"{spec.name} is not a transformers checkpoint")
 
 
-def _in(folder: Path) -> _Place:
+def devices_of(spec: CheckpointSpec) -> dict[str, Any]:
+    """The arguments of transformers that spread a model over several devices, as TransformerLens derives them.
+
+    Args:
+        spec: with ``n_devices`` or ``device_map``.
+
+    Returns:
+        ``device_map`` and ``max_memory``; nothing for a model on one device.
+
+    Raises:
+        UsageError: there are not as many GPUs.
+    """
+    if not spec.is_spread:
+        return {}
+    from transformer_lens.utilities.multi_gpu import resolve_device_map
+
+    complaint = f"{spec.name} cannot be spread over {spec.n_devices} devices"
+    with as_usage_error(complaint, "pass another --interp-n-devices"):
+        device_map, max_memory = resolve_device_map(spec.n_devices, spec.device_map, None)
+    return {"device_map": device_map, "max_memory": max_memory}
+
+
+def _in(folder: Path, spec: CheckpointSpec) -> _Place:
     """A model in a folder."""
-    return _Place(str(folder), None, folder, weight_files(folder))
+    return _Place(str(folder), None, folder, weight_files(folder), devices_of(spec))
 
 
 def _from_hub(spec: CheckpointSpec) -> _Place:
@@ -104,6 +129,7 @@ def _from_hub(spec: CheckpointSpec) -> _Place:
     def fetch(name: str) -> Path:
         return Path(hf_hub_download(spec.source, name, revision=spec.revision))
 
+    devices = devices_of(spec)  # before a download
     folder = fetch(CONFIG).parent
     try:
         try:
@@ -116,7 +142,7 @@ def _from_hub(spec: CheckpointSpec) -> _Place:
         raise UsageError(
             f"{spec.source} has no {WEIGHTS} on the hub (pickled weights are not loaded); pass a model that has"
         ) from None
-    return _Place(spec.source, spec.revision, folder, files)
+    return _Place(spec.source, spec.revision, folder, files, devices)
 
 
 def _loaded(place: _Place, dtype: torch.dtype, advice: str) -> tuple[Any, Any]:
@@ -164,6 +190,7 @@ def _read(place: _Place, dtype: torch.dtype, advice: str) -> tuple[Any, Any, dic
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # check_agreement names all of them at once
+            **place.devices,
             **options,
         )
     return model, tokenizer, loading
