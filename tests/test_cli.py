@@ -32,6 +32,13 @@ def test_check_runs_the_claims_on_a_model(command):
     assert "warning" not in done.stdout
 
 
+@pytest.mark.parametrize("option", [["--baseline", "planted-chain"], ["--baseline=planted-chain"]])
+def test_check_has_a_baseline(command, option):
+    done = command("check", "planted-ioi", *option, "--collect-only", "-q", *SECONDS)
+    assert done.returncode == 0
+    assert "[planted-chain" in done.stdout
+
+
 def test_check_fails_where_no_claim_ran(command):
     done = command("check", "planted-ioi", "-k", "no_claim_has_this_name")
     assert done.returncode == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,8 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
         "pytest_arguments",
         metavar="ARGUMENT",
         nargs=argparse.REMAINDER,
-        help="further arguments for pytest, such as -k name_movers or --interp-prompts 96; pytest --help lists them",
+        help="--baseline MODEL_OR_LEDGER says which findings of that one hold on MODEL; further arguments are for "
+        "pytest, such as -k name_movers or --interp-prompts 96; pytest --help lists them",
     )
 
 
@@ -39,9 +41,8 @@ def _check(options: argparse.Namespace) -> int:
     counter = _Counter()
     # pytest warns that it cannot rewrite the assertions of this package, which this command has imported already.
     quiet = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    code = pytest.main(
-        [*quiet, *own_claims(), "--interp-model", options.model, *options.pytest_arguments], plugins=[counter]
-    )
+    arguments = [re.sub(r"^--baseline(?==|$)", "--interp-baseline", text) for text in options.pytest_arguments]
+    code = pytest.main([*quiet, *own_claims(), "--interp-model", options.model, *arguments], plugins=[counter])
     if code == pytest.ExitCode.USAGE_ERROR:
         return USAGE
     if code == pytest.ExitCode.NO_TESTS_COLLECTED or (
@@ -88,7 +89,7 @@ CHECK = Command(
     summary="run the claims of this project on one model",
     description="Runs the claims that come with pytest-interp on one model, and shows which findings hold there.\n"
     "The same as: pytest --pyargs pytest_interp.claims --interp-model MODEL [ARGUMENT ...]",
-    example="  pytest-interp check ./my-finetune -k name_movers",
+    example="  pytest-interp check ./my-finetune -k name_movers\n  pytest-interp check ./my-finetune --baseline gpt2",
     statuses=STATUSES,
     arguments=_check_arguments,
     run=_check,
