@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from pytest_interp.checkpoints.guard import Guard
 
 
+SAMPLED = 64
+"""Entries of a weight matrix in a sample."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Weights:
     """The weights of a bridge, by head where they have heads.
@@ -108,6 +112,19 @@ class Weights:
     def moves_anything(self, head: Head) -> bool:
         """Whether a head can write anything: its value and its output weights are not all 0."""
         return bool(self.w_v(head.layer)[head.head].any() and self.w_o(head.layer)[head.head].any())
+
+    def sample(self) -> tuple[float, ...]:
+        """A sample of what heads read and write with, by which two checkpoints can be compared without both in memory.
+
+        Returns:
+            For each layer 64 entries of ``W_V`` and 64 of ``W_O``, evenly spaced, to four digits.
+        """
+        entries: list[float] = []
+        for layer in range(self.shape.n_layers):
+            for weight in (self.w_v(layer), self.w_o(layer)):
+                places = torch.linspace(0, weight.numel() - 1, SAMPLED, dtype=torch.float64).long()
+                entries += weight.reshape(-1)[places.to(weight.device)].float().tolist()
+        return tuple(float(f"{entry:.4g}") for entry in entries)
 
     @handed_out
     def w_u(self) -> Float[Tensor, "d_model d_vocab"]:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import hypot
 from typing import Literal, TypeAlias
 
 from pytest_interp.compare.comparison import Comparison, Pair, compare, verdict_of
@@ -29,6 +30,9 @@ a difference, prompt by prompt, lies wholly toward the bound. ``lost``: supporte
 the new interval lies wholly on the other side of 0. ``gained``: refuted, then supported. ``undecided``: inconclusive or
 an error on either. ``not held before``: refuted on both. ``not applicable``: on either, for the reason that is given.
 """
+SAME_RUN = 0.5
+"""The least cosine between the weights of two checkpoints of one training run. It is near 1 after a fine-tune, and near
+0 between two initialisations."""
 WORDS: tuple[Word, ...] = (
     "reversed", "lost", "undecided", "weakened", "gained", "not applicable", "not held before", "held",
 )  # fmt: skip
@@ -63,10 +67,21 @@ class Drift:
     Attributes:
         comparison: both ledgers side by side; the first one is the baseline's.
         claims: what became of each claim, worst first.
+        cosine: between samples of their weights; 0 for other shapes, None where a ledger has no sample.
     """
 
     comparison: Comparison
     claims: tuple[ClaimDrift, ...]
+    cosine: float | None = None
+
+    @cached_property
+    def heads(self) -> Mapping[str, Mapping[str, Word]]:
+        """By role and head the worst word of the claims about this head alone."""
+        words: dict[str, dict[str, Word]] = {}
+        for claim in self.claims:  # worst first
+            for head in _head_of(claim.pair):
+                words.setdefault(str(claim.pair.after.claim.role), {}).setdefault(head, claim.word)
+        return words
 
     @cached_property
     def counts(self) -> Mapping[Word, int]:
@@ -97,9 +112,36 @@ def drift(baseline: Ledger, checkpoint: Ledger) -> Drift:
     for ledger in (baseline, checkpoint):
         if len(ledger.names) != 1:
             raise UsageError(f"drift is between two checkpoints; a ledger has {', '.join(ledger.names) or 'none'}")
-    comparison = compare(baseline, checkpoint)
-    claims = sorted((_drift_of(pair) for pair in comparison.pairs), key=lambda claim: WORDS.index(claim.word))
-    return Drift(comparison, tuple(claims))
+    comparison, cosine = compare(baseline, checkpoint), _cosine(*map(_weights, (baseline, checkpoint)))
+    related = cosine is None or cosine >= SAME_RUN
+    claims = [
+        _drift_of(pair)
+        if related or pair.after.claim.role is None
+        else ClaimDrift(pair, "not applicable", f"heads have no counterpart: the cosine of the weights is {cosine:.2f}")
+        for pair in comparison.pairs
+    ]
+    return Drift(comparison, tuple(sorted(claims, key=lambda claim: WORDS.index(claim.word))), cosine)
+
+
+def _weights(ledger: Ledger) -> tuple[float, ...]:
+    """Returns the sample of weights of a ledger's checkpoint; empty without one."""
+    return next((other.weights for other in ledger.checkpoints if other.name == ledger.names[0]), ())
+
+
+def _cosine(first: tuple[float, ...], second: tuple[float, ...]) -> float | None:
+    """Returns the cosine between two samples of weights; 0 for models of other shapes, None where one is not known."""
+    norms = hypot(*first), hypot(*second)
+    if not all(norms):
+        return None
+    if len(first) != len(second):
+        return 0.0
+    return sum(a * b for a, b in zip(first, second, strict=True)) / (norms[0] * norms[1])
+
+
+def _head_of(pair: Pair) -> list[str]:
+    """Returns the head that a claim of a role is about; empty where it is about none, or several."""
+    heads = {str(head) for record in pair.after.records for head in record.context.heads or ()}
+    return list(heads) if pair.after.claim.role is not None and len(heads) == 1 else []
 
 
 def _drift_of(pair: Pair) -> ClaimDrift:

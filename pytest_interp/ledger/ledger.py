@@ -91,11 +91,13 @@ class RecordedCheckpoint:
         name: of the checkpoint.
         circuit: the text of its circuit file; empty without one.
         patterns: the attention patterns of claimed heads.
+        weights: a sample of its weights, as ``checkpoint.weights.sample()`` gives it.
     """
 
     name: str
     circuit: str = ""
     patterns: tuple[Pattern, ...] = ()
+    weights: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as a table of JSON."""
@@ -109,16 +111,15 @@ class RecordedCheckpoint:
             Pattern(pattern["head"], pattern["data"], tuple(pattern["tokens"]), tuple(map(tuple, pattern["rows"])))
             for pattern in table["patterns"]
         )
-        return cls(table["name"], table["circuit"], patterns)
+        return cls(table["name"], table["circuit"], patterns, tuple(table.get("weights", ())))
 
     def joined(self, other: RecordedCheckpoint) -> RecordedCheckpoint:
         """Returns the checkpoint with the patterns of both, each once, in order of head and data set."""
         by_key = {
             (pattern.head, pattern.data, pattern.tokens): pattern for pattern in (*other.patterns, *self.patterns)
         }
-        return RecordedCheckpoint(
-            self.name, self.circuit or other.circuit, tuple(by_key[key] for key in sorted(by_key))
-        )
+        patterns = tuple(by_key[key] for key in sorted(by_key))
+        return RecordedCheckpoint(self.name, self.circuit or other.circuit, patterns, self.weights or other.weights)
 
 
 @dataclass(frozen=True)

@@ -109,4 +109,4 @@ def _checkpoint(checkpoint: RecordedCheckpoint) -> RecordedCheckpoint:
         Pattern(pattern.head, pattern.data, tuple(str(i) for i in range(1, len(pattern.tokens) + 1)), pattern.rows)
         for pattern in checkpoint.patterns
     )
-    return RecordedCheckpoint(_last(checkpoint.name), "", patterns)
+    return RecordedCheckpoint(_last(checkpoint.name), "", patterns, checkpoint.weights)

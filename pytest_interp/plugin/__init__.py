@@ -77,7 +77,7 @@ def _prepare_files(config: pytest.Config, options: Options) -> None:
     records = folder / options.ledger if options.ledger else None
     in_folder = records is not None and (str(options.ledger).endswith("/") or records.is_dir())
     collector = None
-    if options.ledger:
+    if options.ledger or options.baseline:
         from pytest_interp.plugin.ledger_checkpoint import Collector
 
         collector = Collector()

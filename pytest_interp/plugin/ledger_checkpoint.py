@@ -1,8 +1,9 @@
-"""What the ledger has of a checkpoint beside its numbers: the circuit file, and attention patterns of claimed heads."""
+"""What the ledger has of a checkpoint beside its numbers: circuit file, some weights, patterns of heads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,21 +38,25 @@ class Collector:
             outcome: of the claim.
 
         Returns:
-            The checkpoint with its circuit file, and the patterns of heads that the verdicts are about, on the first
-            prompts of their data; None where nothing is new.
+            The checkpoint with its circuit file, a sample of its weights, and the patterns of heads that the verdicts
+            are about, on the first prompts of their data; None where nothing is new.
         """
         arguments: dict[str, Any] = getattr(item, "funcargs", {})
         checkpoint = arguments.get("checkpoint")
         if checkpoint is None:
             return None
         patterns, circuit = tuple(self._patterns(arguments, outcome)), ""
+        weights: tuple[float, ...] = ()
         if (checkpoint.name,) not in self._seen:
             self._seen.add((checkpoint.name,))
+            # A claim is judged, and the run goes on, without a sample too: some architectures have no such weights.
+            with suppress(InterpError, RuntimeError, AttributeError):
+                weights = checkpoint.weights.sample()
             path = Path(checkpoint.circuit.path) if checkpoint.circuit and checkpoint.circuit.path else None
             circuit = path.read_text(encoding="utf-8") if path is not None and path.is_file() else ""
         elif not patterns:
             return None
-        return RecordedCheckpoint(checkpoint.name, circuit, patterns)
+        return RecordedCheckpoint(checkpoint.name, circuit, patterns, weights)
 
     def _patterns(self, arguments: dict[str, Any], outcome: ClaimOutcome) -> Iterator[Pattern]:
         from pytest_interp.engine import Experiment

@@ -52,6 +52,9 @@ def terminal(drift: Drift) -> list[Line]:
     for claim in drift.claims:
         if claim.word not in QUIET:
             lines += _claim(claim)
+    for role, words in drift.heads.items():
+        heads = ", ".join(f"{head} {word}" for head, word in words.items())
+        lines += [Line(text) for text in wrapped(f"role {role}: {heads}", WIDTH, rest="  ")]
     good = not any(drift.counts[word] for word in ("reversed", "lost", "undecided"))
     markup = {"green": good, "red": not good, "bold": True}
     return [*lines, *(Line(text, markup) for text in wrapped(sentence(drift), WIDTH, rest="  "))]
@@ -71,8 +74,11 @@ def _claim(claim: ClaimDrift) -> list[Line]:
 
 
 def _changed(drift: Drift) -> str:
-    """Returns what differs between the two runs beside the weights."""
-    return "; ".join(cause for cause in drift.comparison.common_causes if not cause.startswith("weights "))
+    """Returns what differs between the two runs, the weights by their cosine."""
+    causes = [cause for cause in drift.comparison.common_causes if not cause.startswith("weights ")]
+    if drift.cosine is not None:
+        causes.append(f"weights of heads, cosine {drift.cosine:.4f}")
+    return "; ".join(causes)
 
 
 def _name(drift: Drift, place: int) -> str:
@@ -94,6 +100,10 @@ def markdown(drift: Drift) -> str:
     if rows:
         header = ["claim", "drift", "number", _name(drift, 0), _name(drift, 1), "moved", "bound", "why"]
         parts += ["", *(f"| {' | '.join(row)} |" for row in (list(map(cell, header)), ["---"] * len(header), *rows))]
+    if drift.heads:
+        rows = [[role, head, word] for role, words in drift.heads.items() for head, word in words.items()]
+        parts += ["", "| role | head | drift |", "| --- | --- | --- |"]
+        parts += [f"| {' | '.join(map(cell, row))} |" for row in rows]
     return "\n".join(parts) + "\n"
 
 
@@ -122,13 +132,16 @@ def table(drift: Drift) -> dict[str, Any]:
         drift: of a checkpoint against its baseline.
 
     Returns:
-        ``baseline``, ``checkpoint``, ``sentence``, ``counts`` and ``claims``, worst first.
+        ``baseline``, ``checkpoint``, ``sentence``, ``cosine`` of their weights, ``counts`` by word, ``heads`` (by role
+        and head the worst word) and ``claims``, worst first.
     """
     return {
         "baseline": _name(drift, 0),
         "checkpoint": _name(drift, 1),
         "sentence": sentence(drift),
+        "cosine": drift.cosine,
         "counts": {word: drift.counts[word] for word in WORDS},
+        "heads": {role: dict(words) for role, words in drift.heads.items()},
         "claims": [
             {
                 "claim": claim.pair.name,

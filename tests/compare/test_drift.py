@@ -9,6 +9,8 @@ from records import GPT2, ledger_of, outcome_of, sampled_record
 from pytest_interp import Bound, UsageError
 from pytest_interp.cli import main
 from pytest_interp.compare.drift import drift
+from pytest_interp.heads import Head
+from pytest_interp.ledger.ledger import RecordedCheckpoint
 from pytest_interp.report import drift as views
 
 MINE = replace(GPT2, name="mine", fingerprint="another")
@@ -133,3 +135,40 @@ def test_the_command_prints_the_drift_and_fails_where_a_finding_was_lost(both, c
 def test_one_ledger_needs_the_name_of_the_baseline(both, more, capsys):
     assert main(["drift", both, *more]) == 2
     assert "has gpt2, mine; pass a second ledger, or --baseline" in capsys.readouterr().err
+
+
+def of_weights(checkpoint, weights, *, role="name_mover"):
+    identity = GPT2 if checkpoint == "gpt2" else MINE
+    context = replace(sampled_record(checkpoint=identity).context, heads=(Head(9, 9),))
+    outcome = outcome_of("a", sampled_record(checkpoint=identity, context=context), checkpoint=checkpoint)
+    ledger = ledger_of(replace(outcome, claim=replace(outcome.claim, role=role)))
+    return replace(ledger, checkpoints=(RecordedCheckpoint(checkpoint, weights=weights),))
+
+
+@pytest.mark.parametrize(
+    ("weights", "cosine", "word"),
+    [
+        ((1.0, 2.0, -2.0), 1, "held"),
+        ((2.0, 4.0, -4.0), 1, "held"),
+        ((1.0, 2.0, 2.0), 1 / 9, "not applicable"),
+        ((1.0, 2.0), 0, "not applicable"),
+        ((), None, "held"),
+    ],
+)
+def test_heads_are_carried_over_where_the_weights_are_close(weights, cosine, word):
+    base = of_weights("gpt2", (1.0, 2.0, -2.0))
+    result = drift(base, of_weights("mine", weights))
+    assert result.cosine == (None if cosine is None else pytest.approx(cosine))
+    assert result.claims[0].word == word
+    assert result.heads == {"name_mover": {"9.9": word}}
+    without_index = drift(base, of_weights("mine", weights, role=None))
+    assert without_index.claims[0].word == "held", "a claim without a role names no head of the circuit"
+
+
+def test_roles_and_weights_are_said():
+    result = drift(of_weights("gpt2", (1.0, 2.0, -2.0)), of_weights("mine", (1.0, 2.0, 2.0)))
+    lines = [line.text for line in views.terminal(result)]
+    assert lines[0] == "changed: weights of heads, cosine 0.1111"
+    assert "                 heads have no counterpart: the cosine of the weights is 0.11" in lines
+    assert "role name_mover: 9.9 not applicable" in lines
+    assert "| name\\_mover | 9.9 | not applicable |" in views.markdown(result)
