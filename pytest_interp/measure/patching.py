@@ -63,7 +63,8 @@ def head_patch_effect(
 
     Returns:
         For ``recovered`` a ratio of means, with the numerator and the denominator of each prompt; any real number.
-        Prompts on which both runs are equal at every exchanged place are left out and counted (``left_out``).
+        Sampled prompts on which both runs are equal at every exchanged place are left out and counted
+        (``left_out``); those of a fixed population count.
 
     Raises:
         UsageError: an unknown head, site, position or corruption; runs that do not differ.
@@ -110,8 +111,8 @@ def patch_effect(
         metric: ``recovered``, ``logit_diff``, ``log_prob``, ``kl`` ... or a :class:`Metric`.
 
     Returns:
-        As :func:`head_patch_effect`: for ``recovered`` a ratio of means; any real number. Prompts on which both runs
-        are equal at every exchanged place are left out and counted (``left_out``).
+        As :func:`head_patch_effect`: for ``recovered`` a ratio of means; any real number. Sampled prompts on which
+        both runs are equal at every exchanged place are left out and counted (``left_out``).
 
     Raises:
         UsageError: an unknown site, layer, position or corruption; runs that do not differ.

@@ -84,8 +84,10 @@ def on_prompts(measurement: Measurement, rows: Sequence[int]) -> Measurement:
         NotApplicable: the prompts are a sample, and the intervention can change those of one template only.
     """
     left_out = len(measurement.values) - len(rows)
-    if not left_out or measurement.population == "fixed":
+    if not left_out:
         return measurement
+    if measurement.population == "fixed":
+        return replace(measurement, context=measurement.context.noting(unchanged=left_out))
     changed = measurement.of_rows(rows)
     if measurement.population == "sampled" and len(set(changed.clusters)) < 2 <= len(set(measurement.clusters)):
         raise NotApplicable(

@@ -117,6 +117,9 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
     if left_out := measurement.context.left_out:
         total = left_out + len(measurement.values)
         notes.append(f"{left_out} of {total} prompts left out: the intervention can change nothing there")
+    if unchanged := measurement.context.extra.get("unchanged"):
+        total = len(measurement.values)
+        notes.append(f"the intervention can change nothing on {unchanged} of {total} prompts, which count as 0")
     if measurement.context.data is not None:
         notes += measurement.context.data.remarks
     if measurement.population == "fixed":

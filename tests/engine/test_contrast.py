@@ -146,6 +146,8 @@ def test_every_prompt_of_a_fixed_population_counts(gpt2_like, tokenizer):
     sampled = effect_of(gpt2_like, tokenizer, "sampled")
     assert effect.values == pytest.approx([sampled.values[0], 0, sampled.values[1]], abs=1e-5)
     assert effect.context.left_out == 0
+    note = "the intervention can change nothing on 1 of 3 prompts, which count as 0"
+    assert note in assert_measurement(effect, at_least=-99).notes
 
 
 def test_the_prompts_that_a_patch_changes_follow_from_the_tokens(small):

@@ -124,7 +124,7 @@ def test_heads_as_after_a_prefix(experiment, reference, gpt2_tokenizer):
 def test_parts_of_self_repair(experiment):
     """What heads write more by the ablated run's own norm, and by how much the logit difference falls too little.
 
-    A prompt that is alone in its template has its own output as mean, and is left out.
+    A prompt that is alone in its template has its own output as mean, and counts as 0.
     """
     repaired, share = self_repairs(experiment, ["2.0", "3.1"], ["1.1"])
     after = knocked_out_attribution_sweep(experiment, ["1.1"], ablation="mean")
@@ -138,7 +138,8 @@ def test_parts_of_self_repair(experiment):
     assert share.value * repaired.value == pytest.approx(rise("2.0") + rise("3.1"), abs=1e-4)
     whole = self_repair(experiment, "1.1", ablation="mean")
     assert repaired.value == pytest.approx(sum(whole.values) / len(whole.values), abs=1e-4)
-    assert len(whole.values) < 24
+    assert len(whole.values) == 24
+    assert whole.context.extra["unchanged"] > 0
 
 
 @pytest.mark.parametrize("layers", [[0], [1, 2, 3]])
