@@ -12,7 +12,17 @@ BATTERY = Path(__file__).parents[1] / "benchmarks" / "robustness.py"
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the battery forks its runs")
 @pytest.mark.parametrize(
-    "part", ["kills", "interrupts", "updates", "files", "options", "weights", "arguments", "pairs"]
+    "part",
+    [
+        "kills",
+        "interrupts",
+        "updates",
+        "files",
+        "options",
+        "weights",
+        "arguments",
+        pytest.param("pairs", marks=pytest.mark.thorough),
+    ],
 )
 def test_nothing_is_lost_and_no_error_is_raw(part):
     result = subprocess.run(

@@ -182,7 +182,12 @@ def test_it():
 
 
 @pytest.mark.parametrize(
-    ("visible", "jobs", "seen"), [("4,5", "1", ["4,5", "4,5"]), ("4,5", "2", ["4", "5"]), ("-1", "1", ["-1", "-1"])]
+    ("visible", "jobs", "seen"),
+    [
+        ("4,5", "2", ["4", "5"]),
+        pytest.param("4,5", "1", ["4,5", "4,5"], marks=pytest.mark.thorough),
+        pytest.param("-1", "1", ["-1", "-1"], marks=pytest.mark.thorough),
+    ],
 )
 def test_local_jobs_share_the_callers_gpus(project, visible, jobs, seen):
     (project / "test_it.py").write_text(SEES)
@@ -254,7 +259,7 @@ def test_on_slurm(project, slurm):
         assert f"#SBATCH {option}\n" in script
 
 
-@pytest.mark.parametrize("accounts", [True, False])
+@pytest.mark.parametrize("accounts", [pytest.param(True, marks=pytest.mark.thorough), False])
 def test_a_job_that_slurm_kills(project, slurm, accounts):
     if not accounts:
         (project / "stub" / "no_accounts").touch()

@@ -91,7 +91,7 @@ def test_under_xdist_the_controller_says_it(project):
     assert lines.index(first) < lines.index(next(line for line in lines if SAYING.fullmatch(line)))
 
 
-@pytest.mark.parametrize("arguments", [["-qq"], ["-p", "no:terminal"]])
+@pytest.mark.parametrize("arguments", [["-qq"], pytest.param(["-p", "no:terminal"], marks=pytest.mark.thorough)])
 def test_who_wants_silence_has_it(project, arguments):
     result = project.runpytest_subprocess("--interp-prompts", "24", *arguments)
     assert result.ret == 0
@@ -136,7 +136,9 @@ def test_a_person_sees_a_line_that_is_gone_before_pytest_goes_on(project):
     assert "now test" not in DRAWN.sub("", seen)
 
 
-@pytest.mark.parametrize(("arguments", "variables"), [(["-s"], {}), ([], {"CI": "1"})])
+@pytest.mark.parametrize(
+    ("arguments", "variables"), [(["-s"], {}), pytest.param([], {"CI": "1"}, marks=pytest.mark.thorough)]
+)
 def test_where_others_write_or_nobody_looks_a_terminal_gets_lines(project, arguments, variables):
     seen = on_a_terminal(project, *arguments, **{"TERM": "xterm"} | variables)
     assert not DRAWN.search(seen)
