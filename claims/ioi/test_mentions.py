@@ -22,4 +22,5 @@ def test_one_more_mention_of_the_answer_costs_some_of_the_lead(extra_mention):
 
 def test_one_more_mention_of_the_answer_costs_half_of_the_lead(extra_mention):
     """With the answer mentioned once more, so that both names stand twice, less than half of its usual lead is left."""
+    assert_logit_diff(extra_mention, at_least=2)
     assert_logit_diff(extra_mention, run="io-mentioned", at_most=2)
