@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -153,8 +153,15 @@ class LedgerFolder:
             if not self._waiting[name]:
                 self._write(name)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
+        """Writes ledgers when other plugins have finished, also where one of them fails."""
+        try:
+            return (yield)
+        finally:
+            self._finish(session)
+
+    def _finish(self, session: pytest.Session) -> None:
         """Writes the ledgers of checkpoints whose claims have not all ended; fails the run where it cannot."""
         if self.config.option.collectonly or hasattr(self.config, "workerinput"):
             return

@@ -108,8 +108,15 @@ class LedgerWriter:
         if before is None or replaced or report.when == "call":
             self.claims[report.nodeid] = outcome
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
+        """Writes the ledger when other plugins have finished, also where one of them fails."""
+        try:
+            return (yield)
+        finally:
+            self._finish(session)
+
+    def _finish(self, session: pytest.Session) -> None:
         """Writes the ledger, also of a run that was stopped.
 
         The run fails where a file could not be written, where one of several checkpoints that the user named could not

@@ -39,6 +39,16 @@ def test_the_ledger_has_values_cells_patterns_and_the_circuit(before):
     assert checkpoint.circuit == (before.path / "circuits" / "planted-ioi.toml").read_text()
 
 
+@pytest.mark.parametrize("path", ["run.json", "runs/"])
+def test_the_ledger_is_written_where_another_plugin_fails_at_the_end(project, path):
+    """So does syrupy after Ctrl-C under -n, where warnings are errors."""
+    project.makeconftest("def pytest_sessionfinish():\n    raise RuntimeError('another plugin')")
+    result = project.runpytest_subprocess("--interp-ledger", path)
+    result.stderr.fnmatch_lines(["*RuntimeError: another plugin"])
+    (file,) = project.path.rglob("*.json") if path == "run.json" else project.path.glob("runs/*.json")
+    assert len(read(file).claims) == 4
+
+
 def test_patterns_are_those_of_claimed_heads(project):
     project.makepyfile(
         test_it="""
