@@ -68,8 +68,8 @@ class Comparison:
         before: the first ledger.
         after: the second one.
         pairs: the claims that both have, worst first.
-        only_before: the names of claims that only the first one has.
-        only_after: the names of claims that only the second one has.
+        only_before: the names of claims that only the first one has, with their checkpoint where there are several.
+        only_after: those that only the second one has.
     """
 
     before: Ledger
@@ -156,8 +156,8 @@ def compare(before: Ledger, after: Ledger) -> Comparison:
         before,
         after,
         tuple(pairs),
-        tuple(_name(claim) for key, claim in first.items() if key not in second),
-        tuple(_name(claim) for key, claim in second.items() if key not in first),
+        tuple(": ".join(filter(None, key)) for key in first if key not in second),
+        tuple(": ".join(filter(None, key)) for key in second if key not in first),
     )
 
 

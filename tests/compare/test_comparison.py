@@ -139,6 +139,12 @@ def test_one_checkpoint_against_another_is_paired_by_claim():
     assert "only in before.json: 1 claim: it.gone" in shown(comparison)
 
 
+def test_what_only_one_has_is_named_with_its_checkpoint_where_there_are_several():
+    both = [outcome_of("task", sampled_record(), checkpoint=name) for name in ("gpt2", "mine")]
+    comparison = compare(ledger_of(*both, outcome_of("gone", sampled_record())), ledger_of(*both))
+    assert comparison.only_before == ("gpt2: it.gone",)
+
+
 def test_checkpoints_of_a_run_are_kept_apart():
     both = [outcome_of("task", sampled_record(), checkpoint=name) for name in ("gpt2", "other")]
     turned = outcome_of("task", sampled_record(bound=REFUTING), checkpoint="other")
