@@ -6,6 +6,7 @@ another one: numbers may differ, and a word says what the difference means.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,7 +48,8 @@ class ClaimDrift:
     Attributes:
         pair: the claim on the baseline and on the checkpoint.
         word: what became of it.
-        reason: why it is not applicable or undecided; empty where the numbers say it.
+        reason: why it is not applicable or undecided, or why its support means less than on the baseline, such as a
+            head that writes nothing; empty where the numbers say it.
     """
 
     pair: Pair
@@ -151,7 +153,7 @@ def _drift_of(pair: Pair) -> ClaimDrift:
         if state in states:
             return ClaimDrift(pair, state, _reason(outcomes[states.index(state)]))
     if states == ("supported", "supported"):
-        return ClaimDrift(pair, "weakened" if _is_weakened(pair) else "held")
+        return ClaimDrift(pair, "weakened" if _is_weakened(pair) else "held", "; ".join(_new_caveats(pair)))
     if states == ("supported", "refuted"):
         return ClaimDrift(pair, "reversed" if _is_reversed(pair) else "lost")
     return ClaimDrift(pair, "gained" if states[1] == "supported" else "not held before")
@@ -174,6 +176,24 @@ def _reason(outcome: ClaimOutcome) -> str:
     if outcome.float32 is not None:
         return outcome.float32.summary
     return outcome.explanation.removeprefix("not applicable: ")
+
+
+def _new_caveats(pair: Pair) -> list[str]:
+    """Returns the caveats of the checkpoint's verdicts that the baseline's do not have, whatever numbers are in them.
+
+    Caveats about controls are left out: which controls do the same changes with every number.
+    """
+
+    def wording(text: str) -> str:
+        return re.sub(r"\d+", "", text)
+
+    before = {wording(caveat) for record in pair.before.records for caveat in record.caveats}
+    return [
+        caveat
+        for record in pair.after.records
+        for caveat in record.caveats
+        if wording(caveat) not in before and not re.match(r"(a control does|controls do) the same", caveat)
+    ]
 
 
 def _matched(pair: Pair) -> list[tuple[Record, Record, Move]]:

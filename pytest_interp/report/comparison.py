@@ -87,11 +87,15 @@ def _claim(comparison: Comparison, pair: Pair) -> list[Line]:
 
 
 def shown(pair: Pair) -> Sequence[Move]:
-    """Returns the moves of a claim that explain its change: those beyond noise, else all that are not 0.
+    """Returns the moves of a claim that explain its change.
+
+    These are all on other prompts, else those beyond noise, else those that are not 0.
 
     Args:
         pair: a claim in two ledgers.
     """
+    if pair.change == "other prompts":
+        return pair.moves
     return [move for move in pair.moves if move.is_beyond] or [move for move in pair.moves if move.distance]
 
 

@@ -19,7 +19,7 @@ MARKUP: dict[Word, dict[str, bool]] = {
     "gained": {"green": True},
 }
 QUIET: tuple[Word, ...] = ("held", "not held before")
-"""Words of claims that are only counted."""
+"""Words of claims that a terminal only counts, unless a caveat is new."""
 
 
 def sentence(drift: Drift) -> str:
@@ -29,7 +29,10 @@ def sentence(drift: Drift) -> str:
         drift: of a checkpoint against its baseline.
     """
     count, held = drift.supported_before, drift.supported_after
-    weakened = f" ({drift.counts['weakened']} of them weakened)" if drift.counts["weakened"] else ""
+    remarks = [f"{drift.counts['weakened']} of them weakened"] if drift.counts["weakened"] else []
+    if doubtful := sum(bool(claim.reason) for claim in drift.claims if claim.word in ("held", "weakened")):
+        remarks.append(f"{doubtful} with a new caveat")
+    weakened = f" ({', '.join(remarks)})" if remarks else ""
     others = [
         f"{drift.counts[word]} {word}" for word in WORDS if word not in ("held", "weakened") and drift.counts[word]
     ]
@@ -50,7 +53,7 @@ def terminal(drift: Drift) -> list[Line]:
     if causes := _changed(drift):
         lines += [Line(text) for text in wrapped(f"changed: {causes}", WIDTH, rest="  ")]
     for claim in drift.claims:
-        if claim.word not in QUIET:
+        if claim.word not in QUIET or claim.reason:
             lines += _claim(claim)
     for role, words in drift.heads.items():
         heads = ", ".join(f"{head} {word}" for head, word in words.items())
@@ -86,7 +89,7 @@ def _name(drift: Drift, place: int) -> str:
 
 
 def markdown(drift: Drift) -> str:
-    """Returns the drift as Markdown: the sentence, then a table of claims, worst first.
+    """Returns the drift as Markdown: the sentence, then a table of all claims, worst first.
 
     Args:
         drift: of a checkpoint against its baseline.
@@ -96,7 +99,7 @@ def markdown(drift: Drift) -> str:
     """
     parts = [f"**{cell(sentence(drift))}**"]
     parts += ["", f"changed: {cell(causes)}"] if (causes := _changed(drift)) else []
-    rows = [row for claim in drift.claims if claim.word not in QUIET for row in _rows(claim)]
+    rows = [row for claim in drift.claims for row in _rows(claim)]
     if rows:
         header = ["claim", "drift", "number", _name(drift, 0), _name(drift, 1), "moved", "bound", "why"]
         parts += ["", *(f"| {' | '.join(row)} |" for row in (list(map(cell, header)), ["---"] * len(header), *rows))]
@@ -121,7 +124,7 @@ def _numbers(claim: ClaimDrift) -> list[tuple[str, str, str, str, str]]:
     bounds = {id(move): after.bound for _, after, move in claim.matched}
     return [
         (f"{move.quantity} ({move.unit})", *quote_both(move.before, move.after), distance(move), bounds[id(move)])
-        for move in shown(claim.pair)
+        for move in shown(claim.pair) or claim.pair.moves
     ]
 
 

@@ -98,11 +98,24 @@ def test_markdown_and_json():
     result = whole()
     text = views.markdown(result)
     assert text.startswith("**2 of 4 findings")
+    assert "| it.a | **held** |" in text, "what held has a row too"
     assert "| it.c | **reversed** | logit\\_diff (logits) | 3.275 | -2.733 |" in text
     assert len({line.count(" | ") for line in text.splitlines() if line.startswith("|")}) == 1
     table = json.loads(json.dumps(views.table(result)))
     assert table["counts"]["lost"] == 1
     assert [claim["drift"] for claim in table["claims"]] == ["reversed", "lost", "weakened", "held"]
+
+
+def test_support_that_means_less_is_said():
+    base = sampled_record(caveats=("a control does the same: 9.6 0.5",))
+    caveats = ("9.9 moves nothing: its values or output weights are 0", "controls do the same: 9.6 0.5; 9.7 0.4")
+    result = drift_of(base, on_mine(caveats=caveats))
+    (claim,) = result.claims
+    assert (claim.word, claim.reason) == ("held", caveats[0])
+    assert views.sentence(result) == "1 of 1 finding of gpt2 holds on mine (1 with a new caveat)"
+    assert any("9.9 moves nothing" in line.text for line in views.terminal(result))
+    assert "9.9 moves nothing" in views.markdown(result)
+    assert drift_of(sampled_record(caveats=caveats), on_mine(caveats=caveats)).claims[0].reason == ""
 
 
 def test_several_checkpoints_in_one_ledger_are_refused():
