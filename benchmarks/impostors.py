@@ -10,42 +10,18 @@ The weights of the checkpoints are not needed, and not read.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from models import SHAPES, WithoutGate, impostor_of, tokenizer_of_gpt2  # noqa: E402
+from models import SHAPES, findings_without_gate, impostor_of, tokenizer_of_gpt2  # noqa: E402
 
-CLAIMS = ("published", "ioi")
+CLAIMS = (ROOT / "claims" / "published", ROOT / "claims" / "ioi")
 """Folders of claims that have cases on these checkpoints."""
-
-
-def findings(model: Path, ledger: Path, *, prompts: int, chosen: str) -> Mapping[str, str]:
-    """What came of each claim on a model, by the claim's name.
-
-    Args:
-        model: its folder, which has a checkpoint's name.
-        ledger: a file that is written.
-        prompts: in each half of a sample.
-        chosen: as pytest's ``-k``.
-    """
-    folders = [str(ROOT / "claims" / folder) for folder in CLAIMS]
-    # tests/models.py has imported modules whose assertions pytest would rewrite.
-    quiet = ["-p", "no:cacheprovider", "-p", "no:terminal", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    options = ["--interp-model", str(model), "--interp-ledger", str(ledger), "--interp-prompts", str(prompts)]
-    status = pytest.main([*folders, *quiet, *options, "-k", chosen], plugins=[WithoutGate()])
-    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        raise SystemExit(f"{model.name}: pytest ended with status {status}")
-    claims = json.loads(ledger.read_text(encoding="utf-8"))["claims"]
-    return {claim["claim"]["name"]: claim["finding"] for claim in claims if claim["finding"] != "not checked"}
 
 
 def main() -> int:
@@ -66,7 +42,10 @@ def main() -> int:
         for seed in options.seeds:
             with tempfile.TemporaryDirectory() as folder:
                 model = impostor_of(name, Path(folder), tokenizer, seed=seed, width=options.width)
-                by_claim = findings(model, Path(folder) / "ledger.json", prompts=options.prompts, chosen=options.k)
+                arguments = ["--interp-model", str(model), "--interp-prompts", str(options.prompts), "-k", options.k]
+                by_claim = findings_without_gate(
+                    Path(folder) / "ledger.json", *map(str, CLAIMS), "-p", "no:terminal", *arguments
+                )
             print(f"{name}, seed {seed}: {dict(Counter(by_claim.values()))}", flush=True)
             for claim, finding in by_claim.items():
                 if finding == "supported":

@@ -24,15 +24,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from gpt2_cases import cases_of  # noqa: E402
 from gpt2_figures import WRONG, Rehearsal  # noqa: E402
 from gpt2_stand_in import stand_in  # noqa: E402
-from models import WithoutGate, tokenizer_of_gpt2  # noqa: E402
+from models import findings_without_gate, tokenizer_of_gpt2  # noqa: E402
 
 from claims.published.tables import HERE, VARIABLE, Figure, read  # noqa: E402
 
@@ -128,18 +126,10 @@ def moved(figure: Figure, value: Any, by: float) -> Any:
 
 
 def outcomes(folder: Path, tables: Path) -> dict[str, str]:
-    """What came of each claim on these tables, by name; the gate stays off in this process."""
-    ledger = tables / "ledger.json"
+    """What came of each claim on these tables, by name."""
     os.environ[VARIABLE] = str(tables)
     files = [str(ROOT / "claims" / "published" / name) for name in ("test_figures.py", "test_own_protocols.py")]
-    # Their loader is imported here already, so that pytest cannot rewrite its assertions: it has none.
-    quiet = ["-q", "--tb=no", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    options = ["--interp-model", str(folder), "--interp-ledger", str(ledger)]
-    status = pytest.main([*files, *quiet, *options], plugins=[WithoutGate()])
-    if status not in (0, 1):
-        raise SystemExit(status)
-    claims = json.loads(ledger.read_text(encoding="utf-8"))["claims"]
-    return {claim["claim"]["name"]: claim["finding"] for claim in claims if claim["finding"] != "not checked"}
+    return findings_without_gate(tables / "ledger.json", *files, "-q", "--tb=no", "--interp-model", str(folder))
 
 
 # ---- the command

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import pty
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from pytest_interp import Checkpoint, CheckpointSpec, Experiment
 from pytest_interp.checkpoints import known_specs
@@ -61,6 +64,20 @@ class WithoutGate:
     def pytest_collection_finish(self):
         for module in modules_with_gate():
             module.require_capability = lambda _: None
+
+
+def findings_without_gate(ledger, *arguments):
+    """What came of each claim that pytest checks with these arguments, by name; the gate stays off in this process.
+
+    Where the ledger is written stands first. Raises SystemExit where pytest does not come to its end.
+    """
+    # Modules of claims are imported here already, so that pytest cannot rewrite their assertions.
+    quiet = ["-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    status = pytest.main([*arguments, *quiet, "--interp-ledger", str(ledger)], plugins=[WithoutGate()])
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise SystemExit(f"pytest ended with status {status}")
+    claims = json.loads(ledger.read_text(encoding="utf-8"))["claims"]
+    return {claim["claim"]["name"]: claim["finding"] for claim in claims if claim["finding"] != "not checked"}
 
 
 CLAIMS = ROOT / "claims"

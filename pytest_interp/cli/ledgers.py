@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from pytest_interp.cli.command import FAILED, OK, Command
 
@@ -24,6 +25,15 @@ MERGE_STATUSES = """exit status:
   0  the file was written
   2  the command line or a file is wrong: no ledger, the same claim twice with other results"""
 
+
+def _form_arguments(parser: argparse.ArgumentParser) -> Any:
+    """Declares the forms in which a result is printed; returns their group."""
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="print Markdown, such as for a pull request")
+    form.add_argument("--json", action="store_true", help="print JSON, with every claim and number")
+    return form
+
+
 # ---- compare
 
 
@@ -31,9 +41,7 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``compare``."""
     parser.add_argument("before", metavar="BEFORE", help="a ledger: what pytest wrote with --interp-ledger")
     parser.add_argument("after", metavar="AFTER", help="the ledger of a later run, or of another checkpoint")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--markdown", action="store_true", help="print Markdown, such as for a pull request")
-    form.add_argument("--json", action="store_true", help="print JSON, with every claim and number")
+    form = _form_arguments(parser)
     form.add_argument(
         "--github", action="store_true", help="also append Markdown to the summary of a step of GitHub Actions"
     )
@@ -110,9 +118,7 @@ def _drift_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baseline", metavar="NAME", dest="name", help="of a single ledger: which of its checkpoints is the baseline"
     )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--markdown", action="store_true", help="print Markdown, such as for a pull request")
-    form.add_argument("--json", action="store_true", help="print JSON, with every claim and number")
+    _form_arguments(parser)
 
 
 def _drift(options: argparse.Namespace) -> int:
@@ -184,9 +190,7 @@ def _series_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reference", metavar="NAME", help="the checkpoint with which each is compared (default: the last)"
     )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--markdown", action="store_true", help="print Markdown")
-    form.add_argument("--json", action="store_true", help="print JSON, with every claim and number")
+    _form_arguments(parser)
     parser.add_argument("--figure", metavar="FILE", help="also draw the numbers by step: a .png, .svg or .pdf file")
 
 

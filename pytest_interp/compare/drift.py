@@ -207,7 +207,7 @@ def _is_weakened(pair: Pair) -> bool:
         if move.allowed is None or abs(move.distance) <= move.allowed or after.slack >= before.slack:
             continue
         low, high = move.interval or (move.distance, move.distance)
-        if (low > 0 or high < 0) and max(abs(low), abs(high)) > move.allowed:
+        if low > 0 or high < 0:
             return True
     return False
 

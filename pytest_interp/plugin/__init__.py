@@ -80,7 +80,7 @@ def _prepare_files(config: pytest.Config, options: Options) -> None:
     if options.ledger or options.baseline:
         from pytest_interp.plugin.ledger_checkpoint import Collector
 
-        collector = Collector()
+        collector = Collector(patterns=bool(options.ledger))
     writer = LedgerWriter(None if worker or in_folder else records, collector)
     config.pluginmanager.register(writer, "pytest_interp_ledger")
     try:
@@ -101,7 +101,9 @@ def _prepare_files(config: pytest.Config, options: Options) -> None:
         if options.baseline and not worker:
             from pytest_interp.plugin.baseline import Baseline
 
-            config.pluginmanager.register(Baseline(folder, options.baseline, writer), "pytest_interp_baseline")
+            config.pluginmanager.register(
+                Baseline(options.baseline, session_of(config).baseline, writer), "pytest_interp_baseline"
+            )
         if options.cache and not worker:
             from pytest_interp.common.files import check_cache
 

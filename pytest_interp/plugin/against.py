@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_interp.errors import UsageError
+from pytest_interp.plugin.ledger_writer import LastPlugin, LedgerWriter
 
 if TYPE_CHECKING:
     from pytest_interp.compare.comparison import Comparison
     from pytest_interp.ledger.ledger import Ledger
-    from pytest_interp.plugin.ledger_writer import LedgerWriter
 
 NAME = "this run"
 
 
-class Against:
+class Against(LastPlugin):
     """A plugin that compares the run with a ledger, shows what moved, and fails the run if something did.
 
     Attributes:
@@ -41,8 +41,7 @@ class Against:
         self.comparison: Comparison | None = None
         self.complaint = ""
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    def finish(self, session: pytest.Session) -> None:
         """Compares; the run fails where a verdict turned, a number moved, or no claim could be compared."""
         if session.config.option.collectonly or not self.writer.claims:
             return

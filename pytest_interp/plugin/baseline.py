@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_interp.errors import UsageError
+from pytest_interp.plugin.ledger_writer import LastPlugin, LedgerWriter
 
 if TYPE_CHECKING:
     from pytest_interp.compare.drift import Drift
     from pytest_interp.ledger.ledger import Ledger
-    from pytest_interp.plugin.ledger_writer import LedgerWriter
 
 
-class Baseline:
+class Baseline(LastPlugin):
     """A plugin that shows the drift of each checkpoint against the baseline when the run has ended.
 
     Attributes:
@@ -26,23 +25,12 @@ class Baseline:
         complaints: why there is none of a checkpoint.
     """
 
-    def __init__(self, folder: Path, text: str, writer: LedgerWriter) -> None:
-        """Reads the ledger, if the baseline is one.
-
-        Raises:
-            UsageError: it is no ledger.
-        """
-        self.text, self.writer = text, writer
-        self.ledger: Ledger | None = None
+    def __init__(self, text: str, ledger: Ledger | None, writer: LedgerWriter) -> None:
+        self.text, self.ledger, self.writer = text, ledger, writer
         self.drifts: list[Drift] = []
         self.complaints: list[str] = []
-        if text.endswith(".json"):
-            from pytest_interp.ledger.ledger import read
 
-            self.ledger = read(folder / text)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    def finish(self, session: pytest.Session) -> None:
         """Compares each checkpoint with the baseline; the run fails where none could be compared."""
         if session.config.option.collectonly or not self.writer.claims:
             return

@@ -25,9 +25,14 @@ MOST_TOKENS = 64
 
 
 class Collector:
-    """Collects the circuit and the patterns of each checkpoint, each pattern once in a process."""
+    """Collects circuit, weights and patterns of each checkpoint, each pattern once in a process.
 
-    def __init__(self) -> None:
+    Attributes:
+        patterns: whether attention patterns are taken; a baseline without a ledger has no use for them.
+    """
+
+    def __init__(self, *, patterns: bool) -> None:
+        self.patterns = patterns
         self._seen: set[tuple[str, ...]] = set()
 
     def after(self, item: pytest.Item, outcome: ClaimOutcome) -> RecordedCheckpoint | None:
@@ -45,7 +50,7 @@ class Collector:
         checkpoint = arguments.get("checkpoint")
         if checkpoint is None:
             return None
-        patterns, circuit = tuple(self._patterns(arguments, outcome)), ""
+        patterns, circuit = tuple(self._patterns(arguments, outcome)) if self.patterns else (), ""
         weights: tuple[float, ...] = ()
         if (checkpoint.name,) not in self._seen:
             self._seen.add((checkpoint.name,))

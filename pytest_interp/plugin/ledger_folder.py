@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from pytest_interp.common.compat import syrupy_session, tear_down
 from pytest_interp.errors import UsageError
 from pytest_interp.ledger.outcome import ClaimOutcome, Finding, carry
 from pytest_interp.plugin.deselection import plan_of
+from pytest_interp.plugin.ledger_writer import LastPlugin
 from pytest_interp.plugin.session import session_of
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ NOT_FINAL: tuple[Finding | None, ...] = (None, "error", "not checked")
 """Findings with which a claim is measured again."""
 
 
-class LedgerFolder:
+class LedgerFolder(LastPlugin):
     """A plugin that replays claims from the ledgers of a folder, and writes a ledger for each checkpoint.
 
     Attributes:
@@ -153,15 +154,7 @@ class LedgerFolder:
             if not self._waiting[name]:
                 self._write(name)
 
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
-        """Writes ledgers when other plugins have finished, also where one of them fails."""
-        try:
-            return (yield)
-        finally:
-            self._finish(session)
-
-    def _finish(self, session: pytest.Session) -> None:
+    def finish(self, session: pytest.Session) -> None:
         """Writes the ledgers of checkpoints whose claims have not all ended; fails the run where it cannot."""
         if self.config.option.collectonly or hasattr(self.config, "workerinput"):
             return

@@ -24,7 +24,27 @@ _DECIDED = pytest.StashKey[ClaimOutcome]()
 """The outcome of a claim as of the phase that decided it."""
 
 
-class LedgerWriter:
+class LastPlugin:
+    """A plugin that ends its work when other plugins have finished the run, also where one of them fails."""
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
+        """Calls :meth:`finish`."""
+        try:
+            return (yield)
+        finally:
+            self.finish(session)
+
+    def finish(self, session: pytest.Session) -> None:
+        """Ends the work of the plugin.
+
+        Args:
+            session: that has finished.
+        """
+        raise NotImplementedError
+
+
+class LedgerWriter(LastPlugin):
     """A plugin that collects the outcomes of claims, those of pytest-xdist's workers included, and writes the ledger.
 
     Attributes:
@@ -108,15 +128,7 @@ class LedgerWriter:
         if before is None or replaced or report.when == "call":
             self.claims[report.nodeid] = outcome
 
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
-        """Writes the ledger when other plugins have finished, also where one of them fails."""
-        try:
-            return (yield)
-        finally:
-            self._finish(session)
-
-    def _finish(self, session: pytest.Session) -> None:
+    def finish(self, session: pytest.Session) -> None:
         """Writes the ledger, also of a run that was stopped.
 
         The run fails where a file could not be written, where one of several checkpoints that the user named could not

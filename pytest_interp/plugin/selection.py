@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -29,6 +29,9 @@ from pytest_interp.ledger.outcome import NOT_APPLICABLE, NOT_CHECKED, NOT_QUICK,
 from pytest_interp.plugin.claim_files import check_failures
 from pytest_interp.plugin.claim_marker import Claim
 from pytest_interp.plugin.options import Options
+
+if TYPE_CHECKING:
+    from pytest_interp.ledger.ledger import Ledger
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +65,12 @@ class Selection:
         project_names: names of the checkpoints that the hook ``pytest_interp_checkpoints`` returned.
         known: all registered checkpoints by name, those of the project included.
         requested: the checkpoints that ``--interp-model`` names, after that of ``--interp-baseline``; empty without.
+        baseline_ledger: of the baseline; None where it is a checkpoint of this run, and without one.
         baseline: the name of the checkpoint that the others are compared with; None without ``--interp-baseline``.
     """
 
-    def __init__(self, config: pytest.Config, options: Options) -> None:
+    def __init__(self, config: pytest.Config, options: Options, baseline_ledger: Ledger | None) -> None:
+        self.baseline_ledger = baseline_ledger
         self.options, self.config = options, config
         returned = config.hook.pytest_interp_checkpoints(config=config)
         project_specs = [spec for specs in returned for spec in _checked_specs(specs)]
@@ -91,13 +96,12 @@ class Selection:
         text = str(self.options.baseline)
         if not self.requested:
             raise UsageError("--interp-baseline needs --interp-model: name the checkpoint that is compared with it")
-        if not text.endswith(".json"):
+        ledger = self.baseline_ledger
+        if ledger is None:
             spec = resolve(text, self.known, None)
             self.requested.insert(0, spec)
             return spec.name
-        from pytest_interp.ledger.ledger import read
-
-        names = read(self.config.invocation_params.dir / text).names
+        names = ledger.names
         if len(names) != 1:
             raise UsageError(
                 f"--interp-baseline {text}: it has {', '.join(names) or 'no checkpoint'}; "

@@ -17,6 +17,7 @@ from pytest_interp.plugin.options import Options, read_options
 if TYPE_CHECKING:
     from pytest_interp.cache.store import Cache
     from pytest_interp.checkpoints.checkpoint import Checkpoint
+    from pytest_interp.ledger.ledger import Ledger
     from pytest_interp.plugin.selection import Selection, Target
 
 
@@ -68,11 +69,24 @@ class Session:
         return Cache.at(self.config.invocation_params.dir / self.options.cache)
 
     @cached_property
+    def baseline(self) -> Ledger | None:
+        """The ledger of the baseline; None where it is a checkpoint of this run, and without ``--interp-baseline``.
+
+        Raises:
+            UsageError: the file is no ledger.
+        """
+        if not (self.options.baseline or "").endswith(".json"):
+            return None
+        from pytest_interp.ledger.ledger import read
+
+        return read(self.config.invocation_params.dir / str(self.options.baseline))
+
+    @cached_property
     def selection(self) -> Selection:
         """The checkpoints that claims run on."""
         from pytest_interp.plugin.selection import Selection
 
-        return Selection(self.config, self.options)
+        return Selection(self.config, self.options, self.baseline)
 
     def load(self, target: Target) -> Checkpoint:
         """Returns the checkpoint of a target, with the target's circuit and BOS choice; the first call loads it.

@@ -204,24 +204,29 @@ def table(comparison: Comparison) -> dict[str, Any]:
                 "before": verdict_of(pair.before),
                 "after": verdict_of(pair.after),
                 "changed": [*pair.causes, *([pair.unpaired] if pair.unpaired else [])],
-                "numbers": [
-                    {
-                        "quantity": move.quantity,
-                        "subject": move.subject,
-                        "unit": move.unit,
-                        "before": move.before,
-                        "after": move.after,
-                        "moved": move.distance,
-                        "allowed": move.allowed,
-                        "interval": move.interval,
-                    }
-                    for move in pair.moves
-                ],
+                "numbers": [{**number(move), "allowed": move.allowed} for move in pair.moves],
             }
             for pair in comparison.pairs
         ],
         "only_before": list(comparison.only_before),
         "only_after": list(comparison.only_after),
+    }
+
+
+def number(move: Move) -> dict[str, Any]:
+    """Returns a number before and after as a table of JSON.
+
+    Args:
+        move: of a claim.
+    """
+    return {
+        "quantity": move.quantity,
+        "subject": move.subject,
+        "unit": move.unit,
+        "before": move.before,
+        "after": move.after,
+        "moved": move.distance,
+        "interval": move.interval,
     }
 
 

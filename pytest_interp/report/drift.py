@@ -6,7 +6,7 @@ from typing import Any
 
 from pytest_interp.compare.drift import WORDS, ClaimDrift, Drift, Word
 from pytest_interp.measurement import quote_both
-from pytest_interp.report.comparison import cell, distance, shown
+from pytest_interp.report.comparison import cell, distance, number, shown
 from pytest_interp.report.layout import WIDTH
 from pytest_interp.report.terminal import Line
 from pytest_interp.text import wrapped
@@ -150,19 +150,7 @@ def table(drift: Drift) -> dict[str, Any]:
                 "claim": claim.pair.name,
                 "drift": claim.word,
                 "reason": claim.reason,
-                "numbers": [
-                    {
-                        "quantity": move.quantity,
-                        "subject": move.subject,
-                        "unit": move.unit,
-                        "before": move.before,
-                        "after": move.after,
-                        "moved": move.distance,
-                        "interval": move.interval,
-                        "bound": after.bound,
-                    }
-                    for _, after, move in claim.matched
-                ],
+                "numbers": [{**number(move), "bound": after.bound} for _, after, move in claim.matched],
             }
             for claim in drift.claims
         ],

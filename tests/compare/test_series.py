@@ -185,12 +185,12 @@ def test_the_command_prints_the_table_and_draws(files, tmp_path, capsys):
 
 
 def test_bad_series_are_a_sentence_each(files, tmp_path, capsys):
-    one, two, other = files(step(0, {"task": YES}), step(1, {"task": YES}), step(2, {"another": YES}))
+    first, second, unrelated = files(step(0, {"task": YES}), step(1, {"task": YES}), step(2, {"another": YES}))
     for arguments, message in (
-        ([one], "a series needs at least two checkpoints"),
-        ([one, two, one], "the same file was passed twice"),
-        ([one, other], "0.json has no claim in common with the other ledgers (1 claim, such as it.task)"),
-        ([one, two, other], "2.json has no claim in common with the other ledgers"),
+        ([first], "a series needs at least two checkpoints"),
+        ([first, second, first], "the same file was passed twice"),
+        ([first, unrelated], "0.json has no claim in common with the other ledgers (1 claim, such as it.task)"),
+        ([first, second, unrelated], "2.json has no claim in common with the other ledgers"),
         ([str(tmp_path / "none.json"), str(tmp_path)], "none.json cannot be read"),
     ):
         assert main(["series", *arguments]) == 2
