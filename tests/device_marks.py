@@ -87,12 +87,14 @@ class Seen:
         mixed: operations on both devices, by the line of the package that asked for them; empty where they are refused.
         waits: what makes a CPU wait for a GPU, by kind and line of the package.
         uploads: how often a tensor was put on the device, by line of the package.
+        operations: how often the device computed something, by operation; views compute nothing.
     """
 
     def __init__(self) -> None:
         self.mixed: Counter[tuple[str, str]] = Counter()
         self.waits: Counter[tuple[str, str]] = Counter()
         self.uploads: Counter[str] = Counter()
+        self.operations: Counter[str] = Counter()
 
     def waited(self, kind: str) -> None:
         self.waits[kind, line_of_package()] += 1
@@ -136,6 +138,7 @@ class _Operations(TorchDispatchMode):
             device = kwargs.get("device")
             if name == "copy_":
                 self._brought(from_device=marks[1], to_device=marks[0])
+                self.seen.operations[name] += marks[0]
                 return func(*args, **kwargs)
             before = set() if not name.endswith("_") else {id(inputs[0])}
             mixed = any(marks) and self._mixes(name, args, inputs, marks)
@@ -153,6 +156,7 @@ class _Operations(TorchDispatchMode):
             if name == "_to_copy" and device is not None:
                 self._brought(from_device=any(marks), to_device=marked)
             self._check_generator(name, kwargs, marked or (bool(before) and any(marks)))
+            self.seen.operations[name] += marked and not func.is_view
             for tensor in _tensors((result,)):
                 if marked:
                     _MARKS.add(tensor)

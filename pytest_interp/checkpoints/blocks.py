@@ -16,6 +16,7 @@ model's own blocks; the other arguments of each block are recorded in an ordinar
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ import torch
 
 from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
 from pytest_interp.checkpoints.resume import CleanPass, KeyValues, PartialPass, StartFrom
+from pytest_interp.checkpoints.rows import Rows
 from pytest_interp.tolerance import FLOAT_NOISE
 
 if TYPE_CHECKING:
@@ -33,6 +35,11 @@ if TYPE_CHECKING:
 
 _CANNOT_BE_DRIVEN = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError)
 """Errors of blocks that need other arguments than those that an ordinary pass recorded."""
+
+_CALL_COST = 64
+"""The cost of calling a block on a CPU, in positions; measured on two cores."""
+_CALIBRATION = 4096
+"""So many positions a block computes at once, to find what one of them costs on a GPU."""
 
 _POSITION_AXIS = {1: 0, 2: 1, 3: 1, 4: 2}
 """Which axis of a block's argument runs over positions, by the number of its axes: position ids ``(pos,)`` or ``(row,
@@ -47,6 +54,8 @@ class Blocks:
         n_layers: how many blocks it has.
         device: of its weights.
         points: its hook points by name.
+        call_cost: the cost of calling a block, as the number of positions of one prompt that it computes in that time;
+            measured on a GPU, from the first clean pass on.
     """
 
     def __init__(self, bridge: Any, precision: str) -> None:
@@ -63,6 +72,7 @@ class Blocks:
         # By the token length of prompts: the other arguments of each block, from where passes can start, and whether
         # the last MLP can run at END alone.
         self._arguments: dict[int, list[tuple[Any, Any]]] = {}
+        self.call_cost = _CALL_COST
         self._start_from: dict[int, StartFrom] = {}
         self._mlp_can_run_at_end: dict[int, bool] = {}
         # transformers computes this GELU in nine steps, each through memory; torch has one kernel for it.
@@ -100,6 +110,8 @@ class Blocks:
         if length not in self._start_from:
             with torch.inference_mode():
                 self._start_from[length] = self._earliest_start(clean)
+            if self.device.type == "cuda" and self._start_from[length] != "whole":
+                self.call_cost = self._measured_call_cost(clean)
         start_from = self._start_from[length]
         if start_from == "whole":
             return CleanPass((), logits, {}, start_from, requested)
@@ -122,7 +134,8 @@ class Blocks:
         for hook in hooks:
             if hook not in activations:
                 by_layer.setdefault(int(hook.split(".")[1]), []).append(hook)
-        rows = torch.arange(len(clean.residual[0]), device=clean.residual[0].device)
+        size = len(clean.residual[0])
+        rows = Rows.of(range(size), size, self.device)
         for layer, layer_hooks in by_layer.items():
             activations |= self.resume(clean, rows, [layer], 0, keep=layer_hooks, until=layer).activations
         return activations
@@ -130,7 +143,7 @@ class Blocks:
     def resume(
         self,
         clean: CleanPass,
-        rows: Int[Tensor, " row"],
+        rows: Rows,
         layers: Sequence[int],
         start: int,
         *,
@@ -160,7 +173,7 @@ class Blocks:
         activations: dict[str, Tensor] = {}
 
         def prefix(layer: int) -> tuple[Tensor, Tensor]:
-            keys, values = (part[rows, :, :start] for part in clean.keys_values[layer])
+            keys, values = (part[rows.index, :, :start] for part in clean.keys_values[layer])
             return keys, values
 
         last = self.n_layers - 1 if until is None else until
@@ -176,7 +189,7 @@ class Blocks:
         ):
             for layer in range(layers[0], last + 1):
                 if joining := layers.count(layer):
-                    clean_rows = clean.residual[layer][rows, start:]
+                    clean_rows = clean.residual[layer][rows.index, start:]
                     stream = torch.cat([stream, clean_rows.repeat(joining, 1, 1)])
                 args, kwargs = _last_positions(arguments[layer], length - start, length)
                 output = self.bridge.blocks[layer](stream, *args, **kwargs)
@@ -247,13 +260,33 @@ class Blocks:
 
     def _reproduces(self, expected: Tensor, allowed: float, clean: CleanPass, start: int, *, end_only: bool) -> bool:
         """Whether the first prompt, resumed without any edit, has its logits at END, shape ``(1, vocab)``."""
-        row = torch.zeros(1, dtype=torch.long, device=expected.device)
+        first_row = Rows.of([0], len(clean.residual[0]), self.device)
         try:
-            last = self.resume(clean, row, [0], start, end_only=end_only).residual[:, -1:]
+            last = self.resume(clean, first_row, [0], start, end_only=end_only).residual[:, -1:]
             logits = self.bridge.unembed(self.bridge.ln_final(last))[:, 0].float()
         except _CANNOT_BE_DRIVEN:
             return False
         return bool((logits - expected).abs().max() <= allowed)
+
+    def _measured_call_cost(self, clean: CleanPass) -> int:
+        """The cost of calling a block, from the seconds that the middle one takes on few positions and on many."""
+        size, length, _ = clean.residual[0].shape
+        layer, rows = self.n_layers // 2, Rows.of(range(size), size, self.device)
+        copies = 1 + _CALIBRATION // (size * length)
+
+        def seconds(passes: int) -> float:
+            durations = []
+            for _ in range(4):  # the first ones choose kernels
+                torch.cuda.synchronize(self.device)
+                start = time.perf_counter()
+                self.resume(clean, rows, [layer] * passes, 0, until=layer)
+                torch.cuda.synchronize(self.device)
+                durations.append(time.perf_counter() - start)
+            return min(durations)
+
+        few, many = seconds(1), seconds(1 + copies)
+        of_position = max(many - few, 0.01 * few) / (copies * size * length)
+        return max(_CALL_COST, int(few / of_position))
 
     # ---- the arguments of blocks
 

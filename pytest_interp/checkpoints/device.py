@@ -97,6 +97,16 @@ def free_memory(device: torch.device) -> int:
     return _UNKNOWN_MEMORY
 
 
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the CPU on a device; the CPU does not wait for the device.
+
+    Args:
+        tensor: on the CPU. It may be changed afterwards: CUDA copies it before this returns.
+        device: where it is needed.
+    """
+    return tensor.to(device, non_blocking=True)
+
+
 def has_tf32(device: torch.device) -> bool:
     """Whether a device has TF32: products of float32 whose factors are rounded to 10 bits of mantissa."""
     return device.type == "cuda"

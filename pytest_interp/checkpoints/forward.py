@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from pytest_interp.checkpoints.device import sent
 from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
 from pytest_interp.checkpoints.resume import CleanPass, PartialPass
 from pytest_interp.errors import NotApplicable, UsageError
@@ -75,12 +76,25 @@ class Forward:
             NotApplicable: the architecture has no such site, or does not read what is edited.
             UsageError: the logits are not finite.
         """
+        whole = self._run(tokens, edits=edits, keep=keep, positions=positions)
+        self.check_finite([whole.logits])
+        return whole
+
+    def _run(
+        self,
+        tokens: Int[Tensor, "row pos"],
+        *,
+        edits: Mapping[str, Edit] = {},
+        keep: Sequence[str] = (),
+        positions: Int[Tensor, "row k"] | None = None,
+    ) -> Pass:
+        """As :meth:`run`, with logits that need not be finite: to look, a GPU would have to be waited for."""
         activations: dict[str, Tensor] = {}
 
         def only_read(value: Tensor, hook: Any) -> Tensor:  # noqa: ARG001
             if positions is None:
                 return value[:, -1:].contiguous()  # without it torch reads the unembedding once for each row
-            index = positions.to(value.device)[:, :, None]
+            index = sent(positions, value.device)[:, :, None]
             return value.gather(1, index.expand(-1, -1, value.shape[-1]))
 
         for name in (*edits, *keep):
@@ -89,10 +103,10 @@ class Forward:
         self.sites.check_edits(edits)
         hooks = [*hooks_of(edits, keep, activations), ("unembed.hook_in", only_read)]
         with self.guard.lock, torch.inference_mode(), hooked(self.blocks.points, hooks):
-            logits = self.bridge(tokens.to(self._device), return_type="logits")
+            logits = self.bridge(sent(tokens, self._device), return_type="logits")
         if positions is None:
             logits = logits[:, -1]
-        return Pass(self._finite(logits), activations)
+        return Pass(logits.float(), activations)
 
     def clean_pass(self, tokens: Int[Tensor, "row pos"], keep: Sequence[str] = ()) -> CleanPass:
         """An unedited pass, with what others need to start from it.
@@ -105,13 +119,14 @@ class Forward:
             keep: hook names of further activations.
 
         Returns:
-            The pass; ``start_from`` says from where others can start.
+            The pass; ``start_from`` says from where others can start. Whether its logits are finite is left to the
+            caller.
         """
         with self.guard.measuring() as look:
             if look.foreign or self.guard.foreign_hooks:
-                logits, activations = self.run(tokens, keep=keep)
+                logits, activations = self._run(tokens, keep=keep)
                 return CleanPass((), logits, {}, "whole", activations)
-        return self.blocks.clean_pass(tokens.to(self._device), lambda names: self.run(tokens, keep=names), keep)
+        return self.blocks.clean_pass(sent(tokens, self._device), lambda names: self._run(tokens, keep=names), keep)
 
     def recompute(self, clean: CleanPass, hooks: Sequence[str]) -> Mapping[str, Tensor]:
         """Activations of a clean pass: those that it kept, and others by running their blocks again.
@@ -146,10 +161,8 @@ class Forward:
             keep: hook names of the final norm and the unembedding.
 
         Returns:
-            Logits, ``(row, k)`` or ``(row, vocab)``, and the kept activations.
-
-        Raises:
-            UsageError: the logits are not finite.
+            Logits in float32, ``(row, k)`` or ``(row, vocab)``, and the kept activations. Whether they are finite is
+            left to the caller: a GPU would have to be waited for.
         """
         activations: dict[str, Tensor] = {}
         with torch.inference_mode(), hooked(self.blocks.points, hooks_of({}, keep, activations)):
@@ -157,25 +170,27 @@ class Forward:
             values = (
                 self.bridge.unembed(normed)[:, 0] if tokens is None else self.weights.unembedded(normed[:, 0], tokens)
             )
-        return Pass(self._finite(self.weights.logits(values)), activations)
+        return Pass(self.weights.logits(values).float(), activations)
 
     @property
     def _device(self) -> torch.device:
         return self.blocks.device
 
-    def _finite(self, logits: Tensor) -> Tensor:
-        """The logits in float32.
+    def check_finite(self, by_group: Sequence[Float[Tensor, "row ..."]]) -> None:
+        """Accepts numbers that are finite; a GPU is waited for once.
+
+        Args:
+            by_group: logits, or scores that were computed from logits.
 
         Raises:
-            UsageError: they are not finite.
+            UsageError: some are not finite.
         """
-        if not bool(torch.isfinite(logits).all()):
+        wrong = torch.cat([~numbers.isfinite().flatten(1).all(-1) for numbers in by_group])
+        if count := int(wrong.sum()):
             raise UsageError(
-                f"{self.weights.name} gives NaN or infinite logits on "
-                f"{int((~logits.isfinite().flatten(1).all(-1)).sum())} of {len(logits)} prompts; check its weights, or "
-                "run it with --interp-dtype float32"
+                f"{self.weights.name} gives NaN or infinite logits on {count} of {len(wrong)} prompts; check its "
+                "weights, or run it with --interp-dtype float32"
             )
-        return logits.float()
 
     # ---- embeddings
 

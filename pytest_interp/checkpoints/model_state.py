@@ -20,6 +20,7 @@ from pytest_interp.checkpoints.process_state import WITHOUT_EFFECT, Functions, g
 from pytest_interp.tolerance import FLOAT_NOISE
 
 if TYPE_CHECKING:
+    from jaxtyping import Int
     from torch import Tensor
 
 FIXED_PROMPTS = (2, 24)
@@ -222,7 +223,7 @@ def hash_of_bits(tensors: Iterable[Tensor]) -> int:
     Returns:
         The same number in each process.
     """
-    total = 0
+    hashes: dict[torch.device, list[tuple[int, Tensor]]] = {}
     for place, tensor in enumerate(tensors, start=1):
         stored = tensor.detach().contiguous()
         if not stored.numel():
@@ -230,11 +231,16 @@ def hash_of_bits(tensors: Iterable[Tensor]) -> int:
         size = stored.element_size()
         by_eight = stored.ndim and stored.shape[-1] * size % 8 == 0 and stored.data_ptr() % 8 == 0
         integers = stored.view(torch.int64 if by_eight else _INTEGERS[size])
-        total += place * _hash_of_rows(integers.reshape(len(integers), -1) if stored.ndim else integers.reshape(1, 1))
+        of_tensor = _hash_of_rows(integers.reshape(len(integers), -1) if stored.ndim else integers.reshape(1, 1))
+        hashes.setdefault(tensor.device, []).append((place, of_tensor))
+    total = 0
+    for numbered in hashes.values():  # a GPU is waited for once
+        places, of_tensors = zip(*numbered, strict=True)
+        total += sum(place * number for place, number in zip(places, torch.stack(of_tensors).tolist(), strict=True))
     return total
 
 
-def _hash_of_rows(rows: Tensor) -> int:
+def _hash_of_rows(rows: Tensor) -> Int[Tensor, ""]:
     """The hash of one tensor of integers, shape ``(row, column)``: steps 2 and 3 of :func:`hash_of_bits`.
 
     Before a product, the upper bits are added to the lower ones. A changed sign of a float changes only the highest
@@ -252,7 +258,7 @@ def _hash_of_rows(rows: Tensor) -> int:
         mixed *= column_factors
         sums.append(mixed.sum(1))
     by_row = torch.cat(sums)
-    return int(((by_row + (by_row >> 31)) * _odd_numbers(len(rows), rows.device)).sum())
+    return ((by_row + (by_row >> 31)) * _odd_numbers(len(rows), rows.device)).sum()
 
 
 @cache

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_interp.checkpoints.device import sent
+
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
@@ -104,6 +106,7 @@ class UneditedRuns:
         by_hook = [checkpoint.with_other_layers([hook], prompts.groups) for hook in (*hooks, *usual)]
         keep = list(dict.fromkeys(hook for all_layers in by_hook for hook in all_layers))
         passes = [checkpoint.forward.clean_pass(group.tokens, keep) for group in prompts.groups]
+        checkpoint.forward.check_finite([clean_pass.logits for clean_pass in passes])
         if all(clean_pass.start_from != "whole" for clean_pass in passes):
             # Activations and the logits of all rows are remembered under keys of their own.
             checkpoint.guard.memory[prompts.inputs, "clean passes"] = [
@@ -174,7 +177,10 @@ class UneditedRuns:
 
     def _pairs(self, by_group: Sequence[Float[Tensor, "row vocab"]]) -> Float[Tensor, "prompt 2"]:
         """The logits of answer and distractor in data-set order, from all logits at END by group."""
+        groups = self.data.clean.groups
+        read = [
+            logits.gather(1, sent(group.pairs, logits.device)) for group, logits in zip(groups, by_group, strict=True)
+        ]
         pairs = torch.empty(len(self.data.clean), 2)
-        for group, logits in zip(self.data.clean.groups, by_group, strict=True):
-            pairs[list(group.rows)] = logits.gather(1, group.pairs.to(logits.device)).cpu()
+        pairs[[row for group in groups for row in group.rows]] = torch.cat(read).cpu().to(pairs.dtype)
         return pairs

@@ -1,4 +1,8 @@
-"""The passes of the prompts of one length: which rows start where, which jobs share a batch, and what each gives."""
+"""The passes of the prompts of one length: which rows start where, which jobs share a batch, and what each gives.
+
+Where a pass starts follows from the tokens. It is worked out on the CPU, and a GPU is not waited for until all passes
+of a group have been started.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import torch
 
+from pytest_interp.checkpoints.device import sent
+from pytest_interp.checkpoints.rows import Rows, index_of
 from pytest_interp.engine.edits import edits_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
-from pytest_interp.engine.patch import Patch, Rows
+from pytest_interp.engine.patch import Patch, Positions, Source
 from pytest_interp.errors import UsageError
 from pytest_interp.tasks.positions import At
 
@@ -25,9 +31,6 @@ if TYPE_CHECKING:
 
 Job: TypeAlias = Sequence[Patch]
 """The patches of one pass, in the order in which they are put in place."""
-
-_CALL_COST = 64
-"""The cost of calling a block, as the number of positions of one prompt that it computes in that time."""
 
 
 class Unedited(NamedTuple):
@@ -44,17 +47,30 @@ class Unedited(NamedTuple):
     scores: Float[Tensor, " prompt"] | None
 
 
-@dataclass(eq=False)
-class Outcome:
-    """What one job does to the rows of a group.
+class Outcomes(NamedTuple):
+    """What jobs do to the rows of a group.
 
     Attributes:
-        scores: the metric, shape ``(row,)``; None without a metric.
-        activations: by hook name; the first axis is the row, and the positions are the last ones of the prompts.
+        scores: the metric, shape ``(job, row)``; None without a metric.
+        activations: by hook name, ``(job, row, pos, ...)``; the positions are the last ones of the prompts.
     """
 
-    scores: Float[Tensor, " row"] | None
-    activations: dict[str, Tensor]
+    scores: Float[Tensor, "job row"] | None
+    activations: Mapping[str, Tensor]
+
+
+class Reach(NamedTuple):
+    """What a job can change.
+
+    Attributes:
+        layer: the first one.
+        first: per row, the first position; the prompts' length where nothing can change.
+        from_first_token: whether a source needs the activation at every position.
+    """
+
+    layer: int
+    first: Positions
+    from_first_token: bool
 
 
 class _Batch(NamedTuple):
@@ -84,7 +100,7 @@ class GroupPasses:
         keep: hook names to keep.
         isolated: the only positions that can change, where every attention output is patched; None otherwise.
         unedited: the unedited run.
-        first_changed_by_job: of each job, per row, the first position that it can change; set by :meth:`outcomes`.
+        reaches: of each job; set by :meth:`outcomes`.
     """
 
     experiment: Experiment
@@ -99,8 +115,9 @@ class GroupPasses:
     def __post_init__(self) -> None:
         self.length, self.size = self.group.tokens.shape[1], len(self.group.rows)
         self.checkpoint, self.clean_group = self.experiment.checkpoint, self.experiment.data.clean.groups[self.index]
-        self.all_rows = torch.arange(self.size, device=self.checkpoint.device)
-        self.first_changed_by_job: list[Rows] = []
+        self.device = self.checkpoint.device
+        self.reaches: list[Reach] = []
+        self._first_changed_at: dict[tuple[Source, At], Positions] = {}
 
     @property
     def clean_pass(self) -> CleanPass:
@@ -108,81 +125,85 @@ class GroupPasses:
         return self.unedited.clean_passes[self.index]
 
     @cached_property
-    def read_position(self) -> Rows:
+    def read_position(self) -> Positions:
         """The position whose logits are read, shape ``(row,)``."""
         if self.metric in (None, LOGIT_DIFF):
-            return torch.full_like(self.all_rows, self.length - 1)  # the last token, whatever a data set calls END
+            return torch.full((self.size,), self.length - 1)  # the last token, whatever a data set calls END
         assert self.metric is not None
         (position,) = self.experiment.positions(self.index, self.metric.at)
         assert position is not None
         return position
 
+    @property
+    def _call_cost(self) -> int:
+        """The cost of calling a block, in positions of one prompt."""
+        return self.checkpoint.forward.blocks.call_cost
+
     # ---- where passes begin
 
-    def first_changed(self, job: Job) -> Rows:
-        """Per row, the first position that a job's patches can change; the prompts' length where they change nothing.
+    def reach(self, job: Job) -> Reach:
+        """What a job can change.
 
         What is read before the first change is as it was: without activations to keep, such a row needs no pass.
 
         Args:
             job: the patches of one pass.
-
-        Returns:
-            Shape ``(row,)``, indices from 0.
         """
-        first = torch.full((self.size,), self.length, device=self.checkpoint.device)
-        for patch in self._effective(job):
-            source_differs = self._first_difference(patch)
-            for node in patch.nodes:
-                for position in self.experiment.positions(self.index, node.at):
-                    if position is None:  # all positions
-                        changed = source_differs
-                    else:
-                        changed = torch.where(position >= source_differs, position, self.length)
-                    first = torch.minimum(first, changed)
+        effective = [patch for patch in job if self._is_effective(patch)]
+        first = torch.full((self.size,), self.length)
+        for patch in effective:
+            for at in dict.fromkeys(node.at for node in patch.nodes):
+                first = torch.minimum(first, self._first_changed(patch.source, at))
         if self.isolated is not None:
             named = self.experiment.positions(self.index, self.isolated)
             earliest = torch.stack([position for position in named if position is not None]).amin(0)
             first = torch.where(first < self.length, earliest, first)
-        return first if self.keep else torch.where(first <= self.read_position, first, self.length)
+        return Reach(
+            layer=min((node.layer for patch in effective for node in patch.nodes), default=0),
+            first=first if self.keep else torch.where(first <= self.read_position, first, self.length),
+            from_first_token=any(patch.source.full_scan for patch in effective),
+        )
 
-    def _effective(self, job: Job) -> Iterator[Patch]:
-        """The patches that can change anything: not those that hold a run at its own values."""
-        data = self.experiment.data
-        for patch in job:
-            if patch.source.run is None or data.run(patch.source.run).digest != data.run(self.run).digest:
-                yield patch
+    def _is_effective(self, patch: Patch) -> bool:
+        """Whether a patch can change anything: not if it holds a run at its own values."""
+        data, run = self.experiment.data, patch.source.run
+        return run is None or data.run(run).digest != data.run(self.run).digest
 
-    def _first_difference(self, patch: Patch) -> Rows:
-        """Per row, the first position at which a patch's source may differ from what it replaces.
+    def _first_changed(self, source: Source, at: At) -> Positions:
+        """Per row, the first position that a source can change at nodes at these positions."""
+        if (source, at) not in self._first_changed_at:
+            differs = self._first_difference(source)
+            first = torch.full((self.size,), self.length)
+            for position in self.experiment.positions(self.index, at):
+                changed = differs if position is None else torch.where(position >= differs, position, self.length)
+                first = torch.minimum(first, changed)
+            self._first_changed_at[source, at] = first
+        return self._first_changed_at[source, at]
+
+    def _first_difference(self, source: Source) -> Positions:
+        """Per row, the first position at which a source may differ from what it replaces.
 
         An unedited run of other prompts differs from the first other token on, since attention is causal.
         """
-        if patch.source.first_position is not None:
-            return patch.source.first_position(self.index)
-        if patch.source.run is None or patch.source.full_scan:
-            return torch.zeros_like(self.all_rows)
-        source_tokens = self.experiment.data.run(patch.source.run).groups[self.index].tokens
-        differ = (source_tokens != self.group.tokens).to(self.checkpoint.device)
+        if source.first_position is not None:
+            return source.first_position(self.index)
+        if source.run is None or source.full_scan:
+            return torch.zeros(self.size, dtype=torch.long)
+        differ = self.experiment.data.run(source.run).groups[self.index].tokens != self.group.tokens
         return torch.where(differ.any(1), differ.int().argmax(1), self.length)
 
-    def _first_layer(self, job: Job) -> int:
-        """The first layer that a job can change."""
-        return min((node.layer for patch in self._effective(job) for node in patch.nodes), default=0)
-
-    def _batches(self, jobs: Sequence[Job]) -> list[_Batch]:
+    def _batches(self) -> list[_Batch]:
         """The jobs in batches of equal start and equal rows; a job whose rows start apart is in several batches."""
         batches: dict[tuple[int, tuple[int, ...]], _Batch] = {}
-        for number in sorted(range(len(jobs)), key=lambda number: self._first_layer(jobs[number])):
-            from_first_token = self.clean_pass.start_from == "layer" or any(
-                patch.source.full_scan for patch in self._effective(jobs[number])
-            )
-            for start, rows in self._start_groups(self.first_changed_by_job[number], len(jobs)):
+        for number in sorted(range(len(self.reaches)), key=lambda number: self.reaches[number].layer):
+            reach = self.reaches[number]
+            from_first_token = self.clean_pass.start_from == "layer" or reach.from_first_token
+            for start, rows in self._start_groups(reach.first):
                 start = 0 if from_first_token else start  # noqa: PLW2901
                 batches.setdefault((start, rows), _Batch(start, rows, [])).jobs.append(number)
-        return list(batches.values())
+        return self._joined(list(batches.values()))
 
-    def _start_groups(self, first: Rows, job_count: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+    def _start_groups(self, first: Positions) -> Iterator[tuple[int, tuple[int, ...]]]:
         """Groups rows by start position; a row that starts later joins an earlier group where that is cheaper.
 
         From the latest start to the earliest: the rows collected so far could all start at the next earlier position.
@@ -192,27 +213,46 @@ class GroupPasses:
         a group.
 
         Example: with two jobs and rows that start at 9, 9 and 7, joining adds (9 - 7) * 2 rows * 1 job = 4 positions.
-        That is less than a call, which costs 64: all three rows start at 7.
+        That is less than a call, which costs 64 on a CPU: all three rows start at 7.
 
         Args:
             first: per row, the first changed position; the prompts' length where nothing changes.
-            job_count: how many jobs there are.
 
         Yields:
             A start position, and the rows that start there, in ascending order.
         """
-        starts = sorted({start for start in first.tolist() if start < self.length}, reverse=True)
-        joined_jobs = max(1, job_count // 2)
+        rows_at: dict[int, list[int]] = {}
+        for row, start in enumerate(first.tolist()):
+            rows_at.setdefault(start, []).append(row)
+        rows_at.pop(self.length, None)
+        starts = sorted(rows_at, reverse=True)
+        joined_jobs = max(1, len(self.reaches) // 2)
         collected: list[int] = []
         for start, earlier in zip(starts, [*starts[1:], None], strict=False):
-            collected += (first == start).nonzero()[:, 0].tolist()
-            if earlier is None or (start - earlier) * len(collected) * joined_jobs > _CALL_COST:
+            collected += rows_at[start]
+            if earlier is None or (start - earlier) * len(collected) * joined_jobs > self._call_cost:
                 yield start, tuple(sorted(collected))
                 collected = []
 
+    def _joined(self, batches: Sequence[_Batch]) -> list[_Batch]:
+        """Batches of the same rows joined where that is cheaper: jobs that start later then start with earlier ones.
+
+        The positions in between are computed as they are in the unedited run. The rule is that of
+        :meth:`_start_groups`, with half of the jobs of the batch that would start earlier.
+        """
+        joined: list[_Batch] = []
+        for batch in sorted(batches, key=lambda batch: (batch.rows, -batch.start)):
+            later = joined[-1] if joined and joined[-1].rows == batch.rows else None
+            added = 0 if later is None else later.start - batch.start
+            if later and added * len(batch.rows) * max(1, len(later.jobs) // 2) <= self._call_cost:
+                joined.pop()
+                jobs = sorted({*later.jobs, *batch.jobs}, key=lambda number: self.reaches[number].layer)
+                batch = batch._replace(jobs=jobs)  # noqa: PLW2901
+            joined.append(batch)
+        return joined
+
     def _parts(self, batch: _Batch) -> Iterator[tuple[Rows, list[int]]]:
         """A batch in parts of rows and jobs that fit the memory budget; the numbers do not depend on it."""
-        rows = torch.tensor(batch.rows, device=self.checkpoint.device)
         per_row = self.checkpoint.bytes_of_row(
             self.length - batch.start, self.length, logits=self.metric not in (None, LOGIT_DIFF)
         )
@@ -222,67 +262,78 @@ class GroupPasses:
                 f"one prompt of {self.length} tokens needs {per_row / 2**20:.1f} MB on {self.checkpoint.name}, but "
                 f"{self.checkpoint.budget / 2**20:.1f} MB are allowed; allow more with --interp-memory"
             )
-        for part in torch.split(rows, fitting):
-            jobs_at_once = max(1, fitting // len(part))
+        for first in range(0, len(batch.rows), fitting):
+            rows = Rows.of(batch.rows[first : first + fitting], self.size, self.device)
+            jobs_at_once = max(1, fitting // len(rows))
             for i in range(0, len(batch.jobs), jobs_at_once):
-                yield part, batch.jobs[i : i + jobs_at_once]
+                yield rows, batch.jobs[i : i + jobs_at_once]
 
     # ---- passes
 
-    def outcomes(self, jobs: Sequence[Job], advance: Callable[[int], object]) -> list[Outcome]:
+    def outcomes(self, jobs: Sequence[Job], advance: Callable[[int], object]) -> Outcomes:
         """What each job does to the rows.
 
         Args:
             jobs: the patches of each pass.
-            advance: called with the number of rows whose outcome has become known, for the progress bar.
+            advance: called with the number of rows whose passes have been started, for the progress bar.
 
         Returns:
-            One outcome for each job, in their order.
+            The outcomes in the order of the jobs.
 
         Raises:
             UsageError: one prompt needs more memory than the budget.
         """
-        self.first_changed_by_job = [self.first_changed(job) for job in jobs]
+        self.reaches = [self.reach(job) for job in jobs]
         if self.clean_pass.start_from == "whole":
-            return [self._whole_pass(job, advance) for job in jobs]
+            return self._whole_passes(jobs, advance)
         outcomes = self._unedited_outcomes()
-        advance(sum(int((first == self.length).sum()) for first in self.first_changed_by_job))
-        for batch in self._batches(jobs):
+        advance(sum(int((reach.first == self.length).sum()) for reach in self.reaches))
+        for batch in self._batches():
             for rows, numbers in self._parts(batch):
-                self._resume([jobs[n] for n in numbers], [outcomes[n] for n in numbers], rows, batch.start)
+                self._resume(jobs, numbers, outcomes, rows, batch.start)
                 advance(len(numbers) * len(rows))
         return outcomes
 
-    def _whole_pass(self, job: Job, advance: Callable[[int], object]) -> Outcome:
-        """Runs a job from the first block and the first position, with hooks."""
-        edits = edits_of(self.experiment, self.index, [job], self.all_rows)
-        advance(self.size)
-        logits, activations = self.checkpoint.run(
-            self.group.tokens, edits=edits, keep=self.keep, positions=self.read_position[:, None]
-        )
-        return Outcome(self._scored(logits[:, 0], self.all_rows) if self.metric else None, dict(activations))
+    def _whole_passes(self, jobs: Sequence[Job], advance: Callable[[int], object]) -> Outcomes:
+        """Runs each job from the first block and the first position, with hooks."""
+        scores, activations = [], []
+        all_rows = Rows.of(range(self.size), self.size, self.device)
+        for job in jobs:
+            edits = edits_of(self.experiment, self.index, [job], all_rows)
+            advance(self.size)
+            whole = self.checkpoint.run(
+                self.group.tokens, edits=edits, keep=self.keep, positions=self.read_position[:, None]
+            )
+            activations.append(whole.activations)
+            if self.metric:
+                scores.append(self._scored(whole.logits[:, 0], all_rows))
+        kept = {hook: torch.stack([of_job[hook] for of_job in activations]) for hook in self.keep}
+        return Outcomes(torch.stack(scores) if scores else None, kept)
 
-    def _unedited_outcomes(self) -> list[Outcome]:
-        """For each job, the outcome where no patch changes anything: copies, to be overwritten where one does.
+    def _unedited_outcomes(self) -> Outcomes:
+        """The outcomes where no patch changes anything: copies, to be overwritten where one does.
 
-        Activations begin at the earliest first changed position of any row, and have at least the last position.
+        Activations begin at the earliest first changed position of any row and job, and have at least the last one.
         """
-        by_prompt = self.unedited.scores
-        scores = None if by_prompt is None else by_prompt[list(self.clean_group.rows)]
-        outcomes = []
-        for first in self.first_changed_by_job:
-            count = self.length - min([self.length - 1, *first.tolist()])
-            full = {hook: self.unedited.activations[hook][self.index] for hook in self.keep}
-            tails = {hook: value[:, -min(count, value.shape[1]) :].clone() for hook, value in full.items()}
-            outcomes.append(Outcome(None if scores is None else scores.clone(), tails))
-        return outcomes
+        count = len(self.reaches)
+        earliest = min((int(reach.first.min()) for reach in self.reaches), default=self.length)
+        positions = self.length - min(self.length - 1, earliest)
+        activations = {}
+        for hook in self.keep:
+            value = self.unedited.activations[hook][self.index][:, -positions:]
+            activations[hook] = value.expand(count, *value.shape).clone()
+        if self.unedited.scores is None:
+            return Outcomes(None, activations)
+        scores = sent(self.unedited.scores[list(self.clean_group.rows)], self.device)
+        return Outcomes(scores.repeat(count, 1), activations)
 
-    def _resume(self, jobs: list[Job], outcomes: list[Outcome], rows: Rows, start: int) -> None:
-        """Runs jobs in one batch from a position on, and writes their results into their outcomes.
+    def _resume(self, jobs: Sequence[Job], numbers: Sequence[int], outcomes: Outcomes, rows: Rows, start: int) -> None:
+        """Runs jobs in one batch from a position on, and writes their results into the outcomes.
 
         Args:
-            jobs: in ascending order of their first layer.
-            outcomes: of these jobs.
+            jobs: all of them.
+            numbers: of the jobs that run, in ascending order of their first layer.
+            outcomes: of all jobs.
             rows: of the group that run.
             start: the first position that is computed.
         """
@@ -290,57 +341,62 @@ class GroupPasses:
         resumed = self.checkpoint.forward.resume(
             self.clean_pass,
             rows,
-            [self._first_layer(job) for job in jobs],
+            [self.reaches[number].layer for number in numbers],
             start,
-            edits=edits_of(self.experiment, self.index, jobs, rows),
+            edits=edits_of(self.experiment, self.index, [jobs[number] for number in numbers], rows),
             keep=list(block_hooks),
             until=None if self.metric else max(block_hooks.values()),
             attend=self.isolated is None,
             end_only=self.metric == LOGIT_DIFF,
         )
         activations = dict(resumed.activations)  # (joined job * row, pos, ...)
-        if self.metric:
-            at = (self.read_position[rows] - start).repeat(len(jobs))  # (job * row,)
-            stream = resumed.residual[torch.arange(len(at), device=at.device), at]  # (job * row, d_model)
+        if outcomes.scores is not None:
             readout_hooks = [hook for hook in self.keep if hook not in block_hooks]
-            read = self.checkpoint.forward.read(stream, self._pairs(rows, len(jobs)), keep=readout_hooks)
+            stream = self._read(resumed.residual, rows, start)
+            read = self.checkpoint.forward.read(stream, self._pairs(rows, len(numbers)), keep=readout_hooks)
             activations |= read.activations
-            self._write_scores(outcomes, read.logits.view(len(jobs), len(rows), -1), rows)
+            logits = read.logits.view(len(numbers), len(rows), -1)
+            _write(outcomes.scores, numbers, rows, self._scores(logits, rows).to(outcomes.scores.dtype))
         for hook, value in activations.items():
-            self._write_activations(outcomes, hook, value.view(-1, len(rows), *value.shape[1:]), rows)
+            by_job = value.view(-1, len(rows), *value.shape[1:])
+            # Jobs join the batch in order. A hook below the first layer of the last ones has the first ones only; the
+            # others have the unedited activation there.
+            positions = min(by_job.shape[2], outcomes.activations[hook].shape[2])
+            tail = outcomes.activations[hook][:, :, -positions:]
+            _write(tail, numbers[: len(by_job)], rows, by_job[:, :, -positions:])
 
-    def _write_scores(self, outcomes: list[Outcome], logits: Float[Tensor, "job row token"], rows: Rows) -> None:
-        """Writes the metric; the tokens are answer and distractor for the logit difference, else the vocabulary."""
-        for outcome, of_job in zip(outcomes, logits, strict=True):
-            assert outcome.scores is not None
-            scores = of_job[:, 0] - of_job[:, 1] if self.metric == LOGIT_DIFF else self._scored(of_job, rows)
-            outcome.scores[rows.cpu()] = scores.to(outcome.scores)
+    def _read(self, residual: Float[Tensor, "batch pos d_model"], rows: Rows, start: int) -> Float[Tensor, "batch d"]:
+        """The residual stream at the position that is read of each row of a batch ``(job * row)``."""
+        if self.metric == LOGIT_DIFF:
+            return residual[:, -1]
+        at = sent(self.read_position[rows.numbers] - start, self.device).repeat(len(residual) // len(rows))
+        return residual[torch.arange(len(at), device=self.device), at]
 
-    def _write_activations(self, outcomes: list[Outcome], hook: str, value: Tensor, rows: Rows) -> None:
-        """Writes the last positions of an activation, as many as both it and the outcome have.
-
-        Args:
-            outcomes: of the jobs in the batch.
-            hook: the name of the activation.
-            value: shape ``(joined job, row, pos, ...)``. Jobs join the batch in order, so a hook below the first layer
-                of the last jobs has the first jobs only. The others have the unedited activation there.
-            rows: of the group that ran.
-        """
-        for outcome, of_job in zip(outcomes, value, strict=False):
-            stored = outcome.activations[hook]
-            count = min(of_job.shape[1], stored.shape[1])
-            stored[rows, -count:] = of_job[:, -count:]
+    def _scores(self, logits: Float[Tensor, "job row token"], rows: Rows) -> Float[Tensor, "job row"]:
+        """The metric; the tokens are answer and distractor for the logit difference, else the vocabulary."""
+        if self.metric == LOGIT_DIFF:
+            return logits[..., 0] - logits[..., 1]
+        return torch.stack([self._scored(of_job, rows) for of_job in logits])
 
     def _pairs(self, rows: Rows, copies: int) -> Tensor | None:
         """Answer and distractor ids, ``(copies * row, 2)``; None where more of the vocabulary is read."""
         if self.metric != LOGIT_DIFF:
             return None
-        return self.clean_group.pairs.to(self.checkpoint.device)[rows].repeat(copies, 1)
+        return sent(self.clean_group.pairs[rows.numbers], self.device).repeat(copies, 1)
 
     def _scored(self, logits: Float[Tensor, "row vocab"], rows: Rows) -> Float[Tensor, " row"]:
         """The metric of rows, from their logits at the position that is read."""
         assert self.metric is not None
         clean_logits = None
         if self.metric.score == "kl":
-            clean_logits = self.experiment.logits_at(self.index, self.read_position)[rows]
-        return self.metric.of(logits, self.clean_group, self.read_position, self.checkpoint, clean_logits, rows)
+            clean_logits = self.experiment.logits_at(self.index, self.read_position)[rows.index]
+        return self.metric.of(logits, self.clean_group, self.read_position, self.checkpoint, clean_logits, rows.numbers)
+
+
+def _write(target: Tensor, numbers: Sequence[int], rows: Rows, values: Tensor) -> None:
+    """Writes values ``(job, row, ...)`` into those of all jobs and rows, at these jobs and rows."""
+    jobs = index_of(numbers, len(target), target.device)
+    if isinstance(jobs, slice) or isinstance(rows.index, slice):
+        target[jobs, rows.index] = values
+    else:
+        target[jobs[:, None], rows.index[None]] = values

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
+from pytest_interp.checkpoints.rows import Rows
 from pytest_interp.engine.patch import HEAD_SITES, Ablation, Node, Patch, Source
 from pytest_interp.errors import UsageError
 from pytest_interp.tasks.positions import END, text_of
@@ -67,33 +68,51 @@ def changed_prompts(
     hooks = {node: experiment.checkpoint.sites.hook(node.site, node.layer) for patch in patches for node in patch.nodes}
     unedited = experiment.activations(sorted(set(hooks.values())), experiment.data.run(run))
     prompts: list[list[int]] = [[] for _ in patches]
+    # Many patches share a source and a hook.
+    sources = {(patch.source, hooks[node]): node.site for patch in patches for node in patch.nodes}
+    places = [(index, source, hook) for index in range(len(experiment.data.clean.groups)) for source, hook in sources]
+    everywhere = _on_cpu([
+        _changed(experiment, source, sources[source, hook], hook, index, unedited[hook][index])
+        for index, source, hook in places
+    ])  # fmt: skip
+    changed_in: dict[int, dict[tuple[Source, str], Changed]] = {}
+    for (index, source, hook), changed in zip(places, everywhere, strict=True):
+        in_reach = changed if read == END else _up_to(experiment, index, changed, read)
+        changed_in.setdefault(index, {})[source, hook] = in_reach
     for index, group in enumerate(experiment.data.clean.groups):
-        changed: dict[tuple[int, str], Changed] = {}  # by source and hook, which many patches share
         for number, patch in enumerate(patches):
             reached = torch.zeros(len(group.rows), dtype=torch.bool)
             for node in patch.nodes:
-                hook = hooks[node]
-                key = (id(patch.source), hook)
-                if key not in changed:
-                    everywhere = _changed(experiment, patch.source, node.site, hook, index, unedited[hook][index])
-                    changed[key] = everywhere if read == END else _up_to(experiment, index, everywhere, read)
                 spared = [spare for spare in patch.spare if (spare.site, spare.layer) == (node.site, node.layer)]
-                reached |= _reached(experiment, index, _cleared(experiment, index, changed[key], spared), node)
+                cleared = _cleared(experiment, index, changed_in[index][patch.source, hooks[node]], spared)
+                reached |= _reached(experiment, index, cleared, node)
             prompts[number] += [row for row, reaches in zip(group.rows, reached.tolist(), strict=True) if reaches]
     return [sorted(rows) for rows in prompts]
+
+
+def _on_cpu(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors of a device, brought to the CPU together: it waits for the device once."""
+    if not tensors:
+        return []
+    joined = torch.cat([tensor.flatten() for tensor in tensors]).cpu()
+    parts = torch.split(joined, [tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def _up_to(experiment: Experiment, index: int, changed: Changed, read: str | int) -> Changed:
     """The changes of a group up to the position that is read; what comes after it cannot reach its logits."""
     (last,) = experiment.positions(index, read)
     assert last is not None
-    reaching = torch.arange(changed.shape[1]) <= last.cpu()[:, None]
+    reaching = torch.arange(changed.shape[1]) <= last[:, None]
     return changed & reaching[..., None]
 
 
 def _changed(experiment: Experiment, source: Source, site: str, hook: str, index: int, value: Tensor) -> Changed:
-    """Where a source differs from an activation of a group; the head axis has size 1 at sites without heads."""
-    rows = torch.arange(len(value), device=value.device)
+    """Where a source differs from an activation of a group; the head axis has size 1 at sites without heads.
+
+    The result is on the device of the activation.
+    """
+    rows = Rows.of(range(len(value)), len(value), value.device)
     replacement = source.give(hook, index, rows, value)
     distance = (replacement - value).abs().amax(-1).float()
     size = torch.maximum(replacement.abs(), value.abs()).amax(-1).float()
@@ -102,7 +121,7 @@ def _changed(experiment: Experiment, source: Source, site: str, hook: str, index
     if site not in HEAD_SITES:
         distance, size = distance[..., None], size[..., None]
     noise = ACTIVATION_NOISE[experiment.checkpoint.precision] * size
-    return (distance > torch.maximum(noise, NEGLIGIBLE * size.amax(-1, keepdim=True))).cpu()
+    return distance > torch.maximum(noise, NEGLIGIBLE * size.amax(-1, keepdim=True))
 
 
 def _reached(experiment: Experiment, index: int, changed: Changed, node: Node) -> Bool[Tensor, " row"]:
@@ -110,7 +129,7 @@ def _reached(experiment: Experiment, index: int, changed: Changed, node: Node) -
     places = changed.any(2) if node.index is None else changed[:, :, node.index]
     reached = torch.zeros(len(places), dtype=torch.bool)
     for position in experiment.positions(index, node.at):
-        reached |= places.any(1) if position is None else places[range(len(places)), position.cpu()]
+        reached |= places.any(1) if position is None else places[range(len(places)), position]
     return reached
 
 
@@ -123,7 +142,7 @@ def _cleared(experiment: Experiment, index: int, changed: Changed, spared: Seque
             if position is None:
                 cleared[:, :, heads] = False
             else:
-                cleared[range(len(cleared)), position.cpu(), heads] = False
+                cleared[range(len(cleared)), position, heads] = False
     return cleared
 
 
@@ -176,7 +195,7 @@ def _tokens_differ(experiment: Experiment, nodes: Sequence[Node], corruption: st
         differ = (clean.tokens != corrupted.tokens).cummax(1).values
         for node in nodes:
             for position in experiment.positions(index, node.at):
-                at = differ[:, -1] if position is None else differ[range(len(differ)), position.cpu()]
+                at = differ[:, -1] if position is None else differ[range(len(differ)), position]
                 if bool(at.any()):
                     return True
     return False

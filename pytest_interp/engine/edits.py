@@ -3,10 +3,11 @@
 Several jobs over the same rows stand in one batch, one after the other, so an activation in a pass has the shape
 ``(job * row, pos, ...)``. An edit for a hook gets it and returns it with the patches of each job put in place:
 
-1. Patches are sorted by hook. A patch that several jobs share is put in place in all of them at once.
-2. For each patch a mask says where it replaces the activation: at its nodes, not at its spared nodes, and only at
-   positions for which its source has values.
-3. The source gives the new values, and ``torch.where`` merges them.
+1. Patches are sorted by hook. The first one of each job is put in place, then the second of those jobs that have two
+   there, and so on: one step for all jobs together.
+2. A mask of each step says where it replaces the activation: at a patch's nodes, not at its spared nodes, and only at
+   positions for which its source has values. It follows from the tokens, so it is worked out on the CPU.
+3. The sources give the new values, and ``torch.where`` merges them.
 
 A pass may start at a later position. Then the activation has the last positions of the prompts only, and so have masks
 and new values.
@@ -16,11 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import torch
 
-from pytest_interp.engine.patch import HEAD_SITES, Node, Patch, Rows, Source
+from pytest_interp.checkpoints.device import sent
+from pytest_interp.checkpoints.rows import Rows
+from pytest_interp.engine.patch import HEAD_SITES, Node, Patch, Source
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -43,19 +46,18 @@ def edits_of(experiment: Experiment, index: int, jobs: Sequence[Sequence[Patch]]
     Returns:
         For each hook name a function of the activation there, ``(job * row, pos, ...)``.
     """
-    jobs_by_patch: dict[Patch, list[int]] = {}
+    parts_by_patch: dict[Patch, dict[str, _Part]] = {}
+    parts_by_hook: dict[str, dict[int, list[_Part]]] = {}  # of each job there, in order
     for number, job in enumerate(jobs):
         for patch in job:
-            jobs_by_patch.setdefault(patch, []).append(number)
-    parts_by_hook: dict[str, list[_Part]] = {}
-    for patch, numbers in jobs_by_patch.items():
-        spare = _by_hook(experiment, patch.spare)
-        for hook, nodes in _by_hook(experiment, patch.nodes).items():
-            parts_by_hook.setdefault(hook, []).append(_Part(patch.source, nodes, spare.get(hook, []), numbers))
+            if patch not in parts_by_patch:
+                parts_by_patch[patch] = _parts_of(experiment, patch)
+            for hook, part in parts_by_patch[patch].items():
+                parts_by_hook.setdefault(hook, {}).setdefault(number, []).append(part)
     edits: dict[str, Edit] = {}
     for hook, parts in parts_by_hook.items():
-        replace = _Replacement(experiment, index, hook, parts, rows)
-        for target, edit in _at_hooks_that_are_read(experiment, parts[0].nodes[0], hook, replace).items():
+        replace = _Replacement(experiment, index, hook, _steps(parts), rows)
+        for target, edit in _at_hooks_that_are_read(experiment, replace.node, hook, replace).items():
             edits[target] = _chained(edits[target], edit) if target in edits else edit
     return edits
 
@@ -67,13 +69,28 @@ class _Part(NamedTuple):
         source: gives the new values.
         nodes: what is replaced.
         spare: what stays nevertheless.
-        jobs: numbers of the jobs in the batch that have the patch.
     """
 
     source: Source
     nodes: list[Node]
     spare: list[Node]
-    jobs: list[int]
+
+
+_Step: TypeAlias = Mapping[int, _Part]
+"""What is put in place at once: for some jobs of a batch, by number, one part each."""
+
+
+def _parts_of(experiment: Experiment, patch: Patch) -> dict[str, _Part]:
+    """What a patch does, by hook name."""
+    spare = _by_hook(experiment, patch.spare)
+    nodes_by_hook = _by_hook(experiment, patch.nodes)
+    return {hook: _Part(patch.source, nodes, spare.get(hook, [])) for hook, nodes in nodes_by_hook.items()}
+
+
+def _steps(parts: Mapping[int, Sequence[_Part]]) -> list[_Step]:
+    """The first part of each job, then the second one of each that has two, and so on."""
+    count = max(map(len, parts.values()))
+    return [{job: listed[i] for job, listed in parts.items() if i < len(listed)} for i in range(count)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,56 +101,87 @@ class _Replacement:
         experiment: checkpoint and data set.
         index: of the group.
         hook: the name of the activation.
-        parts: what patches do there, in the order in which they are put in place.
+        steps: what patches do there, in the order in which it is put in place.
         rows: of the group that run.
     """
 
     experiment: Experiment
     index: int
     hook: str
-    parts: list[_Part]
+    steps: list[_Step]
     rows: Rows
+
+    @property
+    def node(self) -> Node:
+        """A node at this hook; all have its site and layer."""
+        return next(iter(self.steps[0].values())).nodes[0]
 
     @property
     def position_axis(self) -> int:
         """The axis of positions in ``(row, pos, ...)``; of patterns ``(row, head, destination, source)`` the third."""
-        return 2 if self.parts[0].nodes[0].site == "pattern" else 1
+        return 2 if self.node.site == "pattern" else 1
 
     def __call__(self, value: Tensor) -> Tensor:
         """The activation with all patches in place; shape ``(job * row, pos, ...)``, as it came."""
         by_job = value.reshape(-1, len(self.rows), *value.shape[1:]).clone()  # (job, row, pos, ...)
-        for part in self.parts:
-            jobs = [number for number in part.jobs if number < len(by_job)]  # later ones have not joined the batch
-            if jobs:
-                mask = self._mask(part, by_job[0])
-                values = self._new_values(part, by_job, jobs)
-                by_job[jobs] = torch.where(mask, values.to(by_job.dtype), by_job[jobs])
+        for step in self.steps:
+            parts = {job: part for job, part in step.items() if job < len(by_job)}  # later ones have not joined
+            if parts:
+                changed = by_job[min(parts) : max(parts) + 1]
+                changed.copy_(torch.where(self._mask(parts, changed), self._new_values(parts, changed), changed))
         return by_job.flatten(0, 1)
 
-    def _mask(self, part: _Part, value: Tensor) -> Bool[Tensor, ...]:
-        """Where a part replaces an activation ``(row, pos, ...)``; broadcasts over its last axis."""
-        mask = _node_mask(self.experiment, self.index, part.nodes, self.rows, value)
+    def _mask(self, parts: _Step, by_job: Tensor) -> Bool[Tensor, "job row ..."]:
+        """Where parts replace an activation ``(job, row, pos, ...)``; broadcasts over its last axis.
+
+        It follows from the tokens alone. So it is worked out on the CPU, and sent to the device once.
+        """
+        first = min(parts)
+        masks: dict[int, Tensor] = {}
+        for part in parts.values():
+            if id(part) not in masks:  # many jobs share one
+                masks[id(part)] = self._part_mask(part, by_job[0])
+        if len(masks) == 1 and len(parts) == len(by_job):
+            mask = next(iter(masks.values()))[None]
+        else:
+            mask = torch.zeros(len(by_job), *next(iter(masks.values())).shape, dtype=torch.bool)
+            for job, part in parts.items():
+                mask[job - first] = masks[id(part)]
+        return sent(mask, by_job.device)
+
+    def _part_mask(self, part: _Part, value: Tensor) -> Bool[Tensor, "row ..."]:
+        """Where a part replaces an activation ``(row, pos, ...)``; on the CPU."""
+        mask = _node_mask(self.experiment, self.index, part.nodes, self.rows, value.shape)
         if part.spare:
-            mask = mask & ~_node_mask(self.experiment, self.index, part.spare, self.rows, value)
+            mask = mask & ~_node_mask(self.experiment, self.index, part.spare, self.rows, value.shape)
         if part.source.first_position:
             length = self.experiment.data.clean.groups[self.index].tokens.shape[1]
             count = value.shape[self.position_axis]
-            positions = torch.arange(length - count, length, device=mask.device)
-            has_values = positions >= part.source.first_position(self.index)[self.rows][:, None]  # (row, pos)
+            positions = torch.arange(length - count, length)
+            has_values = positions >= part.source.first_position(self.index)[self.rows.numbers][:, None]  # (row, pos)
             shape = [count if axis == self.position_axis else 1 for axis in range(1, mask.ndim)]
             mask = mask & has_values.view(len(self.rows), *shape)
         return mask
 
-    def _new_values(self, part: _Part, by_job: Tensor, jobs: list[int]) -> Tensor:
-        """What a source puts in place, ``(job, row, pos, ...)``.
+    def _new_values(self, parts: _Step, by_job: Tensor) -> Tensor:
+        """What the sources of parts give, ``(job, row, pos, ...)`` in the dtype of the activation.
 
-        A source that needs no full scan does not depend on the activation: the axis of jobs then has size 1.
+        A source that needs no full scan does not depend on the activation. If all jobs have the same one, the axis of
+        jobs has size 1.
         """
-        give, count = part.source.give, by_job.shape[1 + self.position_axis]
-        if part.source.full_scan:
-            return torch.stack([give(self.hook, self.index, self.rows, by_job[number]) for number in jobs])
-        value = give(self.hook, self.index, self.rows, by_job[jobs[0]])
-        return _last_positions(value, count, self.position_axis)[None]
+        count, some_job = by_job.shape[1 + self.position_axis], min(parts)
+        values: list[Tensor] = []
+        place_of: dict[object, int] = {}  # of a source's values in that list
+        places: list[int] = []  # of each job's values; any values do where its mask is False
+        for job, value in enumerate(by_job, start=some_job):
+            source = parts.get(job, parts[some_job]).source
+            key = (source, job) if source.full_scan and job in parts else source
+            if key not in place_of:
+                place_of[key] = len(values)
+                given = source.give(self.hook, self.index, self.rows, value)
+                values.append(_last_positions(given, count, self.position_axis).to(by_job.dtype))
+            places.append(place_of[key])
+        return values[0][None] if len(values) == 1 else torch.stack([values[place] for place in places])
 
 
 def _at_hooks_that_are_read(experiment: Experiment, node: Node, hook: str, edit: Edit) -> Mapping[str, Edit]:
@@ -182,8 +230,8 @@ def _last_positions(value: Tensor, count: int, axis: int) -> Tensor:
 
 
 def _node_mask(
-    experiment: Experiment, index: int, nodes: Sequence[Node], rows: Rows, value: Tensor
-) -> Bool[Tensor, ...]:
+    experiment: Experiment, index: int, nodes: Sequence[Node], rows: Rows, shape: Sequence[int]
+) -> Bool[Tensor, "row ..."]:
     """True where nodes are in an activation; broadcasts over its last axis.
 
     Args:
@@ -191,24 +239,24 @@ def _node_mask(
         index: of the group.
         nodes: of one site and layer.
         rows: of the group, those of the activation.
-        value: the activation, the last positions of the prompts: ``(row, pos, d_model)`` of a residual site, ``(row,
-            pos, head, d_head)`` of q, k, v, z, ``(row, head, destination, source)`` of patterns.
+        shape: of the activation, which has the last positions of the prompts: ``(row, pos, d_model)`` of a residual
+            site, ``(row, pos, head, d_head)`` of q, k, v, z, ``(row, head, destination, source)`` of patterns.
 
     Returns:
-        Shapes ``(row, pos, 1)``, ``(row, pos, head, 1)`` and ``(row, head, destination, 1)``.
+        Shapes ``(row, pos, 1)``, ``(row, pos, head, 1)`` and ``(row, head, destination, 1)``, on the CPU.
     """
     has_heads, is_pattern = nodes[0].site in HEAD_SITES, nodes[0].site == "pattern"
     position_axis, head_axis = (2, 1) if is_pattern else (1, 2)
-    count, heads = value.shape[position_axis], value.shape[head_axis] if has_heads else 1
+    count, heads = shape[position_axis], shape[head_axis] if has_heads else 1
     first = experiment.data.clean.groups[index].tokens.shape[1] - count  # the position of column 0
-    mask = torch.zeros(len(rows), count, heads, dtype=torch.bool, device=value.device)
+    mask = torch.zeros(len(rows), count, heads, dtype=torch.bool)
     for node in nodes:
         head = slice(None) if node.index is None else node.index
         for position in experiment.positions(index, node.at):
             if position is None:  # all positions
                 mask[:, :, head] = True
                 continue
-            column = position[rows] - first
+            column = position[rows.numbers] - first
             (present,) = (column >= 0).nonzero(as_tuple=True)
             mask[present, column[present], head] = True
     if not has_heads:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_interp.checkpoints.access import handed_out, in_one_state
+from pytest_interp.checkpoints.device import sent
 from pytest_interp.common.arguments import check, check_fields, kinds_of
 from pytest_interp.common.context import Ablated, CheckpointIdentity, Context, DataIdentity, Exchanged, Json
 from pytest_interp.engine.activations import UneditedRuns
@@ -134,16 +135,23 @@ class Experiment:
     def position(self, group: Group, name: str) -> Int[Tensor, " row"]:
         """The index of a named position, such as ``S2``, in each row of a group of the clean run.
 
+        Returns:
+            Shape ``(row,)``, on the model's device: an index of activations.
+
         Raises:
             UsageError: the data set has no such position.
         """
+        return sent(self._named(group, name), self.checkpoint.device)
+
+    def _named(self, group: Group, name: str) -> Int[Tensor, " row"]:
+        """The index of a named position, on the CPU."""
         if not isinstance(name, str) or name not in group.positions:
             names = self.data.clean.position_names
             raise UsageError(
                 f"data set {self.data.name} has no position {shown(name)}; it has "
                 f"{', '.join(names)}{nearest(name, names)}"
             )
-        return group.positions[name].to(self.checkpoint.device)
+        return group.positions[name]
 
     def positions(self, index: int, at: At) -> list[Tensor | None]:
         """The index in each row of a group, for each position that ``at`` names.
@@ -155,7 +163,8 @@ class Experiment:
             at: a name, an index, a list of these, or None for all positions.
 
         Returns:
-            One tensor ``(row,)`` for each position; ``[None]`` for all positions.
+            One tensor ``(row,)`` for each position, on the CPU: where a patch is follows from the tokens alone.
+            ``[None]`` for all positions.
 
         Raises:
             UsageError: the prompts do not have such a position; the list is empty.
@@ -168,7 +177,7 @@ class Experiment:
         if not positions:
             raise UsageError("an empty list of positions was passed; name one, or pass None for all positions")
         return [
-            self.position(group, name) if isinstance(name, str) else self._numbered(group, name) for name in positions
+            self._named(group, name) if isinstance(name, str) else self._numbered(group, name) for name in positions
         ]
 
     def _numbered(self, group: Group, position: int) -> Tensor:
@@ -183,7 +192,7 @@ class Experiment:
             raise UsageError(
                 f"position {position} is not in prompts of {lengths[0]} tokens; pass 0 to {lengths[0] - 1}"
             )
-        return torch.full((len(group.rows),), position, device=self.checkpoint.device)
+        return torch.full((len(group.rows),), position)
 
     # ---- unedited runs
 

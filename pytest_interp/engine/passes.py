@@ -4,13 +4,13 @@ A patch at layer L and position p changes nothing below L and nothing before p. 
 beginning: it starts at L and p from what an unedited pass left there. The algorithm, for the prompts of one length:
 
 1. For each job (the patches of one pass) and each row: the first position that the patches can change. A row in which
-   nothing changes keeps the unedited metric, and takes no pass (:meth:`GroupPasses.first_changed`).
+   nothing changes keeps the unedited metric, and takes no pass (:meth:`GroupPasses.reach`).
 2. Rows are grouped by start position. A block call has a fixed cost, so rows that start a little later join an earlier
    group (:meth:`GroupPasses._start_groups`).
 3. Jobs with the same start and the same rows form one batch. It is sorted by the first layer of each job: a job joins
-   the batch at its layer (:meth:`GroupPasses._batches`).
+   the batch at its layer (:meth:`GroupPasses._batches`). Batches of the same rows join where they start close together.
 4. A batch runs in parts that fit the memory budget (:meth:`GroupPasses._parts`); its logits and activations are written
-   into the outcome of each job (:meth:`GroupPasses._resume`).
+   into the outcomes of its jobs (:meth:`GroupPasses._resume`).
 
 Where a model's blocks cannot be driven (``CleanPass.start_from`` is ``whole``) whole passes with hooks give the same
 numbers.
@@ -27,7 +27,7 @@ from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.progress import progress
 from pytest_interp.engine.batches import GroupPasses, Job, Unedited
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
-from pytest_interp.engine.patch import Rows
+from pytest_interp.engine.patch import Positions
 from pytest_interp.tasks.positions import At
 
 if TYPE_CHECKING:
@@ -46,14 +46,14 @@ class Passes(NamedTuple):
     Attributes:
         values: the metric, shape ``(job, prompt)``, prompts in data-set order; no columns without a metric.
         activations: for each job, by hook name, one tensor for each group. Its first axis is the row; it has the last
-            positions of the prompts, those from the first changed one on.
+            positions of the prompts, at least those from the first changed one on.
         first_changed: for each job and group, per row, the first position that the patches can change.
         start_from: from where passes started: a layer and a position, a layer, or the beginning (whole passes).
     """
 
     values: Float[Tensor, "job prompt"]
     activations: Sequence[Mapping[str, Sequence[Tensor]]]
-    first_changed: Sequence[Sequence[Rows]]
+    first_changed: Sequence[Sequence[Positions]]
     start_from: StartFrom
 
 
@@ -83,7 +83,7 @@ def patched(
 
     Raises:
         NotApplicable: a site that the model lacks or does not read.
-        UsageError: one prompt needs more memory than the budget.
+        UsageError: one prompt needs more memory than the budget; the logits are not finite.
 
     Example:
         The logit difference of each prompt with z of head 3.0 at END as it is on the corrupted prompts:
@@ -113,15 +113,16 @@ def patched(
         for index, group in enumerate(data.run(run).groups)
     ]
     with progress(len(jobs) * len(data.clean), experiment.checkpoint.name) as advance:
-        outcomes = [group.outcomes(jobs, advance) for group in groups]  # [group][job]
-    for clean, of_group in zip(data.clean.groups, outcomes, strict=True):
-        for job, outcome in enumerate(of_group):
-            if outcome.scores is not None:
-                values[job, list(clean.rows)] = outcome.scores.float().cpu()
+        outcomes = [group.outcomes(jobs, advance) for group in groups]
+    by_group = [of_group.scores for of_group in outcomes if of_group.scores is not None]
+    if by_group:
+        order = [row for group in data.clean.groups for row in group.rows]
+        values[:, order] = torch.cat(by_group, 1).float().cpu()
+        experiment.checkpoint.forward.check_finite([values.T])
     numbers = range(len(jobs))
     activations = [
-        {hook: [of_group[job].activations[hook] for of_group in outcomes] for hook in keep} for job in numbers
+        {hook: [of_group.activations[hook][job] for of_group in outcomes] for hook in keep} for job in numbers
     ]
-    first_changed = [[group.first_changed_by_job[job] for group in groups] for job in numbers]
+    first_changed = [[group.reaches[job].first for group in groups] for job in numbers]
     start_from = max((group.clean_pass.start_from for group in groups), key=_EARLIEST_FIRST.index)
     return Passes(values, activations, first_changed, start_from)

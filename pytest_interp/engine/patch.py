@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
+from pytest_interp.checkpoints.device import sent
+from pytest_interp.checkpoints.rows import Rows
 from pytest_interp.checkpoints.value_bias import check_value_bias
 from pytest_interp.errors import UsageError
 from pytest_interp.tasks.positions import At
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from pytest_interp.engine.experiment import Experiment
     from pytest_interp.tasks import PromptSet
 
-Rows: TypeAlias = "Int[Tensor, ' row']"
+Positions: TypeAlias = "Int[Tensor, ' row']"
+"""A position of each row of a group, on the CPU."""
 
 Ablation: TypeAlias = Literal["mean", "zero", "resample", "permute"]
 ABLATIONS: tuple[Ablation, ...] = ("mean", "zero", "resample", "permute")
@@ -67,8 +70,8 @@ class Source:
 
     Attributes:
         give: a function of a hook name, the group's index, the rows of the group that run, and their activation ``(row,
-            pos, ...)``. It returns the values for these rows. They may have more positions than the activation: then
-            the last ones are taken.
+            pos, ...)``, of which only a full scan reads the numbers. It returns the values for these rows. They may
+            have more positions than the activation: then the last ones are taken.
         run: the unedited run that the values come from; None where they come from elsewhere.
         full_scan: whether it needs the activation at every position.
         first_position: gets the group's index; per row, the first position for which the source has values. None means
@@ -78,7 +81,7 @@ class Source:
     give: Callable[[str, int, Rows, Tensor], Tensor]
     run: str | None = None
     full_scan: bool = False
-    first_position: Callable[[int], Rows] | None = None
+    first_position: Callable[[int], Positions] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,17 +125,17 @@ def from_run(experiment: Experiment, nodes: Iterable[Node], run: str) -> Source:
     """
     hooks = sorted({experiment.checkpoint.sites.hook(node.site, node.layer) for node in nodes})
     activations = experiment.activations(hooks, experiment.data.run(run))
-    return Source(lambda hook, index, rows, _: activations[hook][index][rows], run=run)
+    return Source(lambda hook, index, rows, _: activations[hook][index][rows.index], run=run)
 
 
-def recorded(activations: Mapping[str, Sequence[Tensor]], first_position: Callable[[int], Rows]) -> Source:
+def recorded(activations: Mapping[str, Sequence[Tensor]], first_position: Callable[[int], Positions]) -> Source:
     """The activations that a patched pass kept, see :class:`~pytest_interp.engine.passes.Passes`.
 
     Args:
         activations: by hook name, for each group ``(row, pos, ...)``; they may lack the first positions.
         first_position: gets the group's index; per row, the first position that the activations have.
     """
-    return Source(lambda hook, index, rows, _: activations[hook][index][rows], first_position=first_position)
+    return Source(lambda hook, index, rows, _: activations[hook][index][rows.index], first_position=first_position)
 
 
 def ablated(
@@ -186,7 +189,7 @@ def ablated(
 
     def give(hook: str, index: int, rows: Rows, _: Tensor) -> Tensor:
         in_order = experiment.data.clean.groups[index].rows
-        return torch.stack([stand_in(hook, in_order[i]) for i in rows.tolist()])
+        return torch.stack([stand_in(hook, in_order[i]) for i in rows.numbers.tolist()])
 
     return Source(give)
 
@@ -327,6 +330,6 @@ def _permuted(value: Tensor, rows: Rows, group_size: int, label: str, seed: int)
     generator = derive_generator(seed, label)
     by_head = value.transpose(1, 2).flatten(2)  # (row, head, pos * d_head)
     # Drawn for all rows of the group, so that it does not matter which of them run together.
-    order = torch.rand(group_size, heads, length * width, generator=generator)[rows.cpu()].argsort(-1)
-    shuffled = by_head.gather(-1, order.to(value.device))
+    order = torch.rand(group_size, heads, length * width, generator=generator)[rows.numbers].argsort(-1)
+    shuffled = by_head.gather(-1, sent(order, value.device))
     return shuffled.view(-1, heads, length, width).transpose(1, 2)

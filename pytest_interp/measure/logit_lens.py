@@ -77,7 +77,9 @@ def logit_lens_sweep(
     def logits_of(x: Tensor, index: int, tokens: Tensor | None) -> Tensor:
         """Logits of residuals at END: of some tokens of each row, or of the whole vocabulary."""
         if norm == "live":
-            return checkpoint.forward.read(x, tokens).logits
+            logits = checkpoint.forward.read(x, tokens).logits
+            checkpoint.forward.check_finite([logits])
+            return logits
         # In half precision the scale is float32, as the norm computes it; the model unembeds in its own precision.
         scaled = (x / activations[scale[0]][index][:, -1]).to(w_u.dtype) if scale else x
         if tokens is None:

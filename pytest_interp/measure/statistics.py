@@ -33,6 +33,7 @@ import torch
 
 from pytest_interp.cache.store import cached
 from pytest_interp.checkpoints.access import in_one_state
+from pytest_interp.checkpoints.device import sent
 from pytest_interp.common.arguments import checked
 from pytest_interp.engine.patch import bias_by_head
 from pytest_interp.errors import NotApplicable, UsageError
@@ -258,7 +259,7 @@ def _norms(
     for index, z in enumerate(_activation(experiment, "z", layer, run, value_bias)):
         (positions,) = experiment.positions(index, at)
         norms = z.float().norm(dim=-1)
-        by_group.append(norms.mean(1) if positions is None else norms[torch.arange(len(z), device=z.device), positions])
+        by_group.append(norms.mean(1) if positions is None else norms[range(len(z)), sent(positions, z.device)])
     return experiment.in_order(by_group)
 
 

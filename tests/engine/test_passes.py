@@ -15,6 +15,7 @@ from pytest_interp.checkpoints.blocks import Blocks
 from pytest_interp.checkpoints.forward import Forward
 from pytest_interp.checkpoints.memo import Memo, bytes_of
 from pytest_interp.checkpoints.resume import CleanPass
+from pytest_interp.checkpoints.rows import Rows
 from pytest_interp.engine.metric import Metric
 from pytest_interp.engine.passes import patched
 from pytest_interp.engine.patch import Node, Patch, ablated, from_run
@@ -296,7 +297,8 @@ def test_where_end_alone_is_read_the_last_mlp_runs_there_alone(small, monkeypatc
     last, length = checkpoint.shape.n_layers - 1, group.tokens.shape[1]
     if checkpoint.spec.kind == "planted":
         pytest.skip("the last MLP of a planted model writes nothing")
-    rows, clean = torch.arange(len(group.rows)), checkpoint.forward.clean_pass(group.tokens)
+    size, clean = len(group.rows), checkpoint.forward.clean_pass(group.tokens)
+    rows = Rows.of(range(size), size, checkpoint.device)
     start = 0 if clean.start_from == "layer" else length // 2
     whole, ended = (
         checkpoint.forward.resume(clean, rows, [last], start, end_only=end).residual for end in (False, True)
@@ -316,13 +318,14 @@ def test_the_parts_of_the_model_are_its_own_again(gpt2_like):
     assert gelus
     group = experiment_on(gpt2_like).data.clean.groups[0]
     clean = gpt2_like.forward.clean_pass(group.tokens)
+    rows = Rows.of([0, 1], len(group.rows), gpt2_like.device)
 
     def stop(value):
         assert all("forward" in vars(module) for module in gelus)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        gpt2_like.forward.resume(clean, torch.arange(2), [0], 3, edits={"blocks.1.hook_mlp_out": stop}, end_only=True)
+        gpt2_like.forward.resume(clean, rows, [0], 3, edits={"blocks.1.hook_mlp_out": stop}, end_only=True)
     assert not any("forward" in vars(module) for module in gelus)
     assert gpt2_like.changes_since_load() == []
 
