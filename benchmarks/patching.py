@@ -99,20 +99,22 @@ def stock(experiment: Experiment, count: int, *, site: str, setter: Any = None, 
     timed_cells = spread(cells, count)
     results = {cell: torch.empty(len(clean)) for cell in timed_cells}
     for group, other in zip(clean.groups, experiment.data.run(corruption).groups, strict=True):
-        rows = torch.arange(len(group.rows))
+        rows = torch.arange(len(group.rows), device=experiment.checkpoint.device)
 
         def metric(logits: Any, group: Any = group, rows: Any = rows) -> Any:
-            return logits[rows, -1, group.answers] - logits[rows, -1, group.distractors]
+            answers, distractors = group.answers.to(logits.device), group.distractors.to(logits.device)
+            return logits[rows, -1, answers] - logits[rows, -1, distractors]
 
         bridge = experiment.checkpoint.bridge
         with torch.inference_mode():
-            _, cache = bridge.run_with_cache(group.tokens, names_filter=lambda name: name.endswith(f"hook_{site}"))
+            tokens, others = (part.tokens.to(experiment.checkpoint.device) for part in (group, other))
+            _, cache = bridge.run_with_cache(tokens, names_filter=lambda name: name.endswith(f"hook_{site}"))
             result = patching.generic_activation_patch(
-                bridge, other.tokens, cache, metric, patch_setter=setter, activation_name=site,
+                bridge, others, cache, metric, patch_setter=setter, activation_name=site,
                 index_df=pd.DataFrame(timed_cells, columns=columns), reduce="none",
             )  # fmt: skip
         for cell, values in zip(timed_cells, result.values, strict=True):
-            results[cell][list(group.rows)] = values.float()
+            results[cell][list(group.rows)] = values.float().cpu()
     return results, len(cells)
 
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pytest_interp.checkpoints.block_arguments import last_positions, shared_by_rows
 from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
 from pytest_interp.checkpoints.resume import CleanPass, KeyValues, PartialPass, StartFrom
 from pytest_interp.checkpoints.rows import Rows
@@ -40,10 +41,6 @@ _CALL_COST = 64
 """The cost of calling a block on a CPU, in positions; measured on two cores."""
 _CALIBRATION = 4096
 """So many positions a block computes at once, to find what one of them costs on a GPU."""
-
-_POSITION_AXIS = {1: 0, 2: 1, 3: 1, 4: 2}
-"""Which axis of a block's argument runs over positions, by the number of its axes: position ids ``(pos,)`` or ``(row,
-pos)``, rotary embeddings ``(row, pos, width)``, masks ``(row, head, destination, source)``."""
 
 
 class Blocks:
@@ -191,7 +188,7 @@ class Blocks:
                 if joining := layers.count(layer):
                     clean_rows = clean.residual[layer][rows.index, start:]
                     stream = torch.cat([stream, clean_rows.repeat(joining, 1, 1)])
-                args, kwargs = _last_positions(arguments[layer], length - start, length)
+                args, kwargs = last_positions(arguments[layer], length - start, length)
                 output = self.bridge.blocks[layer](stream, *args, **kwargs)
                 stream = output[0] if isinstance(output, tuple) else output
         return PartialPass(stream, activations)
@@ -304,7 +301,7 @@ class Blocks:
             def record(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
                 # The residual stream is the first argument; it may be passed by name.
                 named = {name: value for name, value in kwargs.items() if args or name != "hidden_states"}
-                recorded[layer] = _shared_by_rows(args[1:], rows), _shared_by_rows(named, rows)
+                recorded[layer] = shared_by_rows(args[1:], rows), shared_by_rows(named, rows)
 
             return record
 
@@ -344,37 +341,3 @@ class Blocks:
 
 def _gelu(value: Tensor) -> Tensor:
     return torch.nn.functional.gelu(value, approximate="tanh")
-
-
-def _with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """A block's argument with a function applied to each tensor in it.
-
-    The model's own key-value cache becomes None: ours takes its place.
-    """
-    if isinstance(value, tuple | list):
-        return type(value)(_with_tensors(item, change) for item in value)
-    if isinstance(value, dict):
-        return {name: _with_tensors(item, change) for name, item in value.items()}
-    if hasattr(value, "update"):  # a key-value cache
-        return None
-    return change(value) if isinstance(value, torch.Tensor) else value
-
-
-def _shared_by_rows(value: Any, rows: int) -> Any:
-    """A block's argument for any number of rows: the first row's, with an axis of size 1.
-
-    Prompts of one length have the same masks and positions, since none is padded.
-    """
-    return _with_tensors(value, lambda tensor: tensor[:1] if tensor.ndim > 1 and len(tensor) == rows else tensor)
-
-
-def _last_positions(value: Any, count: int, length: int) -> Any:
-    """A block's argument for the last ``count`` of ``length`` positions; of masks, the last destinations."""
-
-    def last(tensor: Tensor) -> Tensor:
-        axis = _POSITION_AXIS.get(tensor.ndim)
-        if axis is None or tensor.shape[axis] != length:
-            return tensor
-        return tensor.narrow(axis, length - count, count)
-
-    return _with_tensors(value, last)

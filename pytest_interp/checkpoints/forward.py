@@ -76,11 +76,11 @@ class Forward:
             NotApplicable: the architecture has no such site, or does not read what is edited.
             UsageError: the logits are not finite.
         """
-        whole = self._run(tokens, edits=edits, keep=keep, positions=positions)
+        whole = self.run_unchecked(tokens, edits=edits, keep=keep, positions=positions)
         self.check_finite([whole.logits])
         return whole
 
-    def _run(
+    def run_unchecked(
         self,
         tokens: Int[Tensor, "row pos"],
         *,
@@ -88,7 +88,7 @@ class Forward:
         keep: Sequence[str] = (),
         positions: Int[Tensor, "row k"] | None = None,
     ) -> Pass:
-        """As :meth:`run`, with logits that need not be finite: to look, a GPU would have to be waited for."""
+        """As :meth:`run`, with logits that need not be finite: to look at them, the CPU waits for a GPU."""
         activations: dict[str, Tensor] = {}
 
         def only_read(value: Tensor, hook: Any) -> Tensor:  # noqa: ARG001
@@ -124,9 +124,11 @@ class Forward:
         """
         with self.guard.measuring() as look:
             if look.foreign or self.guard.foreign_hooks:
-                logits, activations = self._run(tokens, keep=keep)
+                logits, activations = self.run_unchecked(tokens, keep=keep)
                 return CleanPass((), logits, {}, "whole", activations)
-        return self.blocks.clean_pass(sent(tokens, self._device), lambda names: self._run(tokens, keep=names), keep)
+        return self.blocks.clean_pass(
+            sent(tokens, self._device), lambda names: self.run_unchecked(tokens, keep=names), keep
+        )
 
     def recompute(self, clean: CleanPass, hooks: Sequence[str]) -> Mapping[str, Tensor]:
         """Activations of a clean pass: those that it kept, and others by running their blocks again.
@@ -162,7 +164,7 @@ class Forward:
 
         Returns:
             Logits in float32, ``(row, k)`` or ``(row, vocab)``, and the kept activations. Whether they are finite is
-            left to the caller: a GPU would have to be waited for.
+            left to the caller: to look at them, the CPU waits for a GPU.
         """
         activations: dict[str, Tensor] = {}
         with torch.inference_mode(), hooked(self.blocks.points, hooks_of({}, keep, activations)):

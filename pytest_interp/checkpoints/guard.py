@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from pytest_interp.checkpoints.hooks import is_of_bridge
-from pytest_interp.checkpoints.memo import Memo
+from pytest_interp.checkpoints.memo import Memo, capacity_of
 from pytest_interp.checkpoints.model_state import (
     FIXED_PROMPTS,
     Outputs,
@@ -73,7 +73,7 @@ class Guard:
     """Tracks whether a model still equals its loaded state, and holds results that are valid only while it does.
 
     Attributes:
-        memo: activations and scores of the model as it was loaded, the last GB of them; within
+        memo: activations and scores of the model as it was loaded, the last used ones; within
             :meth:`isolated_memory` another one.
         cache: measurements on disk, where that was asked for.
         damage: what was done to the weights, where its measurements are on disk too; else empty.
@@ -114,6 +114,7 @@ class Guard:
         """
         self._bridge, self._precision, self._hook_points = bridge, precision, dict(bridge.hook_dict)
         device = next(bridge.parameters()).device
+        self.memo.capacity = self._capacity = capacity_of(device)
         rows, length = FIXED_PROMPTS
         self._fixed_prompts = fixed_tokens(bridge.cfg.d_vocab, (rows, min(length, bridge.cfg.n_ctx)), seed=3).to(device)
         self._functions = Functions(bridge)
@@ -199,7 +200,7 @@ class Guard:
         """
         outside, bridge, reference = (self.memo, self.cache, self.damage), self._bridge, self._reference
         look: Look | None = getattr(self._looks, "current", None)
-        self.memo, self.cache, self.damage = Memo(), self.cache if damage else None, damage
+        self.memo, self.cache, self.damage = Memo(self._capacity), self.cache if damage else None, damage
         self._reference = self._looks.current = None
         try:
             yield

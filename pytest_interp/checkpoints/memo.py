@@ -83,11 +83,24 @@ def bytes_in(value: Any) -> int:
 
 
 def budget_of(device: torch.device) -> int:
-    """The default budget of a batch of passes, in bytes: a quarter of what is free on the device, 16 to 256 MB.
+    """The default budget of a batch of passes, in bytes: a quarter of what is free on the device, at least 16 MB.
 
-    Larger batches are no faster.
+    On a CPU at most 256 MB: larger batches are no faster there. On a GPU they are.
+
+    Args:
+        device: of the model.
     """
-    return max(_SMALLEST_BUDGET, min(_LARGEST_BUDGET, free_memory(device) // 4))
+    budget = max(_SMALLEST_BUDGET, free_memory(device) // 4)
+    return budget if device.type == "cuda" else min(_LARGEST_BUDGET, budget)
+
+
+def capacity_of(device: torch.device) -> int:
+    """The number of bytes that a memo may hold: 1 GB, and on a GPU an eighth of what is free if that is more.
+
+    Args:
+        device: of the model.
+    """
+    return max(_CAPACITY, free_memory(device) // 8) if device.type == "cuda" else _CAPACITY
 
 
 def bytes_of(text: str) -> int:

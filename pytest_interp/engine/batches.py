@@ -1,15 +1,14 @@
-"""The passes of the prompts of one length: which rows start where, which jobs share a batch, and what each gives.
+"""The passes over the prompts of one length, in batches that fit the memory, and what each job gives.
 
-Where a pass starts follows from the tokens. It is worked out on the CPU, and a GPU is not waited for until all passes
-of a group have been started.
+A GPU is not waited for: results stay on it until all passes of a group have been started.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -17,7 +16,8 @@ from pytest_interp.checkpoints.device import sent
 from pytest_interp.checkpoints.rows import Rows, index_of
 from pytest_interp.engine.edits import edits_of
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
-from pytest_interp.engine.patch import Patch, Positions, Source
+from pytest_interp.engine.patch import Positions
+from pytest_interp.engine.starts import Batch, Job, Reach, Starts
 from pytest_interp.errors import UsageError
 from pytest_interp.tasks.positions import At
 
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine.experiment import Experiment
     from pytest_interp.tasks import Group
 
-Job: TypeAlias = Sequence[Patch]
-"""The patches of one pass, in the order in which they are put in place."""
+logger = logging.getLogger(__name__)
 
 
 class Unedited(NamedTuple):
@@ -57,34 +56,6 @@ class Outcomes(NamedTuple):
 
     scores: Float[Tensor, "job row"] | None
     activations: Mapping[str, Tensor]
-
-
-class Reach(NamedTuple):
-    """What a job can change.
-
-    Attributes:
-        layer: the first one.
-        first: per row, the first position; the prompts' length where nothing can change.
-        from_first_token: whether a source needs the activation at every position.
-    """
-
-    layer: int
-    first: Positions
-    from_first_token: bool
-
-
-class _Batch(NamedTuple):
-    """Jobs that start at one position on the same rows.
-
-    Attributes:
-        start: the first position that is computed.
-        rows: of the group, in ascending order.
-        jobs: numbers of the jobs, in the order of the first layer that they change.
-    """
-
-    start: int
-    rows: tuple[int, ...]
-    jobs: list[int]
 
 
 @dataclass(eq=False)
@@ -117,145 +88,26 @@ class GroupPasses:
         self.checkpoint, self.clean_group = self.experiment.checkpoint, self.experiment.data.clean.groups[self.index]
         self.device = self.checkpoint.device
         self.reaches: list[Reach] = []
-        self._first_changed_at: dict[tuple[Source, At], Positions] = {}
+        self.starts = Starts(
+            self.experiment, self.index, self.group, self.run, self.metric, bool(self.keep), self.isolated,
+            self.clean_pass.start_from,
+        )  # fmt: skip
 
     @property
     def clean_pass(self) -> CleanPass:
         """What the unedited pass over the group left."""
         return self.unedited.clean_passes[self.index]
 
-    @cached_property
+    @property
     def read_position(self) -> Positions:
         """The position whose logits are read, shape ``(row,)``."""
-        if self.metric in (None, LOGIT_DIFF):
-            return torch.full((self.size,), self.length - 1)  # the last token, whatever a data set calls END
-        assert self.metric is not None
-        (position,) = self.experiment.positions(self.index, self.metric.at)
-        assert position is not None
-        return position
+        return self.starts.read_position
 
-    @property
-    def _call_cost(self) -> int:
-        """The cost of calling a block, in positions of one prompt."""
-        return self.checkpoint.forward.blocks.call_cost
+    # ---- parts
 
-    # ---- where passes begin
-
-    def reach(self, job: Job) -> Reach:
-        """What a job can change.
-
-        What is read before the first change is as it was: without activations to keep, such a row needs no pass.
-
-        Args:
-            job: the patches of one pass.
-        """
-        effective = [patch for patch in job if self._is_effective(patch)]
-        first = torch.full((self.size,), self.length)
-        for patch in effective:
-            for at in dict.fromkeys(node.at for node in patch.nodes):
-                first = torch.minimum(first, self._first_changed(patch.source, at))
-        if self.isolated is not None:
-            named = self.experiment.positions(self.index, self.isolated)
-            earliest = torch.stack([position for position in named if position is not None]).amin(0)
-            first = torch.where(first < self.length, earliest, first)
-        return Reach(
-            layer=min((node.layer for patch in effective for node in patch.nodes), default=0),
-            first=first if self.keep else torch.where(first <= self.read_position, first, self.length),
-            from_first_token=any(patch.source.full_scan for patch in effective),
-        )
-
-    def _is_effective(self, patch: Patch) -> bool:
-        """Whether a patch can change anything: not if it holds a run at its own values."""
-        data, run = self.experiment.data, patch.source.run
-        return run is None or data.run(run).digest != data.run(self.run).digest
-
-    def _first_changed(self, source: Source, at: At) -> Positions:
-        """Per row, the first position that a source can change at nodes at these positions."""
-        if (source, at) not in self._first_changed_at:
-            differs = self._first_difference(source)
-            first = torch.full((self.size,), self.length)
-            for position in self.experiment.positions(self.index, at):
-                changed = differs if position is None else torch.where(position >= differs, position, self.length)
-                first = torch.minimum(first, changed)
-            self._first_changed_at[source, at] = first
-        return self._first_changed_at[source, at]
-
-    def _first_difference(self, source: Source) -> Positions:
-        """Per row, the first position at which a source may differ from what it replaces.
-
-        An unedited run of other prompts differs from the first other token on, since attention is causal.
-        """
-        if source.first_position is not None:
-            return source.first_position(self.index)
-        if source.run is None or source.full_scan:
-            return torch.zeros(self.size, dtype=torch.long)
-        differ = self.experiment.data.run(source.run).groups[self.index].tokens != self.group.tokens
-        return torch.where(differ.any(1), differ.int().argmax(1), self.length)
-
-    def _batches(self) -> list[_Batch]:
-        """The jobs in batches of equal start and equal rows; a job whose rows start apart is in several batches."""
-        batches: dict[tuple[int, tuple[int, ...]], _Batch] = {}
-        for number in sorted(range(len(self.reaches)), key=lambda number: self.reaches[number].layer):
-            reach = self.reaches[number]
-            from_first_token = self.clean_pass.start_from == "layer" or reach.from_first_token
-            for start, rows in self._start_groups(reach.first):
-                start = 0 if from_first_token else start  # noqa: PLW2901
-                batches.setdefault((start, rows), _Batch(start, rows, [])).jobs.append(number)
-        return self._joined(list(batches.values()))
-
-    def _start_groups(self, first: Positions) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """Groups rows by start position; a row that starts later joins an earlier group where that is cheaper.
-
-        From the latest start to the earliest: the rows collected so far could all start at the next earlier position.
-        That adds ``gap * rows`` positions to each job in the batch. On average half of the jobs have joined the batch
-        (jobs begin at layers spread over the model). If the addition is more than a separate block call costs, the
-        collected rows form a group of their own; else they wait for the earlier ones. The earliest rows always close
-        a group.
-
-        Example: with two jobs and rows that start at 9, 9 and 7, joining adds (9 - 7) * 2 rows * 1 job = 4 positions.
-        That is less than a call, which costs 64 on a CPU: all three rows start at 7.
-
-        Args:
-            first: per row, the first changed position; the prompts' length where nothing changes.
-
-        Yields:
-            A start position, and the rows that start there, in ascending order.
-        """
-        rows_at: dict[int, list[int]] = {}
-        for row, start in enumerate(first.tolist()):
-            rows_at.setdefault(start, []).append(row)
-        rows_at.pop(self.length, None)
-        starts = sorted(rows_at, reverse=True)
-        joined_jobs = max(1, len(self.reaches) // 2)
-        collected: list[int] = []
-        for start, earlier in zip(starts, [*starts[1:], None], strict=False):
-            collected += rows_at[start]
-            if earlier is None or (start - earlier) * len(collected) * joined_jobs > self._call_cost:
-                yield start, tuple(sorted(collected))
-                collected = []
-
-    def _joined(self, batches: Sequence[_Batch]) -> list[_Batch]:
-        """Batches of the same rows joined where that is cheaper: jobs that start later then start with earlier ones.
-
-        The positions in between are computed as they are in the unedited run. The rule is that of
-        :meth:`_start_groups`, with half of the jobs of the batch that would start earlier.
-        """
-        joined: list[_Batch] = []
-        for batch in sorted(batches, key=lambda batch: (batch.rows, -batch.start)):
-            later = joined[-1] if joined and joined[-1].rows == batch.rows else None
-            added = 0 if later is None else later.start - batch.start
-            if later and added * len(batch.rows) * max(1, len(later.jobs) // 2) <= self._call_cost:
-                joined.pop()
-                jobs = sorted({*later.jobs, *batch.jobs}, key=lambda number: self.reaches[number].layer)
-                batch = batch._replace(jobs=jobs)  # noqa: PLW2901
-            joined.append(batch)
-        return joined
-
-    def _parts(self, batch: _Batch) -> Iterator[tuple[Rows, list[int]]]:
+    def _parts(self, batch: Batch) -> Iterator[tuple[Rows, list[int]]]:
         """A batch in parts of rows and jobs that fit the memory budget; the numbers do not depend on it."""
-        per_row = self.checkpoint.bytes_of_row(
-            self.length - batch.start, self.length, logits=self.metric not in (None, LOGIT_DIFF)
-        )
+        per_row = self._bytes_of_row(batch.start)
         fitting = self.checkpoint.budget // per_row
         if not fitting:
             raise UsageError(
@@ -267,6 +119,11 @@ class GroupPasses:
             jobs_at_once = max(1, fitting // len(rows))
             for i in range(0, len(batch.jobs), jobs_at_once):
                 yield rows, batch.jobs[i : i + jobs_at_once]
+
+    def _bytes_of_row(self, start: int) -> int:
+        """An estimate of the bytes that one prompt takes in a pass from a position on."""
+        logits = self.metric not in (None, LOGIT_DIFF)
+        return self.checkpoint.bytes_of_row(self.length - start, self.length, logits=logits)
 
     # ---- passes
 
@@ -283,16 +140,50 @@ class GroupPasses:
         Raises:
             UsageError: one prompt needs more memory than the budget.
         """
-        self.reaches = [self.reach(job) for job in jobs]
+        self.reaches = [self.starts.reach(job) for job in jobs]
         if self.clean_pass.start_from == "whole":
             return self._whole_passes(jobs, advance)
         outcomes = self._unedited_outcomes()
         advance(sum(int((reach.first == self.length).sum()) for reach in self.reaches))
-        for batch in self._batches():
+        for batch in self.starts.batches(self.reaches):
             for rows, numbers in self._parts(batch):
-                self._resume(jobs, numbers, outcomes, rows, batch.start)
+                self._resume_in_memory(jobs, numbers, outcomes, rows, batch.start)
                 advance(len(numbers) * len(rows))
         return outcomes
+
+    def _resume_in_memory(
+        self, jobs: Sequence[Job], numbers: Sequence[int], outcomes: Outcomes, rows: Rows, start: int
+    ) -> None:
+        """As :meth:`_resume`, in halves where the device runs out of memory; the budget is halved then, and stays so.
+
+        Raises:
+            UsageError: one prompt alone is too much.
+        """
+        try:
+            self._resume(jobs, numbers, outcomes, rows, start)
+            return
+        except torch.OutOfMemoryError as error:
+            reason = str(error).partition(". ")[0]
+        # Outside of the handler: the error holds the tensors of the passes that failed.
+        if (count := len(numbers) * len(rows)) == 1:
+            raise UsageError(
+                f"a pass over one prompt of {self.length} tokens does not fit the memory of {self.device} beside "
+                f"{self.checkpoint.name}: {reason}; pass --interp-device cpu, or --interp-dtype bfloat16"
+            )
+        halved = min(self.checkpoint.budget, count * self._bytes_of_row(start)) // 2
+        self.checkpoint.budget = max(halved, self._bytes_of_row(0))
+        logger.warning(
+            "%s ran out of memory: passes over %s now take batches of %.1f MB",
+            self.device, self.checkpoint.name, self.checkpoint.budget / 2**20,
+        )  # fmt: skip
+        middle = len(numbers) // 2
+        if middle:
+            self._resume_in_memory(jobs, numbers[:middle], outcomes, rows, start)
+            self._resume_in_memory(jobs, numbers[middle:], outcomes, rows, start)
+            return
+        for half in rows.numbers.tensor_split(2):
+            some_rows = Rows.of(half.tolist(), self.size, self.device)
+            self._resume_in_memory(jobs, numbers, outcomes, some_rows, start)
 
     def _whole_passes(self, jobs: Sequence[Job], advance: Callable[[int], object]) -> Outcomes:
         """Runs each job from the first block and the first position, with hooks."""

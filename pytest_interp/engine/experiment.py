@@ -133,10 +133,7 @@ class Experiment:
         )
 
     def position(self, group: Group, name: str) -> Int[Tensor, " row"]:
-        """The index of a named position, such as ``S2``, in each row of a group of the clean run.
-
-        Returns:
-            Shape ``(row,)``, on the model's device: an index of activations.
+        """The index of a named position, such as ``S2``, in each row of a group of the clean run; on the device.
 
         Raises:
             UsageError: the data set has no such position.
@@ -163,8 +160,7 @@ class Experiment:
             at: a name, an index, a list of these, or None for all positions.
 
         Returns:
-            One tensor ``(row,)`` for each position, on the CPU: where a patch is follows from the tokens alone.
-            ``[None]`` for all positions.
+            One tensor ``(row,)`` for each position, on the CPU; ``[None]`` for all positions.
 
         Raises:
             UsageError: the prompts do not have such a position; the list is empty.
@@ -193,8 +189,6 @@ class Experiment:
                 f"position {position} is not in prompts of {lengths[0]} tokens; pass 0 to {lengths[0] - 1}"
             )
         return torch.full((len(group.rows),), position)
-
-    # ---- unedited runs
 
     @property
     def _runs(self) -> UneditedRuns:

@@ -4,11 +4,11 @@ A patch at layer L and position p changes nothing below L and nothing before p. 
 beginning: it starts at L and p from what an unedited pass left there. The algorithm, for the prompts of one length:
 
 1. For each job (the patches of one pass) and each row: the first position that the patches can change. A row in which
-   nothing changes keeps the unedited metric, and takes no pass (:meth:`GroupPasses.reach`).
+   nothing changes keeps the unedited metric, and takes no pass (:meth:`Starts.reach`).
 2. Rows are grouped by start position. A block call has a fixed cost, so rows that start a little later join an earlier
-   group (:meth:`GroupPasses._start_groups`).
+   group (:meth:`Starts._start_groups`).
 3. Jobs with the same start and the same rows form one batch. It is sorted by the first layer of each job: a job joins
-   the batch at its layer (:meth:`GroupPasses._batches`). Batches of the same rows join where they start close together.
+   the batch at its layer (:meth:`Starts.batches`). Batches of the same rows join where they start close together.
 4. A batch runs in parts that fit the memory budget (:meth:`GroupPasses._parts`); its logits and activations are written
    into the outcomes of its jobs (:meth:`GroupPasses._resume`).
 
@@ -25,9 +25,10 @@ import torch
 
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.progress import progress
-from pytest_interp.engine.batches import GroupPasses, Job, Unedited
+from pytest_interp.engine.batches import GroupPasses, Unedited
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
 from pytest_interp.engine.patch import Positions
+from pytest_interp.engine.starts import Job
 from pytest_interp.tasks.positions import At
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from pytest_interp import Checkpoint, Experiment, Head
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.blocks import Blocks
 from pytest_interp.checkpoints.forward import Forward
-from pytest_interp.checkpoints.memo import Memo, bytes_of
+from pytest_interp.checkpoints.memo import Memo, budget_of, bytes_of, capacity_of
 from pytest_interp.checkpoints.resume import CleanPass
 from pytest_interp.checkpoints.rows import Rows
+from pytest_interp.engine.batches import GroupPasses
 from pytest_interp.engine.metric import Metric
 from pytest_interp.engine.passes import patched
 from pytest_interp.engine.patch import Node, Patch, ablated, from_run
@@ -177,7 +178,7 @@ def test_what_is_asked_for_later_is_what_the_same_pass_had(small, monkeypatch):
     whole = [checkpoint.run(group.tokens, keep=hooks).activations for group in data.clean.groups]
     with checkpoint.guard.isolated_memory():
         small.logit_diffs()
-        monkeypatch.setattr(Forward, "run", None)
+        monkeypatch.setattr(Forward, "run_unchecked", None)
         for hook in hooks:
             for index, activation in enumerate(small.activations([hook], data.clean)[hook]):
                 agree(small, hook, activation, whole[index][hook], bound=2e-5)
@@ -185,8 +186,8 @@ def test_what_is_asked_for_later_is_what_the_same_pass_had(small, monkeypatch):
 
 def passes(monkeypatch):
     """How many passes were made from the beginning, one for each group."""
-    count, run = [], Forward.run
-    monkeypatch.setattr(Forward, "run", lambda self, *a, **k: count.append(1) or run(self, *a, **k))
+    count, run = [], Forward.run_unchecked
+    monkeypatch.setattr(Forward, "run_unchecked", lambda self, *a, **k: count.append(1) or run(self, *a, **k))
     return count
 
 
@@ -411,3 +412,42 @@ def test_a_patch_before_the_runs_differ_does_nothing(gpt2_like):
     source = from_run(experiment, nodes, "clean")
     passes = patched(experiment, [[Patch((node,), source)] for node in nodes], run="s2-exchanged")
     assert (passes.values - experiment.logit_diffs("s2-exchanged")).abs().max() == 0
+
+
+def test_a_device_that_runs_out_of_memory_gets_smaller_batches(gpt2_like, monkeypatch, caplog):
+    small = experiment_on(gpt2_like)
+    jobs, resume = jobs_of(small, "clean")[::8], GroupPasses._resume
+    expected = patched(small, jobs).values
+    sizes: list[int] = []
+
+    def in_little_memory(self, jobs, numbers, outcomes, rows, start):
+        sizes.append(len(numbers) * len(rows))
+        if sizes[-1] > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        resume(self, jobs, numbers, outcomes, rows, start)
+
+    monkeypatch.setattr(gpt2_like, "budget", gpt2_like.budget)
+    monkeypatch.setattr(GroupPasses, "_resume", in_little_memory)
+    agree(small, "in little memory", patched(small, jobs).values, expected, bound=2e-5)
+    assert max(sizes) > 3
+    assert sizes[-1] <= 3
+    assert "ran out of memory: passes over gpt2-like now take batches of" in caplog.text
+
+
+def test_a_prompt_that_does_not_fit_the_device_gets_a_sentence(gpt2_like, monkeypatch):
+    def in_no_memory(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    monkeypatch.setattr(gpt2_like, "budget", gpt2_like.budget)
+    monkeypatch.setattr(GroupPasses, "_resume", in_no_memory)
+    small = experiment_on(gpt2_like)
+    with pytest.raises(
+        UsageError, match=r"one prompt of \d+ tokens does not fit .*: CUDA out of memory; pass --interp"
+    ):
+        patched(small, jobs_of(small, "clean"))
+
+
+def test_batches_are_as_large_as_the_device_allows(monkeypatch):
+    monkeypatch.setattr("pytest_interp.checkpoints.memo.free_memory", lambda device: 2**36)
+    assert (budget_of(torch.device("cpu")), capacity_of(torch.device("cpu"))) == (2**28, 2**30)
+    assert (budget_of(torch.device("cuda")), capacity_of(torch.device("cuda"))) == (2**34, 2**33)

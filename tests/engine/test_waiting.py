@@ -1,4 +1,4 @@
-"""What a sweep asks of a device: it is not waited for once for each cell, and blocks are called once for each length."""
+"""What a sweep asks of a device: how often it is waited for, and how often blocks are called."""
 
 from collections import Counter
 
