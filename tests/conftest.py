@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import signal
@@ -43,6 +44,11 @@ DEVICE = os.environ.get("INTERP_TEST_DEVICE", "cpu")
 
 for _name in dir(pytest_interp):
     getattr(pytest_interp, _name)  # public names are imported on first use, also by an inner run
+
+
+def pytest_collection_finish():
+    """Each load of a model collects garbage; a million objects of the libraries and tests are no part of it."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
