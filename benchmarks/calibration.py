@@ -194,9 +194,10 @@ def calibrate(
         with TemporaryDirectory() as directory:
             place = setting(Plan(VARIANTS[name].rules, noise=noise), prompts, Path(directory))
             heads = [str(head) for head in place.checkpoint.shape.heads]
-            for claim in claims:
-                true = VARIANTS[name].true(claim)
-                results[name, claim] = {head: _result(CLAIMS[claim], place, head, head in true) for head in heads}
+            with place.checkpoint.guard.measuring():  # nothing changes the model in between: it is checked once
+                for claim in claims:
+                    true = VARIANTS[name].true(claim)
+                    results[name, claim] = {head: _result(CLAIMS[claim], place, head, head in true) for head in heads}
     return results
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import signal
@@ -43,6 +44,23 @@ DEVICE = os.environ.get("INTERP_TEST_DEVICE", "cpu")
 
 for _name in dir(pytest_interp):
     getattr(pytest_interp, _name)  # public names are imported on first use, also by an inner run
+
+
+LONG = (
+    "published/test_rehearsal.py", "published/test_published.py", "test_sweep.py", "test_readme.py",
+    "common/test_progress.py", "plugin/test_live.py", "plugin/test_again.py", "plugin/test_ledger_folder.py",
+)  # fmt: skip
+"""Files of few tests that take long."""
+
+
+def pytest_collection_modifyitems(items):
+    """Long files come first: no worker is left with one when the other has nothing more to do."""
+    items.sort(key=lambda item: not item.nodeid.partition("::")[0].endswith(LONG))
+
+
+def pytest_collection_finish():
+    """Each load of a model collects garbage; a million objects of the libraries and tests are no part of it."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

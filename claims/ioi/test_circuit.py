@@ -1,8 +1,17 @@
-"""The circuit as a whole, and what ablation of its parts does (Wang et al. 2022, section 4)."""
+"""The circuit as a whole, and what ablation of its parts does (Wang et al. 2022, section 4).
+
+A bound around 0, or one that a knock-out of any heads may meet, stands beside the task: the logit difference.
+"""
 
 import pytest
 
-from pytest_interp import assert_ablation_effect, assert_completeness, assert_faithfulness, assert_minimality
+from pytest_interp import (
+    assert_ablation_effect,
+    assert_completeness,
+    assert_faithfulness,
+    assert_logit_diff,
+    assert_minimality,
+)
 
 
 @pytest.mark.claim(source="Wang et al. 2022, section 4", role="name_mover")
@@ -13,14 +22,16 @@ def test_the_circuit_is_faithful(ioi, bound):
 
 @pytest.mark.claim(source="Wang et al. 2022, section 4.1", role="name_mover")
 def test_the_circuit_is_complete_for_the_movers(ioi, heads, bound):
-    """Without the name movers circuit and model lose about as much."""
+    """Without the name movers circuit and model lose about as much of a logit difference of at least 1."""
     assert_completeness(ioi, knocked_out=heads, **bound("completeness", between=(-1, 1)))
+    assert_logit_diff(ioi, at_least=1)
 
 
 @pytest.mark.claim(source="Wang et al. 2022, section 3.1", role="name_mover")
 def test_without_the_movers_the_answer_is_less_sure(ioi, heads, bound):
-    """Knocking out the name movers at END costs logit difference, where no backup makes up for it."""
+    """Knocking out the name movers at END costs logit difference, of at least 1, where no backup makes up for it."""
     assert_ablation_effect(ioi, heads, **bound("ablation_effect", at_most=-0.2))
+    assert_logit_diff(ioi, at_least=1)
 
 
 @pytest.mark.claim(source="Wang et al. 2022, section 3.1", role="name_mover")
@@ -31,8 +42,9 @@ def test_without_the_movers_the_model_says_something_else(ioi, heads):
 
 @pytest.mark.claim(source="Wang et al. 2022, section 4.2", role="name_mover")
 def test_the_circuit_needs_each_mover(ioi, head, bound):
-    """Without a name mover the circuit alone has less of the logit difference."""
+    """Without a name mover the circuit alone has less of the logit difference, which is at least 1."""
     assert_minimality(ioi, head, **bound("minimality", at_least=0.05))
+    assert_logit_diff(ioi, at_least=1)
 
 
 @pytest.mark.claim(source="Wang et al. 2022, section 4.2", role="induction")

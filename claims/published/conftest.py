@@ -55,19 +55,19 @@ def _cases(metafunc: pytest.Metafunc, figure: Figure) -> list[Any]:
     return cases
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def experiment(figure: Figure, experiment_on: Callable[[Mapping[str, Any]], Any]) -> Any:
     """The figure's checkpoint on the figure's prompts."""
     return experiment_on(figure.stimulus)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def reference(figure: Figure, experiment_on: Callable[[Mapping[str, Any]], Any]) -> Any:
     """The figure's checkpoint on the prompts that the figure's own are compared with."""
     return experiment_on(figure.protocol["reference"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def claimed_heads(figure: Figure) -> Any:
     """The head or heads that the figure is of: an argument of its own, so that others can be tried in their place."""
     return figure.protocol["heads"]

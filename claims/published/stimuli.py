@@ -37,8 +37,9 @@ def listed(checkpoint: Any, prompts: Sequence[ListedPrompt], *, bos: bool, name:
     from pytest_interp.tasks.prompts import encode, single_token
 
     tokenizer = checkpoint.tokenizer
+    words = dict.fromkeys(word for prompt in prompts for word in (prompt.io, prompt.s))
     try:
-        ids = {word: single_token(tokenizer, f" {word}") for prompt in prompts for word in (prompt.io, prompt.s)}
+        ids = {word: single_token(tokenizer, f" {word}") for word in words}
     except UsageError as error:
         raise NotApplicable(f"{name}: {error}") from None
     clean = [encode(tokenizer, prompt.text) for prompt in prompts]

@@ -93,16 +93,17 @@ class Guard:
         self.lock = threading.RLock()
         self._looks = threading.local()
         self._process: Process | None = None
-        _guards.add(self)
-        self.release()
-
-    def release(self) -> None:
-        """Drops the model and all results."""
-        self.memo.clear()
         self._hook_points: Mapping[str, Any] = {}
         self._loaded: State | None = None
         self._reference: State | None = None
         self._bridge: Any = None
+        _guards.add(self)
+
+    def release(self) -> None:
+        """Drops the model and all results."""
+        self.memo.clear()
+        self._hook_points = {}
+        self._loaded = self._reference = self._bridge = None
         gc.collect()
 
     def begin(self, bridge: Any, precision: str) -> None:

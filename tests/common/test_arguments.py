@@ -69,11 +69,12 @@ def test_every_public_function_has_a_valid_call(calls):
     assert {name for name in refused if not name.startswith("tasks")} <= {"measure ov_eigenvalue_score"}
 
 
-def test_one_bad_argument_gives_a_sentence_or_a_result(calls):
+@pytest.mark.parametrize("count", [2000, pytest.param(4000, marks=pytest.mark.thorough)])
+def test_one_bad_argument_gives_a_sentence_or_a_result(calls, count):
     """No other exception, no more than two seconds, and no memory to speak of."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     counts, wrong = Counter(), []
-    for call in bad_arguments(calls, seed=1, count=4000):
+    for call in bad_arguments(calls, seed=1, count=count):
         kind, text = outcome(call)
         counts[kind] += 1
         if kind in ("raw", "slow"):
@@ -82,7 +83,7 @@ def test_one_bad_argument_gives_a_sentence_or_a_result(calls):
             assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text), call.bad
             assert 0 < len(text) < 2_100, call.bad
     assert not wrong, wrong[:5]
-    assert counts["refused"] > 3000
+    assert counts["refused"] > 0.75 * count
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500 * 1024  # kilobytes
 
 

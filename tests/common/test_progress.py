@@ -126,7 +126,7 @@ def test_a_person_sees_it_and_a_machine_does_not(claims_project):
     assert "passes" not in last
     assert " passes/s" not in on_a_terminal(claims_project, "-q")
     assert " passes/s" not in on_a_terminal(claims_project, CI="1")
-    piped = claims_project.runpytest_subprocess("--interp-prompts", "24")
+    piped = claims_project.runpytest("--interp-prompts", "24")
     piped.assert_outcomes(passed=1)
     piped.stdout.no_fnmatch_line("*passes/s*")
 

@@ -46,7 +46,7 @@ def experiment(request):
     if request.param == "planted-gqa":
         return experiment_on(Checkpoint(known_specs()["planted-gqa"]))
     checkpoint = request.getfixturevalue(request.param)
-    return experiment_on(checkpoint, n=6 if request.param == "smollm2" else 24)
+    return experiment_on(checkpoint, n=2 if request.param == "smollm2" else 24)
 
 
 @pytest.fixture

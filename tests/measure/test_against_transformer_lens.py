@@ -19,7 +19,7 @@ SOME = [Head(23, 0), Head(23, 3), Head(24, 4), Head(0, 1), Head(29, 1)]
 @pytest.fixture(scope="module", params=MODELS)
 def experiment(request):
     checkpoint = request.getfixturevalue(request.param)
-    return experiment_on(checkpoint, n=6 if request.param == "smollm2" else 24)
+    return experiment_on(checkpoint, n=2 if request.param == "smollm2" else 24)
 
 
 def heads_of(experiment):

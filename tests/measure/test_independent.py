@@ -45,7 +45,8 @@ MODELS = ["planted", "gpt2_like", "llama_like", "smollm2"]
 def experiment(request):
     """One group of prompts of one length, so that positions have an index."""
     whole = experiment_on(request.getfixturevalue(request.param), n=24)
-    rows = max(whole.data.clean.groups, key=lambda group: len(group.rows)).rows[:4]
+    count = 2 if request.param == "smollm2" else 4
+    rows = max(whole.data.clean.groups, key=lambda group: len(group.rows)).rows[:count]
     return replace(whole, data=whole.data.rebuild(rows))
 
 

@@ -87,7 +87,7 @@ def test_with_workers_it_is_the_same(project):
     pytest.importorskip("xdist")
     run(project, "-n2").assert_outcomes(passed=2, failed=2, skipped=2, xfailed=2)
     assert findings(project) == findings(project, "planted-mlp0") == ALL
-    result = run(project, "-n2")
+    result = run(project, "-n1")
     result.assert_outcomes(passed=2, failed=2, skipped=2, xfailed=2)
     result.stdout.fnmatch_lines(["interp: 8 claims read from *series, not measured again"])
     assert measured(project) == []

@@ -86,7 +86,7 @@ def test_verbose_lines_are_begun_again(project):
 
 
 def test_under_xdist_the_controller_says_it(project):
-    lines = run(project, "-n", "2", "-v")
+    lines = run(project, "-n", "1", "-v")
     (first,) = (line for line in lines if line.startswith("interp: 3 claims, about"))
     assert lines.index(first) < lines.index(next(line for line in lines if SAYING.fullmatch(line)))
 

@@ -12,6 +12,7 @@ from models import ROOT, SHAPES, impostor_of, modules_with_gate
 
 from pytest_interp import Checkpoint, Experiment
 from pytest_interp.checkpoints import known_specs, resolve
+from pytest_interp.checkpoints.guard import Guard
 from pytest_interp.measure import direct_logit_attribution, head_patch_effect, logit_diff
 from pytest_interp.tasks import p8
 
@@ -43,6 +44,19 @@ def published(pytester):
         if other.stem != "gpt2":
             other.unlink()
     return pytester
+
+
+@pytest.fixture
+def read_once(monkeypatch):
+    """The state of a model is read when it is loaded, and taken for granted: no claim here changes one."""
+    states, read = {}, Guard.state
+
+    def state(self):
+        if self not in states:
+            states[self] = read(self)
+        return states[self]
+
+    monkeypatch.setattr(Guard, "state", state)
 
 
 @pytest.fixture
@@ -135,7 +149,7 @@ SLOW = (
         *[pytest.param(name, "", id=name, marks=pytest.mark.thorough) for name in SHAPES if name != "gpt2"],
     ],
 )
-def test_a_model_that_is_another_supports_no_figure(published, impostor, no_gate, name, chosen):
+def test_a_model_that_is_another_supports_no_figure(published, impostor, no_gate, read_once, name, chosen):
     options = ("--interp-model", str(impostor(name)), "--interp-prompts", "24", "--tb=no", "-k", chosen)
     result = published.runpytest("published", *options)
     outcomes, findings = result.parseoutcomes(), result.stdout.str().partition("= findings =")[2]

@@ -9,7 +9,8 @@ from models import ROOT
 
 @pytest.mark.usefixtures("gpt2_tokenizer")
 def test_the_references_figures_are_supported_and_moved_ones_refuted():
-    command = [sys.executable, str(ROOT / "benchmarks" / "rehearsal.py"), "--short", "--width", "2", "--each", "1"]
+    options = ["--short", "--claims", "--width", "2", "--each", "1"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "rehearsal.py"), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert done.stdout.count("in place of the published ones: {'supported': ") == 2
