@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.circuit import Circuit, Role
 from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head
@@ -36,6 +37,7 @@ OTHER_SEED = 1_000
 """The distance between the seeds of two draws of prompts."""
 
 
+@in_one_state
 def profile_of(experiment: Experiment, circuit: Circuit, *, names: Sequence[str], floor: bool) -> Profile:
     """Returns the profile of a checkpoint on the task of a circuit.
 
