@@ -70,6 +70,8 @@ def test_looks_back(ioi, head):
     assert_attention(ioi, head, at="S1+1", to="S1", at_least=0.5)
 '''
 """Eleven claims: the task, and what each of seven heads reads or writes."""
+MOST_LISTED = 10
+"""Mistakes of one noise that are listed."""
 MOVED = "moved heads, same mechanism"
 
 
@@ -211,7 +213,10 @@ def mistakes(variant: Variant, result: Drift) -> dict[str, tuple[str, str]]:
 
 
 def table(results: Mapping[tuple[str, float], Drift]) -> str:
-    """For each noise how many words of claims and of roles are right, undecided and wrong; then each mistake."""
+    """For each noise how many words of claims and of roles are right, undecided and wrong; then each mistake.
+
+    Where there are many mistakes, the noise has undone what was planted, and none is listed.
+    """
     rows = [
         "| noise on every weight | claims: right | undecided | wrong | roles: right | undecided | wrong |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -219,6 +224,7 @@ def table(results: Mapping[tuple[str, float], Drift]) -> str:
     wrong = []
     for noise in dict.fromkeys(noise for _, noise in results):
         counts: Counter[tuple[bool, str]] = Counter()
+        mistaken = []
         for (name, other), result in results.items():
             if other != noise:
                 continue
@@ -228,13 +234,15 @@ def table(results: Mapping[tuple[str, float], Drift]) -> str:
                 kind = "right" if what not in failing else "undecided" if given == "undecided" else "wrong"
                 counts[what.startswith("role "), kind] += 1
                 if kind == "wrong":
-                    wrong.append(f"| {noise:g} | {VARIANTS[name].what} | {what} | {given} | {expected} |")
+                    mistaken.append(f"| {noise:g} | {VARIANTS[name].what} | {what} | {given} | {expected} |")
         cells = [str(counts[of_role, kind]) for of_role in (False, True) for kind in ("right", "undecided", "wrong")]
         rows.append(f"| {noise:g} | {' | '.join(cells)} |")
+        wrong += mistaken if len(mistaken) <= MOST_LISTED else []
     text = "\n".join(rows)
     if wrong:
-        text += "\n\nEach that is wrong:\n\n| noise | changed | claim or role | word | truth |\n"
-        text += "\n".join(["| --- | --- | --- | --- | --- |", *wrong])
+        text += f"\n\nEach that is wrong, of noises with at most {MOST_LISTED}:\n\n"
+        header = ["| noise | changed | claim or role | word | truth |", "| --- | --- | --- | --- | --- |"]
+        text += "\n".join([*header, *wrong])
     return text
 
 
