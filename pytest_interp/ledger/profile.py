@@ -68,7 +68,7 @@ class PromptDraw:
         faithfulness: the logit difference of the circuit alone for each prompt; empty where it is not defined.
         roles: the role scores of all heads.
         effects: what patching z of each head at END from the clean run into the corrupted one adds to the logit
-            difference, in logits; 0 where both runs have the same z.
+            difference, in logits; 0 where both runs have the same z, and within float noise of 0.
         left_out: why a number is not there, a sentence each.
     """
 

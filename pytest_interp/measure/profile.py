@@ -77,7 +77,8 @@ def _draw(experiment: Experiment, circuit: Circuit, names: Sequence[str]) -> Pro
     effects = dict.fromkeys(map(str, experiment.checkpoint.shape.heads), 0.0)
     try:
         table = patch_effect_sweep(experiment, "z", at="END", metric="logit_diff")
-        effects |= {str(head): cell.value for head, cell in table.items()}
+        # Float noise has ranks too: without this, Spearman is lower the more heads do nothing.
+        effects |= {str(head): cell.value for head, cell in table.items() if abs(cell.value) > cell.tolerance}
     except NotApplicable as error:
         left_out.append(f"patching effects: {error}")
     roles = []

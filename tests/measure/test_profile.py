@@ -48,6 +48,7 @@ def test_scores_and_effects_are_those_of_the_claims(profile, planted_ioi, names)
     effect = head_patch_effect(planted_ioi, "3.1", site="z", at="END", metric="logit_diff").value
     assert draw.effects["3.1"] == pytest.approx(effect, abs=1e-4)
     assert draw.effects["0.2"] == 0, "a head that is the same in both runs"
+    assert draw.effects["1.0"] == 0, "induction acts at S2: at END there is float noise"
     whole = faithfulness(planted_ioi, CIRCUIT)
     assert sum(draw.faithfulness) / sum(draw.logit_diff) == pytest.approx(whole.value)
 
