@@ -81,7 +81,7 @@ def _role(role: RoleDrift) -> list[Line]:
 
 
 def _row(name: str, before: str, now: str, difference: str, floor: str) -> str:
-    return f"  {name:<25}{before:>9}{now:>8}  {difference:<26}{floor:>7}"
+    return f"  {name:<27}{before:>9}{now:>8}  {difference:<24}{floor:>7}"
 
 
 def numbers(shift: Shift) -> tuple[str, str, str, str]:
@@ -96,7 +96,7 @@ def numbers(shift: Shift) -> tuple[str, str, str, str]:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-0.000", "+0.000")
+    return f"{value:+.{3 if abs(value) < 10 else 2}f}".replace("-0.000", "+0.000")
 
 
 def number(value: float | None) -> str:

@@ -154,6 +154,18 @@ def test_terminal_markdown_and_json():
     assert table["circuit"]["roles"][0]["word"] == "moved heads, same mechanism"
 
 
+def test_lines_fit_also_with_many_heads_and_large_numbers():
+    result = both(draw(shift=-12))
+    (role,) = result.circuit.roles
+    head = replace(role.heads[0], score=replace(role.heads[0].score, name="29.10"), ranks=(100, 257, 100))
+    large = replace(result.circuit.capability[0], interval=(-12.5, -11.5))
+    circuit = replace(result.circuit, roles=(replace(role, heads=(head,)),), capability=(large,))
+    texts = [line.text for line in lines.terminal(replace(result, circuit=circuit))]
+    assert any("29.10" in text and "rank 100>257 (100) " in text for text in texts)
+    assert any("-12.00 [-12.50, -11.50]" in text for text in texts)
+    assert max(map(len, texts)) <= 79
+
+
 def test_what_is_left_out_is_said():
     result = both(None)
     assert result.circuit is None
