@@ -22,8 +22,11 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from pytest_interp.checkpoints.spec import CheckpointSpec, known_specs  # noqa: E402
+from pytest_interp.compare.drift import Drift  # noqa: E402
 
 BASELINE = "smollm2-135m-instruct"
+STATISTICS = ("transfer faithfulness", "effects: weighted Jaccard", "effects: Spearman")
+"""Columns of the table beside accuracy: likeness is that of the vectors of patching effects."""
 Change = Callable[[Any], None]
 """Changes a transformers model in place."""
 
@@ -110,17 +113,34 @@ def main() -> None:
     from pytest_interp.report.drift import sentence, terminal
 
     with tempfile.TemporaryDirectory() as folder:
-        baseline = run(BASELINE, Path(folder), options.prompts)
-        print("| variant | what became of its findings | s |\n| --- | --- | --- |")
-        reports = []
+        start = time.monotonic()
+        baseline = run(BASELINE, Path(folder), options.prompts, "--interp-profile")
+        seconds = time.monotonic() - start
+        header = ["variant", "what became of its findings", "accuracy", *STATISTICS, "s"]
+        print(f"| {' | '.join(header)} |\n|{' --- |' * len(header)}", flush=True)
+        reports: list[str] = []
         for name in options.only:
             start = time.monotonic()
             result = drift(
                 read(baseline), read(run(name, Path(folder), options.prompts, "--interp-baseline", str(baseline)))
             )
-            print(f"| {VARIANTS[name][0]} | {sentence(result)} | {time.monotonic() - start:.0f} |", flush=True)
+            if not reports:
+                print(f"| {' | '.join(['floor', '', *cells(result, floor=True), f'{seconds:.0f}'])} |", flush=True)
+            cut = [*cells(result, floor=False), f"{time.monotonic() - start:.0f}"]
+            print(f"| {' | '.join([VARIANTS[name][0], sentence(result), *cut])} |", flush=True)
             reports.append("\n".join(line.text for line in terminal(result)))
     print("\n\n".join(["", *reports]))
+
+
+def cells(result: Drift, *, floor: bool) -> list[str]:
+    """Accuracy, transfer faithfulness and likeness of effects of a variant, or their floors."""
+    circuit = result.circuit
+    if circuit is None or circuit.transfer is None:
+        return ["-"] * (1 + len(STATISTICS))
+    shifts = (circuit.capability[1], circuit.transfer)
+    numbers = [shift.floor if floor else shift.after for shift in shifts]
+    numbers += [likeness.floor if floor else likeness.value for likeness in circuit.likeness]
+    return ["-" if number is None else f"{number:.3f}" for number in numbers]
 
 
 def run(name: str, folder: Path, prompts: int, *more: str) -> Path:

@@ -14,10 +14,11 @@ from functools import cached_property
 from math import hypot
 from typing import Literal, TypeAlias
 
+from pytest_interp.compare.circuit_drift import CircuitDrift, RoleDrift, circuit_drift
 from pytest_interp.compare.comparison import Comparison, Pair, compare, verdict_of
 from pytest_interp.compare.moves import Move, record_pairs
 from pytest_interp.errors import UsageError
-from pytest_interp.ledger.ledger import Ledger
+from pytest_interp.ledger.ledger import Ledger, RecordedCheckpoint
 from pytest_interp.ledger.outcome import ClaimOutcome
 from pytest_interp.ledger.record import Record
 
@@ -70,11 +71,15 @@ class Drift:
         comparison: both ledgers side by side; the first one is the baseline's.
         claims: what became of each claim, worst first.
         cosine: between samples of their weights; 0 for other shapes, None where a ledger has no sample.
+        circuit: capability, heads and effects on both; None where a ledger has no profile.
+        left_out: why there is no ``circuit``; else empty.
     """
 
     comparison: Comparison
     claims: tuple[ClaimDrift, ...]
     cosine: float | None = None
+    circuit: CircuitDrift | None = None
+    left_out: str = ""
 
     @cached_property
     def heads(self) -> Mapping[str, Mapping[str, Word]]:
@@ -89,6 +94,11 @@ class Drift:
     def counts(self) -> Mapping[Word, int]:
         """The number of claims by word."""
         return Counter(claim.word for claim in self.claims)
+
+    @property
+    def roles(self) -> tuple[RoleDrift, ...]:
+        """What became of each role of the circuit; empty without profiles."""
+        return () if self.circuit is None else self.circuit.roles
 
     @property
     def supported_before(self) -> int:
@@ -114,7 +124,8 @@ def drift(baseline: Ledger, checkpoint: Ledger) -> Drift:
     for ledger in (baseline, checkpoint):
         if len(ledger.names) != 1:
             raise UsageError(f"drift is between two checkpoints; a ledger has {', '.join(ledger.names) or 'none'}")
-    comparison, cosine = compare(baseline, checkpoint), _cosine(*map(_weights, (baseline, checkpoint)))
+    comparison = compare(baseline, checkpoint)
+    cosine = _cosine(_recorded(baseline).weights, _recorded(checkpoint).weights)
     related = cosine is None or cosine >= SAME_RUN
     claims = [
         _drift_of(pair)
@@ -122,12 +133,27 @@ def drift(baseline: Ledger, checkpoint: Ledger) -> Drift:
         else ClaimDrift(pair, "not applicable", f"heads have no counterpart: the cosine of the weights is {cosine:.2f}")
         for pair in comparison.pairs
     ]
-    return Drift(comparison, tuple(sorted(claims, key=lambda claim: WORDS.index(claim.word))), cosine)
+    circuit, left_out = _circuit(baseline, checkpoint, related=related)
+    claims.sort(key=lambda claim: WORDS.index(claim.word))
+    return Drift(comparison, tuple(claims), cosine, circuit, left_out)
 
 
-def _weights(ledger: Ledger) -> tuple[float, ...]:
-    """Returns the sample of weights of a ledger's checkpoint; empty without one."""
-    return next((other.weights for other in ledger.checkpoints if other.name == ledger.names[0]), ())
+def _circuit(baseline: Ledger, checkpoint: Ledger, *, related: bool) -> tuple[CircuitDrift | None, str]:
+    """Returns the drift of the circuit; None and the reason where a ledger has no profile."""
+    profiles = [_recorded(ledger).profile for ledger in (baseline, checkpoint)]
+    for ledger, profile in zip((baseline, checkpoint), profiles, strict=True):
+        if profile is None:
+            return None, f"the ledger of {ledger.names[0]} has no profile of heads; run pytest with --interp-profile"
+        if not profile.draws:
+            return None, f"{ledger.names[0]}: {profile.reason}"
+    first, second = (profile for profile in profiles if profile is not None)
+    return circuit_drift(first, second, related=related), ""
+
+
+def _recorded(ledger: Ledger) -> RecordedCheckpoint:
+    """Returns what a ledger has of its checkpoint beside claims."""
+    name = ledger.names[0]
+    return next((other for other in ledger.checkpoints if other.name == name), RecordedCheckpoint(name))
 
 
 def _cosine(first: tuple[float, ...], second: tuple[float, ...]) -> float | None:
@@ -213,9 +239,10 @@ def _is_weakened(pair: Pair) -> bool:
 
 
 def _is_reversed(pair: Pair) -> bool:
-    """Returns whether the interval of a refuted number lies wholly on the other side of 0 than its value before."""
+    """Returns whether a refuted number's interval lies on the other side of 0 than its value before, beyond noise."""
     for before, after, _ in _matched(pair):
-        low, high = after.interval or (after.value - after.tolerance, after.value + after.tolerance)
+        low, high = after.interval or (after.value, after.value)
+        low, high = low - after.tolerance, high + after.tolerance
         if after.outcome == "refuted" and (low > 0 > before.value or high < 0 < before.value):
             return True
     return False

@@ -17,6 +17,7 @@ from typing import Any
 from pytest_interp.common.builtin_types import plain, refuse_constant, strict_json
 from pytest_interp.errors import UsageError
 from pytest_interp.ledger.outcome import ClaimOutcome
+from pytest_interp.ledger.profile import Profile
 from pytest_interp.text import shown
 
 FORMAT = 3
@@ -92,17 +93,19 @@ class RecordedCheckpoint:
         circuit: the text of its circuit file; empty without one.
         patterns: the attention patterns of claimed heads.
         weights: a sample of its weights, as ``checkpoint.weights.sample()`` gives it.
+        profile: of its heads; None where it was not asked for.
     """
 
     name: str
     circuit: str = ""
     patterns: tuple[Pattern, ...] = ()
     weights: tuple[float, ...] = ()
+    profile: Profile | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the fields as a table of JSON."""
+        """Returns the fields as a table of JSON; without a profile it has no such key."""
         table: dict[str, Any] = plain(self)
-        return table
+        return {key: value for key, value in table.items() if value is not None}
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> RecordedCheckpoint:
@@ -111,7 +114,8 @@ class RecordedCheckpoint:
             Pattern(pattern["head"], pattern["data"], tuple(pattern["tokens"]), tuple(map(tuple, pattern["rows"])))
             for pattern in table["patterns"]
         )
-        return cls(table["name"], table["circuit"], patterns, tuple(table.get("weights", ())))
+        profile = Profile.from_json(table["profile"]) if "profile" in table else None
+        return cls(table["name"], table["circuit"], patterns, tuple(table.get("weights", ())), profile)
 
     def joined(self, other: RecordedCheckpoint) -> RecordedCheckpoint:
         """Returns the checkpoint with the patterns of both, each once, in order of head and data set."""
@@ -119,7 +123,8 @@ class RecordedCheckpoint:
             (pattern.head, pattern.data, pattern.tokens): pattern for pattern in (*other.patterns, *self.patterns)
         }
         patterns = tuple(by_key[key] for key in sorted(by_key))
-        return RecordedCheckpoint(self.name, self.circuit or other.circuit, patterns, self.weights or other.weights)
+        circuit, weights = self.circuit or other.circuit, self.weights or other.weights
+        return RecordedCheckpoint(self.name, circuit, patterns, weights, self.profile or other.profile)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 from pytest_interp.ledger.ledger import Ledger, Pattern, RecordedCheckpoint
 from pytest_interp.ledger.outcome import NOT_APPLICABLE, NOT_CHECKED, ClaimOutcome
+from pytest_interp.ledger.profile import Profile
 from pytest_interp.ledger.record import DECISIONS, Record
 from pytest_interp.ledger.reruns import Falsified, Float32Run
 from pytest_interp.measurement import Sample
@@ -109,4 +110,8 @@ def _checkpoint(checkpoint: RecordedCheckpoint) -> RecordedCheckpoint:
         Pattern(pattern.head, pattern.data, tuple(str(i) for i in range(1, len(pattern.tokens) + 1)), pattern.rows)
         for pattern in checkpoint.patterns
     )
-    return RecordedCheckpoint(_last(checkpoint.name), "", patterns, checkpoint.weights)
+    profile = checkpoint.profile
+    if profile is not None:
+        draws = tuple(replace(draw, sample=_sample(draw.sample), left_out=()) for draw in profile.draws)
+        profile = Profile(draws, LEFT_OUT if profile.reason else "")
+    return RecordedCheckpoint(_last(checkpoint.name), "", patterns, checkpoint.weights, profile)

@@ -77,6 +77,8 @@ def _prepare_files(config: pytest.Config, options: Options) -> None:
     records = folder / options.ledger if options.ledger else None
     in_folder = records is not None and (str(options.ledger).endswith("/") or records.is_dir())
     collector = None
+    if options.profile and not options.ledger:
+        raise pytest.UsageError("--interp-profile is written into the ledger: pass --interp-ledger FILE too")
     if options.ledger or options.baseline:
         from pytest_interp.plugin.ledger_checkpoint import Collector
 

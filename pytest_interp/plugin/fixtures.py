@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_interp.circuit import Circuit
     from pytest_interp.engine import Experiment
     from pytest_interp.heads import Head
+    from pytest_interp.plugin.options import Options
     from pytest_interp.tasks.dataset import DataSet
     from pytest_interp.tasks.slots import Half
 
@@ -178,18 +179,33 @@ def make_task(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Callabl
     The tasks are ``ioi``, ``ioi_extra_mention``, ``sequences``, ``analogies``, ``surnames`` and ``capitals``. ``half``
     is ``confirm`` (the default) or ``find``; ``bos`` is by default the checkpoint's choice.
     """
-    from pytest_interp.engine import Experiment
-
     options = session_of(request.config).options
 
     def build(draw: Callable[..., DataSet], *, half: Half = "confirm", bos: bool | None = None) -> Experiment:
-        # The two halves share no template, no name and no seed.
-        seed = 2 * options.seed + (half == "confirm")
-        bos = checkpoint.bos if bos is None else bos
-        data = draw(checkpoint.tokenizer, half=half, n=options.prompts, seed=seed, bos=bos)
-        return Experiment(checkpoint, data, seed=options.seed)
+        return task_experiment(checkpoint, options, draw, half=half, bos=bos)
 
     return build
+
+
+def task_experiment(
+    checkpoint: Checkpoint, options: Options, draw: Callable[..., DataSet], *, half: Half, bos: bool | None = None
+) -> Experiment:
+    """Returns a checkpoint on prompts of a task, as the options of the run ask for them.
+
+    Args:
+        checkpoint: the model.
+        options: with the number of prompts and the seed.
+        draw: a function of ``pytest_interp.tasks``.
+        half: of templates and names.
+        bos: whether BOS stands before each prompt; None for the checkpoint's choice.
+    """
+    from pytest_interp.engine import Experiment
+
+    # The two halves share no template, no name and no seed.
+    seed = 2 * options.seed + (half == "confirm")
+    bos = checkpoint.bos if bos is None else bos
+    data = draw(checkpoint.tokenizer, half=half, n=options.prompts, seed=seed, bos=bos)
+    return Experiment(checkpoint, data, seed=options.seed)
 
 
 @pytest.fixture(scope="session")

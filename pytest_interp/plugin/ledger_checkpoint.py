@@ -1,4 +1,4 @@
-"""What the ledger has of a checkpoint beside its numbers: circuit file, some weights, patterns of heads."""
+"""What the ledger has of a checkpoint beside its claims: circuit file, some weights, patterns, the profile of heads."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_interp.common.progress import activity
 from pytest_interp.errors import InterpError
 from pytest_interp.heads import Head
 from pytest_interp.ledger.ledger import Pattern, RecordedCheckpoint
+from pytest_interp.ledger.profile import Profile
+from pytest_interp.plugin.session import session_of
 
 if TYPE_CHECKING:
+    from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.engine import Experiment
     from pytest_interp.ledger.outcome import ClaimOutcome
 
@@ -25,7 +29,7 @@ MOST_TOKENS = 64
 
 
 class Collector:
-    """Collects circuit, weights and patterns of each checkpoint, each pattern once in a process.
+    """Collects circuit, weights, profile and patterns of each checkpoint, each once in a process.
 
     Attributes:
         patterns: whether attention patterns are taken; a baseline without a ledger has no use for them.
@@ -43,8 +47,9 @@ class Collector:
             outcome: of the claim.
 
         Returns:
-            The checkpoint with its circuit file, a sample of its weights, and the patterns of heads that the verdicts
-            are about, on the first prompts of their data; None where nothing is new.
+            The checkpoint with its circuit file, a sample of its weights, its profile where the run compares
+            checkpoints, and the patterns of heads that the verdicts are about, on the first prompts of their data; None
+            where nothing is new.
         """
         arguments: dict[str, Any] = getattr(item, "funcargs", {})
         checkpoint = arguments.get("checkpoint")
@@ -52,8 +57,10 @@ class Collector:
             return None
         patterns, circuit = tuple(self._patterns(arguments, outcome)) if self.patterns else (), ""
         weights: tuple[float, ...] = ()
+        profile = None
         if (checkpoint.name,) not in self._seen:
             self._seen.add((checkpoint.name,))
+            profile = measured_profile(item.config, checkpoint)
             # A claim is judged, and the run goes on, without a sample too: some architectures have no such weights.
             with suppress(InterpError, RuntimeError, AttributeError):
                 weights = checkpoint.weights.sample()
@@ -61,7 +68,7 @@ class Collector:
             circuit = path.read_text(encoding="utf-8") if path is not None and path.is_file() else ""
         elif not patterns:
             return None
-        return RecordedCheckpoint(checkpoint.name, circuit, patterns, weights)
+        return RecordedCheckpoint(checkpoint.name, circuit, patterns, weights, profile)
 
     def _patterns(self, arguments: dict[str, Any], outcome: ClaimOutcome) -> Iterator[Pattern]:
         from pytest_interp.engine import Experiment
@@ -79,6 +86,40 @@ class Collector:
                 if isinstance(head, Head) and key not in self._seen:
                     self._seen.add(key)
                     yield from patterns_of(experiment, head)
+
+
+def measured_profile(config: pytest.Config, checkpoint: Checkpoint) -> Profile | None:
+    """Returns the profile of a checkpoint's heads, or why there is none.
+
+    Args:
+        config: of the run.
+        checkpoint: with the circuit that is asserted on it.
+
+    Returns:
+        The profile, on two draws of prompts for what may be a baseline; None where nobody asks for it.
+    """
+    session = session_of(config)
+    options, baseline = session.options, session.baseline
+    compared = bool(options.baseline) and (baseline is None or any(other.profile for other in baseline.checkpoints))
+    if not (options.profile or compared):
+        return None
+    circuit = checkpoint.circuit
+    if circuit is None:
+        return Profile(reason="it has no circuit file, and so no roles")
+    if circuit.task != "ioi":
+        return Profile(reason=f"profiles are measured on the task ioi, and its circuit file is for {circuit.task}")
+    from pytest_interp.measure.profile import profile_of
+    from pytest_interp.plugin.fixtures import task_experiment
+    from pytest_interp.tasks import ioi, single_token_names
+
+    try:
+        with activity(f"the profile of {checkpoint.name}"):
+            names = single_token_names(checkpoint.tokenizer, "confirm")
+            experiment = task_experiment(checkpoint, options, ioi, half="confirm")
+            floor = options.profile or checkpoint.name == session.selection.baseline
+            return profile_of(experiment, circuit, names=names, floor=floor)
+    except (InterpError, RuntimeError) as error:  # such as a GPU without memory: the claims are judged all the same
+        return Profile(reason=str(error))
 
 
 def patterns_of(experiment: Experiment, head: Head) -> list[Pattern]:

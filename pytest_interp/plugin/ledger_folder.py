@@ -149,6 +149,10 @@ class LedgerFolder(LastPlugin):
         self._began.setdefault(name, time.monotonic())
         if getattr(report, "interp_replayed", False):
             self._reported.add(report.nodeid)
+            # What the earlier run knew of the checkpoint: a comparison in this run needs it, and no model is loaded.
+            for recorded in self.earlier[self.file(name)].of(name).checkpoints:
+                known = self.writer.checkpoints.get(name, recorded)
+                self.writer.checkpoints[name] = known.joined(recorded)
         if report.when == "teardown":
             self._waiting[name].discard(report.nodeid)
             if not self._waiting[name]:

@@ -88,6 +88,11 @@ class Options:
         "also judge this checkpoint, or read a ledger of it, and say which of its findings hold on the others",
         metavar="MODEL_OR_LEDGER",
     )
+    profile: bool = _option(
+        "also write the profile of heads into the ledger, so that it can be a baseline of others: role scores and "
+        "patching effects of all heads, on two draws of prompts (default: off; --interp-baseline measures it too)",
+        False,
+    )
     strict: bool = _option("fail where the weights of a checkpoint cannot be loaded (default: skip)", False)
 
     def flags(self) -> tuple[str, ...]:
@@ -106,7 +111,7 @@ class Options:
         return tuple(flags)
 
 
-_OF_FILES = ("cache", "ledger", "no_prompts", "against", "baseline")
+_OF_FILES = ("cache", "ledger", "no_prompts", "against", "baseline", "profile")
 
 
 def _kind(option: Field[Any]) -> str:

@@ -38,7 +38,7 @@ def terminal(comparison: Comparison, names: tuple[str, str]) -> list[Line]:
     for pair in comparison.pairs:
         if pair.change != "unchanged":
             lines += _claim(comparison, pair)
-    lines += [Line(text) for text in _only(comparison, names)]
+    lines += [Line(text) for text in only(comparison, names)]
     bad = comparison.fails("number")
     return [
         *lines,
@@ -116,13 +116,18 @@ def distance(move: Move) -> str:
     return f"{move.distance:+.2g}{ends}"
 
 
-def _only(comparison: Comparison, names: tuple[str, str]) -> list[str]:
-    """Returns lines about the claims that only one of the ledgers has."""
+def only(comparison: Comparison, names: tuple[str, str]) -> list[str]:
+    """Returns lines about the claims that only one of the ledgers has.
+
+    Args:
+        comparison: of two ledgers.
+        names: of the two.
+    """
     lines = []
-    for name, only in zip(names, (comparison.only_before, comparison.only_after), strict=True):
-        if only:
-            more = f" and {len(only) - NAMES_SHOWN} more" if len(only) > NAMES_SHOWN else ""
-            text = f"only in {name}: {_claims(len(only))}: {', '.join(only[:NAMES_SHOWN])}{more}"
+    for name, claims in zip(names, (comparison.only_before, comparison.only_after), strict=True):
+        if claims:
+            more = f" and {len(claims) - NAMES_SHOWN} more" if len(claims) > NAMES_SHOWN else ""
+            text = f"only in {name}: {_claims(len(claims))}: {', '.join(claims[:NAMES_SHOWN])}{more}"
             lines += wrapped(text, WIDTH, rest="  ")
     return lines
 
@@ -144,7 +149,7 @@ def markdown(comparison: Comparison, names: tuple[str, str]) -> str:
     parts = [f"**{cell(summary(comparison))}**", ""]
     parts += [f"- {first}: {cell(_run(comparison.before))}", f"- {second}: {cell(_run(comparison.after))}"]
     parts += [f"- changed: {cell('; '.join(comparison.common_causes))}"] if comparison.common_causes else []
-    parts += [f"- {cell(' '.join(text.split()))}" for text in [" ".join(_only(comparison, names))] if text]
+    parts += [f"- {cell(' '.join(text.split()))}" for text in [" ".join(only(comparison, names))] if text]
     rows = [row for pair in comparison.pairs if pair.change != "unchanged" for row in _rows(comparison, pair)]
     if rows:
         header = ["claim", "verdict", "number", first, second, "moved", "may", "changed"]

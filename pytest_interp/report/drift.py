@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from pytest_interp.compare.drift import WORDS, ClaimDrift, Drift, Word
 from pytest_interp.measurement import quote_both
-from pytest_interp.report.comparison import cell, distance, number, shown
+from pytest_interp.report import circuit_drift as views
+from pytest_interp.report.comparison import cell, distance, number, only, shown
 from pytest_interp.report.layout import WIDTH
 from pytest_interp.report.terminal import Line
 from pytest_interp.text import wrapped
@@ -37,7 +39,8 @@ def sentence(drift: Drift) -> str:
         f"{drift.counts[word]} {word}" for word in WORDS if word not in ("held", "weakened") and drift.counts[word]
     ]
     finding = f"finding{'s' * (count != 1)} of {_name(drift, 0)} hold{'s' * (held == 1)} on {_name(drift, 1)}"
-    return "; ".join([f"{held} of {count} {finding}{weakened}", *([", ".join(others)] if others else [])])
+    parts = [f"{held} of {count} {finding}{weakened}", *([", ".join(others)] if others else [])]
+    return "; ".join([*parts, *views.clauses(drift)])
 
 
 def terminal(drift: Drift) -> list[Line]:
@@ -52,9 +55,13 @@ def terminal(drift: Drift) -> list[Line]:
     lines = []
     if causes := _changed(drift):
         lines += [Line(text) for text in wrapped(f"changed: {causes}", WIDTH, rest="  ")]
+    lines += views.terminal(drift)
     for claim in drift.claims:
         if claim.word not in QUIET or claim.reason:
             lines += _claim(claim)
+    lines += [Line(text) for text in only(drift.comparison, _names(drift))]
+    if drift.left_out:
+        lines += [Line(text) for text in wrapped(f"heads are not compared: {drift.left_out}", WIDTH, rest="  ")]
     for role, words in drift.heads.items():
         heads = ", ".join(f"{head} {word}" for head, word in words.items())
         lines += [Line(text) for text in wrapped(f"role {role}: {heads}", WIDTH, rest="  ")]
@@ -84,8 +91,12 @@ def _changed(drift: Drift) -> str:
     return "; ".join(causes)
 
 
+def _names(drift: Drift) -> tuple[str, str]:
+    return drift.comparison.before.names[0], drift.comparison.after.names[0]
+
+
 def _name(drift: Drift, place: int) -> str:
-    return (drift.comparison.before, drift.comparison.after)[place].names[0]
+    return _names(drift)[place]
 
 
 def markdown(drift: Drift) -> str:
@@ -99,6 +110,9 @@ def markdown(drift: Drift) -> str:
     """
     parts = [f"**{cell(sentence(drift))}**"]
     parts += ["", f"changed: {cell(causes)}"] if (causes := _changed(drift)) else []
+    if text := " ".join(only(drift.comparison, _names(drift))):
+        parts += ["", cell(" ".join(text.split()))]
+    parts += views.markdown(drift)
     rows = [row for claim in drift.claims for row in _rows(claim)]
     if rows:
         header = ["claim", "drift", "number", _name(drift, 0), _name(drift, 1), "moved", "bound", "why"]
@@ -135,8 +149,9 @@ def table(drift: Drift) -> dict[str, Any]:
         drift: of a checkpoint against its baseline.
 
     Returns:
-        ``baseline``, ``checkpoint``, ``sentence``, ``cosine`` of their weights, ``counts`` by word, ``heads`` (by role
-        and head the worst word) and ``claims``, worst first.
+        ``baseline``, ``checkpoint``, ``sentence``, ``cosine`` of their weights, ``counts`` by word, ``circuit``
+        (capability, roles, effects; None without profiles), ``heads`` (by role and head the worst word of claims) and
+        ``claims``, worst first.
     """
     return {
         "baseline": _name(drift, 0),
@@ -144,6 +159,7 @@ def table(drift: Drift) -> dict[str, Any]:
         "sentence": sentence(drift),
         "cosine": drift.cosine,
         "counts": {word: drift.counts[word] for word in WORDS},
+        "circuit": None if drift.circuit is None else asdict(drift.circuit),
         "heads": {role: dict(words) for role, words in drift.heads.items()},
         "claims": [
             {

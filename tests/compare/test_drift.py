@@ -49,6 +49,12 @@ def skipped(reason, checkpoint):
         ),
         pytest.param(sampled_record(), on_mine(-3.2, spread=0.1), "lost", id="about 0"),
         pytest.param(sampled_record(), on_mine(-6), "reversed", id="below 0"),
+        pytest.param(
+            sampled_record(),
+            on_mine(-3.3, outcome="refuted", interval=(-5e-5, -4e-5)),
+            "lost",
+            id="below 0 by less than float noise",
+        ),
         pytest.param(sampled_record(-6), on_mine(), "gained", id="refuted, then supported"),
         pytest.param(sampled_record(-6), on_mine(-6), "not held before", id="refuted on both"),
         pytest.param(sampled_record(), on_mine(-2.28, spread=0.3), "undecided", id="inconclusive"),
@@ -116,6 +122,17 @@ def test_support_that_means_less_is_said():
     assert any("9.9 moves nothing" in line.text for line in views.terminal(result))
     assert "9.9 moves nothing" in views.markdown(result)
     assert drift_of(sampled_record(caveats=caveats), on_mine(caveats=caveats)).claims[0].reason == ""
+
+
+def test_claims_that_only_one_of_them_has_are_said():
+    before = ledger_of(outcome_of("a", sampled_record()), outcome_of("b", sampled_record()))
+    after = ledger_of(*(outcome_of(name, on_mine(), checkpoint="mine") for name in ("a", "c")))
+    result = drift(before, after)
+    lines = [line.text for line in views.terminal(result)]
+    assert lines[0:2] == ["only in gpt2: 1 claim: it.b", "only in mine: 1 claim: it.c"]
+    assert "only in gpt2: 1 claim: it.b only in mine: 1 claim: it.c" in views.markdown(result)
+    with pytest.raises(UsageError, match="no claim is in both ledgers: 2 claims on gpt2, such as it.a, and 1 claim on"):
+        drift(before, ledger_of(outcome_of("c", on_mine(), checkpoint="mine")))
 
 
 def test_several_checkpoints_in_one_ledger_are_refused():

@@ -7,15 +7,23 @@ import jsonschema
 import pytest
 from records import GPT2, a_run, ledger_of, outcome_of, record, sampled_record
 
-from pytest_interp import UsageError
+from pytest_interp import Sample, UsageError
 from pytest_interp.ledger.ledger import SCHEMA, Ledger, Pattern, RecordedCheckpoint, read
 from pytest_interp.ledger.merging import merged
 from pytest_interp.ledger.outcome import LeftSnapshot, OtherPrompts
+from pytest_interp.ledger.profile import Profile, PromptDraw, RoleScores
 from pytest_interp.ledger.record import RecordedTable
 from pytest_interp.ledger.redaction import without_prompts
 from pytest_interp.ledger.reruns import Falsified, Float32Run, Movement, Mutant
 
 PATTERN = Pattern("9.9", "ioi/confirm", ("Mary", " gave"), ((1.0,), (0.25, 0.75)))
+
+
+SAMPLE = Sample(("Mary gave", "Mary took"), ("the template", "the other"), "sampled", (("Mary",), ("Tom",)))
+SCORES = RoleScores("mover", "END reads IO", ("9.9",), 0.1, {"9.9": 0.5, "9.8": 0.0}, {"9.9": (0.4, 0.6)})
+PROFILE = Profile(
+    (PromptDraw("0123", SAMPLE, (1.0, 2.0), (1.0, 0.0), (), (SCORES,), {"9.9": 1.0, "9.8": 0.0}, ("of Mary",)),),
+)
 
 
 def whole() -> Ledger:
@@ -35,7 +43,7 @@ def whole() -> Ledger:
         falsified=Falsified((Mutant("zeroed", "die", "killed", "of Mary", True),), "1 of 1", ""),
     )
     skipped = outcome_of("skips", outcome="skipped", when="setup", reason="Skipped: not applicable: no such name Mary")
-    checkpoints = (RecordedCheckpoint("gpt2", "checkpoint = 'gpt2'", (PATTERN,)),)
+    checkpoints = (RecordedCheckpoint("gpt2", "checkpoint = 'gpt2'", (PATTERN,), (0.5,), PROFILE),)
     return replace(ledger_of(outcome, skipped), checkpoints=checkpoints)
 
 

@@ -29,7 +29,7 @@ PLANS = {
     "removed": Plan(without(Head(3, 1))),
     "moved": Plan({**without(Head(3, 1)), Head(3, 3): replace(MOVER, head=Head(3, 3))}),
     "reversed": writes(-4),
-    "noisy": Plan(RULES, noise=0.001),
+    "noisy": Plan(RULES, noise=0.01),
 }
 
 
@@ -69,6 +69,10 @@ TRUTH = {
 }
 
 
+ROLE = {"moved": "moved heads, same mechanism", "removed": "fewer heads", "reversed": "fewer heads"}
+"""What became of the role of 3.0, 3.1 and 3.2, where it is not held."""
+
+
 @pytest.fixture
 def project(claims_project):
     claims_project.makeconftest(VARIANTS)
@@ -94,20 +98,27 @@ def test_the_words_on_planted_variants_are_those_of_their_construction(project):
         else:
             assert tuple(by_claim[claim] for claim in ("task", "writes", "reads")) == truth, name
         hold = sum(word in ("held", "weakened") for word in by_claim.values())
-        lines += ["*= drift =*", f"{hold} of 3 findings of planted-ioi hold* on {name}*"]
+        lines += ["*= drift =*", f"*role name_mover: {ROLE.get(name, 'held')}*"]
+        lines += [f"{hold} of 3 findings of planted-ioi hold* on {name}*"]
     result.stdout.fnmatch_lines(lines)
 
 
-def test_a_ledger_is_a_baseline_too(project):
-    project.runpytest("--interp-model", "planted-ioi", "--interp-ledger", "base.json", "--interp-prompts", "24")
-    options = ("--interp-baseline", "base.json", "--interp-prompts", "24")
-    result = project.runpytest("--interp-model", "weaker", "--interp-model", "removed", *options, "-n", "2")
-    result.stdout.fnmatch_lines(
-        [
-            "3 of 3 findings of planted-ioi hold on weaker (2 of them weakened)",
-            "1 of 3 findings of planted-ioi holds on removed (1 of them weakened); 2 lost",
-        ]
-    )
+def test_a_ledger_is_a_baseline_too_also_of_workers_and_of_a_run_that_goes_on(project):
+    few = ("--interp-prompts", "24")
+    project.runpytest("--interp-model", "planted-ioi", "--interp-ledger", "base.json", "--interp-profile", *few)
+    options = ("--interp-baseline", "base.json", "--interp-ledger", "mine/", "-n", "2", *few)
+    for replayed in ([], ["*6 claims read from *mine, not measured again*"]):
+        result = project.runpytest("--interp-model", "weaker", "--interp-model", "removed", *options)
+        result.stdout.fnmatch_lines(
+            [
+                "  role name_mover: held",
+                "3 of 3 findings of planted-ioi hold on weaker (2 of them weakened)",
+                "  role name_mover: fewer heads",
+                "1 of 3 findings of planted-ioi holds on removed (1 of them weakened); 2 lost;*",
+                "  name_mover lost 3.1",
+                *replayed,
+            ]
+        )
 
 
 @pytest.mark.parametrize(
@@ -117,6 +128,7 @@ def test_a_ledger_is_a_baseline_too(project):
         (("--interp-model", "same", "--interp-baseline", "none.json"), "*none.json*"),
         (("--interp-model", "same", "--interp-baseline", "nobody"), "*nobody*"),
         (("--interp-model", "same", "--interp-baseline", "same"), "*two checkpoints are named 'same'*"),
+        (("--interp-model", "same", "--interp-profile"), "*--interp-profile is written into the ledger*"),
     ],
 )
 def test_a_baseline_that_cannot_be_is_refused_in_a_sentence(project, options, message):
