@@ -129,7 +129,7 @@ def _other_name(experiment: Experiment, position: str) -> tuple[str, ...]:
     tokens: dict[str, set[str]] = {"answers": set(), "distractors": set()}
     for kind, holding in tokens.items():
         for name in experiment.data.clean.position_names:
-            if all(_holds(experiment, group, name, getattr(group, kind)) for group in experiment.data.clean.groups):
+            if all(_holds(group, name, getattr(group, kind)) for group in experiment.data.clean.groups):
                 holding.add(name)
     for kind, other in (("answers", "distractors"), ("distractors", "answers")):
         if position in tokens[kind]:
@@ -137,7 +137,7 @@ def _other_name(experiment: Experiment, position: str) -> tuple[str, ...]:
     return ()
 
 
-def _holds(experiment: Experiment, group: Group, name: str, tokens: Tensor) -> bool:
+def _holds(group: Group, name: str, tokens: Tensor) -> bool:
     """Whether each prompt of a group has its token at a named position."""
     rows = range(len(group.rows))
-    return bool((group.tokens[rows, experiment.position(group, name)] == tokens.to(group.tokens.device)).all())
+    return bool((group.tokens[rows, group.positions[name]] == tokens).all())

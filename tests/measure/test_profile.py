@@ -1,8 +1,11 @@
 """The profile of a checkpoint on planted models: what each number must be follows from the construction."""
 
 import pytest
-from models import ROOT
+from device_marks import marked_devices
+from models import ROOT, experiment_on
 
+from pytest_interp import Checkpoint
+from pytest_interp.checkpoints import known_specs
 from pytest_interp.circuit_file import load_circuit
 from pytest_interp.measure import attention, copy_score, faithfulness, head_patch_effect
 from pytest_interp.measure.profile import profile_of
@@ -57,3 +60,10 @@ def test_the_second_draw_has_other_prompts(profile):
     first, second = (set(draw.sample.labels) for draw in profile.draws)
     assert not first & second
     assert len(first) == len(second)
+
+
+def test_nothing_of_it_mixes_devices(names):
+    with marked_devices():
+        experiment = experiment_on(Checkpoint(known_specs()["planted-ioi"], device="cpu:0"), 6)
+        (draw,) = profile_of(experiment, CIRCUIT, names=names[:12], floor=False).draws
+    assert not draw.left_out
