@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+import xxhash
 
 from pytest_interp.checkpoints.hooks import Hook, hooked, storing
 from pytest_interp.checkpoints.process_state import WITHOUT_EFFECT, Functions, global_hooks, settings_now
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from jaxtyping import Int
     from torch import Tensor
 
+_CPU = torch.device("cpu")
 FIXED_PROMPTS = (2, 24)
 """Rows and tokens of the prompts on which outputs are compared."""
 _CHUNK = 2**17
@@ -206,10 +208,34 @@ def changes(loaded: State, current: State, precision: str) -> list[str]:
 
 
 def hash_of_bits(tensors: Iterable[Tensor]) -> int:
+    """A hash of the bits of tensors, computed where they are: those of the CPU by xxHash.
+
+    No number is converted, so NaN and -0 count too.
+
+    Args:
+        tensors: parameters or buffers, in a fixed order.
+
+    Returns:
+        The same number in each process that has the tensors on the same devices.
+    """
+    digest = xxhash.xxh3_128()
+    elsewhere: list[tuple[int, Tensor]] = []
+    for place, tensor in enumerate(tensors, start=1):
+        stored = tensor.detach().contiguous()
+        if not stored.numel():
+            continue
+        if stored.device == _CPU:
+            digest.update(f"{place} {stored.dtype} {tuple(stored.shape)}".encode())
+            digest.update(stored.reshape(-1).view(torch.uint8).numpy().data)
+        else:
+            elsewhere.append((place, stored))
+    return digest.intdigest() + hash_on_device(elsewhere)
+
+
+def hash_on_device(tensors: Iterable[tuple[int, Tensor]]) -> int:
     """A hash of the bits of tensors, computed on their own device in 64-bit integers.
 
-    1. The bits of a tensor are read as integers, eight bytes at a time where its rows can be cut so. No number is
-       converted, so NaN and -0 count too.
+    1. The bits of a tensor are read as integers, eight bytes at a time where its rows can be cut so.
     2. Each row (the first axis) becomes one integer: the sum of its integers, each times an odd pseudo-random number
        that belongs to its column. Arithmetic is modulo 2**64.
     3. Each tensor becomes one integer in the same way, from its rows; tensors add up, each times its place in the list.
@@ -218,21 +244,18 @@ def hash_of_bits(tensors: Iterable[Tensor]) -> int:
     so exchanged entries, rows or tensors change it too, but for a chance of about 2**-64.
 
     Args:
-        tensors: parameters or buffers, in a fixed order.
+        tensors: contiguous, not empty, each with its place in the list.
 
     Returns:
         The same number in each process.
     """
     hashes: dict[torch.device, list[tuple[int, Tensor]]] = {}
-    for place, tensor in enumerate(tensors, start=1):
-        stored = tensor.detach().contiguous()
-        if not stored.numel():
-            continue
+    for place, stored in tensors:
         size = stored.element_size()
         by_eight = stored.ndim and stored.shape[-1] * size % 8 == 0 and stored.data_ptr() % 8 == 0
         integers = stored.view(torch.int64 if by_eight else _INTEGERS[size])
         of_tensor = _hash_of_rows(integers.reshape(len(integers), -1) if stored.ndim else integers.reshape(1, 1))
-        hashes.setdefault(tensor.device, []).append((place, of_tensor))
+        hashes.setdefault(stored.device, []).append((place, of_tensor))
     total = 0
     for numbered in hashes.values():  # a GPU is waited for once
         places, of_tensors = zip(*numbered, strict=True)
@@ -241,7 +264,7 @@ def hash_of_bits(tensors: Iterable[Tensor]) -> int:
 
 
 def _hash_of_rows(rows: Tensor) -> Int[Tensor, ""]:
-    """The hash of one tensor of integers, shape ``(row, column)``: steps 2 and 3 of :func:`hash_of_bits`.
+    """The hash of one tensor of integers, shape ``(row, column)``: steps 2 and 3 of :func:`hash_on_device`.
 
     Before a product, the upper bits are added to the lower ones. A changed sign of a float changes only the highest
     bit, and an odd factor leaves that bit alone: two such changes in a row would cancel. The sum ``x + (x >> 29)``
