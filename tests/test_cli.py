@@ -71,9 +71,11 @@ def test_a_listing_of_claims_succeeds(command):
 
 
 @pytest.mark.parametrize("name", ["", *cli.COMMANDS])
-def test_help_has_an_example_and_the_exit_statuses(name, capsys):
+def test_help_has_an_example_and_the_exit_statuses(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "82")  # argparse leaves two free
     assert cli.main([*filter(None, [name]), "--help"]) == 0
     text = capsys.readouterr().out
+    assert all(len(line) <= 80 or line.startswith("  pytest") for line in text.splitlines()), "command lines are whole"
     assert "example:\n  pytest-interp " in text
     statuses = (0, 2) if name == "merge" else (0, 1, 2)
     assert all(f"\n  {status}  " in text for status in statuses) or not name

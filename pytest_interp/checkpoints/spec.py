@@ -185,6 +185,8 @@ def _located(text: str, known: Mapping[str, CheckpointSpec]) -> CheckpointSpec:
         with as_usage_error(f"{shown(text)} is no name of the Hugging Face hub", "pass owner/name"):
             validate_repo_id(text)
         return CheckpointSpec(text.replace("/", "--"), "hub", text)
+    if text.startswith((".", "/", "~")) or text.count("/") > 1:
+        raise UsageError(f"there is no directory {shown(text)}; looked for {path.absolute()}")
     names = list(known)
     more = f" or {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     raise UsageError(

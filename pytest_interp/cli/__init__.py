@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from pytest_interp.cli.check import CHECK
-from pytest_interp.cli.command import OK, USAGE, Command
+from pytest_interp.cli.command import OK, USAGE, Command, filled
 from pytest_interp.cli.ledgers import COMPARE, DRIFT, MERGE, SERIES
 from pytest_interp.cli.sweep import SWEEP
 
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pytest-interp",
         description="Asks claims about the insides of a language model, and compares two runs.",
-        epilog="example:\n  pytest-interp check planted-ioi -k behaviour\n\n" + STATUSES,
+        epilog=filled("example:\n  pytest-interp check planted-ioi -k behaviour\n\n" + STATUSES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -74,8 +74,8 @@ def _parser() -> argparse.ArgumentParser:
         subparser = subcommands.add_parser(
             name,
             help=command.summary,
-            description=command.description,
-            epilog=f"example:\n{command.example}\n\n{command.statuses}",
+            description=filled(command.description),
+            epilog=filled(f"example:\n{command.example}\n\n{command.statuses}"),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )

@@ -87,8 +87,9 @@ class _Counter:
 
 CHECK = Command(
     summary="run the claims of this project on one model",
-    description="Runs the claims that come with pytest-interp on one model, and shows which findings hold there.\n"
-    "The same as: pytest --pyargs pytest_interp.claims --interp-model MODEL [ARGUMENT ...]",
+    description="Runs the claims that come with pytest-interp on one model, and shows which\n"
+    "findings hold there. The same as:\n"
+    "  pytest --pyargs pytest_interp.claims --interp-model MODEL [ARGUMENT ...]",
     example="  pytest-interp check ./my-finetune -k name_movers\n  pytest-interp check ./my-finetune --baseline gpt2",
     statuses=STATUSES,
     arguments=_check_arguments,

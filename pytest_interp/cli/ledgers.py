@@ -272,8 +272,9 @@ COMPARE = Command(
 )
 DRIFT = Command(
     summary="which findings of a baseline hold on another checkpoint",
-    description="Says what became of each finding of a baseline on another checkpoint, from their ledgers, without a\n"
-    "model: held, weakened, lost, reversed, gained or undecided, and one sentence.",
+    description="Says what became of each finding of a baseline on another checkpoint, from their\n"
+    "ledgers, without a model: held, weakened, lost, reversed, gained or undecided,\n"
+    "what its heads do there, and one sentence.",
     example="  pytest-interp drift original.json finetuned.json\n\nwhere pytest wrote each:\n"
     "  pytest --interp-model ./finetuned --interp-ledger finetuned.json",
     statuses=DRIFT_STATUSES,

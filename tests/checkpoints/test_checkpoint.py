@@ -53,7 +53,7 @@ def test_a_revision_is_part_of_the_name():
         ("gtp2", "unknown checkpoint 'gtp2': .*nearest: gpt2"),
         ("smollm2", "nearest: .*smollm2-135m-instruct|unknown checkpoint"),
         ("missing.gguf", "there is no file missing.gguf"),
-        ("./nowhere", "unknown checkpoint './nowhere'"),
+        ("./nowhere", "there is no directory './nowhere'; looked for /.*/nowhere"),
     ],
 )
 def test_unknown_names_get_the_nearest_known_ones(text, message):
