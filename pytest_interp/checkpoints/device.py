@@ -98,13 +98,14 @@ def free_memory(device: torch.device) -> int:
 
 
 def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A tensor of the CPU on a device; the CPU does not wait for the device.
+    """A tensor of the CPU on a device; the CPU does not wait for a GPU.
 
     Args:
-        tensor: on the CPU. It may be changed afterwards: CUDA copies it before this returns.
+        tensor: on the CPU. It may be changed afterwards: CUDA has copied it when this returns. MPS need not have, so it
+            is waited for.
         device: where it is needed.
     """
-    return tensor.to(device, non_blocking=True)
+    return tensor.to(device, non_blocking=device.type == "cuda")
 
 
 def has_tf32(device: torch.device) -> bool:
