@@ -15,7 +15,9 @@ import hypothesis.strategies
 import pytest
 import scipy.special
 import transformer_lens.model_bridge
-import transformers
+import transformers.models.gpt2.modeling_gpt2
+import transformers.models.gpt_neox.modeling_gpt_neox
+import transformers.models.llama.modeling_llama
 from device_marks import STAND_IN, marked_devices
 from models import (
     CLAIMS,

@@ -43,8 +43,8 @@ class Rows:
         Example:
             >>> Rows.of([0, 1], 2, torch.device("cpu")).index
             slice(None, None, None)
-            >>> Rows.of([1], 2, torch.device("cpu")).index
-            tensor([1])
+            >>> Rows.of([0, 2], 3, torch.device("cpu")).index
+            tensor([0, 2])
         """
         return cls(torch.tensor(numbers, dtype=torch.long), index_of(numbers, size, device))
 

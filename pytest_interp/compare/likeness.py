@@ -52,7 +52,7 @@ def spearman(first: Mapping[str, float], second: Mapping[str, float]) -> float |
         A number in [-1, 1]; None where the heads differ, or all effects of a vector are equal.
 
     Example:
-        >>> spearman({"0.0": 1, "0.1": 2, "0.2": 3}, {"0.0": 5, "0.1": 9, "0.2": 7})
+        >>> round(spearman({"0.0": 1, "0.1": 2, "0.2": 3}, {"0.0": 5, "0.1": 9, "0.2": 7}), 6)
         0.5
     """
     if first.keys() != second.keys():

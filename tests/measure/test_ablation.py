@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pytest_interp.checkpoints.rows import Rows
 from pytest_interp.engine.patch import Node, ablated
 from pytest_interp.errors import UsageError
 from pytest_interp.measure import (
@@ -20,7 +21,8 @@ def test_the_mean_is_over_prompts_of_the_same_template(planted_ioi):
     reference, clean = planted_ioi.data.reference, planted_ioi.data.clean
     hook = planted_ioi.checkpoint.sites.hook("z", 3)
     for index, group in enumerate(clean.groups[:2]):
-        means = source.give(hook, index, torch.arange(len(group.rows)), torch.empty(0))
+        size = len(group.rows)
+        means = source.give(hook, index, Rows.of(range(size), size, planted_ioi.checkpoint.device), torch.empty(0))
         for i, row in enumerate(group.rows):
             rows = []
             for other in reference.groups:
