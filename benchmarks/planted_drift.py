@@ -207,9 +207,9 @@ def truth(variant: Variant, names: Iterable[str]) -> dict[str, str]:
 
 def mistakes(variant: Variant, result: Drift) -> dict[str, tuple[str, str]]:
     """The claims and roles whose word is not the true one: the word, and the truth."""
-    given = words(result)
-    expected = truth(variant, given)
-    return {name: (given[name], expected[name]) for name in given if given[name] != expected[name]}
+    judged = words(result)
+    expected = truth(variant, judged)
+    return {name: (word, expected[name]) for name, word in judged.items() if word != expected[name]}
 
 
 def table(results: Mapping[tuple[str, float], Drift]) -> str:
@@ -230,11 +230,11 @@ def table(results: Mapping[tuple[str, float], Drift]) -> str:
                 continue
             failing = mistakes(VARIANTS[name], result)
             for what in words(result):
-                given, expected = failing.get(what, ("", ""))
-                kind = "right" if what not in failing else "undecided" if given == "undecided" else "wrong"
+                word, expected = failing.get(what, ("", ""))
+                kind = "right" if what not in failing else "undecided" if word == "undecided" else "wrong"
                 counts[what.startswith("role "), kind] += 1
                 if kind == "wrong":
-                    mistaken.append(f"| {noise:g} | {VARIANTS[name].what} | {what} | {given} | {expected} |")
+                    mistaken.append(f"| {noise:g} | {VARIANTS[name].what} | {what} | {word} | {expected} |")
         cells = [str(counts[of_role, kind]) for of_role in (False, True) for kind in ("right", "undecided", "wrong")]
         rows.append(f"| {noise:g} | {' | '.join(cells)} |")
         wrong += mistaken if len(mistaken) <= MOST_LISTED else []

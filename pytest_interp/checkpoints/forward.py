@@ -60,6 +60,7 @@ class Forward:
         edits: Mapping[str, Edit] = {},
         keep: Sequence[str] = (),
         positions: Int[Tensor, "row k"] | None = None,
+        check: bool = True,
     ) -> Pass:
         """One forward pass with activations replaced and others kept; only the positions that are read are unembedded.
 
@@ -68,6 +69,7 @@ class Forward:
             edits: hook name -> what replaces that activation.
             keep: hook names; each activation is kept as it is after its edit.
             positions: indices whose logits are read, shape ``(row, k)``; None for END alone.
+            check: whether logits that are not finite are refused; to look at them, the CPU waits for a GPU.
 
         Returns:
             Logits, ``(row, vocab)`` or ``(row, k, vocab)``, and the kept activations.
@@ -76,19 +78,6 @@ class Forward:
             NotApplicable: the architecture has no such site, or does not read what is edited.
             UsageError: the logits are not finite.
         """
-        whole = self.run_unchecked(tokens, edits=edits, keep=keep, positions=positions)
-        self.check_finite([whole.logits])
-        return whole
-
-    def run_unchecked(
-        self,
-        tokens: Int[Tensor, "row pos"],
-        *,
-        edits: Mapping[str, Edit] = {},
-        keep: Sequence[str] = (),
-        positions: Int[Tensor, "row k"] | None = None,
-    ) -> Pass:
-        """As :meth:`run`, with logits that need not be finite: to look at them, the CPU waits for a GPU."""
         activations: dict[str, Tensor] = {}
 
         def only_read(value: Tensor, hook: Any) -> Tensor:  # noqa: ARG001
@@ -106,6 +95,8 @@ class Forward:
             logits = self.bridge(sent(tokens, self._device), return_type="logits")
         if positions is None:
             logits = logits[:, -1]
+        if check:
+            self.check_finite([logits])
         return Pass(logits.float(), activations)
 
     def clean_pass(self, tokens: Int[Tensor, "row pos"], keep: Sequence[str] = ()) -> CleanPass:
@@ -124,10 +115,10 @@ class Forward:
         """
         with self.guard.measuring() as look:
             if look.foreign or self.guard.foreign_hooks:
-                logits, activations = self.run_unchecked(tokens, keep=keep)
+                logits, activations = self.run(tokens, keep=keep, check=False)
                 return CleanPass((), logits, {}, "whole", activations)
         return self.blocks.clean_pass(
-            sent(tokens, self._device), lambda names: self.run_unchecked(tokens, keep=names), keep
+            sent(tokens, self._device), lambda names: self.run(tokens, keep=names, check=False), keep
         )
 
     def recompute(self, clean: CleanPass, hooks: Sequence[str]) -> Mapping[str, Tensor]:

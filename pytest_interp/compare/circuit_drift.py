@@ -236,26 +236,28 @@ def _roles(
 def _role(before: PromptDraw, after: PromptDraw, scores: _Scores, related: bool, capable: bool) -> RoleDrift:
     """What became of a role: its heads, the heads that are found by its rule, and its word."""
     rule = scores.before
-    found, now = (side.found(rule.bound) for side in (rule, scores.after))
+    heads_before, heads_now = (side.found(rule.bound) for side in (rule, scores.after))
     elsewhere = scores.other.found(rule.bound) if scores.other is not None else None
-    holders = [head for head in rule.heads if head in found]
+    holders = [head for head in rule.heads if head in heads_before]
 
     def surely(head: str, outcome: str, level: float = 0.95) -> bool:
         return _outcome_of_head(after, scores.after, head, rule.bound, level) == outcome
 
-    lost = [head for head in holders if head not in now and surely(head, "refuted")]
-    candidates = now - found - (elsewhere or frozenset()) if related else now
+    lost = [head for head in holders if head not in heads_now and surely(head, "refuted")]
+    candidates = heads_now - heads_before - (elsewhere or frozenset()) if related else heads_now
     level = 1 - 0.05 / max(1, len(candidates))
     others = [head for head in _sorted(candidates) if surely(head, "supported", level)]
-    word = _word(holders, lost, now, others, related=related, capable=capable)
-    likeness = jaccard(found, now) if related else None
+    word = _word(holders, lost, heads_now, others, related=related, capable=capable)
+    likeness = jaccard(heads_before, heads_now) if related else None
     return RoleDrift(
         rule.role,
         rule.reads,
         rule.bound,
         tuple(_head(before, after, scores, head) for head in rule.heads) if related else (),
-        (_sorted(found), _sorted(now)),
-        Likeness(f"heads of {rule.role}, Jaccard", likeness, None if elsewhere is None else jaccard(found, elsewhere)),
+        (_sorted(heads_before), _sorted(heads_now)),
+        Likeness(
+            f"heads of {rule.role}, Jaccard", likeness, None if elsewhere is None else jaccard(heads_before, elsewhere)
+        ),
         word,
         tuple(lost),
         tuple(others) if word == "moved heads, same mechanism" else (),

@@ -15,19 +15,15 @@ import torch
 from pytest_interp.checkpoints.device import sent
 from pytest_interp.checkpoints.rows import Rows, index_of
 from pytest_interp.engine.edits import edits_of
-from pytest_interp.engine.metric import LOGIT_DIFF, Metric
-from pytest_interp.engine.patch import Positions
+from pytest_interp.engine.metric import LOGIT_DIFF
 from pytest_interp.engine.starts import Batch, Job, Reach, Starts
 from pytest_interp.errors import UsageError
-from pytest_interp.tasks.positions import At
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
     from pytest_interp.checkpoints.resume import CleanPass
-    from pytest_interp.engine.experiment import Experiment
-    from pytest_interp.tasks import Group
 
 logger = logging.getLogger(__name__)
 
@@ -63,45 +59,30 @@ class GroupPasses:
     """The prompts of one length, and passes over them.
 
     Attributes:
-        experiment: checkpoint and data set.
-        index: of the group in the data set.
-        group: the prompts that run.
-        run: their name: ``clean`` or a corruption.
-        metric: what is read, if anything.
+        starts: the prompts, what is read of them, and where passes over them can begin.
         keep: hook names to keep.
-        isolated: the only positions that can change, where every attention output is patched; None otherwise.
         unedited: the unedited run.
         reaches: of each job; set by :meth:`outcomes`.
     """
 
-    experiment: Experiment
-    index: int
-    group: Group
-    run: str
-    metric: Metric | None
+    starts: Starts
     keep: tuple[str, ...]
-    isolated: At
     unedited: Unedited
 
     def __post_init__(self) -> None:
-        self.length, self.size = self.group.tokens.shape[1], len(self.group.rows)
+        starts = self.starts
+        self.experiment, self.index, self.group, self.metric = (
+            starts.experiment, starts.index, starts.group, starts.metric
+        )  # fmt: skip
+        self.length, self.size, self.read_position = starts.length, starts.size, starts.read_position
         self.checkpoint, self.clean_group = self.experiment.checkpoint, self.experiment.data.clean.groups[self.index]
         self.device = self.checkpoint.device
         self.reaches: list[Reach] = []
-        self.starts = Starts(
-            self.experiment, self.index, self.group, self.run, self.metric, bool(self.keep), self.isolated,
-            self.clean_pass.start_from,
-        )  # fmt: skip
 
     @property
     def clean_pass(self) -> CleanPass:
         """What the unedited pass over the group left."""
         return self.unedited.clean_passes[self.index]
-
-    @property
-    def read_position(self) -> Positions:
-        """The position whose logits are read, shape ``(row,)``."""
-        return self.starts.read_position
 
     # ---- parts
 
@@ -198,8 +179,8 @@ class GroupPasses:
             activations.append(whole.activations)
             if self.metric:
                 scores.append(self._scored(whole.logits[:, 0], all_rows))
-        kept = {hook: torch.stack([of_job[hook] for of_job in activations]) for hook in self.keep}
-        return Outcomes(torch.stack(scores) if scores else None, kept)
+        stacked = {hook: torch.stack([of_job[hook] for of_job in activations]) for hook in self.keep}
+        return Outcomes(torch.stack(scores) if scores else None, stacked)
 
     def _unedited_outcomes(self) -> Outcomes:
         """The outcomes where no patch changes anything: copies, to be overwritten where one does.
@@ -237,7 +218,7 @@ class GroupPasses:
             edits=edits_of(self.experiment, self.index, [jobs[number] for number in numbers], rows),
             keep=list(block_hooks),
             until=None if self.metric else max(block_hooks.values()),
-            attend=self.isolated is None,
+            attend=self.starts.isolated is None,
             end_only=self.metric == LOGIT_DIFF,
         )
         activations = dict(resumed.activations)  # (joined job * row, pos, ...)

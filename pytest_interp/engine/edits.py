@@ -101,7 +101,7 @@ class _Replacement:
         experiment: checkpoint and data set.
         index: of the group.
         hook: the name of the activation.
-        steps: what patches do there, in the order in which it is put in place.
+        steps: what patches do there, in order.
         rows: of the group that run.
     """
 
@@ -178,8 +178,8 @@ class _Replacement:
             key = (source, job) if source.full_scan and job in parts else source
             if key not in place_of:
                 place_of[key] = len(values)
-                given = source.give(self.hook, self.index, self.rows, value)
-                values.append(_last_positions(given, count, self.position_axis).to(by_job.dtype))
+                from_source = source.give(self.hook, self.index, self.rows, value)
+                values.append(_last_positions(from_source, count, self.position_axis).to(by_job.dtype))
             places.append(place_of[key])
         return values[0][None] if len(values) == 1 else torch.stack([values[place] for place in places])
 

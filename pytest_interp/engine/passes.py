@@ -28,7 +28,7 @@ from pytest_interp.common.progress import progress
 from pytest_interp.engine.batches import GroupPasses, Unedited
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
 from pytest_interp.engine.patch import Positions
-from pytest_interp.engine.starts import Job
+from pytest_interp.engine.starts import Job, Starts
 from pytest_interp.tasks.positions import At
 
 if TYPE_CHECKING:
@@ -110,8 +110,12 @@ def patched(
         experiment.scores(metric, run) if metric else None,
     )
     groups = [
-        GroupPasses(experiment, index, group, run, metric, tuple(keep), isolated, unedited)
-        for index, group in enumerate(data.run(run).groups)
+        GroupPasses(
+            Starts(experiment, index, group, run, metric, bool(keep), isolated, clean_pass.start_from),
+            tuple(keep),
+            unedited,
+        )
+        for index, (group, clean_pass) in enumerate(zip(data.run(run).groups, unedited.clean_passes, strict=True))
     ]
     with progress(len(jobs) * len(data.clean), experiment.checkpoint.name) as advance:
         outcomes = [group.outcomes(jobs, advance) for group in groups]

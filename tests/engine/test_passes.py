@@ -178,7 +178,7 @@ def test_what_is_asked_for_later_is_what_the_same_pass_had(small, monkeypatch):
     whole = [checkpoint.run(group.tokens, keep=hooks).activations for group in data.clean.groups]
     with checkpoint.guard.isolated_memory():
         small.logit_diffs()
-        monkeypatch.setattr(Forward, "run_unchecked", None)
+        monkeypatch.setattr(Forward, "run", None)
         for hook in hooks:
             for index, activation in enumerate(small.activations([hook], data.clean)[hook]):
                 agree(small, hook, activation, whole[index][hook], bound=2e-5)
@@ -186,8 +186,8 @@ def test_what_is_asked_for_later_is_what_the_same_pass_had(small, monkeypatch):
 
 def passes(monkeypatch):
     """How many passes were made from the beginning, one for each group."""
-    count, run = [], Forward.run_unchecked
-    monkeypatch.setattr(Forward, "run_unchecked", lambda self, *a, **k: count.append(1) or run(self, *a, **k))
+    count, run = [], Forward.run
+    monkeypatch.setattr(Forward, "run", lambda self, *a, **k: count.append(1) or run(self, *a, **k))
     return count
 
 
