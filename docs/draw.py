@@ -16,7 +16,10 @@ from math import fsum
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from pytest_interp import Checkpoint, Experiment, Head, Metric, figures, load_circuit, measure
 from pytest_interp.checkpoints import known_specs
@@ -117,6 +120,53 @@ def attribution() -> str:
         + top(components)
         + "\n"
         + top(heads, 8)
+    )
+
+
+@section
+def opening() -> str:
+    """The picture of README.md, for light and dark pages: the head that stands out, and those that move the name."""
+    table = measure.direct_logit_attribution_sweep(prompts(96))
+    for theme, ink, paper in (("light", "#1f2328", "#ffffff"), ("dark", "#e6edf3", "#0d1117")):
+        colours = dict.fromkeys(
+            ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color"), ink
+        )
+        with matplotlib.rc_context(colours):
+            figure = Figure(figsize=(8.2, 3.2), facecolor=paper, layout="constrained", dpi=150)
+            axes = figure.subplots()
+            layers, heads = sorted({head.layer for head in table}), sorted({head.head for head in table})
+            values = [[table[Head(layer, head)].value for layer in layers] for head in heads]
+            size = max(abs(number) for row in values for number in row)
+            middle = LinearSegmentedColormap.from_list(theme, ["#d1495b", paper, "#3f8fd2"])
+            image = axes.imshow(values, cmap=middle, vmin=-size, vmax=size, aspect="auto")
+            axes.set(xlabel="layer", ylabel="head", yticks=heads, xticks=layers[::3])
+            axes.set_title("what each head writes towards the answer (direct logit attribution)", fontsize=10)
+            figure.colorbar(image, ax=axes, label="logits").outline.set_edgecolor(ink)
+            for head in map(Head.parse, MOVERS):
+                axes.add_patch(Rectangle((head.layer - 0.5, head.head - 0.5), 1, 1, fill=False, edgecolor=ink, lw=1.2))
+            suspect = Head(23, 3)
+            axes.annotate(
+                f"23.3: {quote(table[suspect].value)} logits.\nA name mover? No: it reads the other name.",
+                xy=(suspect.layer - 0.5, suspect.head),
+                xytext=(11, 4.6),
+                ha="center",
+                arrowprops={"arrowstyle": "->", "color": ink},
+            )
+            axes.annotate(
+                "23.0, 23.1, 23.2\nmove the name",
+                xy=(22.5, 1),
+                xytext=(16, 0.9),
+                ha="center",
+                va="center",
+                arrowprops={"arrowstyle": "->", "color": ink},
+            )
+            figure.savefig(DOCS / "pictures" / f"opening-{theme}.png")
+    return (
+        "<picture>\n"
+        '  <source media="(prefers-color-scheme: dark)" srcset="docs/pictures/opening-dark.png">\n'
+        '  <img src="docs/pictures/opening-light.png" alt="Direct logit attribution of the 270 heads of SmolLM2: 23.3 '
+        'stands out, and is no name mover; its neighbours 23.0, 23.1 and 23.2 are.">\n'
+        "</picture>\n"
     )
 
 
@@ -696,7 +746,7 @@ def _numbers(name: str, dtype: str) -> dict[str, list[tuple[float, ...]]]:
 def fill(name: str, text: str) -> None:
     """Puts a section's text between its markers, in whichever page has them."""
     marker = re.compile(rf"(<!-- measured: {name} -->\n).*?(<!-- end -->)", re.S)
-    for page in DOCS.glob("*.md"):
+    for page in (DOCS.parent / "README.md", *DOCS.glob("*.md")):
         old = page.read_text()
         new = marker.sub(lambda match: f"{match[1]}{text.strip()}\n{match[2]}", old)
         if new != old:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ARGUMENTS = ("claims", "--interp-quick")
+ARGUMENTS = ("check", "smollm2-135m-instruct", "--interp-quick")
 _PLACE = re.compile(r"(<!-- made by docs/first_run\.py -->\n```text\n)(.*?)(```\n<!-- end -->)", re.S)
 _LIVE = re.compile(r"interp: \d+ of \d+ claims, .* now .*")
 _FILE = re.compile(r"(?P<file>\S+\.py) *(?P<letters>[.sxXFE ]*?) *(?P<percent>\[ *\d+%\])?")
@@ -24,7 +24,7 @@ def shown() -> str:
     """What the run prints, from what was collected on."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "COLUMNS": "80", "HF_HOME": folder, "HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, "-m", "pytest", *ARGUMENTS, "-o", f"cache_dir={folder}/cache"]
+        command = [sys.executable, "-m", "pytest_interp.cli", *ARGUMENTS, "-o", f"cache_dir={folder}/cache"]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")

@@ -56,7 +56,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return f"{link['text']}({config.repo_url.rstrip('/')}/blob/main/{target.relative_to(ROOT)})"
         return link["text"][1:-1]  # a source file, which the site does not have
 
-    parts = _CODE.split(markdown)
+    parts = _CODE.split(markdown.replace('="docs/pictures/', '="pictures/'))
     text = "".join(part if part.startswith("```") else _LINK.sub(site_link, part) for part in parts)
     return _NAMES.sub(lambda marker: _entries(ROOT / marker[1]), text)
 

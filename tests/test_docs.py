@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -29,6 +30,12 @@ def pages():
 @pytest.mark.parametrize("name", ["claims.md", "documented.md"])
 def test_the_page_is_up_to_date(pages, name):
     assert (ROOT / "docs" / name).read_text() == pages[name], "run `python docs/claims.py`"
+
+
+def test_the_reference_is_what_the_code_says():
+    script = runpy.run_path(str(ROOT / "docs" / "reference.py"))
+    page = (ROOT / "docs" / "reference.md").read_text()
+    assert page == script["filled"](page), "run `python docs/reference.py`"
 
 
 def test_every_claim_states_something(pages):
@@ -135,7 +142,7 @@ def test_blocks_of_claims_run(claims_project, checkpoint, passed, failed, code):
 def test_the_tutorial_shows_what_its_claims_say(pytester):
     """In an empty folder, as the tutorial begins."""
     text = (ROOT / "docs" / "tutorial.md").read_text()
-    ((checkpoint, _, _, code),) = BLOCK.findall(text)
+    checkpoint, _, _, code = BLOCK.findall(text)[0]
     shown = re.findall(r"```text\n(E  .*?)```", text, re.S)[0].splitlines()
     pytester.makepyfile(test_movers=code)
     result = pytester.runpytest("--interp-model", checkpoint)
