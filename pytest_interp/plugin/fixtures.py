@@ -157,7 +157,16 @@ def names(checkpoint: Checkpoint) -> tuple[str, ...]:
     """First names of the confirming half that are one token each: ``assert_copy_score(..., names=names, k=5)``."""
     from pytest_interp.tasks import single_token_names
 
-    return single_token_names(checkpoint.tokenizer, "confirm")
+    return _Names(single_token_names(checkpoint.tokenizer, "confirm"))
+
+
+class _Names(tuple[str, ...]):
+    """Names in a short form: pytest and Hypothesis print the arguments of a claim that fails."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} names, {self[0]} to {self[-1]}>" if self else "<no names>"
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ not applicable, not checked and errors are counted apart.
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +20,12 @@ from pytest_interp.report.layout import SHORT, WIDTH, headed, short
 from pytest_interp.report.mutants import falsified, remarks
 from pytest_interp.report.noise import noise
 from pytest_interp.report.published import to_paste
-from pytest_interp.text import line, wrapped
+from pytest_interp.text import columns as columns_of
+from pytest_interp.text import cut, line, wrapped
 
 _ORDER: tuple[Finding, ...] = tuple(finding for finding in get_args(Finding) if finding != "not checked")
+_COLUMN = 12
+"""Characters of the widest head of a column, and of the narrowest column of names."""
 _SHOWN_STATUS: tuple[SnapshotStatus, ...] = ("new number", "other prompts", "updated")
 _MARKUP: dict[Finding, dict[str, bool]] = {
     "supported": {"green": True},
@@ -62,8 +66,56 @@ def summarise(
             judged.setdefault(str(outcome.checkpoint), []).append(outcome)
     for checkpoint, reason in unchecked:
         idle.setdefault(checkpoint, []).append(reason)
-    lines = [text for checkpoint, claims in judged.items() for text in _table(checkpoint, claims, verbose=verbose)]
+    overview = _overview(judged)
+    lines = [*overview]
+    for checkpoint, claims in judged.items():
+        details = _details(checkpoint, claims, verbose=verbose)
+        if details or not overview:
+            lines += [*_heading(checkpoint, claims), *details]
     return [*lines, *map(Line, _unchecked(idle))]
+
+
+def _overview(judged: Mapping[str, Sequence[ClaimOutcome]]) -> list[Line]:
+    """Returns a table of counts: a row for each checkpoint, a column for each finding and status that occurs.
+
+    Args:
+        judged: the claims of each checkpoint.
+
+    Returns:
+        Lines of at most 79 columns; none for a single checkpoint, or where there are too many columns.
+    """
+    counts = {checkpoint: _counts(claims) for checkpoint, claims in judged.items()}
+    columns = [name for name in (*_ORDER, *_SHOWN_STATUS) if any(count[name] for count in counts.values())]
+    heads = [textwrap.wrap(name, _COLUMN) for name in columns]
+    widths = [max(map(len, head)) + 2 for head in heads]
+    left = WIDTH - sum(widths)
+    if len(judged) < 2 or left < _COLUMN:
+        return []
+    first = min(left, max(columns_of(line(checkpoint)) for checkpoint in judged))
+    height = max(map(len, heads))
+    lines = [
+        Line(" " * first + "".join(f"{part:>{width}}" for part, width in zip(row, widths, strict=True)))
+        for row in zip(*([""] * (height - len(head)) + head for head in heads), strict=True)
+    ]
+    for checkpoint, count in counts.items():
+        cells = "".join(f"{count[name] or '.':>{width}}" for name, width in zip(columns, widths, strict=True))
+        name = cut(line(checkpoint), first)
+        lines.append(Line(name + " " * (first - columns_of(name)) + cells, _colour(judged[checkpoint])))
+    return lines
+
+
+def _counts(claims: Iterable[ClaimOutcome]) -> Counter[str]:
+    """Returns how many claims have each finding, and each status of their snapshot that is shown."""
+    claims = list(claims)
+    return Counter([str(claim.finding) for claim in claims]) + Counter(
+        [claim.snapshot for claim in claims if claim.snapshot in _SHOWN_STATUS]
+    )
+
+
+def _colour(claims: Iterable[ClaimOutcome]) -> dict[str, bool]:
+    """Returns the colour of a checkpoint's line: green where nothing fails the run."""
+    good = all(claim.finding in NO_FAILURE and all(other.chosen for other in claim.prompts or ()) for claim in claims)
+    return {"green": good, "red": not good, "bold": True}
 
 
 def _unchecked(idle: Mapping[str, Sequence[str]]) -> list[str]:
@@ -86,20 +138,20 @@ def _unchecked(idle: Mapping[str, Sequence[str]]) -> list[str]:
     return lines
 
 
-def _table(checkpoint: str, claims: Sequence[ClaimOutcome], *, verbose: bool) -> list[Line]:
-    """Returns the lines of one checkpoint: counts, data sets that were not compared, details, caveats."""
-    counts = Counter(claim.finding for claim in claims)
-    parts = [f"{counts[finding]} {finding}" for finding in _ORDER if counts[finding]]
-    snapshots = Counter(claim.snapshot for claim in claims)
-    parts += [f"{snapshots[status]} {status}" for status in _SHOWN_STATUS if snapshots[status]]
-    prompts = Counter(other for claim in claims for other in claim.prompts or ())
-    good = set(counts) <= set(NO_FAILURE) and all(other.chosen for other in prompts)
-    markup = {"green": good, "red": not good, "bold": True}
-    lines = [Line(text, markup) for text in headed(checkpoint, ", ".join(parts))]
+def _heading(checkpoint: str, claims: Sequence[ClaimOutcome]) -> list[Line]:
+    """Returns the name of a checkpoint and its counts."""
+    counts = _counts(claims)
+    parts = [f"{counts[name]} {name}" for name in (*_ORDER, *_SHOWN_STATUS) if counts[name]]
+    return [Line(text, _colour(claims)) for text in headed(checkpoint, ", ".join(parts))]
+
+
+def _details(checkpoint: str, claims: Sequence[ClaimOutcome], *, verbose: bool) -> list[Line]:
+    """Returns what needs attention at one checkpoint: data sets that were not compared, claims, caveats."""
+    lines: list[Line] = []
     if any(record.context.extra.get("passes_from") == "whole" for claim in claims for record in claim.records):
         remark = "passes cannot start inside this model; whole ones gave the numbers, more slowly"
         lines += [Line(f"  {part}") for part in wrapped(f"{line(checkpoint, SHORT)}: {remark}", WIDTH - 2)]
-    lines += _other_prompts(prompts)
+    lines += _other_prompts(Counter(other for claim in claims for other in claim.prompts or ()))
     for claim in claims:
         if verbose or claim.finding not in ("supported", "not applicable"):
             lines += _detail(claim)
