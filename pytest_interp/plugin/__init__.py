@@ -225,18 +225,20 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     if config.get_verbosity() < -1 or not any(target_name(item) for item in items):
         return []
     from pytest_interp.plugin.pace import forecast
+    from pytest_interp.report.layout import WIDTH
+    from pytest_interp.text import wrapped
 
     judged = ", ".join(f"{name} ({count} claims)" for name, count in counts.items()) or "nothing: no weights here"
-    lines = [f"interp: {judged}"]
+    texts = [judged]
     if deselected := plan_of(config).deselected:
         text = ", ".join(f"{count} {reason}" for reason, count in deselected.items())
-        lines.append(f"interp: deselected: {text} (-rs shows each)")
-    lines += _conditions(config)
+        texts.append(f"deselected: {text} (-rs shows each)")
+    lines = [part for text in [*texts, *_conditions(config)] for part in wrapped(text, WIDTH, "interp: ", " " * 8)]
     return lines if config.option.collectonly or not counts else [*lines, forecast(config)]
 
 
 def _conditions(config: pytest.Config) -> list[str]:
-    """Returns lines with the precision, device, seed, number of prompts and versions of a run."""
+    """Returns texts with the precision, device, seed, number of prompts and versions of a run."""
     from importlib.metadata import version
 
     from pytest_interp.plugin.arithmetic import computed_with
@@ -248,7 +250,7 @@ def _conditions(config: pytest.Config) -> list[str]:
     if not config.option.collectonly:  # --collect-only must not import torch
         precision = computed_with(options)
     choices = f"{precision}, seed {options.seed}, {options.prompts} prompts"
-    return [f"interp: {choices}", f"interp: {versions}"]
+    return [choices, versions]
 
 
 @pytest.hookimpl(trylast=True)
@@ -288,7 +290,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section("findings")
         if getattr(config.option, "numprocesses", None):
             for text in _conditions(config):
-                terminalreporter.write_line(text)
+                terminalreporter.write_line(f"interp: {text}")
         for line in lines:
             terminalreporter.write_line(line.text, **line.markup)
         if cache := session_of(config).cache:

@@ -457,7 +457,9 @@ def test_it(make_ioi_pairs, names, data):
     assert_logit_diff(make_ioi_pairs(pair), at_least=9)
 """
     _, result = failure(claims_project, body)
-    result.stdout.fnmatch_lines(["*names=<20 names, John to Jack>*", "*Draw 1 (IO, S): ('John', 'Robert')*", "*to paste: *"])
+    result.stdout.fnmatch_lines(
+        ["*names=<20 names, John to Jack>*", "*Draw 1 (IO, S): ('John', 'Robert')*", "*to paste: *"]
+    )
     assert "Thomas" not in result.stdout.str(), "the pool of names is no part of the smallest case"
 
 
