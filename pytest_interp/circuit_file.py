@@ -63,8 +63,25 @@ def load_circuit(path: Path) -> Circuit:
             bound of an unknown quantity, or one that accepts nothing; an expected failure of heads without a role.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not valid TOML ({error}); mend that line") from None
+    return read_circuit(text, path)
+
+
+def read_circuit(text: str, path: Path) -> Circuit:
+    """The circuit in the text of a circuit file, checked.
+
+    Args:
+        text: of the file, such as a ledger has it.
+        path: of the file, for messages.
+
+    Raises:
+        UsageError: as `load_circuit`.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not valid TOML ({error}); mend that line") from None
     _check(path, "", data, _FILE_KEYS, needed=("checkpoint",))
     if not data.get("roles") and not data.get(RANDOM_TOKENS):

@@ -77,7 +77,7 @@ def test_help_has_an_example_and_the_exit_statuses(name, capsys, monkeypatch):
     text = capsys.readouterr().out
     assert all(len(line) <= 80 or line.startswith("  pytest") for line in text.splitlines()), "command lines are whole"
     assert "example:\n  pytest-interp " in text
-    statuses = (0, 2) if name == "merge" else (0, 1, 2)
+    statuses = (0, 2) if name in ("merge", "page") else (0, 1, 2)
     assert all(f"\n  {status}  " in text for status in statuses) or not name
     if not name:
         assert "exit status: 0 for success, 1 if a claim failed or a number moved, 2 for a wrong" in text

@@ -146,7 +146,7 @@ def test_only_the_checkpoint_touches_the_bridge():
 @pytest.mark.parametrize(
     "name",
     ["__init__", "errors", "heads"]
-    + [f"cli/{name}" for name in ("__init__", "check", "command", "ledgers")]
+    + [f"cli/{name}" for name in ("__init__", "check", "command", "ledgers", "page")]
     + [
         f"plugin/{name}"
         for name in ("__init__", "deselection", "fixtures", "hookspecs", "options", "runtest", "selection", "session")
@@ -158,7 +158,9 @@ def test_what_every_project_imports_is_pytest_and_the_standard_library(name):
         assert module.split(".")[0] in allowed, f"{name} imports {module}"
 
 
-@pytest.mark.parametrize("part", ["assertions.answer", "verdict.judge", "snapshots.extension", "circuit_file"])
+@pytest.mark.parametrize(
+    "part", ["assertions.answer", "verdict.judge", "snapshots.extension", "circuit_file", "report.page.page"]
+)
 def test_collecting_claims_imports_no_torch(part):
     """In a process of its own, with a control that the check can fail."""
 

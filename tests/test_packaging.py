@@ -72,7 +72,9 @@ def test_both_have_what_a_user_needs(built):
         ours | claims | {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "tests/test_packaging.py"} <= packed
     )
     assert ours | {f"pytest_interp/{path}" for path in claims} <= installed
-    assert {"pytest_interp/py.typed", "pytest_interp/__init__.pyi"} <= installed
+    assert {"pytest_interp/py.typed", "pytest_interp/__init__.pyi", "pytest_interp/ledger/schema.json"} <= installed
+    page = ROOT / "pytest_interp" / "report" / "page" / "templates"
+    assert {str(path.relative_to(ROOT)) for path in page.iterdir()} <= installed & packed
     assert any(name.startswith("pytest_interp/claims/circuits/") for name in installed)
     assert not any(name.startswith(("tests/", "docs/", "benchmarks/")) for name in installed)
 

@@ -18,9 +18,10 @@ from pytest_interp.text import line
 from pytest_interp.verdict.caveats import notes_of
 from pytest_interp.verdict.evidence import Control
 from pytest_interp.verdict.failure_message import explain
-from pytest_interp.verdict.judge import Verdict, judge, worst
+from pytest_interp.verdict.judge import Verdict, judge
 from pytest_interp.verdict.recording import in_trial, record_of, write
 from pytest_interp.verdict.robustness import name_dependence
+from pytest_interp.verdict.worst import worst
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
@@ -82,7 +83,7 @@ def conclude(
         write(record_of(verdict, subject))
         return verdict
     if verdict.outcome != "supported" and verdict.measurement.quantity in _OF_PROMPTS:
-        label, _ = worst(verdict)[0]
+        label, _ = worst(verdict.measurement, verdict.bound)[0]
         verdict = replace(verdict, details={"to paste": label, **verdict.details})
     names, note = name_dependence(verdict)
     if names:

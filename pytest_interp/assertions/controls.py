@@ -175,7 +175,7 @@ def specificity_of(question: Question[Any]) -> Specificity | None:
         return None
     other_heads = [head for head in table if head not in question.heads]
     supported = [head for head in other_heads if judge(table[head], question.bound).outcome == "supported"]
-    return Specificity(tuple(map(str, supported)), len(question.checkpoint.shape.heads) - len(question.heads))
+    return Specificity(tuple(map(str, supported)), len(question.checkpoint.shape.heads) - len(question.heads), table)
 
 
 def draw_controls(

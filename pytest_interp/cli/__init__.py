@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pytest_interp.cli.check import CHECK
 from pytest_interp.cli.command import OK, USAGE, Command, filled
 from pytest_interp.cli.ledgers import COMPARE, DRIFT, MERGE, SERIES
+from pytest_interp.cli.page import PAGE
 from pytest_interp.cli.sweep import SWEEP
 
 COMMANDS: Mapping[str, Command] = {
@@ -20,6 +21,7 @@ COMMANDS: Mapping[str, Command] = {
     "compare": COMPARE,
     "drift": DRIFT,
     "merge": MERGE,
+    "page": PAGE,
     "series": SERIES,
     "sweep": SWEEP,
 }

@@ -29,7 +29,8 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
         "pytest_arguments",
         metavar="ARGUMENT",
         nargs=argparse.REMAINDER,
-        help="--baseline MODEL_OR_LEDGER says which findings of that one hold on MODEL; further arguments are for "
+        help="--baseline MODEL_OR_LEDGER says which findings of that one hold on MODEL; --page FILE.html writes the "
+        "page of the run; further arguments are for "
         "pytest, such as -k name_movers or --interp-prompts 96; pytest --help lists them",
     )
 
@@ -41,7 +42,7 @@ def _check(options: argparse.Namespace) -> int:
     counter = _Counter()
     # pytest warns that it cannot rewrite the assertions of this package, which this command has imported already.
     quiet = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    arguments = [re.sub(r"^--baseline(?==|$)", "--interp-baseline", text) for text in options.pytest_arguments]
+    arguments = [re.sub(r"^--(baseline|page)(?==|$)", r"--interp-\1", text) for text in options.pytest_arguments]
     code = pytest.main([*quiet, *own_claims(), "--interp-model", options.model, *arguments], plugins=[counter])
     if code == pytest.ExitCode.USAGE_ERROR:
         return USAGE
@@ -90,7 +91,8 @@ CHECK = Command(
     description="Runs the claims that come with pytest-interp on one model, and shows which\n"
     "findings hold there. The same as:\n"
     "  pytest --pyargs pytest_interp.claims --interp-model MODEL [ARGUMENT ...]",
-    example="  pytest-interp check ./my-finetune -k name_movers\n  pytest-interp check ./my-finetune --baseline gpt2",
+    example="  pytest-interp check ./my-finetune -k name_movers --page my-finetune.html\n"
+    "  pytest-interp check ./my-finetune --baseline gpt2",
     statuses=STATUSES,
     arguments=_check_arguments,
     run=_check,

@@ -7,11 +7,11 @@ sets are those of supported claims, and the average is over the moves of one num
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, pairwise
+from math import isfinite
 from pathlib import PurePath
 
 from pytest_interp.common.steps import ordered
@@ -21,6 +21,7 @@ from pytest_interp.errors import UsageError, nearest
 from pytest_interp.ledger.ledger import Ledger
 from pytest_interp.ledger.outcome import ClaimOutcome
 from pytest_interp.ledger.record import Record
+from pytest_interp.verdict.bound import Bound
 
 WEIGHT = 0.5
 """Weight of the newest move in the change rate."""
@@ -73,10 +74,8 @@ class Number:
     @property
     def ends(self) -> tuple[float, ...]:
         """The numbers that the bound names as its ends."""
-        numbers = [float(text) for text in re.findall(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?", self.bound)]
-        if self.bound.startswith("within") and len(numbers) == 2:
-            return (numbers[1] - numbers[0], numbers[1] + numbers[0])
-        return tuple(numbers)
+        bound = Bound.read(self.bound)
+        return () if bound is None else tuple(end for end in (bound.low, bound.high) if isfinite(end))
 
     def sign(self, step: int) -> int:
         """Returns the side of 0 on which a value and its interval lie.

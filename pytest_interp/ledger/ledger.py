@@ -1,7 +1,7 @@
 """Ledger: the outcomes of all claims of a run, and what the run was, as one JSON file.
 
-A sample (the labels, templates and names of prompts) is shared by many records, so that the file has each once, by its
-hash. The schema of the file is ``schema.json`` beside this module.
+A sample (the labels, templates and names of prompts) is shared by many records, and so is a sweep over all heads. The
+file has each once, by its hash. The schema of the file is ``schema.json`` beside this module.
 """
 
 from __future__ import annotations
@@ -24,7 +24,24 @@ FORMAT = 3
 """Version of the layout of the file, and of its schema."""
 SCHEMA = Path(__file__).with_name("schema.json")
 """The JSON Schema of the file."""
+_SHARED = {"sample": "samples", "sweep": "sweeps"}
+"""Keys of a record whose values many records share, and the key of the file that has each value once."""
 AGAIN = "run pytest with --interp-ledger again"
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """Claims that a run left out.
+
+    Attributes:
+        checkpoint: the name of the checkpoint that they are about.
+        reason: such as ``not one of the quick claims (--interp-quick)``; of weights that are not here, how to get them.
+        count: how many there are.
+    """
+
+    checkpoint: str
+    reason: str
+    count: int
 
 
 @dataclass(frozen=True)
@@ -40,6 +57,8 @@ class Run:
         flags: the options of the run that are not the default, as they stand on a command line.
         seed: of prompts and control heads.
         has_prompts: whether the file holds the text of prompts; False with ``--interp-no-prompts``.
+        not_run: the claims that it left out because of its options, or since their weights are not here. Claims that
+            paths, ``-k`` and the like leave out are not known.
     """
 
     started: str
@@ -50,6 +69,7 @@ class Run:
     flags: tuple[str, ...] = ()
     seed: int = 0
     has_prompts: bool = True
+    not_run: tuple[NotRun, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -57,14 +77,17 @@ class Run:
         return self.ended >= self.collected
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the fields as a table of JSON, with ``complete``."""
-        return {"complete": self.is_complete, **asdict(self), "flags": list(self.flags)}
+        """Returns the fields as a table of JSON, with ``complete``; ``not_run`` has no key where it is empty."""
+        table = {"complete": self.is_complete, **asdict(self), "flags": list(self.flags)}
+        table["not_run"] = [asdict(claims) for claims in self.not_run]
+        return {key: value for key, value in table.items() if key != "not_run" or value}
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> Run:
         """Returns the run that a table of JSON describes."""
         fields = {key: value for key, value in table.items() if key != "complete"}
-        return cls(**{**fields, "flags": tuple(table["flags"])})
+        not_run = tuple(NotRun(**claims) for claims in table.get("not_run", ()))
+        return cls(**{**fields, "flags": tuple(table["flags"]), "not_run": not_run})
 
 
 @dataclass(frozen=True)
@@ -157,14 +180,16 @@ class Ledger:
 
     def to_text(self) -> str:
         """Returns the text of the file: strict JSON, without NaN or infinity, with a newline at its end."""
-        claims, samples = [], {}
+        claims: list[dict[str, Any]] = []
+        shared: dict[str, dict[str, Any]] = {key: {} for key in _SHARED.values()}
         for outcome in self.claims:
             table = outcome.to_json()
             for record in _records(table):
-                if record.get("sample") is not None:
-                    sample = plain(record["sample"])
-                    key = _digest(sample)[:16]
-                    samples[key], record["sample"] = sample, key
+                for name, place in _SHARED.items():
+                    if record.get(name) is not None:
+                        value = plain(record[name])
+                        key = _digest(value)[:16]
+                        shared[place][key], record[name] = value, key
             table["claim"]["command"] = shlex.join(["pytest", outcome.claim.id, *self.run.flags])
             claims.append(table)
         content = plain(
@@ -172,7 +197,7 @@ class Ledger:
                 "format": FORMAT,
                 "run": self.run.to_json(),
                 "checkpoints": [checkpoint.to_json() for checkpoint in self.checkpoints],
-                "samples": samples,
+                **{place: values for place, values in shared.items() if values or place == "samples"},
                 "claims": claims,
             }
         )
@@ -196,13 +221,13 @@ def read(path: Path) -> Ledger:
     expected = content.pop("hash", None)
     if expected != _digest(content):
         raise UsageError(f"{path} was changed after it was written: its hash is another; {AGAIN}")
-    samples = content["samples"]
     try:
         for table in content["claims"]:
             table["claim"].pop("command")
             for record in _records(table):
-                if record.get("sample") is not None:
-                    record["sample"] = samples[record["sample"]]
+                for name, place in _SHARED.items():
+                    if record.get(name) is not None:
+                        record[name] = content[place][record[name]]
         return Ledger(
             Run.from_json(content["run"]),
             tuple(map(ClaimOutcome.from_json, content["claims"])),

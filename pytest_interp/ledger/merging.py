@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pytest_interp.errors import UsageError
-from pytest_interp.ledger.ledger import Ledger, RecordedCheckpoint, Run
+from pytest_interp.ledger.ledger import Ledger, NotRun, RecordedCheckpoint, Run
 from pytest_interp.ledger.outcome import ClaimOutcome
 
 
@@ -51,8 +51,22 @@ def merged(ledgers: Mapping[str, Ledger]) -> Ledger:
         ended=sum(run.ended for run in runs) - doubles,
         collected=sum(run.collected for run in runs) - doubles,
         flags=first.flags if all(run.flags == first.flags for run in runs) else (),
+        not_run=_not_run(list(ledgers.values())),
     )
     return Ledger(run, tuple(claim for _, claim in claims.values()), joined(list(ledgers.values())))
+
+
+def _not_run(ledgers: Sequence[Ledger]) -> tuple[NotRun, ...]:
+    """Returns the claims that no ledger has: what every one of them left out, on a checkpoint that none judged."""
+    judged = {name for ledger in ledgers for name in ledger.names}
+    counts: dict[tuple[str, str], list[int]] = {}
+    for claims in (claims for ledger in ledgers for claims in ledger.run.not_run):
+        counts.setdefault((claims.checkpoint, claims.reason), []).append(claims.count)
+    return tuple(
+        NotRun(*key, min(several))
+        for key, several in counts.items()
+        if len(several) == len(ledgers) or key[0] not in judged
+    )
 
 
 def differing(first: Run, second: Run) -> str:

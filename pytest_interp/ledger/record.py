@@ -99,6 +99,41 @@ class RecordedTable:
 
 
 @dataclass(frozen=True)
+class RecordedSweep:
+    """The values of a claim's measurement on every head, as far as they are defined: what its specificity rests on.
+
+    Attributes:
+        rows: the layers.
+        columns: the heads of a layer.
+        values: a number for each row and column, to four digits; None where it is undefined.
+    """
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: tuple[tuple[float | None, ...], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields as a table of JSON.
+
+        Returns:
+            A new dictionary with a key for each attribute.
+        """
+        return _table(self)
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Any]) -> RecordedSweep:
+        """Returns the sweep that a table of JSON describes.
+
+        Args:
+            table: what :meth:`to_json` returned.
+
+        Returns:
+            A sweep equal to the one that was written.
+        """
+        return cls(tuple(table["rows"]), tuple(table["columns"]), tuple(map(tuple, table["values"])))
+
+
+@dataclass(frozen=True)
 class Record:
     """Everything that one verdict rests on.
 
@@ -131,6 +166,7 @@ class Record:
         scale: the denominators of a ratio of means; else empty.
         sample: the prompts, with labels, templates and names; None where they were left out.
         table: the cells of the sweep that the verdict is about; None of any other verdict.
+        sweep: the same measurement on every head; None where it was not measured.
         examples: number of verdicts under ``@given`` of which this is the worst; None of any other claim.
     """
 
@@ -162,6 +198,7 @@ class Record:
     scale: tuple[float, ...] = ()
     sample: Sample | None = None
     table: RecordedTable | None = None
+    sweep: RecordedSweep | None = None
     examples: int | None = None
 
     def measurement(self) -> Measurement | None:
@@ -178,7 +215,7 @@ class Record:
         """Returns the fields as a table of JSON: texts, numbers, lists, tables and None.
 
         Returns:
-            A new dictionary with a key for each attribute; the last five have none where they are empty.
+            A new dictionary with a key for each attribute; the last six have none where they are empty.
         """
         table = _table(self)
         return {key: table[key] for key in table if key not in _OPTIONAL or table[key]}
@@ -193,13 +230,14 @@ class Record:
         Returns:
             A record equal to the one that was written.
         """
-        sample, cells = table.get("sample"), table.get("table")
+        sample, cells, sweep = (table.get(key) for key in ("sample", "table", "sweep"))
         typed = {
             "interval": _pair(table["interval"]),
             "controls": tuple((label, value) for label, value in table["controls"]),
             "members": tuple(map(RecordedMember.from_json, table["members"])),
             "sample": None if sample is None else _sample(sample),
             "table": None if cells is None else RecordedTable.from_json(cells),
+            "sweep": None if sweep is None else RecordedSweep.from_json(sweep),
             "context": Context.from_json(table["about"]),
             **{key: tuple(table[key]) for key in ("controls_shown", "same", "notes", "caveats")},
             **{key: tuple(map(_number, table.get(key, ()))) for key in ("values", "scale")},
@@ -208,7 +246,7 @@ class Record:
         return cls(**{key: value for key, value in table.items() if key != "about"} | typed)
 
 
-_OPTIONAL = ("values", "scale", "sample", "table", "examples")
+_OPTIONAL = ("values", "scale", "sample", "table", "sweep", "examples")
 """Fields that are written only where they are not empty."""
 _KEYS = {"context": "about"}
 """Keys of JSON that differ from the name of the field."""

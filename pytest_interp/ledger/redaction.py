@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
-from pytest_interp.ledger.ledger import Ledger, Pattern, RecordedCheckpoint
+from pytest_interp.ledger.ledger import Ledger, Pattern, RecordedCheckpoint, Run
 from pytest_interp.ledger.outcome import NOT_APPLICABLE, NOT_CHECKED, ClaimOutcome
 from pytest_interp.ledger.profile import Profile
 from pytest_interp.ledger.record import DECISIONS, Record
@@ -34,10 +34,19 @@ def without_prompts(ledger: Ledger) -> Ledger:
     claims = tuple(map(_claim, ledger.claims))
     folders = sorted({str(claim.checkpoint) for claim in claims if _last(str(claim.checkpoint)) != claim.checkpoint})
     return Ledger(
-        replace(ledger.run, has_prompts=False, flags=tuple(map(_last, ledger.run.flags))),
+        _run(ledger.run),
         tuple(ClaimOutcome.from_json(_without_folders(claim.to_json(), folders)) for claim in claims),
         tuple(map(_checkpoint, ledger.checkpoints)),
     )
+
+
+def _run(run: Run) -> Run:
+    not_run = []
+    for claims in run.not_run:
+        name = _last(claims.checkpoint)
+        reason = claims.reason.replace(claims.checkpoint, name)
+        not_run.append(replace(claims, checkpoint=name, reason=LEFT_OUT if _last(reason) != reason else reason))
+    return replace(run, has_prompts=False, flags=tuple(map(_last, run.flags)), not_run=tuple(not_run))
 
 
 def _last(path: str) -> str:

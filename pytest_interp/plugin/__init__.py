@@ -69,7 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _prepare_files(config: pytest.Config, options: Options) -> None:
-    """Registers the ledger, and refuses a ledger or cache that could not be written, before any claim runs."""
+    """Registers the ledger, and refuses a ledger, page or cache that could not be written, before any claim runs."""
     from pytest_interp.errors import UsageError
     from pytest_interp.plugin.ledger_writer import LedgerWriter
 
@@ -77,12 +77,14 @@ def _prepare_files(config: pytest.Config, options: Options) -> None:
     records = folder / options.ledger if options.ledger else None
     in_folder = records is not None and (str(options.ledger).endswith("/") or records.is_dir())
     collector = None
-    if options.profile and not options.ledger:
-        raise pytest.UsageError("--interp-profile is written into the ledger: pass --interp-ledger FILE too")
-    if options.ledger or options.baseline:
+    if options.profile and not (options.ledger or options.page):
+        raise pytest.UsageError(
+            "--interp-profile is written into the ledger and the page: pass --interp-ledger FILE or --interp-page FILE"
+        )
+    if options.ledger or options.page or options.baseline:
         from pytest_interp.plugin.ledger_checkpoint import Collector
 
-        collector = Collector(patterns=bool(options.ledger))
+        collector = Collector(patterns=bool(options.ledger or options.page))
     writer = LedgerWriter(None if worker or in_folder else records, collector)
     config.pluginmanager.register(writer, "pytest_interp_ledger")
     try:
@@ -94,6 +96,10 @@ def _prepare_files(config: pytest.Config, options: Options) -> None:
             from pytest_interp.ledger.json_file import check_path
 
             check_path(records)
+        if options.page and not worker:
+            from pytest_interp.plugin.page_writer import PageWriter
+
+            config.pluginmanager.register(PageWriter(folder / options.page, writer), "pytest_interp_page")
         if options.against and not worker:
             from pytest_interp.plugin.against import Against
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections import Counter
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -88,18 +87,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _planned(items: Iterable[pytest.Item], deselected: Sequence[pytest.Item]) -> Plan:
     """Returns the plan of a run with these items, from which those others were deselected."""
-    from pytest_interp.ledger.outcome import NOT_CHECKED
-
     claims = {
         item.nodeid: target_name(item)
         for item in items
         if target_name(item) and item.get_closest_marker("skip") is None
     }
-    reasons = [(target_name(item) or "no checkpoint", obstacle(item)) for item in deselected]
-    # "not checked: NAME: REASON": the closing table has the name already.
-    unchecked = [[name, reason.split(": ", 2)[-1]] for name, reason in reasons if reason.startswith(NOT_CHECKED)]
-    counts = Counter("not checked" if reason.startswith(NOT_CHECKED) else reason for _, reason in reasons)
-    return Plan(claims, unchecked, dict(counts))
+    return Plan(claims, [[target_name(item) or "no checkpoint", obstacle(item)] for item in deselected])
 
 
 def _shows_skips(config: pytest.Config) -> bool:

@@ -216,6 +216,7 @@ class LedgerFolder(LastPlugin):
             seconds=round(seconds + (earlier.run.seconds if earlier and before else 0), 3),
             ended=len(claims),
             collected=max(len(planned | claims.keys()), earlier.run.collected if earlier else 0),
+            not_run=tuple(claims for claims in now.run.not_run if claims.checkpoint == name),
         )
         if earlier is not None and (before or self._reported & claims.keys()):
             run = replace(run, started=earlier.run.started)

@@ -14,6 +14,7 @@ from pytest_interp.common.builtin_types import plain
 from pytest_interp.ledger.claim import RecordedClaim
 from pytest_interp.ledger.outcome import ClaimOutcome, carried, carry
 from pytest_interp.plugin.claim_run import OUTCOME
+from pytest_interp.plugin.deselection import plan_of
 
 if TYPE_CHECKING:
     from pytest_interp.ledger.ledger import Ledger, RecordedCheckpoint
@@ -182,6 +183,7 @@ class LedgerWriter(LastPlugin):
             versions=versions(),
             flags=options.flags(),
             seed=options.seed,
+            not_run=plan_of(config).not_run,
         )
         return Ledger(run, tuple(written_claims), tuple(self.checkpoints[name] for name in sorted(self.checkpoints)))
 

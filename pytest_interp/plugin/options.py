@@ -76,8 +76,13 @@ class Options:
         "ends in /: a later run measures only what is not there",
         metavar="FILE",
     )
+    page: str | None = _option(
+        "write the page of the run to this .html file: every claim with its evidence, heat maps, what was not checked",
+        metavar="FILE",
+    )
     no_prompts: bool = _option(
-        "write the ledger without the text of prompts, code and paths, so that it can be shown to others", False
+        "write the ledger and the page without the text of prompts, code and paths, so that it can be shown to others",
+        False,
     )
     against: str | None = _option(
         "compare the run with this ledger of an earlier one, instead of with snapshots; the run fails where a verdict "
@@ -111,7 +116,7 @@ class Options:
         return tuple(flags)
 
 
-_OF_FILES = ("cache", "ledger", "no_prompts", "against", "baseline", "profile")
+_OF_FILES = ("cache", "ledger", "page", "no_prompts", "against", "baseline", "profile")
 
 
 def _kind(option: Field[Any]) -> str:

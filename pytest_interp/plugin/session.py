@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,12 +13,13 @@ import pytest
 
 from pytest_interp.common.progress import activity
 from pytest_interp.errors import InterpError, Unavailable, UsageError
+from pytest_interp.ledger.outcome import NOT_CHECKED
 from pytest_interp.plugin.options import Options, read_options
 
 if TYPE_CHECKING:
     from pytest_interp.cache.store import Cache
     from pytest_interp.checkpoints.checkpoint import Checkpoint
-    from pytest_interp.ledger.ledger import Ledger
+    from pytest_interp.ledger.ledger import Ledger, NotRun
     from pytest_interp.plugin.selection import Selection, Target
 
 
@@ -27,13 +29,30 @@ class Plan:
 
     Attributes:
         claims: the name of the checkpoint of each claim that runs, by node id.
-        unchecked: checkpoint and reason of each claim that was deselected because its weights are not here.
-        deselected: the number of claims that were deselected, by reason; None where nothing is known of them.
+        left_out: checkpoint and reason of each claim that was deselected.
     """
 
     claims: Mapping[str, str]
-    unchecked: Sequence[Sequence[str]] = ()
-    deselected: Mapping[str, int] | None = None
+    left_out: Sequence[Sequence[str]] = ()
+
+    @property
+    def unchecked(self) -> list[tuple[str, str]]:
+        """Checkpoint and reason of each claim that was deselected because its weights are not here."""
+        # "not checked: NAME: REASON": a reader has the name already.
+        return [(name, reason.split(": ", 2)[-1]) for name, reason in self.left_out if reason.startswith(NOT_CHECKED)]
+
+    @property
+    def deselected(self) -> Mapping[str, int]:
+        """The number of claims that were deselected, by reason."""
+        return Counter("not checked" if reason.startswith(NOT_CHECKED) else reason for _, reason in self.left_out)
+
+    @property
+    def not_run(self) -> tuple[NotRun, ...]:
+        """The claims that were deselected, by checkpoint and reason, as a ledger has them."""
+        from pytest_interp.ledger.ledger import NotRun
+
+        counts = Counter((name, reason.split(": ", 2)[-1]) for name, reason in self.left_out)
+        return tuple(NotRun(*key, count) for key, count in counts.items())
 
 
 class Session:
@@ -102,8 +121,6 @@ class Session:
             UsageError: it is no model, or its circuit names a head that the model does not have.
             Unavailable: its weights cannot be had, with ``--interp-strict``.
         """
-        from pytest_interp.ledger.outcome import NOT_CHECKED
-
         name = target.spec.name
         if name not in self._checkpoints and target.missing:
             raise Unavailable(f"{name}: {target.missing}")  # with --interp-strict; else the claim is skipped

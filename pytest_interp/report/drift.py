@@ -53,13 +53,13 @@ def terminal(drift: Drift) -> list[Line]:
         Lines of at most 79 columns.
     """
     lines = []
-    if causes := _changed(drift):
+    if causes := changed(drift):
         lines += [Line(text) for text in wrapped(f"changed: {causes}", WIDTH, rest="  ")]
     lines += views.terminal(drift)
     for claim in drift.claims:
         if claim.word not in QUIET or claim.reason:
             lines += _claim(claim)
-    lines += [Line(text) for text in only(drift.comparison, _names(drift))]
+    lines += [Line(text) for text in only(drift.comparison, names(drift))]
     if drift.left_out:
         lines += [Line(text) for text in wrapped(f"heads are not compared: {drift.left_out}", WIDTH, rest="  ")]
     for role, words in drift.heads.items():
@@ -78,25 +78,34 @@ def _claim(claim: ClaimDrift) -> list[Line]:
         for text in wrapped(claim.pair.name, WIDTH, f"  {claim.word:<14} ", indent)
     ]
     texts = [claim.reason] if claim.reason else []
-    for quantity, before, after, how_far, bound in _numbers(claim):
+    for quantity, before, after, how_far, bound in numbers(claim):
         texts.append(f"{quantity} {before} -> {after} ({how_far}), bound: {bound}")
     return lines + [Line(part) for text in texts for part in wrapped(text, WIDTH, indent, f"{indent}  ")]
 
 
-def _changed(drift: Drift) -> str:
-    """Returns what differs between the two runs, the weights by their cosine."""
+def changed(drift: Drift) -> str:
+    """Returns what differs between the two runs, the weights by their cosine.
+
+    Args:
+        drift: of a checkpoint against its baseline.
+    """
     causes = [cause for cause in drift.comparison.common_causes if not cause.startswith("weights ")]
     if drift.cosine is not None:
         causes.append(f"weights of heads, cosine {drift.cosine:.4f}")
     return "; ".join(causes)
 
 
-def _names(drift: Drift) -> tuple[str, str]:
+def names(drift: Drift) -> tuple[str, str]:
+    """Returns the names of baseline and checkpoint.
+
+    Args:
+        drift: of a checkpoint against its baseline.
+    """
     return drift.comparison.before.names[0], drift.comparison.after.names[0]
 
 
 def _name(drift: Drift, place: int) -> str:
-    return _names(drift)[place]
+    return names(drift)[place]
 
 
 def markdown(drift: Drift) -> str:
@@ -109,8 +118,8 @@ def markdown(drift: Drift) -> str:
         GitHub's Markdown, with a newline at its end.
     """
     parts = [f"**{cell(sentence(drift))}**"]
-    parts += ["", f"changed: {cell(causes)}"] if (causes := _changed(drift)) else []
-    if text := " ".join(only(drift.comparison, _names(drift))):
+    parts += ["", f"changed: {cell(causes)}"] if (causes := changed(drift)) else []
+    if text := " ".join(only(drift.comparison, names(drift))):
         parts += ["", cell(" ".join(text.split()))]
     parts += views.markdown(drift)
     rows = [row for claim in drift.claims for row in _rows(claim)]
@@ -126,13 +135,17 @@ def markdown(drift: Drift) -> str:
 
 def _rows(claim: ClaimDrift) -> list[list[str]]:
     """Returns a row for each number of a claim; its name and word stand in the first one."""
-    first, *others = [list(map(cell, numbers)) for numbers in _numbers(claim)] or [[""] * 5]
+    first, *others = [list(map(cell, row)) for row in numbers(claim)] or [[""] * 5]
     named = [cell(claim.pair.name), f"**{claim.word}**", *first, cell(claim.reason)]
     return [named, *(["", "", *row, ""] for row in others)]
 
 
-def _numbers(claim: ClaimDrift) -> list[tuple[str, str, str, str, str]]:
-    """Returns quantity with unit, both values, how far it moved and the bound of each number that a claim shows."""
+def numbers(claim: ClaimDrift) -> list[tuple[str, str, str, str, str]]:
+    """Returns quantity with unit, both values, how far it moved and the bound of each number that a claim shows.
+
+    Args:
+        claim: on the baseline and on the checkpoint.
+    """
     if claim.word == "not applicable":
         return []
     bounds = {id(move): after.bound for _, after, move in claim.matched}

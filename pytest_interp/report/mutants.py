@@ -30,11 +30,20 @@ def falsified(outcomes: Iterable[ClaimOutcome]) -> list[str]:
     return [text for checkpoint, claims in by_checkpoint.items() for text in _table(checkpoint, claims)]
 
 
+def teeth(claims: Sequence[Falsified]) -> str:
+    """Returns how many claims were run on how many mutants, and how many of them no mutant refutes.
+
+    Args:
+        claims: of one checkpoint, on their mutants.
+    """
+    toothless = sum(bool(claim.survived) for claim in claims)
+    return f"{len(claims)} claims on {sum(len(claim.mutants) for claim in claims)} mutants, {toothless} without teeth"
+
+
 def _table(checkpoint: str, claims: Sequence[Falsified]) -> list[str]:
     """Returns the table of one checkpoint: a row for each mutant, a column for each outcome of a claim on it."""
     mutants = [mutant for claim in claims for mutant in claim.mutants]
-    toothless = sum(bool(claim.survived) for claim in claims)
-    lines = headed(checkpoint, f"{len(claims)} claims on {len(mutants)} mutants, {toothless} without teeth")
+    lines = headed(checkpoint, teeth(claims))
     for expected in ("die", "live"):
         group = [mutant for mutant in mutants if mutant.expected == expected]
         if group:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from pytest_interp.ledger.outcome import ClaimOutcome
@@ -11,7 +12,7 @@ from pytest_interp.report.layout import WIDTH, headed, short
 from pytest_interp.text import cut, line, wrapped
 
 _UNITS = ("logits", "probability", "share", "recovered", "nats")
-_Claim: TypeAlias = tuple[str, Sequence[Movement]]
+Claim: TypeAlias = tuple[str, Sequence[Movement]]
 """A claim's short name, and the movements of its numbers."""
 
 
@@ -25,18 +26,27 @@ def noise(outcomes: Iterable[ClaimOutcome], *, verbose: bool = False) -> list[st
     Returns:
         Lines of at most 79 columns; none if no claim was measured again.
     """
-    by_checkpoint: dict[str, list[_Claim]] = {}
+    lines: list[str] = []
+    for checkpoint, claims in measured_again(outcomes).items():
+        lines += [*_table(noise_table(checkpoint, claims)), *(_numbers(claims) if verbose else ())]
+    return lines
+
+
+def measured_again(outcomes: Iterable[ClaimOutcome]) -> dict[str, list[Claim]]:
+    """Returns the claims that were measured again, by checkpoint.
+
+    Args:
+        outcomes: of claims.
+    """
+    by_checkpoint: dict[str, list[Claim]] = {}
     for outcome in outcomes:
         if outcome.noise:
             claim = short(str(outcome.claim.name), str(outcome.checkpoint)), outcome.noise
             by_checkpoint.setdefault(str(outcome.checkpoint), []).append(claim)
-    lines: list[str] = []
-    for checkpoint, claims in by_checkpoint.items():
-        lines += [*_table(checkpoint, claims), *(_numbers(claims) if verbose else ())]
-    return lines
+    return by_checkpoint
 
 
-def _numbers(claims: Sequence[_Claim]) -> list[str]:
+def _numbers(claims: Sequence[Claim]) -> list[str]:
     """Returns lines about each number of each claim: its margin, and its movement under each condition."""
     lines: list[str] = []
     for name, movements in claims:
@@ -51,42 +61,80 @@ def _numbers(claims: Sequence[_Claim]) -> list[str]:
     return lines
 
 
-def _table(checkpoint: str, claims: Sequence[_Claim]) -> list[str]:
-    """Returns the table of one checkpoint: the largest movement by condition and unit, then lists of claims.
+@dataclass(frozen=True)
+class NoiseTable:
+    """How far numbers of a checkpoint moved under conditions that should not matter.
 
-    The lists are of claims whose margin is within the float noise, of those that moved beyond the tolerance of their
-    snapshot, and of those that are not supported with another seed or BOS choice.
+    Attributes:
+        checkpoint: its name.
+        count: number of claims that were measured again.
+        units: of the numbers.
+        furthest: by condition the largest movement in each unit; None where no number has it.
+        lists: claims by what noise could do to them: a margin within the float noise, a movement beyond the tolerance
+            of the snapshot, no support with another seed or BOS choice.
+    """
+
+    checkpoint: str
+    count: int
+    units: tuple[str, ...]
+    furthest: Mapping[str, tuple[float | None, ...]]
+    lists: Mapping[str, tuple[str, ...]]
+
+
+def noise_table(checkpoint: str, claims: Sequence[Claim]) -> NoiseTable:
+    """Returns how far the numbers of a checkpoint moved.
+
+    Args:
+        checkpoint: its name.
+        claims: name and movements of each claim.
     """
     moved = [(name, movement) for name, movements in claims for movement in movements]
     seen = {movement.unit for _, movement in moved}
-    units = [*(unit for unit in _UNITS if unit in seen), *sorted(seen - set(_UNITS))][:5]
-    lines = headed(checkpoint, f"{len(claims)} claims; the furthest that any number moved")
-    lines.append(f"  {'':<16}" + "".join(f"{cut(line(unit), 11):>12}" for unit in units))
+    units = (*(unit for unit in _UNITS if unit in seen), *sorted(seen - set(_UNITS)))
     sizes: dict[str, dict[str, list[float]]] = {}  # by condition, then by unit
     for _, movement in moved:
         by_unit = sizes.setdefault(movement.condition, {})
         if movement.by is not None:
             by_unit.setdefault(movement.unit, []).append(abs(movement.by))
-    for condition, by_unit in sizes.items():
-        row = [f"{max(by_unit[unit]):.1e}" if unit in by_unit else "." for unit in units]
-        lines.append(f"  {cut(line(condition), 16):<16}" + "".join(f"{text:>12}" for text in row))
     floor = [(name, m, abs(m.by)) for name, m in moved if m.floor and m.by is not None]
-    hanging = [f"{name} ({m.margin:.1e})" for name, m, step in floor if step >= m.margin]
-    lines += _listed("margin within the floor", hanging)
-    lines += _listed("moved beyond their snapshot's tolerance", [name for name, m, step in floor if step > m.tolerance])
+    lists = {
+        "margin within the floor": [f"{name} ({m.margin:.1e})" for name, m, step in floor if step >= m.margin],
+        "moved beyond their snapshot's tolerance": [name for name, m, step in floor if step > m.tolerance],
+    }
     for condition in dict.fromkeys(movement.condition for _, movement in moved if not movement.floor):
-        failing = [
+        lists[f"not supported with {condition}"] = [
             f"{name} ({m.outcome})"
             for name, m in moved
             if m.condition == condition and m.outcome not in ("supported", "survived")
         ]
-        lines += _listed(f"not supported with {condition}", failing)
+    return NoiseTable(
+        checkpoint,
+        len(claims),
+        units,
+        {
+            condition: tuple(max(by_unit[unit]) if unit in by_unit else None for unit in units)
+            for condition, by_unit in sizes.items()
+        },
+        {title: tuple(dict.fromkeys(names)) for title, names in lists.items()},
+    )
+
+
+def _table(table: NoiseTable) -> list[str]:
+    """Returns the lines of one checkpoint: the largest movement by condition and unit, then lists of claims."""
+    units = table.units[:5]
+    lines = headed(table.checkpoint, f"{table.count} claims; the furthest that any number moved")
+    lines.append(f"  {'':<16}" + "".join(f"{cut(line(unit), 11):>12}" for unit in units))
+    for condition, sizes in table.furthest.items():
+        row = ["." if size is None else f"{size:.1e}" for size in sizes[:5]]
+        lines.append(f"  {cut(line(condition), 16):<16}" + "".join(f"{text:>12}" for text in row))
+    for title, names in table.lists.items():
+        lines += _listed(title, names)
     return lines
 
 
 def _listed(title: str, claims: Sequence[str]) -> list[str]:
-    """Returns a title, and a line for each claim below it, each once."""
+    """Returns a title, and a line for each claim below it."""
     lines = [f"  {title}: {'' if claims else 'none'}".rstrip()]
-    for claim in dict.fromkeys(claims):
+    for claim in claims:
         lines += wrapped(claim, WIDTH, "    ", "      ", hyphens=False)
     return lines

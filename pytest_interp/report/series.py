@@ -124,7 +124,7 @@ def _claim(series: Series, claim: ClaimSeries) -> list[str]:
     else:
         heading = [*wrapped(claim.name, WIDTH, "  ", "    "), *wrapped(text, WIDTH, "    ", "    ", limit=10_000)]
     numbers = [f"{_values(number)} ({number.bound})" for number in claim.numbers[:1]]
-    return heading + wrapped("; ".join([*numbers, *_events(series, claim)]), WIDTH, "    ", "      ", limit=10_000)
+    return heading + wrapped("; ".join([*numbers, *events(series, claim)]), WIDTH, "    ", "      ", limit=10_000)
 
 
 def _values(number: Number) -> str:
@@ -137,18 +137,23 @@ def _values(number: Number) -> str:
     return f"{number.quantity} {ends}"
 
 
-def _events(series: Series, claim: ClaimSeries) -> list[str]:
-    """Returns what became of a claim: emergence or loss, dips, reversals, change rate."""
+def events(series: Series, claim: ClaimSeries) -> list[str]:
+    """Returns what became of a claim: emergence or loss, dips, reversals, change rate.
+
+    Args:
+        series: of checkpoints.
+        claim: over the steps.
+    """
     labels = labels_of(series)
     fate = _fate(claim)
     if fate == "emerging" and claim.emergence is not None:
         fate = f"from {labels[claim.emergence]} on"
     elif fate == "lost by the end":
         fate = f"lost after {labels[max(claim.supported)]}"
-    events = [fate]
-    events += [f"dip at {labels[first]}" + f" to {labels[last]}" * (last > first) for first, last in claim.dips]
-    events += [f"reversed at {', '.join(labels[place] for place in claim.reversals)}"] if claim.reversals else []
-    return events + ([f"change {claim.change:.2f}"] if claim.change is not None else [])
+    texts = [fate]
+    texts += [f"dip at {labels[first]}" + f" to {labels[last]}" * (last > first) for first, last in claim.dips]
+    texts += [f"reversed at {', '.join(labels[place] for place in claim.reversals)}"] if claim.reversals else []
+    return texts + ([f"change {claim.change:.2f}"] if claim.change is not None else [])
 
 
 # ---- Markdown and JSON
@@ -171,8 +176,8 @@ def markdown(series: Series) -> str:
         number = claim.numbers[0] if claim.numbers else None
         values = ["" if value is None else f"{value:.3g}" for value in number.values] if number else [""] * len(labels)
         named = f"{number.quantity} ({number.unit}), {number.bound}" if number else ""
-        events = cell("; ".join(_events(series, claim)))
-        rows.append([cell(claim.role), cell(claim.name), f"`{letters(claim)}`", cell(named), *values, events])
+        fate = cell("; ".join(events(series, claim)))
+        rows.append([cell(claim.role), cell(claim.name), f"`{letters(claim)}`", cell(named), *values, fate])
     parts += ["", *_table(rows), ""]
     counts = _counts(series, series.claims).split()
     rows = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
@@ -19,6 +20,15 @@ _FORMS = {
 }
 """What each keyword of a bound takes."""
 _PAIRS = ("between", "near")
+_SIGNS = {"more than 0": 1, "less than 0": -1}
+_NUMBER = r"(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)"
+_TEXTS = {
+    f"at least {_NUMBER}": "at_least",
+    f"at most {_NUMBER}": "at_most",
+    f"between {_NUMBER} and {_NUMBER}": "between",
+    f"within {_NUMBER} of {_NUMBER}": "near",
+}
+"""The texts of bounds, and the keyword that makes each."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +124,29 @@ class Bound:
         if low > high:
             raise UsageError(f"{word}={shown(value)} accepts nothing; the lower end is above the upper one")
         return cls(low, high, text)
+
+    @classmethod
+    def read(cls, text: str) -> Bound | None:
+        """The bound that messages and records show as a text; its numbers have six digits there.
+
+        Args:
+            text: such as ``at least 0.8``.
+
+        Returns:
+            The bound; None of a text that names no fixed values, such as ``within 0.1 of the expected number``.
+
+        Example:
+            >>> Bound.read("between 0.2 and 0.4"), Bound.read("within 0.1 of the expected number")
+            (Bound(low=0.2, high=0.4, text='between 0.2 and 0.4', strict=False), None)
+        """
+        if text in _SIGNS:
+            return cls.positive(_SIGNS[text])
+        for pattern, word in _TEXTS.items():
+            if match := re.fullmatch(pattern, text):
+                numbers = [float(number) for number in match.groups()]
+                arguments: dict[str, Any] = {word: numbers[0] if len(numbers) == 1 else numbers}
+                return cls.of(**arguments) if word != "near" else cls.of(near=numbers[::-1])
+        return None
 
     def accepts(self, value: float, tolerance: float = 0.0) -> bool:
         """Whether a value lies inside the bound.

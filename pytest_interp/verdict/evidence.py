@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from pytest_interp.heads import Head
 from pytest_interp.measurement import Measurement, quote
+from pytest_interp.table import Table
 
 Contribution: TypeAlias = Literal["adds", "adds nothing", "is not shown to add", "works against the set"]
 
@@ -42,6 +44,7 @@ class Specificity:
     Attributes:
         true: the other heads that meet the bound too.
         others: how many other heads were measured.
+        table: the same measurement on every head, the claimed one included; None where it is not known.
 
     Example:
         >>> str(Specificity(true=("9.6",), others=143))
@@ -50,6 +53,7 @@ class Specificity:
 
     true: tuple[str, ...]
     others: int
+    table: Table[Head] | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"also true of {len(self.true)} of {self.others} other heads"

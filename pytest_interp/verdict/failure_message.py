@@ -8,7 +8,8 @@ from statistics import median
 from pytest_interp.measurement import quote
 from pytest_interp.text import cut, line, wrapped
 from pytest_interp.verdict.evidence import Control
-from pytest_interp.verdict.judge import Verdict, worst
+from pytest_interp.verdict.judge import Verdict
+from pytest_interp.verdict.worst import worst
 
 FEW = 4
 """Controls of one kind that are listed singly; more are shown as a distribution."""
@@ -39,7 +40,7 @@ def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) ->
         ends = f"{quote(interval.low)} to {quote(interval.high)}"
         lines += _row("interval", f"{ends} ({100 * interval.level:.4g} %, {interval.method})")
     lines += _row("required", f"{verdict.bound.text}; {_gap(verdict)}")
-    for i, (label, number) in enumerate(worst(verdict)):
+    for i, (label, number) in enumerate(worst(measurement, verdict.bound)):
         room = WIDTH - _INDENT - max(7, len(quote(number))) - 2
         lines += _row("worst" if i == 0 else "", f"{quote(number):>7}  {cut(line(label, len(label)), room)}")
     for i, text in enumerate(controls_shown(verdict)):

@@ -8,9 +8,9 @@ templates and names decides: the verdict is *supported* if the interval lies ins
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import ceil, inf, isfinite
+from math import ceil, isfinite
 from typing import Any, Literal, TypeAlias
 
 from pytest_interp.common.arguments import checked
@@ -281,25 +281,3 @@ def out_of_reach(measurement: Measurement, bound: Bound, level: float) -> str:
         wide = f"the {percent} interval is {factor:.0f} standard errors wide"
         return f"hardly in reach: with {len(clusters)} templates {wide}"
     return ""
-
-
-def worst(verdict: Verdict, count: int = 3) -> list[tuple[str, float]]:
-    """The prompts that speak most against the claim.
-
-    Args:
-        verdict: on the claim.
-        count: how many prompts, at most.
-
-    Returns:
-        Label and value of each, worst first. For a ratio it is the prompt's numerator over the mean denominator.
-    """
-    measurement, bound = verdict.measurement, verdict.bound
-    values: Sequence[float] = measurement.values
-    if measurement.scale:
-        bottom = mean(measurement.scale)
-        values = [value / bottom for value in values]
-    ranked = sorted(
-        zip(measurement.labels, values, strict=True),
-        key=lambda pair: (-bound.shortfall(pair[1]), pair[1] if bound.high == inf else -pair[1]),
-    )
-    return ranked[:count]

@@ -16,11 +16,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from math import isfinite, nan
 from typing import Any
 from weakref import WeakSet
 
 from pytest_interp.errors import InterpError, UsageError
-from pytest_interp.ledger.record import Record, RecordedMember, RecordedTable
+from pytest_interp.ledger.record import Record, RecordedMember, RecordedSweep, RecordedTable
 from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table, name_of
 from pytest_interp.verdict.evidence import Member
@@ -186,12 +187,30 @@ def record_of(verdict: Verdict, subject: str, table: Table[Any] | None = None) -
         scale=measurement.scale,
         sample=measurement.sample,
         table=None if table is None else _table(table),
+        sweep=None if verdict.specific is None or verdict.specific.table is None else _sweep(verdict.specific.table),
     )
 
 
 def _table(table: Table[Any]) -> RecordedTable:
     cells = tuple((name_of(cell), effect.value, _cell_ends(effect)) for cell, effect in table.items())
     return RecordedTable(table.quantity, next(iter(table.values())).unit, table.axes, cells)
+
+
+def _sweep(table: Table[Any]) -> RecordedSweep:
+    values = tuple(tuple(map(_four_digits, row)) for row in table.matrix(_value_of))
+    return RecordedSweep(tuple(map(str, table.rows)), tuple(map(str, table.columns)), values)
+
+
+def _value_of(effect: Measurement) -> float:
+    """The value of a cell; NaN where it is a ratio whose denominators have mean 0."""
+    try:
+        return effect.value
+    except InterpError:
+        return nan
+
+
+def _four_digits(value: float | None) -> float | None:
+    return None if value is None or not isfinite(value) else float(f"{value:.4g}")
 
 
 def _cell_ends(effect: Measurement) -> tuple[float, float] | None:

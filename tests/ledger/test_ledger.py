@@ -8,11 +8,11 @@ import pytest
 from records import GPT2, a_run, ledger_of, outcome_of, record, sampled_record
 
 from pytest_interp import Sample, UsageError
-from pytest_interp.ledger.ledger import SCHEMA, Ledger, Pattern, RecordedCheckpoint, read
+from pytest_interp.ledger.ledger import SCHEMA, Ledger, NotRun, Pattern, RecordedCheckpoint, read
 from pytest_interp.ledger.merging import merged
 from pytest_interp.ledger.outcome import LeftSnapshot, OtherPrompts
 from pytest_interp.ledger.profile import Profile, PromptDraw, RoleScores
-from pytest_interp.ledger.record import RecordedTable
+from pytest_interp.ledger.record import RecordedSweep, RecordedTable
 from pytest_interp.ledger.redaction import without_prompts
 from pytest_interp.ledger.reruns import Falsified, Float32Run, Movement, Mutant
 
@@ -29,11 +29,12 @@ PROFILE = Profile(
 def whole() -> Ledger:
     """A ledger with everything that one can have."""
     table = RecordedTable("attention", "share", ("layer", "head"), (("9.9", 0.5, (0.4, 0.6)), ("9.8", 0.1, None)))
+    sweep = RecordedSweep(("8", "9"), ("0", "1"), ((0.5, None), (-0.25, 1e-9)))
     infinite = record(slack=float("inf"), details={"worst": "Mary gave", "found": "9.9"}, notes=("of Mary",))
     outcome = outcome_of(
         "all",
-        sampled_record(),
-        sampled_record(0.5, table=table, examples=3),
+        sampled_record(sweep=sweep),
+        sampled_record(0.5, table=table, examples=3, sweep=sweep),
         infinite,
         snapshot="differs",
         left=LeftSnapshot(("logit_diff 1.000 -> 2.000",), "torch 2.12.0"),
@@ -44,7 +45,8 @@ def whole() -> Ledger:
     )
     skipped = outcome_of("skips", outcome="skipped", when="setup", reason="Skipped: not applicable: no such name Mary")
     checkpoints = (RecordedCheckpoint("gpt2", "checkpoint = 'gpt2'", (PATTERN,), (0.5,), PROFILE),)
-    return replace(ledger_of(outcome, skipped), checkpoints=checkpoints)
+    left_out = NotRun("/home/me/other", "/home/me/other is no model", 17)
+    return replace(ledger_of(outcome, skipped, not_run=(left_out,)), checkpoints=checkpoints)
 
 
 @pytest.fixture
@@ -75,6 +77,17 @@ def test_a_sample_that_records_share_is_written_once(path):
     keys = [record["sample"] for record in content["claims"][0]["records"]]
     assert keys[0] == keys[1] != keys[2]
     assert set(content["samples"]) == set(keys)
+
+
+def test_a_sweep_that_records_share_is_written_once_and_old_ledgers_have_none(path):
+    content = json.loads(path.read_text())
+    assert {record.get("sweep") for record in content["claims"][0]["records"]} == {*content["sweeps"], None}
+    old = replace(whole(), run=replace(whole().run, not_run=()))
+    records = [replace(record, sweep=None) for record in old.claims[0].records]
+    old = replace(old, claims=(replace(old.claims[0], records=tuple(records)), *old.claims[1:]))
+    assert not {"sweeps", "not_run"} & {*json.loads(old.to_text()), *json.loads(old.to_text())["run"]}
+    path.write_text(old.to_text())
+    assert read(path) == old
 
 
 def broken_files(content):
@@ -172,6 +185,18 @@ def test_the_same_claim_twice_counts_once_or_is_refused():
     moved = ledger_of(outcome_of("b", sampled_record(0.1)))
     with pytest.raises(UsageError, match=r"test_b\[gpt2\] is in 1.json and in 2.json with other results"):
         merged({"1.json": first, "2.json": moved})
+
+
+def test_what_a_shard_left_out_is_left_out_of_all_only_where_no_shard_has_it():
+    first = ledger_of(outcome_of("a"), not_run=(NotRun("gpt2", "not quick", 3), NotRun("other", "not selected", 2)))
+    second = ledger_of(outcome_of("b"), not_run=(NotRun("gpt2", "not quick", 4), NotRun("none", "no weights", 5)))
+    third = ledger_of(outcome_of("c", checkpoint="other"), not_run=(NotRun("gpt2", "not selected", 1),))
+    assert merged({"1": first, "2": second}).run.not_run == (
+        NotRun("gpt2", "not quick", 3),
+        NotRun("other", "not selected", 2),
+        NotRun("none", "no weights", 5),
+    )
+    assert merged({"1": first, "2": second, "3": third}).run.not_run == (NotRun("none", "no weights", 5),)
 
 
 def test_runs_with_other_versions_are_no_shards():

@@ -12,8 +12,9 @@ from pytest_interp.verdict import recording
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.failure_message import explain
 from pytest_interp.verdict.intervals import interval_of
-from pytest_interp.verdict.judge import judge, worst
+from pytest_interp.verdict.judge import judge
 from pytest_interp.verdict.recording import record_of
+from pytest_interp.verdict.worst import worst
 
 
 def measured(values, clusters=None, population="sampled", unit="logits", scale=(), tolerance=0.0):
@@ -198,9 +199,24 @@ def test_an_empty_measurement_is_refused():
 
 def test_the_worst_prompts_come_first():
     verdict = judge(measured([3.0, -1.0, 2.0, 0.5], population="fixed"), Bound.of(at_least=2))
-    assert worst(verdict, 2) == [("1", -1.0), ("3", 0.5)]
+    assert worst(verdict.measurement, verdict.bound, 2) == [("1", -1.0), ("3", 0.5)]
     upper = judge(measured([3.0, -1.0, 2.0, 0.5], population="fixed"), Bound.of(at_most=0))
-    assert worst(upper, 1) == [("0", 3.0)]
+    assert worst(upper.measurement, upper.bound, 1) == [("0", 3.0)]
+
+
+@pytest.mark.parametrize(
+    "bound",
+    [Bound.of(at_least=0.8), Bound.of(at_most=-2e-7), Bound.of(between=(-0.5, 1e9)), Bound.of(near=(-4, 0.01)),
+     Bound.positive(), Bound.positive(-1)],
+    ids=lambda bound: bound.text,
+)  # fmt: skip
+def test_a_bound_is_read_from_its_text(bound):
+    assert Bound.read(bound.text) == bound
+
+
+def test_a_text_without_fixed_values_is_no_bound():
+    assert Bound.read("within 0.1 of the expected number") is None
+    assert Bound.read("at least") is None
 
 
 # ---- float noise is on nobody's side
