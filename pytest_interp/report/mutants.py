@@ -12,6 +12,12 @@ from pytest_interp.text import cut, line
 
 _SEEN: tuple[Seen, ...] = ("killed", "survived", "inconclusive", "not applicable", "error", "equivalent")
 _HEADS = ("killed", "survived", "unsure", "n/a", "error", "equal")
+_KEY = (
+    "  killed: the damage refuted the claim. Each claim needs a kill where it must",
+    "  die, and none where it must live, or the run fails. unsure: inconclusive;",
+    "  equal: the damage changed nothing.",
+)
+"""How to read the table."""
 
 
 def falsified(outcomes: Iterable[ClaimOutcome]) -> list[str]:
@@ -27,7 +33,8 @@ def falsified(outcomes: Iterable[ClaimOutcome]) -> list[str]:
     for outcome in outcomes:
         if outcome.falsified is not None:
             by_checkpoint.setdefault(str(outcome.checkpoint), []).append(outcome.falsified)
-    return [text for checkpoint, claims in by_checkpoint.items() for text in _table(checkpoint, claims)]
+    lines = [text for checkpoint, claims in by_checkpoint.items() for text in _table(checkpoint, claims)]
+    return [*lines, *_KEY] if lines else []
 
 
 def teeth(claims: Sequence[Falsified]) -> str:

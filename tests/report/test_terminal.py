@@ -3,7 +3,9 @@
 from records import outcome_of, record
 
 from pytest_interp.ledger.outcome import NOT_APPLICABLE
+from pytest_interp.ledger.reruns import Falsified, Mutant
 from pytest_interp.report.layout import WIDTH
+from pytest_interp.report.mutants import falsified
 from pytest_interp.report.terminal import summarise
 from pytest_interp.text import columns
 
@@ -63,3 +65,11 @@ def test_a_row_has_at_most_79_columns_whatever_the_names_and_findings():
 
 def test_names_that_are_shorter_than_a_column_still_have_their_table():
     assert text_of([*claims("a", supported=1), *claims("b", supported=1)])[1:] == ["a          1", "b          1"]
+
+
+def test_the_table_of_mutants_says_how_to_read_it():
+    mutants = Falsified((Mutant("zeroed", "die", "killed"),), "killed by zeroed", "")
+    lines = falsified([outcome_of("holds", record(), falsified=mutants)])
+    assert lines[-3].startswith("  killed: the damage refuted the claim.")
+    assert all(columns(line) <= WIDTH for line in lines)
+    assert falsified([outcome_of("holds", record())]) == []
