@@ -38,13 +38,16 @@ class PageWriter(LastPlugin):
         config = session.config
         if config.option.collectonly or not (self.writer.claims or self.writer.collected):
             return
+        from pytest_interp.compare.drift import drift
         from pytest_interp.ledger.redaction import without_prompts
         from pytest_interp.report.page.file import save
         from pytest_interp.report.page.page import html_of
 
         ledger, drifts = self.writer.ledger(config), self._drifts(config)
         if session_of(config).options.no_prompts:
-            ledger, drifts = without_prompts(ledger), []
+            ledger = without_prompts(ledger)
+            pairs = [(other.comparison.before, other.comparison.after) for other in drifts]
+            drifts = [drift(*map(without_prompts, pair)) for pair in pairs]
         try:
             written = save(self.path, html_of(ledger, drifts=drifts))
         except OSError as error:

@@ -106,7 +106,17 @@ def test_the_words_on_planted_variants_are_those_of_their_construction(project):
 def test_a_ledger_is_a_baseline_too_also_of_workers_and_of_a_run_that_goes_on(project):
     few = ("--interp-prompts", "24")
     project.runpytest("--interp-model", "planted-ioi", "--interp-ledger", "base.json", "--interp-profile", *few)
-    options = ("--interp-baseline", "base.json", "--interp-ledger", "mine/", "-n", "2", *few)
+    options = (
+        "--interp-baseline",
+        "base.json",
+        "--interp-ledger",
+        "mine/",
+        "--interp-page",
+        "mine.html",
+        "-n",
+        "2",
+        *few,
+    )
     for replayed in ([], ["*6 claims read from *mine, not measured again*"]):
         result = project.runpytest("--interp-model", "weaker", "--interp-model", "removed", *options)
         result.stdout.fnmatch_lines(
@@ -119,6 +129,11 @@ def test_a_ledger_is_a_baseline_too_also_of_workers_and_of_a_run_that_goes_on(pr
                 *replayed,
             ]
         )
+        html = (project.path / "mine.html").read_text()
+        assert "1 of 3 findings of planted-ioi holds on removed" in html
+        assert html.count('class="claim s-') == 6
+        assert '"head":"3.1"' in html
+        (project.path / "mine.html").unlink()
 
 
 @pytest.mark.parametrize(

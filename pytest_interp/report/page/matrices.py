@@ -14,6 +14,8 @@ from pytest_interp.report.page.claims import ClaimView
 
 LEVELS = 9
 """Steps of colour on either side of 0."""
+SMALL = 0.01
+"""Largest number of a heat map below which three decimals would show too little."""
 MOST_CELLS = 20_000
 """Cells of all heat maps of a page; what comes after them is left out, and counted."""
 
@@ -82,7 +84,8 @@ class HeatMap:
             return Cell("", "u", mark)
         level = round(LEVELS * abs(number) / largest)
         sign = "p" if number > 0 else "n"
-        return Cell(quote(number), f"{sign}{level}" if level else "p0", mark)
+        text = quote(number) if largest < SMALL else f"{number + 0.0:.3f}".replace("-0.000", "0.000")
+        return Cell(text, f"{sign}{level}" if level else "p0", mark)
 
     @property
     def largest(self) -> str:

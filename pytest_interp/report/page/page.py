@@ -23,7 +23,7 @@ from pytest_interp.report.page.drawing import line_of
 from pytest_interp.report.page.file import GENERATOR
 from pytest_interp.report.page.matrices import HeatMaps
 from pytest_interp.report.page.summary import counts_of, judged, sentence
-from pytest_interp.report.page.unchecked import gaps_of
+from pytest_interp.report.page.unchecked import gaps_of, in_short
 from pytest_interp.text import line, paragraph
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -49,6 +49,7 @@ def html_of(ledger: Ledger, *, drifts: Sequence[Drift] = (), steps: Series | Non
     prompts = Prompts()
     claims, codes = claims_of(ledger, prompts)
     maps, models = HeatMaps(ledger, claims), judged(claims)
+    gaps = gaps_of(ledger, compared=bool(drifts))
     patterns, patterns_left_out = _patterns(ledger)
     script, style = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
     data = {"prompts": list(map(_whole, prompts.texts)), "patterns": patterns}
@@ -57,13 +58,14 @@ def html_of(ledger: Ledger, *, drifts: Sequence[Drift] = (), steps: Series | Non
         run=ledger.run,
         claims=claims,
         codes=codes,
-        attention=[claim for claim in claims if claim.needs_attention],
+        unheld=[claim for claim in claims if claim.finding not in ("supported", "not applicable")],
         sentence=sentence(ledger, claims),
         counts=counts_of(claims),
         judged=models,
         rows=_rows(environment, claims, several=len(models) > 1),
         roles=sorted({claim.outcome.claim.role for claim in claims if claim.outcome.claim.role}),
-        gaps=gaps_of(ledger, compared=bool(drifts)),
+        gaps=gaps,
+        gaps_in_short=in_short(gaps),
         maps=maps.shown,
         maps_left_out=maps.left_out,
         patterns=patterns,

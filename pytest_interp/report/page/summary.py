@@ -82,11 +82,12 @@ def sentence(ledger: Ledger, claims: Sequence[ClaimView]) -> str:
     holding = counts.get("supported", 0)
     if not total:
         return "No claim was judged."
-    noun = f"claim{'s' * (total != 1)}"
-    if holding == total:
-        first = "The one claim that was judged holds" if total == 1 else f"All {total} {noun} hold"
+    if total == 1:
+        first = f"The one claim that was judged {'holds' if holding else 'does not hold'}"
+    elif holding in (0, total):
+        first = f"All {total} claims hold" if holding else f"None of {total} claims holds"
     else:
-        first = f"{holding} of {total} {noun} hold{'s' * (holding == 1 and total > 1)}"
+        first = f"{holding} of {total} claims hold{'s' * (holding == 1)}"
     parts = [f"{count} {_word(finding, count)}" for finding, count in counts.items() if _is_news(finding)]
     expected = counts.get("expected failure", 0)
     others = [f"{expected} fail{'s' * (expected == 1)} as expected"] if expected else []

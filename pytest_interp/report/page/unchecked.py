@@ -41,6 +41,23 @@ def gaps_of(ledger: Ledger, *, compared: bool) -> list[Gap]:
     return [*_incomplete(ledger), *_left_out(ledger), *_skipped(ledger.claims), *_questions(ledger, compared=compared)]
 
 
+def in_short(gaps: Sequence[Gap]) -> list[Gap]:
+    """Returns the same with one row for all claims that are left out of a checkpoint in the same way.
+
+    Args:
+        gaps: of a run.
+    """
+    by_kind: dict[str, list[Gap]] = {}
+    for gap in gaps:
+        by_kind.setdefault(gap.what.removeprefix("claims ").removeprefix("claim "), []).append(gap)
+    rows = []
+    for kind, several in by_kind.items():
+        total = sum(gap.count or 0 for gap in several)
+        why = f"for {len(several)} reasons"
+        rows.append(several[0] if len(several) == 1 else Gap(f"{_claims(total)} {kind}", total, why))
+    return rows
+
+
 def _incomplete(ledger: Ledger) -> list[Gap]:
     run = ledger.run
     if run.is_complete:

@@ -128,7 +128,7 @@ const open = target => {
 };
 const go = () => {
   if (fromAddress()) { $("#claims").scrollIntoView(); return; }
-  const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
   if (!target) return;
   if (target.hidden) { for (const field of Object.values(fields)) field.value = ""; filter(); }
   open(target);
