@@ -19,7 +19,7 @@ LEVELS = [
     {"measure"},
     {"verdict"},
     {"assertions", "circuit_file", "strategies", "figures", "snapshots", "rerun", "compare"},
-    {"report", "machines"},
+    {"report", "machines", "discover"},
     {"plugin"},
     {"cli"},
 ]
@@ -146,7 +146,7 @@ def test_only_the_checkpoint_touches_the_bridge():
 @pytest.mark.parametrize(
     "name",
     ["__init__", "errors", "heads"]
-    + [f"cli/{name}" for name in ("__init__", "check", "command", "ledgers", "page")]
+    + [f"cli/{name}" for name in ("__init__", "check", "command", "discover", "ledgers", "page")]
     + [
         f"plugin/{name}"
         for name in ("__init__", "deselection", "fixtures", "hookspecs", "options", "runtest", "selection", "session")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from torch import Tensor
 
-from pytest_interp.checkpoints.hooks import hooked
+from pytest_interp.checkpoints.hooks import Edit, hooked
 
 if TYPE_CHECKING:
     from jaxtyping import Int
-    from torch import Tensor
 
     from pytest_interp.checkpoints.checkpoint import Checkpoint
 
@@ -82,6 +82,63 @@ def activation_gradients(
         logits = checkpoint.bridge(tokens.to(checkpoint.device), return_type="logits")
         slopes = torch.autograd.grad(metric(logits), [activations[name] for name in hooks])
     return dict(zip(hooks, slopes, strict=True))
+
+
+class EditedSlope(NamedTuple):
+    """An activation of a pass in which it is replaced, and the slope of the metric there.
+
+    Attributes:
+        value: the activation as it came, before its edit; ``(row, pos, ...)``.
+        slope: ``d metric / d activation`` after its edit, in the same shape.
+    """
+
+    value: Tensor
+    slope: Tensor
+
+
+def edited_gradients(
+    checkpoint: Checkpoint,
+    tokens: Int[Tensor, "row pos"],
+    metric: Callable[[Tensor], Tensor],
+    edits: Mapping[str, Edit],
+) -> Mapping[str, EditedSlope]:
+    """Activations that edits replace, and ``d metric / d activation`` of what they put there, in one pass.
+
+    Args:
+        checkpoint: the loaded model.
+        tokens: token ids of prompts of one length.
+        metric: gets the logits at END, ``(row, vocab)``; returns a scalar.
+        edits: hook name -> what replaces that activation.
+
+    Returns:
+        By hook name.
+
+    Raises:
+        NotApplicable: the model does not read one of the activations.
+    """
+    before: dict[str, Tensor] = {}
+    after: dict[str, Tensor] = {}
+
+    def replaced(name: str, edit: Edit) -> Any:
+        def hook_function(value: Tensor, hook: Any) -> Tensor:  # noqa: ARG001
+            before[name], after[name] = value.detach(), edit(value).clone()
+            return after[name]
+
+        return hook_function
+
+    def end_only(value: Tensor, hook: Any) -> Tensor:  # noqa: ARG001
+        return value[:, -1:]
+
+    checkpoint.sites.check_edits(edits)
+    hooks = [*((name, replaced(name, edit)) for name, edit in edits.items()), ("unembed.hook_in", end_only)]
+    with (
+        checkpoint.guard.lock,
+        _differentiable(checkpoint.bridge),
+        hooked(checkpoint.forward.blocks.points, hooks),
+    ):
+        logits = checkpoint.bridge(tokens.to(checkpoint.device), return_type="logits")[:, -1]
+        slopes = torch.autograd.grad(metric(logits), [after[name] for name in edits])
+    return {name: EditedSlope(before[name], slope) for name, slope in zip(edits, slopes, strict=True)}
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from pytest_interp.cli.check import CHECK
 from pytest_interp.cli.command import OK, USAGE, Command, filled
+from pytest_interp.cli.discover import DISCOVER
 from pytest_interp.cli.ledgers import COMPARE, DRIFT, MERGE, SERIES
 from pytest_interp.cli.page import PAGE
 from pytest_interp.cli.sweep import SWEEP
@@ -19,6 +20,7 @@ from pytest_interp.cli.sweep import SWEEP
 COMMANDS: Mapping[str, Command] = {
     "check": CHECK,
     "compare": COMPARE,
+    "discover": DISCOVER,
     "drift": DRIFT,
     "merge": MERGE,
     "page": PAGE,

@@ -99,6 +99,7 @@ def path_patch_effect_sweep(
     mlps: MLPs = "recompute",
     metric: Literal["logit_diff", "of_clean"] = "logit_diff",
     layers: Collection[int] | None = None,
+    senders: Iterable[HeadLike] | None = None,
 ) -> Table[Head]:
     """The path patching effect of each head alone into the receivers, layer by head.
 
@@ -111,6 +112,7 @@ def path_patch_effect_sweep(
         mlps: ``recompute`` or ``freeze``.
         metric: ``logit_diff`` or ``of_clean``.
         layers: the senders' layers; by default all before the last receiver's.
+        senders: which heads of these layers send; by default all of them.
 
     Returns:
         A table of layer by head; each cell is :func:`path_patch_effect`. Heads that come after the receivers have no
@@ -132,6 +134,9 @@ def path_patch_effect_sweep(
     end_layer = shape.n_layers if is_logits(receivers) else max(head.layer for head in as_heads(receivers))
     sender_layers = [layer for layer in (range(shape.n_layers) if layers is None else layers) if layer < end_layer]
     heads = [Head(layer, head) for layer in sender_layers for head in range(shape.n_heads)]
+    if senders is not None:
+        asked = {experiment.checkpoint.check_head(head) for head in as_heads(senders)}
+        heads = [head for head in heads if head in asked]
     if not heads:
         raise NotApplicable("no head of these layers comes before a receiver: the effect is undefined, not zero")
     effects = _effects(experiment, [(head,) for head in heads], receivers, into, at, corruption, mlps, metric)

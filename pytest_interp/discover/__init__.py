@@ -1,0 +1,1 @@
+"""From a checkpoint and a task to a proposed circuit: stages, each a function with a plain result."""

@@ -1,0 +1,292 @@
+"""Stage 9: a proposal as the text of a circuit file, with the evidence for each head as comments."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from pytest_interp.discover.proposal import Proposal
+from pytest_interp.discover.roles import BACKUP, INHIBITION, UNNAMED, Reading
+from pytest_interp.discover.selection import BAND
+from pytest_interp.heads import Head, names_of
+from pytest_interp.measure.places import EVERYWHERE
+from pytest_interp.measurement import Measurement, quote
+from pytest_interp.tasks.positions import END
+from pytest_interp.verdict.intervals import interval_of
+
+WIDTH = 118
+INCOMPLETE = "INCOMPLETE"
+"""The first word of a file whose discovery did not come to its end."""
+
+
+def circuit_text(proposal: Proposal) -> str:
+    """Returns the text of the circuit file of a proposal that has a circuit.
+
+    Args:
+        proposal: with a selection of at least one place.
+    """
+    finding, confirming = proposal.finding, proposal.confirming
+    checkpoint = finding.checkpoint
+    keys = [
+        f"checkpoint = {_quoted(checkpoint.name)}",
+        f"task = {_quoted(proposal.task)}",
+        f"bos = {str(finding.data.clean.bos).lower()}",
+        f"fingerprint = {_quoted(checkpoint.fingerprint)}",
+        "",
+        "[found]",
+        'half = "find"',
+        *([f"seed = {finding.data.seed}"] if finding.data.seed is not None else []),
+        f"prompts = {len(finding.data.clean)}",
+        f"confirmed_on = {_quoted(f'{confirming.data.name}, {len(confirming.data.clean)} prompts')}",
+    ]
+    parts = [*_comment(_heading(proposal)), *keys]
+    for name, readings in _by_role(proposal).items():
+        parts += ["", *_comment(_evidence(proposal, reading) for reading in readings), *_role(name, readings)]
+    wide = _wide_heads(proposal)
+    if wide:
+        parts += [
+            "",
+            *_comment(["Kept at every position: at named positions alone the circuit loses faithfulness."]),
+            "[roles.everywhere]",
+            f"heads = [{', '.join(_quoted(str(head)) for head in wide)}]",
+            f"at = {_quoted(EVERYWHERE)}",
+            'source = "discovered: the search over exact faithfulness, which keeps these heads at every position"',
+        ]
+    return "\n".join(parts) + "\n"
+
+
+def measured(measurement: Measurement) -> str:
+    """Returns the value of a measurement with its 95 % interval, such as ``0.950 [0.900, 1.000]``."""
+    if measurement.population == "fixed":
+        return quote(measurement.value)
+    interval = interval_of(measurement)
+    return f"{quote(measurement.value)} [{quote(interval.low)}, {quote(interval.high)}]"
+
+
+def summary(proposal: Proposal) -> list[str]:
+    """Returns what a proposal says about its circuit as a whole, a line each.
+
+    Args:
+        proposal: with a selection.
+    """
+    selection = proposal.selection
+    assert selection is not None
+    lines = [
+        f"{len(selection.heads)} heads at {len(selection.places)} places; faithfulness on the finding half "
+        f"{measured(selection.faithfulness)}; all heads at the named positions alone: {quote(selection.ceiling)}."
+    ]
+    if proposal.confirmation is not None:
+        confirmed = proposal.confirmation
+        incomplete = "; ".join(f"without {role} {measured(gap)}" for role, gap in confirmed.completeness.items())
+        lines.append(f"Faithfulness on the confirming half: {measured(confirmed.faithfulness)}.")
+        lines.append(f"Circuit minus model there, in logits: {incomplete}.")
+    if proposal.stability is not None:
+        shaky = [head for head in selection.heads if proposal.stability.is_interchangeable(head)]
+        lines.append(
+            f"Interchangeable (inclusion below 0.8 in {proposal.stability.resamples} resamples): "
+            f"{names_of(shaky) or 'none'}."
+        )
+    if proposal.redraws is not None:
+        likeness = proposal.redraws.jaccard
+        lines.append(
+            f"{len(proposal.redraws.circuits)} redraws in {proposal.redraws.seconds:.0f} s: mean Jaccard index of two "
+            f"of their circuits {'undefined' if likeness is None else quote(likeness)}."
+        )
+    if proposal.curve is not None:
+        curve = proposal.curve
+        for run, values in curve.by_ablation.items():
+            numbers = ", ".join(f"{size}: {value:.2f}" for size, value in zip(curve.sizes, values, strict=True))
+            word = "mean ablation" if run == "mean" else f"counterfactual ablation from {run}"
+            lines.append(f"Faithfulness by number of heads, {word}: {numbers}; CMD {curve.cmd[run]:.3f}.")
+        numbers = ", ".join(
+            f"{size}: {low:.2f} to {high:.2f}" for size, (low, high) in zip(curve.sizes, curve.band, strict=True)
+        )
+        lines.append(f"Random heads, same ablation as the first curve: {numbers}.")
+    return lines
+
+
+def undecided(proposal: Proposal) -> list[str]:
+    """Returns what a proposal could not decide, a sentence each."""
+    selection, sentences = proposal.selection, []
+    if proposal.interrupted:
+        sentences.append(proposal.interrupted)
+    if proposal.effects is not None and proposal.effects.untested:
+        count = len(proposal.effects.untested)
+        sentences.append(f"{count} places were not patched alone, since the time was over: estimates ordered them")
+    if selection is not None and not selection.complete:
+        sentences.append("the search did not come to its end: heads may be superfluous or missing")
+    for half, faithful in _faithfulness(proposal).items():
+        if not BAND[0] <= faithful.value <= BAND[1]:
+            sentences.append(f"the faithfulness on the {half} half is outside of {BAND[0]} to {BAND[1]}")
+    if selection is not None and selection.improving:
+        sentences.append(f"would bring it nearer to the model: {', '.join(map(str, sorted(selection.improving)))}")
+    if proposal.roles is not None:
+        nameless = [str(r.place) for r in proposal.roles.readings if r.role == UNNAMED]
+        if nameless:
+            sentences.append(f"these act and fit no role: {', '.join(nameless)}")
+        if proposal.confirmation is not None:
+            elsewhere = [r for r in proposal.roles.all if not proposal.confirmation.confirms(r)]
+            if elsewhere:
+                listed = ", ".join(f"{r.place} ({r.role})" for r in elsewhere)
+                sentences.append(f"these do not have their role on the confirming half: {listed}")
+            idle = [str(place) for place in proposal.confirmation.adds if place not in proposal.confirmation.needed]
+            if idle:
+                sentences.append(f"on the confirming half these add nothing that is surely off 0: {', '.join(idle)}")
+    return sentences
+
+
+def _faithfulness(proposal: Proposal) -> dict[str, Measurement]:
+    """The faithfulness of the circuit on each half on which it was measured."""
+    measurements = {}
+    if proposal.selection is not None:
+        measurements["finding"] = proposal.selection.faithfulness
+    if proposal.confirmation is not None:
+        measurements["confirming"] = proposal.confirmation.faithfulness
+    return measurements
+
+
+def _heading(proposal: Proposal) -> Iterator[str]:
+    finding = proposal.finding
+    if undone := _unfinished(proposal):
+        yield f"{INCOMPLETE}: {undone}"
+    yield (
+        f"Proposed by pytest-interp discover {finding.checkpoint.name} --task {proposal.task} --prompts "
+        f"{len(finding.data.clean)} --seed {proposal.seed}. Look at it before you believe it: it is a circuit that is "
+        "faithful, not the only one."
+    )
+    if proposal.capability is not None:
+        yield (
+            f"The model on the finding half: {100 * proposal.capability.accuracy.value:.1f} % right, logit difference "
+            f"{measured(proposal.capability.logit_diff)}."
+        )
+    yield from summary(proposal)
+    sentences = undecided(proposal)
+    yield f"Undecided: {'; '.join(sentences)}." if sentences else "Undecided: nothing."
+    if proposal.seconds:
+        stages = ", ".join(f"{name} {seconds:.0f}" for name, seconds in proposal.seconds.items())
+        yield f"Seconds: {stages}; {sum(proposal.seconds.values()):.0f} in all."
+
+
+def _unfinished(proposal: Proposal) -> str:
+    """Why a file is incomplete; empty where it is whole."""
+    if proposal.interrupted:
+        return proposal.interrupted
+    if proposal.selection is not None and not proposal.selection.complete:
+        return "the search did not come to its end"
+    return ""
+
+
+def _by_role(proposal: Proposal) -> dict[str, list[Reading]]:
+    """The readings by the name of their role in the file; a role at a second position gets a name of its own."""
+    readings = proposal.roles.all if proposal.roles is not None else _without_roles(proposal)
+    usual: dict[str, str] = {}
+    for role in dict.fromkeys(reading.role for reading in readings):
+        counts = Counter((r.place.at, r.reads) for r in readings if r.role == role)
+        usual[role] = counts.most_common(1)[0][0][0]
+    names: dict[str, list[Reading]] = {}
+    for reading in readings:
+        at = reading.place.at
+        slug = re.sub(r"\W+", "_", at).strip("_").lower()
+        name = reading.role if at == usual[reading.role] else f"{reading.role}_at_{slug}"
+        names.setdefault(name, []).append(reading)
+    return names
+
+
+def _without_roles(proposal: Proposal) -> tuple[Reading, ...]:
+    """The places of a circuit whose roles were not reached."""
+    assert proposal.selection is not None
+    return tuple(Reading(place, {}, "") for place in proposal.selection.places)
+
+
+def _wide_heads(proposal: Proposal) -> list[Head]:
+    """The heads that are kept at every position and stand at a named one with their role."""
+    if proposal.roles is None or proposal.selection is None:
+        return []
+    return [place.head for place in proposal.selection.places if place.at == EVERYWHERE]
+
+
+def _role(name: str, readings: list[Reading]) -> list[str]:
+    """The table of a role."""
+    first = readings[0]
+    reads = Counter(reading.reads for reading in readings).most_common(1)[0][0]
+    has_role = first.role != UNNAMED
+    lines = [
+        f"[roles.{name}]",
+        f"heads = [{', '.join(_quoted(str(head)) for head in sorted({r.place.head for r in readings}))}]",
+        f"at = {_quoted(first.place.at)}",
+    ]
+    if has_role and reads:
+        lines.append(f"reads = {_quoted(reads)}")
+        if first.place.at == END:
+            lines += [f"writes = {_quoted(reads)}", f"sign = {first.sign}"]
+    return [*lines, f"source = {_quoted(_source(first.role))}"]
+
+
+def _source(role: str) -> str:
+    how = {
+        UNNAMED: "the search over exact faithfulness; what it reads and writes fits no role",
+        BACKUP: "it writes next to nothing, and the answer when the name movers are knocked out",
+        INHIBITION: "attention from END, and path patching into the name movers' queries",
+    }
+    return f"discovered: {how.get(role, 'attention, copy score and attribution on the prompts of the task')}"
+
+
+def _evidence(proposal: Proposal, reading: Reading) -> str:
+    """What was measured of a head at a position, in one line."""
+    place, parts = reading.place, []
+    if reading.attention:
+        largest = sorted(reading.attention.items(), key=lambda item: -item[1].value)[:3]
+        parts.append("attends to " + ", ".join(f"{name} {effect.value:.2f}" for name, effect in largest))
+    if reading.copies is not None:
+        parts.append(f"copies {reading.copies:.2f}, suppresses {reading.suppresses or 0:.2f}")
+    if reading.written is not None:
+        parts.append(f"writes {measured(reading.written)} at END")
+    if reading.onto_queries is not None:
+        parts.append(f"into the movers' queries {measured(reading.onto_queries)}")
+    if reading.rise is not None:
+        parts.append(f"rises by {measured(reading.rise)} without the movers")
+    if proposal.effects is not None:
+        for run, effects in proposal.effects.by_corruption.items():
+            if place in effects:
+                parts.append(f"patched from {run} {measured(effects[place])}")
+    parts += _evidence_in_circuit(proposal, reading)
+    return f"{place}: {'; '.join(parts)}." if parts else f"{place}."
+
+
+def _evidence_in_circuit(proposal: Proposal, reading: Reading) -> Iterator[str]:
+    """What a place does for the circuit, how stable it is, and on what it acts."""
+    place, selection = reading.place, proposal.selection
+    for kept in (place, type(place)(place.head, EVERYWHERE)):
+        if selection is not None and kept in selection.lost:
+            yield f"the circuit loses {measured(selection.lost[kept])} without it"
+        if proposal.confirmation is not None and kept in proposal.confirmation.adds:
+            yield f"on the confirming half {measured(proposal.confirmation.adds[kept])}"
+    if proposal.stability is not None and place.head in proposal.stability.frequency:
+        yield f"included in {proposal.stability.frequency[place.head]:.2f} of resamples"
+        shares = proposal.stability.by_template.get(place.head, {}).values()
+        if shares:
+            yield f"by template {min(shares):.2f} to {max(shares):.2f}"
+        if others := proposal.stability.replacements.get(place.head):
+            yield f"interchangeable with {names_of(list(others))}"
+    if proposal.redraws is not None:
+        yield f"in {proposal.redraws.frequency.get(place.head, 0):.2f} of redraws"
+    for edge in proposal.edges or ():
+        if edge.sender == place.head and edge.acts:
+            yield f"acts on {edge.target} {measured(edge.effect)}"
+
+
+def _comment(lines: Iterable[str]) -> list[str]:
+    """Lines as comments of a TOML file."""
+    return [
+        f"# {part}"
+        for line in lines
+        for part in textwrap.wrap(line, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+    ]
+
+
+def _quoted(text: str) -> str:
+    """A TOML string; those of JSON are such, but for characters that TOML forbids and JSON escapes as well."""
+    return json.dumps(text, ensure_ascii=False)

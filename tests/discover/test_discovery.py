@@ -1,0 +1,218 @@
+"""Discovery on the planted model, where the circuit follows from the construction, and where there is none."""
+
+from dataclasses import replace
+
+import pytest
+from models import CLAIMS, benchmark, random_gpt2
+
+from pytest_interp import Checkpoint, CheckpointSpec, Head, load_circuit
+from pytest_interp.checkpoints.planted.rules import RULES
+from pytest_interp.cli import main
+from pytest_interp.discover import discovery
+from pytest_interp.discover.budget import Budget
+from pytest_interp.discover.capability import capability_of
+from pytest_interp.discover.circuit_text import INCOMPLETE, circuit_text, undecided
+from pytest_interp.discover.discovery import Question, discover
+from pytest_interp.discover.figure import circuit_figure
+from pytest_interp.errors import UsageError
+from pytest_interp.measure.places import EVERYWHERE, Place
+from pytest_interp.tasks import ioi_grid
+
+
+def quiet(seconds=None):
+    return Budget(seconds, say=lambda _: None)
+
+
+def test_the_roles_are_the_planted_ones(proposal):
+    assert {(r.place.head, r.role) for r in proposal.roles.all} == {(head, rule.role) for head, rule in RULES.items()}
+    assert all(proposal.confirmation.confirms(reading) for reading in proposal.roles.all)
+
+
+def test_the_circuit_is_small_and_faithful(proposal):
+    """The backup rests while the movers are there: it is no part of the smallest set, and stands beside it."""
+    assert set(proposal.selection.heads) == set(RULES) - {Head(4, 1)}
+    assert all(place.at != EVERYWHERE for place in proposal.selection.places)
+    assert proposal.selection.complete
+    for faithful in (proposal.selection.faithfulness, proposal.confirmation.faithfulness):
+        assert faithful.value == pytest.approx(1, abs=0.01)
+    assert proposal.confirmation.needed == set(proposal.selection.places)
+    gaps = proposal.confirmation.completeness
+    assert {role for role, gap in gaps.items() if abs(gap.value) > 0.1} == set()
+
+
+def test_paths_are_the_planted_ones(proposal):
+    acting = {(str(edge.sender), edge.target.name, edge.target.into) for edge in proposal.edges if edge.acts}
+    assert acting >= {
+        ("3.0", "logits", None),
+        ("4.0", "logits", None),
+        ("2.0", "name_mover", "q"),
+        ("2.1", "name_mover", "q"),
+        ("1.0", "s_inhibition", "k"),
+        ("0.1", "s_inhibition", "k"),
+        ("0.0", "induction", "k"),
+    }
+    assert ("0.0", "s_inhibition", "k") not in acting
+    assert not any(sender == "2.0" and name == "logits" for sender, name, _ in acting)
+
+
+def test_every_planted_head_is_stable(proposal):
+    assert {proposal.stability.frequency[head] for head in proposal.selection.heads} == {1.0}
+    assert not proposal.stability.replacements
+
+
+def test_the_curve_reaches_the_model_with_the_circuit(proposal):
+    for values in proposal.curve.by_ablation.values():
+        assert dict(zip(proposal.curve.sizes, values, strict=True))[10] == pytest.approx(1, abs=0.02)
+        assert values[0] == 0
+        assert values[-1] == 1
+    assert all(low <= high for low, high in proposal.curve.band)
+
+
+def test_progress_names_each_stage(said, proposal):
+    stages = ["capability", "effects", "selection", "roles", "paths", "stability", "confirmation", "curve"]
+    assert [line.partition(":")[0] for line in said] == stages
+    assert all(line.endswith(" s)") for line in said)
+
+
+def test_the_file_is_the_planted_circuit_file(proposal, tmp_path):
+    path = tmp_path / "planted-ioi.toml"
+    path.write_text(circuit_text(proposal))
+    proposed, written = load_circuit(path), load_circuit(CLAIMS / "circuits" / "planted-ioi.toml")
+    for name, role in written.roles.items():
+        mine = proposed.roles[name]
+        assert (mine.heads, mine.at, mine.reads, mine.sign) == (role.heads, role.at, role.reads, role.sign)
+    assert proposed.roles.keys() == written.roles.keys()
+    assert (proposed.bos, proposed.fingerprint) == (written.bos, written.fingerprint)
+    assert "# 2.0 at END: attends to S2 1.00" in path.read_text()
+    assert INCOMPLETE not in path.read_text()
+    assert undecided(proposal) == []
+
+
+def test_the_figure_has_each_head_and_each_path(proposal):
+    figure = circuit_figure(proposal)
+    (axes,) = figure.axes
+    texts = [text.get_text() for text in axes.texts]
+    assert sorted(text for text in texts if "." in text) == sorted(map(str, RULES))
+    assert sum(text == "" for text in texts) >= sum(edge.acts for edge in proposal.edges)
+
+
+def test_claims_run_on_the_file_as_it_is(proposal, pytester):
+    """The claims of this project about the task and the movers, with the proposed file alone."""
+    (pytester.path / "circuits").mkdir()
+    text = "\n".join(line for line in circuit_text(proposal).splitlines() if not line.startswith("fingerprint"))
+    (pytester.path / "circuits" / "planted-ioi.toml").write_text(text)
+    pytester.makepyfile(
+        """
+        import pytest
+        from pytest_interp import assert_attention, assert_faithfulness
+
+        @pytest.mark.claim(source="discovered", role="name_mover")
+        def test_reads(ioi, head):
+            assert_attention(ioi, head, at="END", to="IO", at_least=0.5)
+
+        @pytest.mark.claim(source="discovered", role="s_inhibition")
+        def test_faithful(ioi, heads):
+            assert_faithfulness(ioi, between=(0.9, 1.1))
+        """
+    )
+    pytester.runpytest("--interp-model", "planted-ioi", "--interp-prompts", "24").assert_outcomes(passed=4)
+
+
+def test_an_interruption_keeps_what_is_there(question, proposal, monkeypatch):
+    """The stages before it are those of the whole discovery."""
+    for name in ("effects", "selection", "roles"):
+        stage = getattr(discovery, f"_{name}")
+        monkeypatch.setattr(discovery, f"_{name}", _from(proposal, name, stage.__name__))
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(discovery, "edges_of", interrupt)
+    kept = []
+    partial = discover(question, quiet(), kept.append)
+    assert partial.interrupted == "interrupted in the stage paths"
+    assert partial.roles is proposal.roles
+    assert circuit_text(partial).startswith(f"# {INCOMPLETE}: interrupted in the stage paths")
+    assert "not done yet" in kept[-1].interrupted
+
+
+def _from(proposal, name, full_name):
+    def stage(question, partial, budget):
+        return replace(partial, **{name: getattr(proposal, name)})
+
+    stage.__name__ = full_name
+    return stage
+
+
+def test_a_budget_for_no_candidate_gives_no_circuit(question):
+    proposal = discover(question, quiet(1e-6))
+    assert proposal.selection is None
+    assert proposal.reason == "the time was over before the stage effects; allow more by --minutes"
+
+
+def test_a_model_at_chance_has_no_circuit(gpt2_like, ask):
+    proposal = discover(ask(gpt2_like), quiet())
+    assert "does not do the task" in proposal.reason
+    assert "no circuit to look for" in proposal.reason
+    assert proposal.effects is None
+
+
+def test_prompts_without_what_it_takes_are_refused(question):
+    finding = question.finding
+    for change, words in (
+        ({"corrupted": {}}, "has no corruption"),
+        ({"reference": None}, "has no reference prompts"),
+        ({"population": "fixed"}, "is a fixed set of prompts"),
+    ):
+        lacking = replace(finding, data=replace(finding.data, **change))
+        with pytest.raises(UsageError, match=words):
+            Question(lacking, question.confirming, "ioi")
+    rows = [row for row, prompt in enumerate(finding.data.clean.prompts) if prompt.template.startswith("When")]
+    with pytest.raises(UsageError, match="has 1 template; intervals over templates need at least 2"):
+        Question(replace(finding, data=finding.data.rebuild(rows)), question.confirming, "ioi")
+    listed = replace(finding, data=ioi_grid(finding.checkpoint.tokenizer, [("Mary", "John")], half="find", bos=True))
+    with pytest.raises(UsageError, match="has no corruption"):
+        Question(listed, question.confirming, "ioi")
+
+
+def test_prompts_of_one_length_are_enough(question):
+    """A named position has then one index, or several: nothing depends on it."""
+    data = question.finding.data
+    rows = max((group.rows for group in data.clean.groups), key=len)
+    finding = replace(question.finding, data=data.rebuild(rows))
+    effects = discovery.effects_of(finding, ["abc"], quiet(), 1.0)
+    assert Place(Head(3, 0), "END") in effects.by_corruption["abc"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--prompts", "3"], "--prompts is 3; pass at least 8"),
+        (["--minutes", "0"], "--minutes is 0; pass a number above 0"),
+        (["--redraws", "-1"], "--redraws is -1; pass at least 0"),
+        (["-o", "mine.json"], "a circuit file ends in .toml"),
+        (["--task", "iio"], "unknown task 'iio'"),
+    ],
+)
+def test_wrong_command_lines(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["discover", "planted-ioi", "-o", "mine.toml", *arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.thorough
+def test_no_random_model_does_the_task(tokenizer, ask):
+    for seed in range(8):
+        loader = lambda seed=seed: (random_gpt2(tokenizer, seed=seed), tokenizer)  # noqa: E731
+        checkpoint = Checkpoint(CheckpointSpec("random", loader=loader, bos=True))
+        for prompts in (24, 48):
+            assert capability_of(ask(checkpoint, prompts).finding).reason, (seed, prompts)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["planted-ioi", "planted-chain", "planted-mlp0", "planted-gqa"])
+def test_the_family_at_the_largest_noise(name):
+    measured = benchmark("planted_discovery")
+    outcome = measured.outcome_on(name, measured.with_noise(name, 0.01), 24)
+    assert (outcome.missed, outcome.wrong) == ((), ())
