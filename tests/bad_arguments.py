@@ -283,6 +283,7 @@ def _tasks(tokenizer: Any) -> dict[str, dict[str, Any]]:
         "analogies": drawn,
         "capitals": drawn,
         "repeated_tokens": random_tokens,
+        "copied_tokens": drawn,
         "repeated_ids": {"tokenizer": tokenizer, "sequences": [[5, 6, 7], [8, 9, 10]], "bos": True},
         "from_ids": {"tokenizer": tokenizer, "clean": ids, "answers": [token[a] for a in answers],
                      "distractors": [token[d] for d in distractors], "texts": [tokenizer.decode(i) for i in ids],

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from pytest_interp.cli.check import CHECK
 from pytest_interp.cli.command import OK, USAGE, Command, filled
+from pytest_interp.cli.explore import EXPLORE
 from pytest_interp.cli.ledgers import COMPARE, DRIFT, MERGE, SERIES
 from pytest_interp.cli.sweep import SWEEP
 
@@ -19,6 +20,7 @@ COMMANDS: Mapping[str, Command] = {
     "check": CHECK,
     "compare": COMPARE,
     "drift": DRIFT,
+    "explore": EXPLORE,
     "merge": MERGE,
     "series": SERIES,
     "sweep": SWEEP,

@@ -8,7 +8,7 @@ from pytest_interp.tasks.ioi_extra_mention import ioi_extra_mention
 from pytest_interp.tasks.listed import from_ids, from_strings
 from pytest_interp.tasks.p8 import p8
 from pytest_interp.tasks.prompts import Group, Prompt, PromptSet
-from pytest_interp.tasks.repeated_tokens import repeated_ids, repeated_tokens
+from pytest_interp.tasks.repeated_tokens import copied_tokens, repeated_ids, repeated_tokens
 from pytest_interp.tasks.sequences import sequences
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "alex_hart",
     "analogies",
     "capitals",
+    "copied_tokens",
     "from_ids",
     "from_strings",
     "ioi",

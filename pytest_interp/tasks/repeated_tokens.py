@@ -13,6 +13,7 @@ from pytest_interp.common.arguments import checked
 from pytest_interp.errors import UsageError
 from pytest_interp.tasks.dataset import DataSet, redrawable
 from pytest_interp.tasks.prompts import Prompt, PromptSet, prompts_of_ids
+from pytest_interp.tasks.slots import Half
 from pytest_interp.tasks.vocabulary import check_tokens, decode, ordinary_tokens
 
 
@@ -88,6 +89,31 @@ def repeated_tokens(tokenizer: Any, *, length: int, n: int, seed: int, bos: bool
         )
 
     return build(range(n))
+
+
+@checked
+@redrawable
+def copied_tokens(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> DataSet:  # noqa: ARG001  (see below)
+    """Sequences of 12 random tokens, each repeated once but for its last token, with the arguments of other tasks.
+
+    As :func:`repeated_tokens` with ``length=12`` and ``complete=False``, short enough for the context of any model.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        half: changes nothing: there are no templates and names to divide. Another seed draws other sequences.
+        n: how many sequences.
+        seed: of the random choice of tokens.
+        bos: whether BOS stands before each.
+
+    Raises:
+        UsageError: no sequences, or fewer than 24 ordinary tokens.
+
+    Example:
+        >>> from pytest_interp import load
+        >>> copied_tokens(load("planted-ioi").tokenizer, half="find", n=2, seed=0, bos=True).clean.position_names
+        ('PREVIOUS', 'NEXT', 'END')
+    """
+    return repeated_tokens(tokenizer, length=12, n=n, seed=seed, bos=bos, complete=False)
 
 
 @checked
