@@ -7,6 +7,7 @@ to ``pictures/``. Without arguments every section is measured (about half an hou
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from dataclasses import replace
 from functools import cache
 from math import fsum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import matplotlib
@@ -665,6 +667,39 @@ def notebooks() -> str:
         )
     pictures = "".join(f"![{k}](pictures/alex-hart-{k}.png)\n" for k in alex.data.corrupted)
     return markdown(["item", "call", f"on {NAME}"], rows) + "\n" + pictures
+
+
+def _ran(folder: Path, *commands: str, after: str = "") -> str:
+    """Commands with what each prints on standard output after a text, as a page shows them."""
+    modules = {"pytest": "pytest", "pytest-interp": "pytest_interp.cli"}
+    out = ""
+    for command in commands:
+        program, *arguments = command.split()
+        quiet = ["-p", "no:cacheprovider"] if program == "pytest" else []
+        began = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", modules[program], *arguments, *quiet],
+            cwd=folder, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        took = time.perf_counter() - began
+        shown = done.stdout.partition(after)[2] if after and after in done.stdout else done.stdout
+        lines = [line for line in shown.splitlines() if not line.startswith("====") and line.strip("= ") != "findings"]
+        text = "\n".join(lines).strip("=\n ")
+        out += f"`{command}`, {took:.0f} s:\n\n```text\n{text}\n```\n\n"
+    return out
+
+
+def _explored(folder: Path, name: str) -> str:
+    """What ``pytest-interp explore`` prints about a model, and what came of the claims that it suggests."""
+    look = _ran(folder, f"pytest-interp explore {name} -o look")
+    return look + _ran(folder, f"pytest look/test_explored.py --interp-model {name} -q", after="= findings =")
+
+
+@section
+def explore_planted() -> str:
+    """A first look at planted-ioi."""
+    with TemporaryDirectory() as folder:
+        return _explored(Path(folder), "planted-ioi")
 
 
 @section

@@ -100,6 +100,8 @@ from pytest_interp.errors import (
 from pytest_interp.errors import (
     UsageError as UsageError,
 )
+from pytest_interp.explore.exploration import Exploration as Exploration
+from pytest_interp.explore.exploration import explore_task as explore_task
 from pytest_interp.heads import Head as Head
 from pytest_interp.heads import KVHead as KVHead
 from pytest_interp.measurement import Measurement as Measurement

@@ -20,7 +20,7 @@ LEVELS = [
     {"verdict"},
     {"assertions", "circuit_file", "strategies", "figures", "snapshots", "rerun", "compare"},
     {"report", "machines", "discover"},
-    {"plugin"},
+    {"plugin", "explore"},
     {"cli"},
 ]
 """The rooms and the files at the root, from the lowest floor; within the first one files import each other too."""
@@ -121,7 +121,7 @@ def private_names_of_others(paths):
 
 
 # Public in spite of their names: those of named tuples, and the one way to the frames of other threads.
-NOT_PRIVATE = {"_replace", "_fields", "_current_frames"}
+NOT_PRIVATE = {"_asdict", "_replace", "_fields", "_current_frames"}
 # PyTorch has no public list of a module's hooks, and no grad mode that a block does not end.
 OF_TORCH = {"_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_set_grad_enabled", "_C"}
 
@@ -146,7 +146,7 @@ def test_only_the_checkpoint_touches_the_bridge():
 @pytest.mark.parametrize(
     "name",
     ["__init__", "errors", "heads"]
-    + [f"cli/{name}" for name in ("__init__", "check", "command", "discover", "ledgers", "page")]
+    + [f"cli/{name}" for name in ("__init__", "check", "command", "discover", "explore", "ledgers", "page")]
     + [
         f"plugin/{name}"
         for name in ("__init__", "deselection", "fixtures", "hookspecs", "options", "runtest", "selection", "session")

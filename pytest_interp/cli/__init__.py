@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pytest_interp.cli.check import CHECK
 from pytest_interp.cli.command import OK, USAGE, Command, filled
 from pytest_interp.cli.discover import DISCOVER
+from pytest_interp.cli.explore import EXPLORE
 from pytest_interp.cli.ledgers import COMPARE, DRIFT, MERGE, SERIES
 from pytest_interp.cli.page import PAGE
 from pytest_interp.cli.sweep import SWEEP
@@ -22,6 +23,7 @@ COMMANDS: Mapping[str, Command] = {
     "compare": COMPARE,
     "discover": DISCOVER,
     "drift": DRIFT,
+    "explore": EXPLORE,
     "merge": MERGE,
     "page": PAGE,
     "series": SERIES,
