@@ -28,7 +28,7 @@ from pytest_interp.engine import Experiment  # noqa: E402
 from pytest_interp.tasks import ioi  # noqa: E402
 
 NOISE = (0.0, 0.005, 0.01)
-PROMPTS = (24, 48)
+PROMPTS = (24,)
 RANDOM = "random weights"
 NAMES = ("planted-ioi", "planted-chain", "planted-mlp0", "planted-gqa", RANDOM)
 LIVE = 0.02

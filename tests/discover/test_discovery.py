@@ -14,6 +14,7 @@ from pytest_interp.discover.capability import capability_of
 from pytest_interp.discover.circuit_text import INCOMPLETE, circuit_text, undecided
 from pytest_interp.discover.discovery import Question, discover
 from pytest_interp.discover.figure import circuit_figure
+from pytest_interp.discover.selection import Search
 from pytest_interp.errors import UsageError
 from pytest_interp.measure.places import EVERYWHERE, Place
 from pytest_interp.tasks import ioi_grid
@@ -136,6 +137,22 @@ def test_an_interruption_keeps_what_is_there(question, proposal, monkeypatch):
     assert "not done yet" in kept[-1].interrupted
 
 
+def test_an_interrupted_search_keeps_its_set(question, proposal, monkeypatch, tmp_path):
+    monkeypatch.setattr(discovery, "_effects", _from(proposal, "effects", "_effects"))
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Search, "remove_singles", interrupt)
+    partial = discover(question, quiet())
+    assert partial.interrupted == "interrupted before the stage roles"
+    assert set(partial.selection.heads) >= set(RULES) - {Head(4, 1)}
+    path = tmp_path / "partial.toml"
+    path.write_text(circuit_text(partial))
+    assert path.read_text().startswith(f"# {INCOMPLETE}: interrupted")
+    assert load_circuit(path).heads == set(partial.selection.heads)
+
+
 def _from(proposal, name, full_name):
     def stage(question, partial, budget):
         return replace(partial, **{name: getattr(proposal, name)})
@@ -147,7 +164,7 @@ def _from(proposal, name, full_name):
 def test_a_budget_for_no_candidate_gives_no_circuit(question):
     proposal = discover(question, quiet(1e-6))
     assert proposal.selection is None
-    assert proposal.reason == "the time was over before the stage effects; allow more by --minutes"
+    assert proposal.reason == "the time was over, which --minutes sets, before the stage effects"
 
 
 def test_a_model_at_chance_has_no_circuit(gpt2_like, ask):
