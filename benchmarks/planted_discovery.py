@@ -94,8 +94,8 @@ def table(outcomes: Mapping[tuple[str, float, int], Outcome]) -> str:
     for (name, noise, prompts), outcome in outcomes.items():
         total = len(outcome.right) + len(outcome.missed)
         missed, wrong = (", ".join(heads) or "none" for heads in (outcome.missed, outcome.wrong))
-        found = f"{len(outcome.right)} of {total}" if outcome.circuit else "no circuit"
-        rows.append(f"| {name} | {noise:g} | {prompts} | {found} | {missed} | {wrong} | {outcome.seconds:.0f} |")
+        share = f"{len(outcome.right)} of {total}" if outcome.circuit else "no circuit"
+        rows.append(f"| {name} | {noise:g} | {prompts} | {share} | {missed} | {wrong} | {outcome.seconds:.0f} |")
     return "\n".join(rows) + "\n"
 
 

@@ -162,8 +162,8 @@ def _stability(question: Question, proposal: Proposal, budget: Budget) -> Propos
     selection, _ = _parts(proposal)
     with budget.stage("stability") as say:
         stability = stability_of(selection, question.seed)
-        shaky = [head for head in selection.heads if stability.is_interchangeable(head)]
-        say(f"interchangeable: {names_of(shaky) or 'none'}")
+        interchangeable = [head for head in selection.heads if stability.is_interchangeable(head)]
+        say(f"interchangeable: {names_of(interchangeable) or 'none'}")
     return replace(proposal, stability=stability)
 
 
