@@ -28,7 +28,7 @@ from pytest_interp.engine import Experiment  # noqa: E402
 from pytest_interp.tasks import ioi  # noqa: E402
 
 NOISE = (0.0, 0.005, 0.01)
-PROMPTS = (24, 48)
+PROMPTS = (24,)
 RANDOM = "random weights"
 NAMES = ("planted-ioi", "planted-chain", "planted-mlp0", "planted-gqa", RANDOM)
 LIVE = 0.02
@@ -94,8 +94,8 @@ def table(outcomes: Mapping[tuple[str, float, int], Outcome]) -> str:
     for (name, noise, prompts), outcome in outcomes.items():
         total = len(outcome.right) + len(outcome.missed)
         missed, wrong = (", ".join(heads) or "none" for heads in (outcome.missed, outcome.wrong))
-        found = f"{len(outcome.right)} of {total}" if outcome.circuit else "no circuit"
-        rows.append(f"| {name} | {noise:g} | {prompts} | {found} | {missed} | {wrong} | {outcome.seconds:.0f} |")
+        share = f"{len(outcome.right)} of {total}" if outcome.circuit else "no circuit"
+        rows.append(f"| {name} | {noise:g} | {prompts} | {share} | {missed} | {wrong} | {outcome.seconds:.0f} |")
     return "\n".join(rows) + "\n"
 
 

@@ -18,12 +18,14 @@ class Budget:
         say: gets each line of progress.
         started: when it began, by the clock of ``time.monotonic``.
         stages: how long each stage took, in seconds.
+        interrupted: whether somebody ended it early.
     """
 
     seconds: float | None = None
     say: Callable[[str], object] = lambda text: print(text, file=sys.stderr, flush=True)
     started: float = field(default_factory=time.monotonic)
     stages: dict[str, float] = field(default_factory=dict)
+    interrupted: bool = False
 
     @property
     def spent(self) -> float:
@@ -31,8 +33,16 @@ class Budget:
         return time.monotonic() - self.started
 
     def is_over(self, share: float = 1.0) -> bool:
-        """Whether a share of the time is used up."""
-        return self.seconds is not None and self.spent >= share * self.seconds
+        """Whether a share of the time is used up, or somebody ended it early."""
+        return self.interrupted or (self.seconds is not None and self.spent >= share * self.seconds)
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """A context that an interrupt ends, and with it the time; what was found until then is there."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.interrupted = True
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Callable[[str], None]]:

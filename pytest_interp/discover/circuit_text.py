@@ -84,10 +84,10 @@ def summary(proposal: Proposal) -> list[str]:
         lines.append(f"Faithfulness on the confirming half: {measured(confirmed.faithfulness)}.")
         lines.append(f"Circuit minus model there, in logits: {incomplete}.")
     if proposal.stability is not None:
-        shaky = [head for head in selection.heads if proposal.stability.is_interchangeable(head)]
+        interchangeable = [head for head in selection.heads if proposal.stability.is_interchangeable(head)]
         lines.append(
             f"Interchangeable (inclusion below 0.8 in {proposal.stability.resamples} resamples): "
-            f"{names_of(shaky) or 'none'}."
+            f"{names_of(interchangeable) or 'none'}."
         )
     if proposal.redraws is not None:
         likeness = proposal.redraws.jaccard
@@ -124,13 +124,13 @@ def undecided(proposal: Proposal) -> list[str]:
     if selection is not None and selection.improving:
         sentences.append(f"would bring it nearer to the model: {', '.join(map(str, sorted(selection.improving)))}")
     if proposal.roles is not None:
-        nameless = [str(r.place) for r in proposal.roles.readings if r.role == UNNAMED]
-        if nameless:
-            sentences.append(f"these act and fit no role: {', '.join(nameless)}")
+        unnamed = [str(r.place) for r in proposal.roles.readings if r.role == UNNAMED]
+        if unnamed:
+            sentences.append(f"these act and fit no role: {', '.join(unnamed)}")
         if proposal.confirmation is not None:
-            elsewhere = [r for r in proposal.roles.all if not proposal.confirmation.confirms(r)]
-            if elsewhere:
-                listed = ", ".join(f"{r.place} ({r.role})" for r in elsewhere)
+            unconfirmed = [r for r in proposal.roles.all if not proposal.confirmation.confirms(r)]
+            if unconfirmed:
+                listed = ", ".join(f"{r.place} ({r.role})" for r in unconfirmed)
                 sentences.append(f"these do not have their role on the confirming half: {listed}")
             idle = [str(place) for place in proposal.confirmation.adds if place not in proposal.confirmation.needed]
             if idle:
@@ -259,11 +259,11 @@ def _evidence(proposal: Proposal, reading: Reading) -> str:
 def _evidence_in_circuit(proposal: Proposal, reading: Reading) -> Iterator[str]:
     """What a place does for the circuit, how stable it is, and on what it acts."""
     place, selection = reading.place, proposal.selection
-    for kept in (place, type(place)(place.head, EVERYWHERE)):
-        if selection is not None and kept in selection.lost:
-            yield f"the circuit loses {measured(selection.lost[kept])} without it"
-        if proposal.confirmation is not None and kept in proposal.confirmation.adds:
-            yield f"on the confirming half {measured(proposal.confirmation.adds[kept])}"
+    for node in (place, type(place)(place.head, EVERYWHERE)):
+        if selection is not None and node in selection.lost:
+            yield f"the circuit loses {measured(selection.lost[node])} without it"
+        if proposal.confirmation is not None and node in proposal.confirmation.adds:
+            yield f"on the confirming half {measured(proposal.confirmation.adds[node])}"
     if proposal.stability is not None and place.head in proposal.stability.frequency:
         yield f"included in {proposal.stability.frequency[place.head]:.2f} of resamples"
         shares = proposal.stability.by_template.get(place.head, {}).values()

@@ -110,7 +110,8 @@ def discover(question: Question, budget: Budget, keep: Callable[[Proposal], obje
     for stage in (_effects, _selection, _roles, _paths, _stability, _confirmation, _curve, _redraws):
         name = stage.__name__.removeprefix("_")
         if budget.is_over():
-            return replace(proposal, interrupted=f"the time was over before the stage {name}; allow more by --minutes")
+            ended = "interrupted" if budget.interrupted else "the time was over, which --minutes sets,"
+            return replace(proposal, interrupted=f"{ended} before the stage {name}")
         try:
             proposal = stage(question, proposal, budget)
         except KeyboardInterrupt:
@@ -161,8 +162,8 @@ def _stability(question: Question, proposal: Proposal, budget: Budget) -> Propos
     selection, _ = _parts(proposal)
     with budget.stage("stability") as say:
         stability = stability_of(selection, question.seed)
-        shaky = [head for head in selection.heads if stability.is_interchangeable(head)]
-        say(f"interchangeable: {names_of(shaky) or 'none'}")
+        interchangeable = [head for head in selection.heads if stability.is_interchangeable(head)]
+        say(f"interchangeable: {names_of(interchangeable) or 'none'}")
     return replace(proposal, stability=stability)
 
 

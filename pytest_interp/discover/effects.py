@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PROMPTS = 24
 """Prompts on which single places are patched, at most: their effects order candidates and are evidence among others."""
 CHUNK = 64
-"""Places that are patched in one call: between two of them the clock is looked at."""
+"""Places that are patched between two looks at the clock, at first; twice as many each time that took no second."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,16 @@ def effects_of(experiment: Experiment, corruptions: Sequence[str], budget: Budge
     ]  # fmt: skip
     cells.sort(key=lambda cell: -abs(slopes[cell[0]][cell[1]]))
     by_corruption: dict[str, dict[Place, Measurement]] = {run: {} for run in corruptions}
-    tested = 0
+    tested, size = 0, CHUNK
     while tested < len(cells) and not budget.is_over(share):
-        chunk = cells[tested : tested + CHUNK]
+        begin, chunk = budget.spent, cells[tested : tested + size]
         for run in corruptions:
             places = [place for name, place in chunk if name == run]
             for place, effect in zip(places, place_effects(experiment, places, run) if places else (), strict=True):
                 if effect is not None:
                     by_corruption[run][place] = effect_of(experiment, effect)
         tested += len(chunk)
+        size *= 2 if budget.spent - begin < 1 else 1
     family = len(cells)
     acting = frozenset().union(*(significant(effects, family) for effects in by_corruption.values()))
     return Effects(by_corruption, estimates, acting, tuple(sorted({place for _, place in cells[tested:]})))

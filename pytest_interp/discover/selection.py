@@ -309,18 +309,20 @@ def select(experiment: Experiment, effects: Effects, budget: Budget, share: floa
         UsageError: a data set without a reference.
     """
     search = Search(experiment, effects, budget, share)
-    search.remove_groups()
-    search.remove_singles()
-    search.add()
-    search.narrow()
+    with budget.interruptible():
+        search.remove_groups()
+        search.remove_singles()
+        search.add()
+        search.narrow()
     complete = not search.is_over()
-    gained = search.change_by(search.outside())
+    measured = () if budget.interrupted else sorted(search.places)
+    gained = {} if budget.interrupted else search.change_by(search.outside())
     named = [place for place in named_places(experiment) if place.at != EVERYWHERE]
     (ceiling,) = search.fits([named])
     return Selection(
         places=tuple(sorted(search.places)),
         faithfulness=search.fit.faithfulness,
-        lost={place: _negative(effect) for place, effect in search.change_by(sorted(search.places)).items()},
+        lost={place: _negative(effect) for place, effect in search.change_by(measured).items()},
         gained=gained,
         improving=frozenset(search.improving(gained)),
         steps=tuple(search.steps),

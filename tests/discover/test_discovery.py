@@ -1,6 +1,7 @@
 """Discovery on the planted model, where the circuit follows from the construction, and where there is none."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from models import CLAIMS, benchmark, random_gpt2
@@ -8,12 +9,13 @@ from models import CLAIMS, benchmark, random_gpt2
 from pytest_interp import Checkpoint, CheckpointSpec, Head, load_circuit
 from pytest_interp.checkpoints.planted.rules import RULES
 from pytest_interp.cli import main
-from pytest_interp.discover import discovery
+from pytest_interp.discover import discovery, redraws
 from pytest_interp.discover.budget import Budget
 from pytest_interp.discover.capability import capability_of
 from pytest_interp.discover.circuit_text import INCOMPLETE, circuit_text, undecided
 from pytest_interp.discover.discovery import Question, discover
 from pytest_interp.discover.figure import circuit_figure
+from pytest_interp.discover.selection import Search
 from pytest_interp.errors import UsageError
 from pytest_interp.measure.places import EVERYWHERE, Place
 from pytest_interp.tasks import ioi_grid
@@ -128,12 +130,52 @@ def test_an_interruption_keeps_what_is_there(question, proposal, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(discovery, "edges_of", interrupt)
-    kept = []
-    partial = discover(question, quiet(), kept.append)
+    texts = []
+    partial = discover(question, quiet(), texts.append)
     assert partial.interrupted == "interrupted in the stage paths"
     assert partial.roles is proposal.roles
     assert circuit_text(partial).startswith(f"# {INCOMPLETE}: interrupted in the stage paths")
-    assert "not done yet" in kept[-1].interrupted
+    assert "not done yet" in texts[-1].interrupted
+
+
+def test_redraws_are_other_prompts(question, monkeypatch):
+    """Two searches whose heads are given: half of them are the same."""
+    given, seeds = iter([(Head(1, 0), Head(1, 1), Head(1, 2)), (Head(1, 0), Head(1, 1), Head(1, 3))]), []
+
+    def search(experiment, effects, budget, share):
+        seeds.append(experiment.data.seed)
+        return SimpleNamespace(heads=next(given))
+
+    monkeypatch.setattr(redraws, "effects_of", lambda *_: None)
+    monkeypatch.setattr(redraws, "select", search)
+    result = redraws.redraw(question.finding, 2, ["abc"], quiet())
+    assert len({question.finding.data.seed, *seeds}) == 3
+    assert result.jaccard == 0.5
+    assert result.frequency[Head(1, 0)] == 1.0
+    assert result.frequency[Head(1, 3)] == 0.5
+
+
+def test_listed_prompts_cannot_be_redrawn(question):
+    listed = replace(question.finding, data=replace(question.finding.data, redraw=None))
+    asked = replace(question, finding=listed, redraws=2)
+    with pytest.raises(UsageError, match="--redraws: the prompts of ioi/find are listed, not drawn"):
+        discover(asked, quiet())
+
+
+def test_an_interrupted_search_keeps_its_set(question, proposal, monkeypatch, tmp_path):
+    monkeypatch.setattr(discovery, "_effects", _from(proposal, "effects", "_effects"))
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Search, "remove_singles", interrupt)
+    partial = discover(question, quiet())
+    assert partial.interrupted == "interrupted before the stage roles"
+    assert set(partial.selection.heads) >= set(RULES) - {Head(4, 1)}
+    path = tmp_path / "partial.toml"
+    path.write_text(circuit_text(partial))
+    assert path.read_text().startswith(f"# {INCOMPLETE}: interrupted")
+    assert load_circuit(path).heads == set(partial.selection.heads)
 
 
 def _from(proposal, name, full_name):
@@ -147,7 +189,7 @@ def _from(proposal, name, full_name):
 def test_a_budget_for_no_candidate_gives_no_circuit(question):
     proposal = discover(question, quiet(1e-6))
     assert proposal.selection is None
-    assert proposal.reason == "the time was over before the stage effects; allow more by --minutes"
+    assert proposal.reason == "the time was over, which --minutes sets, before the stage effects"
 
 
 def test_a_model_at_chance_has_no_circuit(gpt2_like, ask):
