@@ -241,6 +241,8 @@ def _measurements(on: Any, repeated: Any) -> dict[str, dict[str, Any]]:
         "direct_logit_attribution_sweep": {"experiment": on, **clean, **removed},
         "head_norms": {"experiment": on, "at": "END", **clean, **removed},
         "head_patch_effect": {"experiment": on, "heads": heads, "site": "q", "at": "END", **causal},
+        "exchange_cost": {"experiment": on, "heads": "3.0", "site": "z", "at": "END", "corruption": "abc"},
+        "knockout_cost": {"experiment": on, "heads": "3.0", "ablation": "mean", "at": "END", "value_bias": "kept"},
         "logit_diff": {"experiment": on, **clean, "knocked_out": heads, "ablation": "zero", **bias_kept},
         "logit_lens_sweep": {"experiment": on, "sites": ("resid_pre",), "metric": "rank", "norm": "frozen", **clean},
         "loss": {"experiment": on, **clean},

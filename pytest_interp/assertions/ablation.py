@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
 from pytest_interp.assertions.answer import answer
 from pytest_interp.assertions.capability import require_capability
 from pytest_interp.assertions.controls import CONTROLS, Controls
 from pytest_interp.assertions.demands import Demands, SetBoundArgs, named_heads
+from pytest_interp.assertions.other_tasks import Knockout
 from pytest_interp.assertions.question import Measure, Question
 from pytest_interp.assertions.subject import bias_text, place_of, position_text
 from pytest_interp.checkpoints.access import in_one_state
@@ -50,7 +52,8 @@ def assert_ablation_effect(
         metric: ``logit_diff``, ``log_prob``, ``kl`` ... or a ``Metric``.
         run: ``clean`` or a corruption.
         value_bias: what ``zero`` leaves: with ``kept`` the heads' value biases stay, with ``removed`` they go too.
-        controls: how many random heads of the same layers to ablate beside it, or how many of each kind.
+        controls: how many random heads of the same layers to ablate beside it, or how many of each kind;
+            ``{"other_task": 1}``: the share of the logit difference that the same ablation costs on another task.
         **bound: in the unit of the metric; negative where the heads help. ``members_at_least=`` and
             ``members_at_most=`` bound each of several heads.
 
@@ -66,7 +69,7 @@ def assert_ablation_effect(
         'supported'
     """
     __tracebackhide__ = True
-    from pytest_interp.measure import ablation_effect
+    from pytest_interp.measure import ablation_effect, knockout_cost
 
     demands = Demands.of(bound, of_set=True)
     require_capability(experiment)
@@ -76,4 +79,6 @@ def assert_ablation_effect(
     )
     bias = bias_text(value_bias, "kept")
     subject = f"{ablation} ablation of {names_of(claimed_heads)} at {position_text(at)}{bias} on {place_of(experiment)}"
-    return answer(Question(experiment, measure, demands, subject, claimed_heads), controls)
+    cost = partial(knockout_cost, heads=claimed_heads, ablation=ablation, value_bias=value_bias)
+    knockout = Knockout(lambda on, at: cost(on, at=at), at)
+    return answer(Question(experiment, measure, demands, subject, claimed_heads, knockout=knockout), controls)

@@ -14,6 +14,7 @@ from pytest_interp.assertions.controls import CONTROLS, Controls, control, count
 from pytest_interp.assertions.demands import BoundArgs, Demands, SetBoundArgs
 from pytest_interp.assertions.evidence import with_evidence
 from pytest_interp.assertions.members import HeadSet
+from pytest_interp.assertions.other_tasks import Knockout
 from pytest_interp.assertions.question import Measure, Question
 from pytest_interp.assertions.subject import place_of
 from pytest_interp.checkpoints.access import in_one_state
@@ -52,7 +53,8 @@ def assert_faithfulness(
         circuit: a circuit, heads with positions, or heads; by default the checkpoint's circuit.
         metric: ``of_model`` (1: all of it) or ``logit_diff``.
         controls: how many random circuits, or of each kind: ``{"same_layer": 3, "random_model": 1}``, where the
-            random circuits count as heads of the same layers.
+            random circuits count as heads of the same layers. ``{"other_task": 1}``: the share of the logit difference
+            that is lost on another task without the heads of the circuit, mean-ablated at all positions.
         **bound: in the unit of the metric; ``members_at_least=`` and ``members_at_most=`` bound what each head keeps,
             in logits.
 
@@ -69,7 +71,7 @@ def assert_faithfulness(
         'supported'
     """
     __tracebackhide__ = True
-    from pytest_interp.measure import faithfulness
+    from pytest_interp.measure import faithfulness, knockout_cost
     from pytest_interp.measure.circuit import kept_effect, nodes_of, random_circuits
 
     demands = Demands.of(bound, of_set=True)
@@ -93,7 +95,8 @@ def assert_faithfulness(
     subject = f"faithfulness of a circuit of {len(nodes)} heads on {place_of(experiment)}"
     measure = Measure.of_model(faithfulness, nodes, metric=metric)
     sets = (HeadSet(tuple(nodes), partial(kept_effect, sample, nodes)),)
-    question = Question(experiment, measure, demands, subject, sets=sets)
+    knockout = Knockout(lambda on, at: knockout_cost(on, tuple(nodes), at=at))
+    question = Question(experiment, measure, demands, subject, sets=sets, knockout=knockout)
     return conclude(with_evidence(replace(verdict, controls=checks), question, controls), subject)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from pytest_interp.assertions.other_tasks import MOST_TASKS, OTHER_TASK, other_task_controls
 from pytest_interp.assertions.question import Question
 from pytest_interp.common.arguments import is_whole
 from pytest_interp.errors import NotApplicable, UsageError, nearest
@@ -22,10 +23,10 @@ from pytest_interp.verdict.judge import judge, require_defined
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
 
-ControlKind: TypeAlias = Literal["same_layer", "other_layers", "other_names", "random_model"]
+ControlKind: TypeAlias = Literal["same_layer", "other_layers", "other_names", "random_model", "other_task"]
 Controls: TypeAlias = int | Mapping[str, int]
 """How many controls of each kind: a number of heads of the same layers, or ``{"same_layer": 5, "other_layers": 10,
-"other_names": 1, "random_model": 1}``."""
+"other_names": 1, "random_model": 1, "other_task": 1}``."""
 
 CONTROLS = 3
 
@@ -50,9 +51,10 @@ def counts_of(controls: Controls, checkpoint: Checkpoint) -> dict[str, int]:
     for kind, count in counts.items():
         if kind not in known:
             raise UsageError(f"{shown(kind)} is no kind of control; allowed: {', '.join(known)}{nearest(kind, known)}")
-        most = 1 if kind == "other_names" else heads
+        most = {"other_names": 1, OTHER_TASK: MOST_TASKS}.get(kind, heads)
         if not is_whole(count) or not 0 <= count <= most:
-            allowed = "0 or 1" if kind == "other_names" else f"0 to {heads}, the heads of {checkpoint.name}"
+            of_heads = f"0 to {heads}, the heads of {checkpoint.name}"
+            allowed = {"other_names": "0 or 1", OTHER_TASK: f"0 to {MOST_TASKS}"}.get(kind, of_heads)
             raise UsageError(f"{shown(count)} controls of the kind {kind} were asked for; allowed: {allowed}")
     return counts
 
@@ -92,6 +94,10 @@ def controls_of(
     other_kinds += [(f"random model {i + 1}", partial(_on_random_weights, question, i), "random_model")
                 for i in range(counts.get("random_model", 0))]  # fmt: skip
     measured += [control(label, measure, kind, claimed, question.bound) for label, measure, kind in other_kinds]
+    if counts.get(OTHER_TASK):
+        others, remarks = other_task_controls(question.on, question.knockout, counts[OTHER_TASK])
+        measured += others
+        notes += remarks
     return tuple(measured), tuple(notes)
 
 

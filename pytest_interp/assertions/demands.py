@@ -27,11 +27,15 @@ class BoundArgs(PlainBoundArgs, total=False):
     """The bound grammar, and what is demanded of controls.
 
     Attributes:
-        controls_at_least, controls_at_most: what every control must be.
+        controls_at_least, controls_at_most: what every control must be, those on other tasks left out.
+        other_task_at_least, other_task_at_most: the share of the logit difference that the same knock-out must lose on
+            every other task that is a control.
     """
 
     controls_at_least: float
     controls_at_most: float
+    other_task_at_least: float
+    other_task_at_most: float
 
 
 class SetBoundArgs(BoundArgs, total=False):
@@ -54,12 +58,14 @@ class Demands:
     Attributes:
         bound: of the number itself.
         controls: of every control; None where nothing is demanded.
+        other_task: of the share lost on every other task; None where nothing is demanded.
         members: of every member of a set; None where nothing is demanded.
         marginal: whether a member is judged by what it adds to the rest of the set, not by its effect alone.
     """
 
     bound: Bound
     controls: Bound | None = None
+    other_task: Bound | None = None
     members: Bound | None = None
     marginal: bool = False
 
@@ -79,7 +85,7 @@ class Demands:
             UsageError: none or several bounds; an unknown argument; ``members=`` without a bound on members.
         """
         remaining = dict(arguments)
-        controls = _side(remaining, "controls")
+        controls, other_task = _side(remaining, "controls"), _side(remaining, "other_task")
         members, members_by = (_side(remaining, "members"), remaining.pop("members", None)) if of_set else (None, None)
         if members_by is not None and not (isinstance(members_by, str) and members_by in ("alone", "marginal")):
             raise UsageError(f"members is {shown(members_by)}; allowed: 'alone', 'marginal'")
@@ -88,7 +94,7 @@ class Demands:
                 f"members={shown(members_by)} says how members are judged; add members_at_least= or members_at_most="
             )
         bound = default if default is not None and not remaining else Bound.of(**remaining)
-        return cls(bound, controls, members, members_by == "marginal")
+        return cls(bound, controls, other_task, members, members_by == "marginal")
 
 
 def named_heads(heads: HeadLike | Iterable[HeadLike], demands: Demands) -> tuple[Head, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_interp.assertions.controls import Controls, controls_of, counts_of, specificity_of
 from pytest_interp.assertions.members import caveats_of, members_of
+from pytest_interp.assertions.other_tasks import OTHER_TASK
 from pytest_interp.assertions.question import Question
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import names_of
@@ -34,9 +35,15 @@ def with_evidence(verdict: Verdict, question: Question[Any], controls: Controls)
     verdict = _with_members(verdict, question)
     if in_trial():
         return verdict
-    demanded, requested = question.demands.controls, any(counts_of(controls, question.checkpoint).values())
-    if demanded is not None and not verdict.controls and not requested:
+    counts = counts_of(controls, question.checkpoint)
+    demanded, requested = question.demands.controls, any(counts.values())
+    if demanded is not None and not verdict.controls and not any(counts[kind] for kind in counts if kind != OTHER_TASK):
         raise UsageError("controls_at_least= and controls_at_most= speak of controls, but none were asked for")
+    if question.demands.other_task is not None and not counts.get(OTHER_TASK):
+        raise UsageError(
+            "other_task_at_least= and other_task_at_most= speak of other tasks, but none was asked for: pass "
+            'controls={"other_task": 1}'
+        )
     checks, notes = controls_of(question, controls, verdict.measurement)
     specific = specificity_of(question) if controls else None
     caveats = verdict.caveats
@@ -49,7 +56,8 @@ def with_evidence(verdict: Verdict, question: Question[Any], controls: Controls)
     notes = (*notes, *question.notes)
     caveats = (*caveats, *question.caveats)
     verdict = replace(verdict, notes=(*verdict.notes, *notes), caveats=caveats, specific=specific)
-    return beside_controls(verdict, (*verdict.controls, *checks), demanded)
+    verdict = beside_controls(verdict, (*verdict.controls, *checks), demanded)
+    return _on_other_tasks(verdict, question.demands.other_task)
 
 
 def beside_controls(verdict: Verdict, controls: Sequence[Control], demanded: Bound | None = None) -> Verdict:
@@ -66,8 +74,25 @@ def beside_controls(verdict: Verdict, controls: Sequence[Control], demanded: Bou
     verdict = replace(
         verdict, controls=tuple(controls), caveats=(*verdict.caveats, *([caveat] if equal_controls else []))
     )
-    measurements = [(control.label, control.measurement) for control in controls if control.measurement is not None]
-    return _demanded(verdict, "control", demanded, measurements)
+    return _demanded(verdict, "control", demanded, _numbers(controls, of_other_tasks=False))
+
+
+def _numbers(controls: Sequence[Control], *, of_other_tasks: bool) -> list[tuple[str, Measurement]]:
+    """The controls that have a number, by label: those on other tasks, or the rest."""
+    return [
+        (control.label, control.measurement)
+        for control in controls
+        if control.measurement is not None and (control.kind == OTHER_TASK) == of_other_tasks
+    ]
+
+
+def _on_other_tasks(verdict: Verdict, demanded: Bound | None) -> Verdict:
+    """The verdict where the share that is lost on other tasks must meet a bound too."""
+    numbers = _numbers(verdict.controls, of_other_tasks=True)
+    if demanded is not None and not numbers:
+        note = f"the share lost on another task must be {demanded.text}, and none could be measured"
+        return _no_better_than(verdict, "inconclusive", note)
+    return _demanded(verdict, "share lost on another task", demanded, numbers)
 
 
 def _with_members(verdict: Verdict, question: Question[Any]) -> Verdict:

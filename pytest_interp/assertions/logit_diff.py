@@ -10,11 +10,13 @@ from pytest_interp.assertions.answer import answer
 from pytest_interp.assertions.controls import Controls
 from pytest_interp.assertions.demands import BoundArgs, Demands, SetBoundArgs, named_heads
 from pytest_interp.assertions.members import HeadSet
+from pytest_interp.assertions.other_tasks import Knockout
 from pytest_interp.assertions.question import Measure, Question
 from pytest_interp.assertions.subject import bias_text, place_of
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
 from pytest_interp.heads import HeadLike, names_of, optional_heads
+from pytest_interp.tasks.positions import END
 from pytest_interp.verdict.caveats import chance_caveat
 from pytest_interp.verdict.judge import Verdict
 
@@ -46,7 +48,8 @@ def assert_logit_diff(
         knocked_out: heads that are knocked out at END; none by default.
         ablation: ``mean`` over ABC prompts of the same template, or ``zero``.
         value_bias: what ``zero`` leaves: with ``kept`` the heads' value biases stay, with ``removed`` they go too.
-        controls: by kind: ``{"other_names": 1, "random_model": 1}``; none by default.
+        controls: by kind: ``{"other_names": 1, "random_model": 1}``, with ``knocked_out`` also
+            ``{"other_task": 1}``; none by default.
         **bound: in logits; ``members_at_least=`` and ``members_at_most=`` bound what each of several knocked-out heads
             changes.
 
@@ -61,7 +64,7 @@ def assert_logit_diff(
         'supported'
     """
     __tracebackhide__ = True
-    from pytest_interp.measure import ablation_effect, logit_diff
+    from pytest_interp.measure import ablation_effect, knockout_cost, logit_diff
 
     demands = Demands.of(bound, of_set=True)
     knocked_heads = named_heads(knocked_out, demands) if optional_heads(knocked_out) else ()
@@ -72,7 +75,9 @@ def assert_logit_diff(
     subject = f"logit difference{without_text} on {place_of(experiment)}"
     change = partial(ablation_effect, experiment, ablation=ablation, value_bias=value_bias)
     sets = (HeadSet(knocked_heads, change, "knocked-out"),)
-    return answer(Question(experiment, measure, demands, subject, sets=sets), controls)
+    cost = partial(knockout_cost, heads=knocked_heads, ablation=ablation, value_bias=value_bias)
+    knockout = Knockout(lambda on, at: cost(on, at=at), END) if knocked_heads else None
+    return answer(Question(experiment, measure, demands, subject, sets=sets, knockout=knockout), controls)
 
 
 @checked

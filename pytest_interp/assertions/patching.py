@@ -13,11 +13,12 @@ from pytest_interp.assertions.controls import CONTROLS, Controls, control
 from pytest_interp.assertions.demands import BoundArgs, Demands, SetBoundArgs, named_heads
 from pytest_interp.assertions.evidence import with_evidence
 from pytest_interp.assertions.members import HeadSet
+from pytest_interp.assertions.other_tasks import Knockout
 from pytest_interp.assertions.question import Measure, Question
 from pytest_interp.assertions.subject import place_of, position_text
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
-from pytest_interp.heads import HeadLike, names_of
+from pytest_interp.heads import Head, HeadLike, names_of
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.judge import Verdict, judge
@@ -56,7 +57,8 @@ def assert_head_patch_effect(
         direction: ``denoise`` (clean into corrupted) or ``noise``.
         corruption: the corrupted run; by default the data set's only one, and ``s2-exchanged`` where it has several.
         metric: ``recovered`` (0 corrupted, 1 clean) or ``logit_diff`` (patched minus unpatched, in logits).
-        controls: how many random heads of the same layers to measure beside it, or how many of each kind.
+        controls: how many random heads of the same layers to measure beside it, or how many of each kind;
+            ``{"other_task": 1}``: the share of the logit difference that a corrupted activation costs on another task.
         **bound: in the unit of the metric; ``members_at_least=`` and ``members_at_most=`` bound each of several heads.
 
     Raises:
@@ -87,7 +89,17 @@ def assert_head_patch_effect(
     # When clean is put into corrupted, the divergence from the clean run that doing nothing leaves is not known.
     unknown = direction == "denoise" and str(metric).startswith("kl")
     sets = () if unknown else (HeadSet(claimed_heads, partial(measure.of, experiment)),)
-    return answer(Question(experiment, measure, demands, subject, claimed_heads, shared, sets=sets), controls)
+    knockout = Knockout(lambda on, at: _cost(on, claimed_heads, site, at, corrupted), at)
+    question = Question(experiment, measure, demands, subject, claimed_heads, shared, sets=sets, knockout=knockout)
+    return answer(question, controls)
+
+
+def _cost(on: Experiment, heads: tuple[Head, ...], site: Activation, at: At, corruption: str) -> Measurement:
+    """What it costs to take an activation from the claim's corruption; on a task without it, from that task's first."""
+    from pytest_interp.measure import exchange_cost
+
+    run = corruption if corruption in on.data.corrupted else next(iter(on.data.corrupted))
+    return exchange_cost(on, heads, site=site, at=at, corruption=run)
 
 
 @checked

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from pytest_interp.assertions.demands import Demands
 from pytest_interp.assertions.members import HeadSet
+from pytest_interp.assertions.other_tasks import Knockout
 from pytest_interp.heads import Head
 from pytest_interp.measurement import Measurement
 from pytest_interp.verdict.bound import Bound
@@ -115,6 +116,7 @@ class Question(Generic[On]):
         excluded: heads that are part of the question too, and so no controls.
         shared: what is measured belongs to key-value heads, so that query heads of one group are one head.
         sets: the sets of heads that the claim names; by default its heads, where the measurement is their effect.
+        knockout: what is knocked out, for a control on another task; None where nothing is.
         caveats, notes: what the assertion adds to those of the verdict.
     """
 
@@ -126,6 +128,7 @@ class Question(Generic[On]):
     shared: bool = False
     excluded: frozenset[Head] = frozenset()
     sets: tuple[HeadSet, ...] | None = None
+    knockout: Knockout | None = None
     caveats: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

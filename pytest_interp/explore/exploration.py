@@ -51,7 +51,7 @@ class Exploration:
         >>> [str(head) for head, _ in exploration["head_attribution"].top(3)]
         ['3.0', '3.1', '3.2']
         >>> print(exploration.claims.splitlines()[-1])
-            assert_attention(ioi, "3.0", at="END", to="IO", at_least=0.5)
+            assert_attention(ioi, "4.0", at="END", to="IO", at_least=0.5)
     """
 
     checkpoint: str
@@ -134,7 +134,7 @@ def explore_task(
     Example:
         >>> from pytest_interp import explore_task, load
         >>> explore_task(load("planted-ioi"), "ioi", n=8)
-        <Exploration of planted-ioi on ioi: 13 of 13 tables>
+        <Exploration of planted-ioi on ioi: 12 of 13 tables>
     """
     *_, last = explorations(checkpoint, task_of(task), n=n, seed=seed, corruption=corruption)
     return last

@@ -19,6 +19,7 @@ from pytest_interp.measure.backup import BackupEffect, backup_effect, knocked_ou
 from pytest_interp.measure.circuit import completeness, faithfulness, minimality
 from pytest_interp.measure.copying import copy_score, copy_score_sweep, prompt_copy_score
 from pytest_interp.measure.detectors import detector_score, detector_score_sweep
+from pytest_interp.measure.knockout import exchange_cost, knockout_cost
 from pytest_interp.measure.logit_diff import accuracy, logit_diff
 from pytest_interp.measure.logit_lens import logit_lens_sweep
 from pytest_interp.measure.next_token import NextToken, loss, next_token, next_tokens, top_k
@@ -62,12 +63,14 @@ __all__ = [
     "detector_score",
     "detector_score_sweep",
     "direct_logit_attribution",
+    "exchange_cost",
     "faithfulness",
     "flips",
     "attention_sweep",
     "direct_logit_attribution_sweep",
     "head_norms",
     "head_patch_effect",
+    "knockout_cost",
     "logit_diff",
     "logit_lens_sweep",
     "loss",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from pytest_interp.errors import UsageError, nearest
+from pytest_interp.tasks.dataset import DataSet
 from pytest_interp.text import shown
 
 Entry = TypeVar("Entry")
@@ -78,3 +81,38 @@ def _lengths(clean: Sequence[tuple[str, Entry]], length_of: Callable[[Entry], in
                 "over reference prompts is taken position by position; give each length a template of its own"
             )
     return lengths
+
+
+def with_reference(data: DataSet) -> DataSet:
+    """A data set with reference prompts: those of its first corruption, where it has none of its own.
+
+    Means are taken at equal length, so of each template only the prompts of its most frequent token length are kept.
+
+    Args:
+        data: with a reference or with a corruption.
+
+    Returns:
+        The data set, or the part of it that has a reference.
+
+    Raises:
+        UsageError: neither a reference nor a corruption.
+
+    Example:
+        >>> from pytest_interp import load
+        >>> from pytest_interp.tasks import copied_tokens
+        >>> data = copied_tokens(load("planted-ioi").tokenizer, half="confirm", n=4, seed=0, bos=True)
+        >>> len(with_reference(data).reference)
+        4
+    """
+    if data.reference is not None:
+        return data
+    if not data.corrupted:
+        raise UsageError(f"{data.name} has neither reference prompts nor a corruption; mean ablation needs some")
+    lengths = {row: group.tokens.shape[1] for group in data.clean.groups for row in group.rows}
+    counts = Counter((prompt.template, lengths[row]) for row, prompt in enumerate(data.clean.prompts))
+    usual: dict[str, int] = {}
+    for (template, length), _ in counts.most_common():
+        usual.setdefault(template, length)
+    rows = [row for row, prompt in enumerate(data.clean.prompts) if lengths[row] == usual[prompt.template]]
+    part = data.rebuild(rows)
+    return replace(part, reference=replace(next(iter(part.corrupted.values()))))
