@@ -103,8 +103,10 @@ class Guard:
         """Drops the model and all results."""
         self.memo.clear()
         self._hook_points = {}
+        was_loaded = self._bridge is not None
         self._loaded = self._reference = self._bridge = None
-        gc.collect()
+        if was_loaded:  # its modules refer to each other
+            gc.collect()
 
     def begin(self, bridge: Any, precision: str) -> None:
         """Takes a model, and records its state as the loaded one.
