@@ -121,6 +121,20 @@ class Forward:
             sent(tokens, self._device), lambda names: self.run(tokens, keep=names, check=False), keep
         )
 
+    def edited_pass(self, tokens: Int[Tensor, "row pos"], edits: Mapping[str, Edit]) -> CleanPass:
+        """A pass with edits, with what others need to start from it that have the same edits before they start.
+
+        Args:
+            tokens: shape ``(row, pos)``; a clean pass over prompts of this length was made before.
+            edits: hook name -> what replaces that activation.
+
+        Returns:
+            The pass. Whether its logits are finite is left to the caller.
+        """
+        return self.blocks.clean_pass(
+            sent(tokens, self._device), lambda names: self.run(tokens, edits=edits, keep=names, check=False)
+        )
+
     def recompute(self, clean: CleanPass, hooks: Sequence[str]) -> Mapping[str, Tensor]:
         """Activations of a clean pass: those that it kept, and others by running their blocks again.
 
