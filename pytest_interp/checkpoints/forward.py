@@ -213,6 +213,15 @@ class Forward:
         Returns:
             Shape ``(name, d_model)``.
         """
+        # Copy scores ask for the same names in each layer.
+        memo, key = self.guard.memory, ("embedded", tuple(tokens.tolist()))
+        embedded: Tensor | None = memo.get(key)
+        if embedded is None:
+            memo[key] = embedded = self._embedded(tokens)
+        return embedded
+
+    def _embedded(self, tokens: Int[Tensor, " name"]) -> Float[Tensor, "name d_model"]:
+        """Token embeddings after the first MLP, by a pass."""
         after_mlp = self.sites.hook("resid_post", 0)
         positions = [hook for name, hook in self.sites.embedding_hooks.items() if name != "embed"]
         zeroed = dict.fromkeys([self.sites.hook("attn_out", 0), *positions], torch.zeros_like)
