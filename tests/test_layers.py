@@ -122,8 +122,12 @@ def private_names_of_others(paths):
 
 # Public in spite of their names: those of named tuples, and the one way to the frames of other threads.
 NOT_PRIVATE = {"_asdict", "_replace", "_fields", "_current_frames"}
-# PyTorch has no public list of a module's hooks, and no grad mode that a block does not end.
-OF_TORCH = {"_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_set_grad_enabled", "_C"}
+# PyTorch has no public list of a module's hooks, of the modes that are entered or of the kernels that Python
+# registered, and no grad mode that a block does not end.
+OF_TORCH = {
+    "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_set_grad_enabled", "_C",
+    "_len_torch_function_stack", "_len_torch_dispatch_stack", "_impls",
+}  # fmt: skip
 
 
 def test_private_names_of_other_libraries_stand_in_one_file(tmp_path):

@@ -88,6 +88,7 @@ def boot(spec: CheckpointSpec, device: torch.device, dtype: str) -> Booted:
     bridge, fingerprint, raw, bos = _bridge_of(spec, device, _dtype(dtype))
     device = input_device(spec, bridge, device)
     with as_usage_error(f"{spec.name}: TransformerLens cannot run this model", _CHECK):
+        bridge.eval()  # once: to switch thousands of modules takes as long as a pass
         probe = _probe(bridge.cfg.d_vocab, device)
         logits: dict[Stage, Tensor] = {} if raw is None else {"the raw model": raw}
         logits["its bridge"] = _logits(bridge, probe)
@@ -257,10 +258,6 @@ def _relative(logits: Tensor) -> Tensor:
 
 
 def _logits(bridge: Any, probe: Tensor) -> Tensor:
-    """Logits on the probe in eval mode, ``(row, pos, vocab)``."""
-    training = bridge.training
-    bridge.eval()
+    """Logits on the probe, ``(row, pos, vocab)``."""
     with torch.inference_mode():
-        logits = _relative(bridge(probe, return_type="logits").float())
-    bridge.train(training)
-    return logits
+        return _relative(bridge(probe, return_type="logits").float())

@@ -121,6 +121,20 @@ class Forward:
             sent(tokens, self._device), lambda names: self.run(tokens, keep=names, check=False), keep
         )
 
+    def edited_pass(self, tokens: Int[Tensor, "row pos"], edits: Mapping[str, Edit]) -> CleanPass:
+        """A pass with edits, with what others need to start from it that have the same edits before they start.
+
+        Args:
+            tokens: shape ``(row, pos)``; a clean pass over prompts of this length was made before.
+            edits: hook name -> what replaces that activation.
+
+        Returns:
+            The pass. Whether its logits are finite is left to the caller.
+        """
+        return self.blocks.clean_pass(
+            sent(tokens, self._device), lambda names: self.run(tokens, edits=edits, keep=names, check=False)
+        )
+
     def recompute(self, clean: CleanPass, hooks: Sequence[str]) -> Mapping[str, Tensor]:
         """Activations of a clean pass: those that it kept, and others by running their blocks again.
 
@@ -199,6 +213,15 @@ class Forward:
         Returns:
             Shape ``(name, d_model)``.
         """
+        # Copy scores ask for the same names in each layer.
+        memo, key = self.guard.memory, ("embedded", tuple(tokens.tolist()))
+        embedded: Tensor | None = memo.get(key)
+        if embedded is None:
+            memo[key] = embedded = self._embedded(tokens)
+        return embedded
+
+    def _embedded(self, tokens: Int[Tensor, " name"]) -> Float[Tensor, "name d_model"]:
+        """Token embeddings after the first MLP, by a pass."""
         after_mlp = self.sites.hook("resid_post", 0)
         positions = [hook for name, hook in self.sites.embedding_hooks.items() if name != "embed"]
         zeroed = dict.fromkeys([self.sites.hook("attn_out", 0), *positions], torch.zeros_like)

@@ -1,7 +1,8 @@
 """Checks that a model is as it was loaded, and holds the results that are valid only while it is.
 
 A claim can change the model and change it back. So a result belongs to a state of the model. Before each measurement
-the state is read: weights, hooks, modules, settings, and the outputs on fixed prompts. It is one of three:
+the state is read: weights, hooks, modules with their attributes, functions and settings. Where one of them is not as it
+was, and after each claim in any case, the fixed prompts are run too. The state is one of three:
 
 1. as it was loaded: results are read from the memo (and the disk) and kept there;
 2. within announced damage (:meth:`Guard.isolated_memory`): the same, in a memo of its own; the first measurement inside
@@ -96,6 +97,7 @@ class Guard:
         self._hook_points: Mapping[str, Any] = {}
         self._loaded: State | None = None
         self._reference: State | None = None
+        self._seen: State | None = None
         self._bridge: Any = None
         _guards.add(self)
 
@@ -103,8 +105,10 @@ class Guard:
         """Drops the model and all results."""
         self.memo.clear()
         self._hook_points = {}
-        self._loaded = self._reference = self._bridge = None
-        gc.collect()
+        was_loaded = self._bridge is not None
+        self._loaded = self._reference = self._seen = self._bridge = None
+        if was_loaded:  # its modules refer to each other
+            gc.collect()
 
     def begin(self, bridge: Any, precision: str) -> None:
         """Takes a model, and records its state as the loaded one.
@@ -122,7 +126,7 @@ class Guard:
         if self._process is None:
             # A model may be loaded anew within a context, such as no_grad, that ends.
             self._process = Process()
-        self._loaded = self._reference = self.state()._replace(settings=self._process.settings)
+        self._loaded = self._reference = self.state(outputs=True)._replace(settings=self._process.settings)
 
     @property
     def bridge(self) -> Any:
@@ -213,16 +217,23 @@ class Guard:
 
     # ---- changes
 
-    def state(self) -> State:
-        """The current state of the model; reads all its weights, and runs two short prompts."""
-        return state_of(self.bridge, self._functions, self._outputs, self._loaded)
+    def state(self, *, outputs: bool = False) -> State:
+        """The current state of the model; reads all its weights.
+
+        Args:
+            outputs: whether the fixed prompts are run in any case; else only where something that can be listed is not
+                as it was when they were last run.
+        """
+        seen = None if outputs else self._seen
+        self._seen = state_of(self.bridge, self._functions, self._outputs, self._loaded, seen)
+        return self._seen
 
     def _outputs(self) -> Outputs:
         return outputs_of(self._bridge, self._hook_points, self._fixed_prompts)
 
     def changes_since_load(self) -> list[str]:
         """What is different from the model as it was loaded, in words: ``["1 hook attached", "changed weights"]``."""
-        return changes(self._loaded, self.state(), self._precision) if self._loaded else []
+        return changes(self._loaded, self.state(outputs=True), self._precision) if self._loaded else []
 
     def restore_process(self) -> None:
         """Puts back the functions and settings of the process that were replaced since the model was loaded."""

@@ -8,28 +8,32 @@ heads.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-import xxhash
 
+from pytest_interp.checkpoints.bits import INTEGERS, hash_of_bits
 from pytest_interp.checkpoints.hooks import Hook, hooked, storing
-from pytest_interp.checkpoints.process_state import WITHOUT_EFFECT, Functions, global_hooks, settings_now
+from pytest_interp.checkpoints.process_state import (
+    WITHOUT_EFFECT,
+    Functions,
+    global_hooks,
+    modes_and_kernels,
+    settings_now,
+)
 from pytest_interp.tolerance import FLOAT_NOISE
 
 if TYPE_CHECKING:
-    from jaxtyping import Int
     from torch import Tensor
 
-_CPU = torch.device("cpu")
+_PLAIN = (int, float, str, type(None))
+"""Types of attributes that are compared by value; to ask for a tuple of types takes half as long as for their union."""
+_HOOK_LISTS = ("fwd_hooks", "bwd_hooks")
+"""Attributes of hook points that are made anew in each pass; the hooks themselves are looked at."""
 FIXED_PROMPTS = (2, 24)
 """Rows and tokens of the prompts on which outputs are compared."""
-_CHUNK = 2**17
-"""How many integers are hashed at a time: so many fit into a processor's cache."""
-_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class State(NamedTuple):
         settings: torch's settings that numbers depend on, by name.
         tokenizer: what its tokenizer puts around a text.
         configuration: a hash of its configuration.
+        details: a hash of attributes of its modules, and of torch's modes and of kernels that Python registered. Some
+            attributes change in every pass, so it is not compared: it only says whether outputs are run again.
         outputs: on fixed prompts; None where more than the weights shows that it is not as it was loaded.
     """
 
@@ -85,6 +91,7 @@ class State(NamedTuple):
     settings: tuple[tuple[str, Any], ...]
     tokenizer: str
     configuration: str
+    details: int
     outputs: Outputs | None
 
     def same_numbers(self, other: State) -> bool:
@@ -98,9 +105,9 @@ class State(NamedTuple):
 
     @property
     def _comparable(self) -> State:
-        """The state without the settings that move no number."""
+        """The state without the details and the settings that move no number."""
         settings = tuple(pair for pair in self.settings if pair[0] not in WITHOUT_EFFECT)
-        return self._replace(settings=settings)
+        return self._replace(settings=settings, details=0)
 
     @property
     def digest(self) -> str:
@@ -109,7 +116,9 @@ class State(NamedTuple):
         return hashlib.sha256(repr((parts, self._comparable.settings)).encode()).hexdigest()[:16]
 
 
-def state_of(bridge: Any, functions: Functions, outputs: Callable[[], Outputs], loaded: State | None) -> State:
+def state_of(
+    bridge: Any, functions: Functions, outputs: Callable[[], Outputs], loaded: State | None, seen: State | None
+) -> State:
     """The current state of a model.
 
     Args:
@@ -118,6 +127,7 @@ def state_of(bridge: Any, functions: Functions, outputs: Callable[[], Outputs], 
         outputs: runs the fixed prompts. It is called only where at most the weights differ from the loaded state:
             foreign hooks must not be called by a check.
         loaded: its state when it was loaded; None while that is recorded.
+        seen: a state of it whose outputs were run: where all else is as it was then, they are not run again.
     """
     modules = tuple(bridge.modules())
     state = State(
@@ -125,17 +135,20 @@ def state_of(bridge: Any, functions: Functions, outputs: Callable[[], Outputs], 
         global_hooks=global_hooks(),
         modules=hash(tuple(map(_identity, modules))),
         weights=hash_of_bits(bridge.parameters()),
-        buffers=0,
+        buffers=hash_of_bits(bridge.buffers()),
         training=sum(module.training for module in modules),
         functions=functions.replaced,
         settings=settings_now(),
         tokenizer=around_texts(bridge.tokenizer),
         configuration=configuration_of(bridge),
+        details=hash((tuple(map(_attributes, modules)), modes_and_kernels())),
         outputs=None,
     )
-    runs_safely = loaded is None or state.same_apart_from_weights(loaded._replace(buffers=0))
+    if seen is not None and state == seen._replace(outputs=None):
+        return seen
+    runs_safely = loaded is None or state._replace(buffers=loaded.buffers).same_apart_from_weights(loaded)
     state = state._replace(outputs=outputs() if runs_safely else None)
-    # Buffers are hashed last: some rotary tables grow with a long prompt, and shrink again in the fixed prompts' pass.
+    # Hashed again: some rotary tables grow with a long prompt, and shrink again in the fixed prompts' pass.
     return state._replace(buffers=hash_of_bits(bridge.buffers()))
 
 
@@ -155,7 +168,7 @@ def outputs_of(bridge: Any, points: Mapping[str, Any], tokens: Tensor) -> Output
         logits = bridge(tokens, return_type="logits")
         parts = [logits[:, -1], *(z[name] for name in names if name in z)]
         values = torch.cat([part.flatten() for part in parts])
-        bits = values.view(_INTEGERS[values.element_size()]).cpu()
+        bits = values.view(INTEGERS[values.element_size()]).cpu()
     return Outputs(hashlib.sha256(bits.numpy().tobytes()).hexdigest()[:16], values.float().cpu())
 
 
@@ -207,95 +220,6 @@ def changes(loaded: State, current: State, precision: str) -> list[str]:
     return differences
 
 
-def hash_of_bits(tensors: Iterable[Tensor]) -> int:
-    """A hash of the bits of tensors, computed where they are: those of the CPU by xxHash.
-
-    No number is converted, so NaN and -0 count too.
-
-    Args:
-        tensors: parameters or buffers, in a fixed order.
-
-    Returns:
-        The same number in each process that has the tensors on the same devices.
-    """
-    digest = xxhash.xxh3_128()
-    elsewhere: list[tuple[int, Tensor]] = []
-    for place, tensor in enumerate(tensors, start=1):
-        stored = tensor.detach().contiguous()
-        if not stored.numel():
-            continue
-        if stored.device == _CPU:
-            digest.update(f"{place} {stored.dtype} {tuple(stored.shape)}".encode())
-            digest.update(stored.reshape(-1).view(torch.uint8).numpy().data)
-        else:
-            elsewhere.append((place, stored))
-    return digest.intdigest() + hash_on_device(elsewhere)
-
-
-def hash_on_device(tensors: Iterable[tuple[int, Tensor]]) -> int:
-    """A hash of the bits of tensors, computed on their own device in 64-bit integers.
-
-    1. The bits of a tensor are read as integers, eight bytes at a time where its rows can be cut so.
-    2. Each row (the first axis) becomes one integer: the sum of its integers, each times an odd pseudo-random number
-       that belongs to its column. Arithmetic is modulo 2**64.
-    3. Each tensor becomes one integer in the same way, from its rows; tensors add up, each times its place in the list.
-
-    A product with an odd number modulo 2**64 can be undone, so a change of one entry changes the sum. Factors differ,
-    so exchanged entries, rows or tensors change it too, but for a chance of about 2**-64.
-
-    Args:
-        tensors: contiguous, not empty, each with its place in the list.
-
-    Returns:
-        The same number in each process.
-    """
-    hashes: dict[torch.device, list[tuple[int, Tensor]]] = {}
-    for place, stored in tensors:
-        size = stored.element_size()
-        by_eight = stored.ndim and stored.shape[-1] * size % 8 == 0 and stored.data_ptr() % 8 == 0
-        integers = stored.view(torch.int64 if by_eight else _INTEGERS[size])
-        of_tensor = _hash_of_rows(integers.reshape(len(integers), -1) if stored.ndim else integers.reshape(1, 1))
-        hashes.setdefault(stored.device, []).append((place, of_tensor))
-    total = 0
-    for numbered in hashes.values():  # a GPU is waited for once
-        places, of_tensors = zip(*numbered, strict=True)
-        total += sum(place * number for place, number in zip(places, torch.stack(of_tensors).tolist(), strict=True))
-    return total
-
-
-def _hash_of_rows(rows: Tensor) -> Int[Tensor, ""]:
-    """The hash of one tensor of integers, shape ``(row, column)``: steps 2 and 3 of :func:`hash_on_device`.
-
-    Before a product, the upper bits are added to the lower ones. A changed sign of a float changes only the highest
-    bit, and an odd factor leaves that bit alone: two such changes in a row would cancel. The sum ``x + (x >> 29)``
-    grows with ``x``, so different integers stay different, up to an overflow that only bit patterns of NaN reach.
-    (``x ^ (x >> 29)`` would be the same for 0 and -1.)
-    """
-    column_factors = _odd_numbers(rows.shape[1], rows.device)
-    rows_at_once = max(1, _CHUNK // rows.shape[1])
-    sums = []
-    for start in range(0, len(rows), rows_at_once):
-        part = rows[start : start + rows_at_once].long()
-        mixed = part >> 29
-        mixed += part
-        mixed *= column_factors
-        sums.append(mixed.sum(1))
-    by_row = torch.cat(sums)
-    return ((by_row + (by_row >> 31)) * _odd_numbers(len(rows), rows.device)).sum()
-
-
-@cache
-def _odd_numbers(count: int, device: torch.device) -> Tensor:
-    """Pseudo-random odd 64-bit integers, the same in each process: splitmix64 (Steele et al. 2014) of 1, 2, 3, ...
-
-    Its constants are written as signed integers, as torch has no unsigned ones of 64 bits.
-    """
-    numbers = torch.arange(1, count + 1, device=device, dtype=torch.int64) * -7046029254386353131
-    for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
-        numbers = (numbers ^ (numbers >> shift)) * factor
-    return numbers ^ (numbers >> 31) | 1
-
-
 def around_texts(tokenizer: Any) -> str:
     """The settings of a tokenizer that decide what it puts around a text, and the size of its vocabulary, as a text."""
     if tokenizer is None:
@@ -333,6 +257,15 @@ def _hooks_of(module: torch.nn.Module) -> list[Any]:
     groups = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
     hooks = [hook for group in groups if group for hook in group.values()]
     return [hook for hook in hooks if not str(getattr(hook, "__module__", "")).startswith("transformers.")]
+
+
+def _attributes(module: torch.nn.Module) -> tuple[Any, ...]:
+    """The attributes of a module that are no parts of it: plain values by value, others by which object they are."""
+    return tuple(
+        (name, value if isinstance(value, _PLAIN) else id(value))
+        for name, value in vars(module).items()
+        if name[0] != "_" and name not in _HOOK_LISTS
+    )
 
 
 def _identity(module: torch.nn.Module) -> tuple[int, ...]:

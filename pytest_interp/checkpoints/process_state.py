@@ -67,14 +67,23 @@ class Functions:
             sys.modules[name] for name in (*(kind.__module__ for kind in classes), *_HELPERS) if name in sys.modules
         ]
         self._saved = {space: _functions_in(space) for space in dict.fromkeys((*_NAMESPACES, *classes, *homes))}
+        self._codes = [
+            (space, name, function, function.__code__)
+            for space, saved in self._saved.items()
+            for name, function in saved.items()
+            if isinstance(function, FunctionType)
+        ]
 
     @property
     def replaced(self) -> tuple[str, ...]:
-        """The names of the functions that have been replaced since."""
+        """The names of the functions that have been replaced since, or whose code has."""
         return tuple(f"{_name_of(space)}.{name}" for space, name in self._changed())
 
     def restore(self) -> None:
-        """Puts the recorded functions back, and deletes those that were added to a class."""
+        """Puts the recorded functions and their code back, and deletes functions that were added to a class."""
+        for _, _, function, code in self._codes:
+            if function.__code__ is not code:
+                function.__code__ = code
         for space, name in list(self._changed()):
             if name in self._saved[space]:
                 setattr(space, name, self._saved[space][name])
@@ -82,7 +91,8 @@ class Functions:
                 delattr(space, name)
 
     def _changed(self) -> Iterator[tuple[Any, str]]:
-        """The module or class and the name of each function that was replaced, or added to a class."""
+        """The module or class and the name of each function that was replaced, in place too, or added to a class."""
+        yield from ((space, name) for space, name, function, code in self._codes if function.__code__ is not code)
         for space, saved in self._saved.items():
             current = vars(space)
             yield from (
@@ -129,6 +139,13 @@ def settings_now() -> tuple[tuple[str, Any], ...]:
 def global_hooks() -> int:
     """A hash of the hooks that torch calls on every module."""
     return hash(tuple(id(hook) for name in _GLOBAL_HOOKS[:4] for hook in _global_hooks(name).values()))
+
+
+def modes_and_kernels() -> tuple[int, ...]:
+    """How many of torch's modes are entered, and how many kernels Python code has registered."""
+    # torch has no public names for these.
+    modes = torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()
+    return *modes, len(torch.library._impls)
 
 
 def _global_hooks(name: str) -> dict[int, Any]:

@@ -42,23 +42,21 @@ def constants_in_values(bridge: Any, tokens: Int[Tensor, "row pos"]) -> list[Flo
     """The values of each layer for a residual stream of zeros: the constant in them, whatever they read.
 
     Args:
-        bridge: raw or processed.
+        bridge: raw or processed, in eval mode.
         tokens: any; the residual stream of each layer is replaced by zeros.
 
     Returns:
         One tensor for each layer: zeros at a layer without attention, NaN where positions differ.
     """
-    points, cfg, training = dict(bridge.hook_dict), bridge.cfg, bridge.training
+    points, cfg = dict(bridge.hook_dict), bridge.cfg
     heads = cfg.n_key_value_heads or cfg.n_heads
     names = [f"blocks.{layer}.attn.hook_v" for layer in range(cfg.n_layers)]
     streams = [f"blocks.{layer}.hook_in" for layer in range(cfg.n_layers)]
     values: dict[str, Tensor] = {}
     hooks: list[tuple[str, Hook]] = [(name, _zeros) for name in streams if name in points]
     hooks += [(name, storing(values, name)) for name in names if name in points]
-    bridge.eval()
     with torch.inference_mode(), hooked(points, hooks):
         bridge(tokens, return_type="logits")
-    bridge.train(training)
     nothing = next(bridge.parameters()).new_zeros(1, 1, heads, cfg.d_head)
     return [_constant(values.get(name, nothing), heads) for name in names]
 

@@ -14,9 +14,10 @@ import torch
 
 from pytest_interp.checkpoints.device import sent
 from pytest_interp.checkpoints.rows import Rows, index_of
+from pytest_interp.engine.base import Base, Job
 from pytest_interp.engine.edits import edits_of
 from pytest_interp.engine.metric import LOGIT_DIFF
-from pytest_interp.engine.starts import Batch, Job, Reach, Starts
+from pytest_interp.engine.starts import Batch, Reach, Starts
 from pytest_interp.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,20 +27,6 @@ if TYPE_CHECKING:
     from pytest_interp.checkpoints.resume import CleanPass
 
 logger = logging.getLogger(__name__)
-
-
-class Unedited(NamedTuple):
-    """The unedited run: from what passes start, and what stays where no patch reaches.
-
-    Attributes:
-        clean_passes: of each group.
-        activations: by hook name, one tensor for each group.
-        scores: the metric by prompt; None without a metric.
-    """
-
-    clean_passes: Sequence[CleanPass]
-    activations: Mapping[str, Sequence[Tensor]]
-    scores: Float[Tensor, " prompt"] | None
 
 
 class Outcomes(NamedTuple):
@@ -61,13 +48,13 @@ class GroupPasses:
     Attributes:
         starts: the prompts, what is read of them, and where passes over them can begin.
         keep: hook names to keep.
-        unedited: the unedited run.
+        base: the run from which they start.
         reaches: of each job; set by :meth:`outcomes`.
     """
 
     starts: Starts
     keep: tuple[str, ...]
-    unedited: Unedited
+    base: Base
 
     def __post_init__(self) -> None:
         starts = self.starts
@@ -81,8 +68,8 @@ class GroupPasses:
 
     @property
     def clean_pass(self) -> CleanPass:
-        """What the unedited pass over the group left."""
-        return self.unedited.clean_passes[self.index]
+        """What the pass over the group from which the others start left."""
+        return self.base.clean_passes[self.index]
 
     # ---- parts
 
@@ -124,7 +111,7 @@ class GroupPasses:
         self.reaches = [self.starts.reach(job) for job in jobs]
         if self.clean_pass.start_from == "whole":
             return self._whole_passes(jobs, advance)
-        outcomes = self._unedited_outcomes()
+        outcomes = self._outcomes_of_base()
         advance(sum(int((reach.first == self.length).sum()) for reach in self.reaches))
         for batch in self.starts.batches(self.reaches):
             for rows, numbers in self._parts(batch):
@@ -182,7 +169,7 @@ class GroupPasses:
         stacked = {hook: torch.stack([of_job[hook] for of_job in activations]) for hook in self.keep}
         return Outcomes(torch.stack(scores) if scores else None, stacked)
 
-    def _unedited_outcomes(self) -> Outcomes:
+    def _outcomes_of_base(self) -> Outcomes:
         """The outcomes where no patch changes anything: copies, to be overwritten where one does.
 
         Activations begin at the earliest first changed position of any row and job, and have at least the last one.
@@ -192,11 +179,11 @@ class GroupPasses:
         positions = self.length - min(self.length - 1, earliest)
         activations = {}
         for hook in self.keep:
-            value = self.unedited.activations[hook][self.index][:, -positions:]
+            value = self.base.activations[hook][self.index][:, -positions:]
             activations[hook] = value.expand(count, *value.shape).clone()
-        if self.unedited.scores is None:
+        if self.base.scores is None:
             return Outcomes(None, activations)
-        scores = sent(self.unedited.scores[list(self.clean_group.rows)], self.device)
+        scores = sent(self.base.scores[list(self.clean_group.rows)], self.device)
         return Outcomes(scores.repeat(count, 1), activations)
 
     def _resume(self, jobs: Sequence[Job], numbers: Sequence[int], outcomes: Outcomes, rows: Rows, start: int) -> None:

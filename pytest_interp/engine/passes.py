@@ -25,10 +25,11 @@ import torch
 
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.progress import progress
-from pytest_interp.engine.batches import GroupPasses, Unedited
+from pytest_interp.engine.base import Base, Job, unedited
+from pytest_interp.engine.batches import GroupPasses
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
 from pytest_interp.engine.patch import Positions
-from pytest_interp.engine.starts import Job, Starts
+from pytest_interp.engine.starts import Starts
 from pytest_interp.tasks.positions import At
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def patched(
     run: str = "clean",
     keep: Sequence[str] = (),
     isolated: At = None,
+    base: Base | None = None,
 ) -> Passes:
     """Runs the prompts of a run once for each job, with its patches in place.
 
@@ -78,6 +80,8 @@ def patched(
         keep: hook names to keep for each job.
         isolated: where every attention output is patched, the only positions that can change: positions then do not
             influence each other. None otherwise.
+        base: a run with patches, see :func:`~pytest_interp.engine.base.edited`: passes start where their patches first
+            differ from its own. None for the unedited run.
 
     Returns:
         The metric for each job and prompt, and the kept activations.
@@ -102,20 +106,19 @@ def patched(
         >>> bool((passes.values[0] < experiment.logit_diffs()).all())
         True
     """
+    assert base is None or (metric, run, *keep) == (LOGIT_DIFF, "clean"), (
+        "a base has no other metric, run or activations"
+    )
     data = experiment.data
     values = torch.empty(len(jobs), len(data.clean) if metric else 0)
-    unedited = Unedited(
-        experiment.clean_passes(run),
-        experiment.activations(keep, data.run(run)) if keep else {},
-        experiment.scores(metric, run) if metric else None,
-    )
+    start = unedited(experiment, run, metric, keep) if base is None else base
     groups = [
         GroupPasses(
-            Starts(experiment, index, group, run, metric, bool(keep), isolated, clean_pass.start_from),
+            Starts(experiment, index, group, run, metric, bool(keep), isolated, clean_pass.start_from, start.job),
             tuple(keep),
-            unedited,
+            start,
         )
-        for index, (group, clean_pass) in enumerate(zip(data.run(run).groups, unedited.clean_passes, strict=True))
+        for index, (group, clean_pass) in enumerate(zip(data.run(run).groups, start.clean_passes, strict=True))
     ]
     with progress(len(jobs) * len(data.clean), experiment.checkpoint.name) as advance:
         outcomes = [group.outcomes(jobs, advance) for group in groups]

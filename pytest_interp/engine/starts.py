@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from itertools import zip_longest
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from pytest_interp.engine.base import Job
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
 from pytest_interp.engine.patch import Patch, Positions, Source
 from pytest_interp.tasks.positions import At
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
     from pytest_interp.checkpoints.resume import StartFrom
     from pytest_interp.engine.experiment import Experiment
     from pytest_interp.tasks import Group
-
-Job: TypeAlias = Sequence[Patch]
-"""The patches of one pass, in the order in which they are put in place."""
 
 
 class Reach(NamedTuple):
@@ -66,6 +65,7 @@ class Starts:
         keeps: whether activations are kept: then every change counts, also after the position that is read.
         isolated: the only positions that can change, where every attention output is patched; None otherwise.
         start_from: from where passes can start in this model.
+        base: the patches of the run from which they start; none in the unedited one.
     """
 
     experiment: Experiment
@@ -76,6 +76,7 @@ class Starts:
     keeps: bool
     isolated: At
     start_from: StartFrom
+    base: Job = ()
 
     def __post_init__(self) -> None:
         self.length, self.size = self.group.tokens.shape[1], len(self.group.rows)
@@ -97,14 +98,14 @@ class Starts:
         return self.experiment.checkpoint.forward.blocks.call_cost
 
     def reach(self, job: Job) -> Reach:
-        """What a job can change.
+        """What a job can change in the run from which it starts.
 
         What is read before the first change is as it was: without activations to keep, such a row needs no pass.
 
         Args:
             job: the patches of one pass.
         """
-        effective = [patch for patch in job if self._is_effective(patch)]
+        effective = [patch for patch in _difference(job, self.base) if self._is_effective(patch)]
         first = torch.full((self.size,), self.length)
         for patch in effective:
             for at in dict.fromkeys(node.at for node in patch.nodes):
@@ -210,3 +211,17 @@ class Starts:
                 batch = batch._replace(jobs=jobs)  # noqa: PLW2901
             joined.append(batch)
         return joined
+
+
+def _difference(job: Job, base: Job) -> list[Patch]:
+    """The patches at whose nodes a job may differ from the run from which it starts.
+
+    Two patches that differ only in what they spare have the same values but for the nodes that one of them spares.
+    """
+    patches: list[Patch] = []
+    for patch, of_base in zip_longest(job, base):
+        if patch is None or of_base is None or (patch.source, patch.nodes) != (of_base.source, of_base.nodes):
+            patches += filter(None, (patch, of_base))
+        elif nodes := set(patch.spare) ^ set(of_base.spare):
+            patches.append(Patch(tuple(nodes), patch.source))
+    return patches

@@ -7,13 +7,14 @@ prompts of the same template and token length), MLPs left as they are; ``F(M)`` 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pytest_interp.cache.store import cached
 from pytest_interp.circuit import Circuit
 from pytest_interp.common.arguments import check, checked, kinds_of
 from pytest_interp.common.context import Ablated
+from pytest_interp.engine.base import Base, edited
 from pytest_interp.engine.contrast import changed_prompts, nothing_ablated
 from pytest_interp.engine.passes import patched
 from pytest_interp.engine.patch import Node, Patch, ablated
@@ -65,7 +66,7 @@ def faithfulness(experiment: Experiment, circuit: CircuitLike, *, metric: Metric
         1.5
     """
     nodes = nodes_of(experiment, circuit)
-    alone = _alone(experiment, nodes)
+    alone = _alone(experiment, nodes, nodes)
     context = experiment.context(heads=tuple(nodes), intervention=Ablated("mean", None), metric=None, at=_places(nodes))
     prompts = _ablated_prompts(experiment, *_outside(experiment, nodes), "every head outside of the circuit")
     if metric == "logit_diff":
@@ -94,7 +95,9 @@ def kept_effect(experiment: Experiment, circuit: CircuitLike, heads: Iterable[He
     """
     nodes = nodes_of(experiment, circuit)
     kept_heads = _subset(nodes, heads, "the kept set")
-    values = _alone(experiment, {head: nodes[head] for head in kept_heads}) - _alone(experiment, {})
+    # A few heads are close to no head, and most of them to the whole circuit.
+    near = nodes if 2 * len(kept_heads) > len(nodes) else {}
+    values = _alone(experiment, {head: nodes[head] for head in kept_heads}, near) - _alone(experiment, {}, {})
     context = experiment.context(heads=kept_heads, intervention=Ablated("mean", None), metric=None)
     return per_prompt(experiment, "kept_effect", values, context)
 
@@ -137,7 +140,7 @@ def completeness(
     remaining = {head: at for head, at in nodes.items() if head not in knocked_heads}
     _ablated_prompts(experiment, *_outside(experiment, remaining), "every head outside of the circuit")
     whole = _ablate(experiment, [Node("z", head.layer, head.head) for head in knocked_heads])
-    values = _alone(experiment, remaining) - whole
+    values = _alone(experiment, remaining, nodes) - whole
     context = experiment.context(heads=tuple(nodes), intervention=Ablated("mean", knocked_heads), metric=None)
     return per_prompt(experiment, "completeness", values, context)
 
@@ -188,7 +191,7 @@ def minimality(
         raise UsageError(f"K ({names_of(knocked_heads)}) contains {tested}, the head that is tested; take it out of K")
     smaller = {other: at for other, at in nodes.items() if other not in knocked_heads}
     without_tested = {other: at for other, at in smaller.items() if other != tested}
-    values = _alone(experiment, smaller) - _alone(experiment, without_tested)
+    values = _alone(experiment, smaller, smaller) - _alone(experiment, without_tested, smaller)
     context = experiment.context(
         heads=(tested,),
         intervention=Ablated("mean", knocked_heads),
@@ -257,9 +260,32 @@ def random_circuits(experiment: Experiment, nodes: Mapping[Head, At], count: int
     return [dict(zip(sorted(rng.sample(pool, len(nodes))), nodes.values(), strict=True)) for _ in range(count)]
 
 
-def _alone(experiment: Experiment, nodes: Mapping[Head, At]) -> Tensor:
-    """The logit difference of each prompt with every head-position outside mean-ablated."""
-    return _ablate(experiment, *_outside(experiment, nodes))
+def _alone(experiment: Experiment, nodes: Mapping[Head, At], near: Mapping[Head, At]) -> Tensor:
+    """The logit difference of each prompt with every head-position outside mean-ablated.
+
+    Args:
+        experiment: checkpoint and data set with a reference.
+        nodes: the heads of a circuit, and where they are kept.
+        near: a circuit whose passes are remembered; those over ``nodes`` start from them, where the two first differ.
+    """
+    everything, spared = _outside(experiment, nodes)
+    return _ablate(experiment, everything, spared, _outside(experiment, near)[1])
+
+
+def _base(experiment: Experiment, nodes: Sequence[Node], spared: Sequence[Node]) -> Base | None:
+    """A run with nodes mean-ablated, for others to start from; None where passes can only start at the beginning."""
+    memo, key = experiment.checkpoint.guard.memory, (*_memo_key(experiment, nodes, spared), "base")
+    base: Base | None = memo.get(key)
+    if base is None:
+        patch = Patch(tuple(nodes), ablated(experiment, nodes, "mean"), tuple(spared))
+        memo[key] = base = edited(experiment, [patch])
+    return base
+
+
+def _memo_key(experiment: Experiment, nodes: Sequence[Node], spared: Sequence[Node]) -> tuple[Hashable, ...]:
+    """Where the memo has what mean ablation of nodes does."""
+    reference = experiment.data.reference
+    return experiment.data.clean.identity, reference and reference.digest, "mean-ablated", repr(nodes), repr(spared)
 
 
 def _outside(experiment: Experiment, nodes: Mapping[Head, At]) -> tuple[list[Node], list[Node]]:
@@ -278,23 +304,26 @@ def _ablated_prompts(experiment: Experiment, nodes: Sequence[Node], spared: Sequ
     return prompts
 
 
-def _ablate(experiment: Experiment, nodes: list[Node], spared: list[Node] | None = None) -> Tensor:
+def _ablate(
+    experiment: Experiment, nodes: Sequence[Node], spared: Sequence[Node] = (), near: Sequence[Node] | None = None
+) -> Tensor:
     """The logit difference of each prompt with nodes mean-ablated; that of the clean run if there are none.
 
     Args:
         experiment: checkpoint and data set with a reference.
         nodes: what is ablated.
         spared: nodes that keep their activation, where ``nodes`` cover them too.
+        near: what a run spares from which this one starts; None for the unedited run.
     """
     if not nodes:
         return experiment.logit_diffs()
-    # A claim about a circuit measures the whole circuit again for each of its heads.
-    memo, reference = experiment.checkpoint.guard.memory, experiment.data.reference
-    key = (experiment.data.clean.identity, reference and reference.digest, "mean-ablated", repr(nodes), repr(spared))
+    memo, key = experiment.checkpoint.guard.memory, _memo_key(experiment, nodes, spared)
     logit_diffs: Tensor | None = memo.get(key)
     if logit_diffs is None:
-        patch = Patch(tuple(nodes), ablated(experiment, nodes, "mean"), tuple(spared or ()))
-        memo[key] = logit_diffs = patched(experiment, [[patch]]).values[0]
+        base = None if near is None else _base(experiment, nodes, near)
+        source = ablated(experiment, nodes, "mean") if base is None else base.job[0].source
+        job = [Patch(tuple(nodes), source, tuple(spared))]
+        memo[key] = logit_diffs = patched(experiment, [job], base=base).values[0]
     return logit_diffs
 
 

@@ -5,9 +5,12 @@ was loaded. And what is measured under a change is the changed model's, though t
 """
 
 import threading
+import warnings
+from contextlib import contextmanager
 
 import pytest
 import torch
+import torch.nn.functional as functional
 from model_changes import (
     CHANGES,
     Unsuitable,
@@ -23,11 +26,12 @@ from model_changes import (
     replaced_softmax,
 )
 from models import build, experiment_on, random_llama
+from torch.overrides import TorchFunctionMode
 
 from pytest_interp import Checkpoint, CheckpointSpec, Experiment
 from pytest_interp.cache.store import Cache
+from pytest_interp.checkpoints.bits import hash_of_bits, hash_on_device
 from pytest_interp.checkpoints.damage import Damage, damaged
-from pytest_interp.checkpoints.model_state import hash_of_bits, hash_on_device
 from pytest_interp.heads import Head
 from pytest_interp.measure import direct_logit_attribution_sweep, logit_diff
 
@@ -159,6 +163,77 @@ def test_an_attribute_of_a_module_shows_in_the_outputs(llama):
     assert llama.changes_since_load() == ["other outputs on fixed prompts"]
     assert numbers(llama) != before
     norm.variance_epsilon = epsilon
+    assert numbers(llama) == before
+
+
+def test_the_fixed_prompts_are_run_again_only_where_something_changed(planted, monkeypatch):
+    runs, outputs = [], type(planted.guard)._outputs
+    monkeypatch.setattr(type(planted.guard), "_outputs", lambda self: runs.append(1) or outputs(self))
+    with planted.guard.measuring():
+        runs.clear()
+    for n in (8, 12):
+        logit_diff(experiment_on(planted, n=n))
+    assert runs == []
+    assert planted.changes_since_load() == []
+    assert len(runs) == 1  # after each claim
+    planted.bridge.blocks[3].made_up = 1
+    logit_diff(experiment_on(planted, n=8))
+    del planted.bridge.blocks[3].made_up
+    logit_diff(experiment_on(planted, n=8))
+    assert len(runs) == 3
+
+
+class FlatSoftmax(TorchFunctionMode):
+    """A mode in which softmax of an attention layer is flat."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        return torch.full_like(result, 1 / result.shape[-1]) if func is functional.softmax else result
+
+
+@contextmanager
+def kernel_of_python():
+    library = torch.library.Library("aten", "IMPL")
+    flat = lambda value, dim, half_to_float: torch.full_like(value, 1 / value.shape[dim])  # noqa: E731
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of a kernel that replaces another
+        library.impl("_softmax", flat, "CPU")
+    yield
+    library._destroy()
+
+
+@pytest.mark.parametrize("changed", [FlatSoftmax, kernel_of_python])
+def test_modes_and_kernels_are_noticed_before_a_measurement(planted, changed):
+    before = numbers(planted)
+    with changed():
+        assert numbers(planted) != before
+        assert planted.changes_since_load() == ["other outputs on fixed prompts"]
+    assert numbers(planted) == before
+
+
+def test_what_cannot_be_listed_is_noticed_after_a_claim(tokenizer, monkeypatch):
+    """A number in the closure of a function."""
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+    factor, forward = [1.0], LlamaRotaryEmbedding.forward
+    monkeypatch.setattr(
+        LlamaRotaryEmbedding, "forward", lambda self, x, position_ids: forward(self, x, factor[0] * position_ids)
+    )
+    spec = CheckpointSpec("mine", loader=lambda: (random_llama(tokenizer), tokenizer), bos=True)
+    checkpoint = Checkpoint(spec)
+    assert checkpoint.changes_since_load() == []
+    factor[0] = 1.005
+    assert checkpoint.changes_since_load() == ["other outputs on fixed prompts"]
+
+
+def test_a_function_whose_code_is_exchanged_is_named_and_restored(llama):
+    from transformers.models.llama.modeling_llama import rotate_half
+
+    before = numbers(llama)
+    rotate_half.__code__ = (lambda x: -x).__code__
+    assert numbers(llama) != before
+    assert llama.changes_since_load() == ["transformers.models.llama.modeling_llama.rotate_half replaced"]
+    assert llama.restore() == "all was put back"
     assert numbers(llama) == before
 
 

@@ -1,5 +1,6 @@
 """`load` gives a notebook the checkpoint that a claim would get."""
 
+import gc
 import re
 
 import pytest
@@ -99,3 +100,18 @@ def test_a_model_with_hooks_is_refused_as_the_fixture_does(tmp_path):
 def test_a_checkpoint_has_a_public_bridge(planted):
     assert planted.bridge is planted.forward.bridge is planted.weights.bridge
     assert isinstance(Checkpoint(known_specs()["planted-ioi"]).bridge, type(planted.bridge))
+
+
+def test_loading_walks_all_modules_a_few_times_only(monkeypatch):
+    """To switch the mode of a bridge takes as long as a short pass, and so does a collection of garbage."""
+    from transformer_lens.model_bridge import TransformerBridge
+
+    switched, collected, train = [], [], TransformerBridge.train
+    monkeypatch.setattr(TransformerBridge, "train", lambda self, mode=True: switched.append(mode) or train(self, mode))
+    monkeypatch.setattr(gc, "collect", lambda *_: collected.append(1))
+    checkpoint = load("planted-ioi")
+    assert len(switched) <= 3
+    assert collected == []
+    assert not checkpoint.bridge.training
+    checkpoint.reload()
+    assert collected == [1]

@@ -24,11 +24,13 @@ from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measure import (
     ablation_effect,
     backup_effect,
+    completeness,
     faithfulness,
     minimality,
     patch_effect_sweep,
     path_patch_effect,
 )
+from pytest_interp.measure.circuit import kept_effect
 from pytest_interp.tasks.protocols import answer_and_distractor_exchanged, end_one_earlier
 
 WAYS = {
@@ -234,6 +236,29 @@ def test_a_circuit_as_a_whole_is_asked_once_for_all_its_heads(small, monkeypatch
             assert needed == pytest.approx([a - b for a, b in zip(alone, rest, strict=True)], abs=1e-5)
             assert len(resumed) == counts[-1]  # the rest was known of minimality
         assert counts[0] > 0
+
+
+def test_circuits_that_differ_in_a_head_are_run_from_where_they_differ(small, whole, monkeypatch):
+    last, resume, resumed = small.checkpoint.shape.n_layers - 1, Blocks.resume, []
+    circuit = {Head(0, 0): None, Head(last, 0): "END", Head(last, 1): "END", Head(0, 1): "S2"}
+
+    def measure():
+        effects = [kept_effect(small, circuit, heads).values for heads in ([Head(last, 1)], list(circuit)[:3])]
+        needed = [minimality(small, head, circuit).values for head in circuit]
+        return [*effects, *needed, completeness(small, circuit, knocked_out=Head(last, 0)).values]
+
+    slow = whole(small, measure)
+    with small.checkpoint.guard.isolated_memory():
+        ablation_effect(small, [Head(0, 0)])  # the unedited run, and means
+        count = passes(monkeypatch)
+        monkeypatch.setattr(Blocks, "resume", lambda self, *a, **k: resumed.append((a, k)) or resume(self, *a, **k))
+        fast = measure()
+    agree(small, "circuits", fast, slow)
+    # From the beginning: without any head, and the circuit. All others start from one of these.
+    assert len(count) == 2 * len(small.data.clean.groups)
+    starts = [start for (_, _, layers, start), named in resumed if layers == [last] and named.get("edits")]
+    late = [start for start in starts if start] if small.clean_passes()[0].start_from == "position" else starts
+    assert len(late) >= 3 * len(small.data.clean.groups)  # those of heads of the last layer at END
 
 
 def test_prompts_that_are_too_many_leave_no_residual_stream(small, monkeypatch):

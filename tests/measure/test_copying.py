@@ -1,5 +1,6 @@
 """Copy scores on the planted model, by hand, and where there is none."""
 
+import itertools
 from functools import partial
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from models import experiment_on, variant
 
 from pytest_interp import Head
+from pytest_interp.checkpoints.forward import Forward
 from pytest_interp.checkpoints.planted.rules import RULES, Rule, Write, with_rule
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measure import (
@@ -78,13 +80,24 @@ def test_copy_scores_of_a_layer_are_those_of_its_heads(gpt2_like, llama_like, mo
             assert 0 < np.mean([cell.value for cell in table.values()]) < 1
 
 
+def test_names_are_embedded_once_for_all_layers_and_heads(gpt2_like, monkeypatch):
+    passes, run = [], Forward.run
+    monkeypatch.setattr(Forward, "run", lambda self, *a, **k: passes.append(1) or run(self, *a, **k))
+    names = single_token_names(gpt2_like.tokenizer)
+    with gpt2_like.guard.isolated_memory():
+        copy_score_sweep(gpt2_like, names=names, reach=0.5)
+        assert len(passes) == 2  # a quarter of the names, and all of them
+        copy_score(gpt2_like, "0.0", names=names)
+    assert len(passes) == 2
+
+
 def test_a_rank_close_to_the_kth_is_told():
     """Against a sort of the others, ties included."""
     generator = torch.Generator().manual_seed(0)
     logits = torch.randint(0, 6, (40, 12), generator=generator).float()
     tokens = torch.randint(0, 12, (40,), generator=generator)
-    for k in (1, 3, 11):
-        ranks, close = _ranks_of(logits, tokens, k)
+    for k, negative in itertools.product((1, 3, 11), (False, True)):
+        ranks, close = _ranks_of(-logits if negative else logits, tokens, k, negative)
         near = 0
         for row, token in zip(logits, tokens.tolist(), strict=True):
             others = sorted((value for i, value in enumerate(row.tolist()) if i != token), reverse=True)
