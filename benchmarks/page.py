@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,43 @@ def claims(results: list[dict[str, Any]]) -> str:
     return table(["run", "seconds", "peak so far (MB)", "said"], rows)
 
 
+_SHOWN = ("passes", "looks", "rest")
+
+
+def _of_claim(claim: dict[str, Any]) -> list[str]:
+    """Seconds of a claim: all of them, and those of three parts; loading, prompts and statistics are the others."""
+    seconds = {**claim["seconds"], "passes": claim["seconds"].get("passes", 0) + claim["seconds"].get("again", 0)}
+    return [f"{sum(claim['seconds'].values()):.1f}", *(f"{seconds.get(part, 0):.1f}" for part in _SHOWN)]
+
+
+def _together(claims: list[dict[str, Any]]) -> dict[str, Any]:
+    """The seconds of several claims, added up."""
+    seconds: Counter[str] = Counter()
+    for claim in claims:
+        seconds.update(claim["seconds"])
+    return {"seconds": seconds}
+
+
+def suite(runs: dict[str, dict[str, Any]], rows: int = 25) -> str:
+    """The table of the suite by claim, before and now: the longest ones before, the others together."""
+    before, now = ({claim["id"]: claim for claim in runs[name]["claims"]} for name in ("before", "now"))
+    both = [name for name in before if name in now]
+    longest = sorted(both, key=lambda name: -sum(before[name]["seconds"].values()))
+    lines = [
+        [f"`{name.rpartition('/')[2]}`", *_of_claim(before[name]), *_of_claim(now[name])] for name in longest[:rows]
+    ]
+    for title, names in ((f"{len(longest[rows:])} others", longest[rows:]), (f"**all {len(both)}**", both)):
+        sums = [_together([claims[name] for name in names]) for claims in (before, now)]
+        lines.append([title, *_of_claim(sums[0]), *_of_claim(sums[1])])
+    heads = ["claim", "before (s)", *_SHOWN, "now (s)", *_SHOWN]
+    return table(heads, lines)
+
+
 def main() -> None:
     """Fills the page from the result files that exist."""
     page = HERE / "README.md"
     text = page.read_text()
-    for name, write in (("patching", sweeps), ("growth", growth), ("claims", claims)):
+    for name, write in (("patching", sweeps), ("growth", growth), ("claims", claims), ("suite", suite)):
         file = HERE / f"{name}.json"
         if file.is_file():
             block = f"<!-- measured: {name} -->\n{write(json.loads(file.read_text()))}\n<!-- end -->"

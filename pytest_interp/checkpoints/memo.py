@@ -16,6 +16,7 @@ from pytest_interp.errors import UsageError
 _LARGEST_BUDGET = 2**28
 _SMALLEST_BUDGET = 2**24
 _CAPACITY = 2**30
+_LARGEST_CAPACITY = 3 * 2**30
 _LARGE = 2**20
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
@@ -95,12 +96,13 @@ def budget_of(device: torch.device) -> int:
 
 
 def capacity_of(device: torch.device) -> int:
-    """The number of bytes that a memo may hold: 1 GB, and on a GPU an eighth of what is free if that is more.
+    """The number of bytes that a memo may hold: an eighth of what is free, at least 1 GB; on a CPU at most 3 GB.
 
     Args:
         device: of the model.
     """
-    return max(_CAPACITY, free_memory(device) // 8) if device.type == "cuda" else _CAPACITY
+    capacity = max(_CAPACITY, free_memory(device) // 8)
+    return capacity if device.type == "cuda" else min(_LARGEST_CAPACITY, capacity)
 
 
 def bytes_of(text: str) -> int:

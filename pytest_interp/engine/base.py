@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from pytest_interp.checkpoints.device import sent
+from pytest_interp.checkpoints.memo import bytes_in
 from pytest_interp.checkpoints.rows import Rows
 from pytest_interp.engine.edits import edits_of
 from pytest_interp.engine.patch import Patch
@@ -59,7 +60,10 @@ def unedited(experiment: Experiment, run: str, metric: Metric | None, keep: Sequ
 
 
 def edited(experiment: Experiment, job: Job) -> Base | None:
-    """The clean prompts with patches, and their logit difference; None where passes can only start at the beginning.
+    """The clean prompts with patches, and their logit difference; None where it is better to start without them.
+
+    That is where passes can only start at the beginning, and where a run takes more than a quarter of the memo: two
+    runs from which passes start in turn would drive each other and the unedited one out.
 
     Args:
         experiment: checkpoint and data set.
@@ -68,7 +72,8 @@ def edited(experiment: Experiment, job: Job) -> Base | None:
     Raises:
         UsageError: the logits are not finite.
     """
-    if any(clean_pass.start_from == "whole" for clean_pass in experiment.clean_passes()):
+    clean_passes, capacity = experiment.clean_passes(), experiment.checkpoint.guard.memory.capacity
+    if any(clean.start_from == "whole" for clean in clean_passes) or bytes_in(clean_passes) > capacity // 4:
         return None
     forward, groups = experiment.checkpoint.forward, experiment.data.clean.groups
     passes = []

@@ -13,9 +13,10 @@ from pytest_interp import Checkpoint, Experiment, Head
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.blocks import Blocks
 from pytest_interp.checkpoints.forward import Forward
-from pytest_interp.checkpoints.memo import Memo, budget_of, bytes_of, capacity_of
+from pytest_interp.checkpoints.memo import Memo, budget_of, bytes_in, bytes_of, capacity_of
 from pytest_interp.checkpoints.resume import CleanPass
 from pytest_interp.checkpoints.rows import Rows
+from pytest_interp.engine.base import edited
 from pytest_interp.engine.batches import GroupPasses
 from pytest_interp.engine.metric import Metric
 from pytest_interp.engine.passes import patched
@@ -261,6 +262,14 @@ def test_circuits_that_differ_in_a_head_are_run_from_where_they_differ(small, wh
     assert len(late) >= 3 * len(small.data.clean.groups)  # those of heads of the last layer at END
 
 
+def test_a_run_that_would_fill_the_memo_is_nowhere_to_start_from(small, monkeypatch):
+    with small.checkpoint.guard.isolated_memory():
+        assert torch.allclose(edited(small, []).scores, small.logit_diffs(), atol=1e-5)
+        passes = small.checkpoint.memo[small.data.clean.inputs, "clean passes"]
+        monkeypatch.setattr(small.checkpoint.memo, "capacity", 3 * bytes_in(passes))
+        assert edited(small, []) is None
+
+
 def test_prompts_that_are_too_many_leave_no_residual_stream(small, monkeypatch):
     expected = small.logit_diffs()
     with small.checkpoint.guard.isolated_memory():
@@ -474,5 +483,5 @@ def test_a_prompt_that_does_not_fit_the_device_gets_a_sentence(gpt2_like, monkey
 
 def test_batches_are_as_large_as_the_device_allows(monkeypatch):
     monkeypatch.setattr("pytest_interp.checkpoints.memo.free_memory", lambda device: 2**36)
-    assert (budget_of(torch.device("cpu")), capacity_of(torch.device("cpu"))) == (2**28, 2**30)
+    assert (budget_of(torch.device("cpu")), capacity_of(torch.device("cpu"))) == (2**28, 3 * 2**30)
     assert (budget_of(torch.device("cuda")), capacity_of(torch.device("cuda"))) == (2**34, 2**33)
