@@ -77,6 +77,8 @@ def outcome_on(name: str, plan: Plan, prompts: int, seed: int = 0) -> Outcome:
         proposal = discover(Question(finding, confirming, "ioi", seed), quiet)
         seconds = time.monotonic() - begin
     planted = {(str(head), rule.role) for head, rule in plan.rules.items()}
+    if proposal.capability is not None and proposal.capability.reason:
+        planted = set()  # the noise has broken the model: it does not do the task
     readings = proposal.roles.all if proposal.roles is not None else ()
     proposed = {(str(reading.place.head), reading.role) for reading in readings}
     return Outcome(
@@ -94,7 +96,7 @@ def table(outcomes: Mapping[tuple[str, float, int], Outcome]) -> str:
     for (name, noise, prompts), outcome in outcomes.items():
         total = len(outcome.right) + len(outcome.missed)
         missed, wrong = (", ".join(heads) or "none" for heads in (outcome.missed, outcome.wrong))
-        share = f"{len(outcome.right)} of {total}" if outcome.circuit else "no circuit"
+        share = f"{len(outcome.right)} of {total}" if outcome.circuit else "no circuit: not the task"
         rows.append(f"| {name} | {noise:g} | {prompts} | {share} | {missed} | {wrong} | {outcome.seconds:.0f} |")
     return "\n".join(rows) + "\n"
 

@@ -38,8 +38,8 @@ BAND = (0.9, 1.1)
 """The faithfulness of a circuit that is proposed."""
 SURE = (0.8, 1.2)
 """Where the 95 % interval of its faithfulness lies."""
-SLACK = 0.15
-"""The distance from the model up to which many heads are taken out at once."""
+SLACK = 0.05
+"""How far faithfulness may be off 1 while many heads are taken out at once."""
 LEAST_GAIN = 0.01
 """What a place must bring the circuit nearer to the model, as a share of the logit difference, to be added."""
 AT_ONCE = 8
@@ -190,7 +190,9 @@ class Search:
             counts = sorted({max(1, len(order) >> shift) for shift in range(1, 6)}, reverse=True)
             smaller = [order[count:] for count in counts]
             fits = zip(smaller, self.fits(smaller), strict=True)
-            near = [(places, fit) for places, fit in fits if fit.is_faithful and fit.distance <= SLACK]
+            near = [
+                (places, fit) for places, fit in fits if fit.is_faithful and abs(fit.faithfulness.value - 1) <= SLACK
+            ]
             if not near:
                 return
             self.move(*near[0])

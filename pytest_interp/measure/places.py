@@ -90,8 +90,8 @@ def circuit_scores(
         >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
         >>> heads = checkpoint.shape.heads
         >>> scores = circuit_scores(experiment, [[Place(head, "all") for head in heads], []])
-        >>> [round(float(score), 2) for score in scores.mean(1)]
-        [8.86, 0.0]
+        >>> [round(float(score), 2) for score in scores.mean(1)]  # all heads, no head
+        [8.85, -0.04]
     """
     every, source = _every(experiment), _stand_in(experiment, ablation)
     return patched(experiment, [[_kept(every, source, places)] for places in circuits]).values

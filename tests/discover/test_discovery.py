@@ -253,8 +253,13 @@ def test_no_random_model_does_the_task(tokenizer, ask):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", ["planted-ioi", "planted-chain", "planted-mlp0", "planted-gqa"])
-def test_the_family_at_the_largest_noise(name):
+@pytest.mark.parametrize(
+    ("name", "noise"),
+    [("planted-ioi", 0.01), ("planted-chain", 0.005), ("planted-mlp0", 0.01), ("planted-gqa", 0)],
+)
+def test_the_family_with_noise(name, noise):
+    """The largest noise of docs/discover.md at which exactly the planted heads are proposed."""
     measured = benchmark("planted_discovery")
-    outcome = measured.outcome_on(name, measured.with_noise(name, 0.01), 24)
+    outcome = measured.outcome_on(name, measured.with_noise(name, noise), 24)
+    assert outcome.circuit
     assert (outcome.missed, outcome.wrong) == ((), ())
