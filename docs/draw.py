@@ -669,6 +669,33 @@ def notebooks() -> str:
     return markdown(["item", "call", f"on {NAME}"], rows) + "\n" + pictures
 
 
+@section
+def other_tasks() -> str:
+    """What it costs to knock out the roles of SmolLM2's IOI circuit, on this task and on others."""
+    from pytest_interp.measure.circuit import nodes_of, random_circuits
+    from pytest_interp.tasks.named import task_of
+    from pytest_interp.tasks.reference import with_reference
+
+    c = checkpoint()
+    assert c.circuit is not None
+    names = ("ioi", "sequences", "analogies", "surnames", "capitals", "copied_tokens")
+    experiments = {}
+    for name in names:
+        data = task_of(name).draw(c.tokenizer, half="confirm", n=48, seed=0, bos=c.bos)
+        experiments[name] = Experiment(c, with_reference(data))
+    sets = {role.name.replace("_", " "): role.heads for role in c.circuit.roles.values()}
+    nodes = nodes_of(experiments["ioi"], c.circuit)
+    sets["all of them"] = tuple(nodes)
+    for number, drawn in enumerate(random_circuits(experiments["ioi"], nodes, 3)):
+        sets[f"as many random heads, {number + 1}"] = tuple(drawn)
+    rows = [["logit difference", "", *(value(measure.logit_diff(e)) for e in experiments.values())]]
+    for name, heads in sets.items():
+        costs = [value(measure.knockout_cost(e, heads, at=None)) for e in experiments.values()]
+        rows.append([f"{name}", str(len(heads)), *costs])
+    table = markdown(["knocked out at all positions", "heads", *names], rows)
+    return f"Share of the logit difference that is lost, 48 prompts of each task:\n\n{table}"
+
+
 def _ran(folder: Path, *commands: str, after: str = "") -> str:
     """Commands with what each prints on standard output after a text, as a page shows them."""
     modules = {"pytest": "pytest", "pytest-interp": "pytest_interp.cli"}
