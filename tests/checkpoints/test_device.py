@@ -311,7 +311,7 @@ def test_the_header_says_tf32(claims_project, card, monkeypatch, matmul):
     before = torch.get_float32_matmul_precision()
     result = claims_project.runpytest("--interp-model=planted-ioi", "--interp-tf32", "-v")
     result.stdout.fnmatch_lines(
-        ["interp: float32 with products in TF32 on NVIDIA H200 (cuda:0, 140 GB), seed 0, 96 prompts"]
+        ["interp: float32 with products in TF32 on NVIDIA H200 (cuda:0, 140 GB), seed 0,", "        96 prompts"]
     )
     assert "AssertionError" not in result.stdout.str()
     assert torch.get_float32_matmul_precision() == before, "it is put back"

@@ -15,6 +15,7 @@ UNBOUNDED = {
     "z_norm",
     "occurrence_difference",
     "selectivity",
+    "knockout_cost",
 }
 """What is only described, or stands beside a verdict: no assertion is about it, but by the cells of a table."""
 

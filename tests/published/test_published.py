@@ -51,9 +51,9 @@ def read_once(monkeypatch):
     """The state of a model is read when it is loaded, and taken for granted: no claim here changes one."""
     states, read = {}, Guard.state
 
-    def state(self):
+    def state(self, *, outputs=False):
         if self not in states:
-            states[self] = read(self)
+            states[self] = read(self, outputs=outputs)
         return states[self]
 
     monkeypatch.setattr(Guard, "state", state)
