@@ -1,4 +1,4 @@
-"""Writes into README.md what a first run shows: ``python docs/first_run.py``; tests/test_readme.py compares it.
+"""Writes into README.md the findings of a first run: ``python docs/first_run.py``; tests/test_readme.py compares them.
 
 The run is that of `ARGUMENTS`, without a memory of earlier ones and without weights in the Hugging Face cache.
 """
@@ -21,14 +21,15 @@ _FILE = re.compile(r"(?P<file>\S+\.py) *(?P<letters>[.sxXFE ]*?) *(?P<percent>\[
 
 
 def shown() -> str:
-    """What the run prints, from what was collected on."""
+    """What the run prints, from its findings on."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "COLUMNS": "80", "HF_HOME": folder, "HF_HUB_OFFLINE": "1"}
         command = [sys.executable, "-m", "pytest_interp.cli", *ARGUMENTS, "-o", f"cache_dir={folder}/cache"]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done.stdout[done.stdout.index("collected ") :]
+    _, _, findings = done.stdout.partition(" findings =")
+    return findings.partition("\n")[2]
 
 
 def sample(readme: str) -> str:
