@@ -107,7 +107,8 @@ def discover(question: Question, budget: Budget, keep: Callable[[Proposal], obje
     proposal = replace(proposal, capability=capability)
     if capability.reason:
         return proposal
-    for stage in (_effects, _selection, _roles, _paths, _stability, _confirmation, _curve, _redraws):
+    stages = [_effects, _selection, _roles, _paths, _stability, _confirmation, _curve]
+    for stage in [*stages, _redraws] if question.redraws else stages:
         name = stage.__name__.removeprefix("_")
         if budget.is_over():
             ended = "interrupted" if budget.interrupted else "the time was over, which --minutes sets,"
@@ -188,8 +189,6 @@ def _curve(question: Question, proposal: Proposal, budget: Budget) -> Proposal:
 
 
 def _redraws(question: Question, proposal: Proposal, budget: Budget) -> Proposal:
-    if not question.redraws:
-        return proposal
     with budget.stage("redraws") as say:
         redraws = redraw(question.finding, question.redraws, list(question.finding.data.corrupted), budget)
         say(f"{len(redraws.circuits)} draws")
