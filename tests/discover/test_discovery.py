@@ -178,6 +178,21 @@ def test_an_interrupted_search_keeps_its_set(question, proposal, monkeypatch, tm
     assert load_circuit(path).heads == set(partial.selection.heads)
 
 
+def test_time_that_ends_with_the_last_stage_leaves_nothing_undone(question, proposal, monkeypatch):
+    for name in ("effects", "selection", "roles", "stability", "confirmation"):
+        monkeypatch.setattr(discovery, f"_{name}", _from(proposal, name, f"_{name}"))
+    monkeypatch.setattr(discovery, "_paths", _from(proposal, "edges", "_paths"))
+
+    def curve(question, partial, budget):
+        budget.interrupted = True  # as if the time were over
+        return partial
+
+    curve.__name__ = "_curve"
+    monkeypatch.setattr(discovery, "_curve", curve)
+    assert discover(question, quiet()).interrupted == ""
+    assert discover(replace(question, redraws=1), quiet()).interrupted != "", "redraws were asked for"
+
+
 def _from(proposal, name, full_name):
     def stage(question, partial, budget):
         return replace(partial, **{name: getattr(proposal, name)})
