@@ -109,8 +109,8 @@ def _end(exploration: Exploration, target: Path | None, model: str) -> None:
     if exploration.claims:
         lines += ["What to ask next, of other prompts than those above:", "", *exploration.claims.splitlines(), ""]
         file = folder.CLAIMS if target is None else str(target / folder.CLAIMS)
-        where = "  save it as" if target is None else "  it is"
-        lines += [f"{where} {file}; run it:", f"  pytest {file} --interp-model {model}", ""]
+        introduction = "  save it as" if target is None else "  it is"
+        lines += [f"{introduction} {file}; run it:", f"  pytest {file} --interp-model {model}", ""]
     else:
         reason = "no number lies surely beside 0" if exploration.capable else "the model does not do the task"
         lines += wrapped(f"No claim is suggested: {reason}.", WIDTH)

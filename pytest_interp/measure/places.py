@@ -93,8 +93,8 @@ def circuit_scores(
         >>> [round(float(score), 2) for score in scores.mean(1)]  # all heads, no head
         [8.85, -0.04]
     """
-    every, source = _every(experiment), _stand_in(experiment, ablation)
-    return patched(experiment, [[_kept(every, source, places)] for places in circuits]).values
+    layers, source = _all_layers(experiment), _stand_in(experiment, ablation)
+    return patched(experiment, [[_sparing(layers, source, places)] for places in circuits]).values
 
 
 @in_one_state
@@ -160,8 +160,8 @@ def circuit_slopes(
         >>> round(float(slopes[Place(Head(4, 0), "END")].mean()), 2)  # the negative name mover
         -4.0
     """
-    every, source = _every(experiment), _stand_in(experiment, ablation)
-    job = [_kept(every, source, circuit)]
+    layers, source = _all_layers(experiment), _stand_in(experiment, ablation)
+    job = [_sparing(layers, source, circuit)]
     names = experiment.data.clean.position_names
     by_place: dict[Place, list[Tensor]] = {place: [] for place in named_places(experiment)}
     for index, group in enumerate(experiment.data.clean.groups):
@@ -169,7 +169,7 @@ def circuit_slopes(
         edits = edits_of(experiment, index, [job], rows)
         slopes = edited_gradients(experiment.checkpoint, group.tokens, _logit_diff_of(group), edits)
         positions = {name: experiment.position(group, name) for name in names}
-        for layer, node in enumerate(every):
+        for layer, node in enumerate(layers):
             hook = experiment.checkpoint.sites.hook(node.site, node.layer)
             value, slope = slopes[hook]
             change = ((value - source.give(hook, index, rows, value)) * slope).sum(-1)  # (row, pos, head)
@@ -181,20 +181,20 @@ def circuit_slopes(
     return {place: experiment.in_order(by_group) for place, by_group in by_place.items()}
 
 
-def _every(experiment: Experiment) -> tuple[Node, ...]:
+def _all_layers(experiment: Experiment) -> tuple[Node, ...]:
     """Z of all heads at all positions, a node for each layer."""
     return tuple(Node("z", layer) for layer in range(experiment.checkpoint.shape.n_layers))
 
 
 def _stand_in(experiment: Experiment, ablation: str) -> Source:
     """What replaces z."""
-    every = _every(experiment)
-    return ablated(experiment, every, "mean") if ablation == MEAN else from_run(experiment, every, ablation)
+    layers = _all_layers(experiment)
+    return ablated(experiment, layers, "mean") if ablation == MEAN else from_run(experiment, layers, ablation)
 
 
-def _kept(every: tuple[Node, ...], source: Source, places: Collection[Place]) -> Patch:
+def _sparing(layers: tuple[Node, ...], source: Source, places: Collection[Place]) -> Patch:
     """The patch that replaces everything but these places."""
-    return Patch(every, source, tuple(place.node for place in sorted(places)))
+    return Patch(layers, source, tuple(place.node for place in sorted(places)))
 
 
 def _logit_diff_of(group: Group) -> Callable[[Tensor], Tensor]:

@@ -139,5 +139,5 @@ def test_a_reference_has_one_length_for_each_template(gpt2_tokenizer):
         for group in run.groups:
             for row in group.rows:
                 lengths.setdefault(run.prompts[row].template, set()).add(group.tokens.shape[1])
-    assert all(len(found) == 1 for found in lengths.values())
+    assert all(len(of_template) == 1 for of_template in lengths.values())
     assert with_reference(data) is data

@@ -140,11 +140,11 @@ def test_an_interruption_keeps_what_is_there(question, proposal, monkeypatch):
 
 def test_redraws_are_other_prompts(question, monkeypatch):
     """Two searches whose heads are given: half of them are the same."""
-    given, seeds = iter([(Head(1, 0), Head(1, 1), Head(1, 2)), (Head(1, 0), Head(1, 1), Head(1, 3))]), []
+    circuits, seeds = iter([(Head(1, 0), Head(1, 1), Head(1, 2)), (Head(1, 0), Head(1, 1), Head(1, 3))]), []
 
     def search(experiment, effects, budget, share):
         seeds.append(experiment.data.seed)
-        return SimpleNamespace(heads=next(given))
+        return SimpleNamespace(heads=next(circuits))
 
     monkeypatch.setattr(redraws, "effects_of", lambda *_: None)
     monkeypatch.setattr(redraws, "select", search)

@@ -204,10 +204,10 @@ def test_axe_has_no_serious_findings(opened, name, scheme):
 
     page = opened(name, color_scheme=scheme)
     page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
-    found = Axe().run(page).response["violations"]
+    violations = Axe().run(page).response["violations"]
     serious = [
         (finding["id"], finding["nodes"][0]["html"][:200], finding["nodes"][0]["failureSummary"])
-        for finding in found
+        for finding in violations
         if finding["impact"] in ("serious", "critical")
     ]
     assert serious == []
