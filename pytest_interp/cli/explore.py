@@ -26,8 +26,8 @@ def _explore_arguments(parser: argparse.ArgumentParser) -> None:
         "--task",
         metavar="TASK",
         default="ioi",
-        help="ioi, ioi_extra_mention, sequences, analogies, surnames, capitals, copied_tokens, or a .py file with a "
-        "function task(tokenizer, *, half, n, seed, bos) that returns a data set (default: ioi)",
+        help="ioi, ioi_wordings, ioi_extra_mention, sequences, analogies, surnames, capitals, copied_tokens, or a .py "
+        "file with a function task(tokenizer, *, half, n, seed, bos) that returns a data set (default: ioi)",
     )
     parser.add_argument(
         "-o", "--output", metavar="FOLDER", help="write numbers (JSON, CSV), figures and the claims to ask next"

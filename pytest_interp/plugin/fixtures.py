@@ -185,8 +185,8 @@ def top_heads(ioi_find: Experiment) -> tuple[Head, ...]:
 def make_task(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Callable[..., Experiment]:
     """Makes prompts of a task of ``pytest_interp.tasks``: ``make_task(tasks.sequences, half="find")``.
 
-    The tasks are ``ioi``, ``ioi_extra_mention``, ``sequences``, ``analogies``, ``surnames`` and ``capitals``. ``half``
-    is ``confirm`` (the default) or ``find``; ``bos`` is by default the checkpoint's choice.
+    The tasks are ``ioi``, ``ioi_wordings``, ``ioi_extra_mention``, ``sequences``, ``analogies``, ``surnames`` and
+    ``capitals``. ``half`` is ``confirm`` (the default) or ``find``; ``bos`` is by default the checkpoint's choice.
     """
     options = session_of(request.config).options
 

@@ -3,7 +3,7 @@
 from pytest_interp.tasks.analogies import analogies
 from pytest_interp.tasks.dataset import DataSet
 from pytest_interp.tasks.facts import alex_hart, capitals, surnames
-from pytest_interp.tasks.ioi import ioi, ioi_grid, ioi_prompt, single_token_names
+from pytest_interp.tasks.ioi import ioi, ioi_grid, ioi_prompt, ioi_wordings, single_token_names
 from pytest_interp.tasks.ioi_extra_mention import ioi_extra_mention
 from pytest_interp.tasks.listed import from_ids, from_strings
 from pytest_interp.tasks.p8 import p8
@@ -26,6 +26,7 @@ __all__ = [
     "ioi_extra_mention",
     "ioi_grid",
     "ioi_prompt",
+    "ioi_wordings",
     "p8",
     "repeated_ids",
     "repeated_tokens",

@@ -20,10 +20,10 @@ from typing import Any, Literal, TypeAlias
 from pytest_interp.common.arguments import checked
 from pytest_interp.errors import UsageError
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
-from pytest_interp.tasks.ioi_words import NAMES, OBJECTS, PLACES, TEMPLATES
+from pytest_interp.tasks.ioi_words import FURTHER_TEMPLATES, NAMES, OBJECTS, PLACES, TEMPLATES
 from pytest_interp.tasks.positions import IO, S1, S1_NEXT, S2
 from pytest_interp.tasks.prompts import Prompt, encode_all, single_tokens
-from pytest_interp.tasks.slots import Half, fill, half_of
+from pytest_interp.tasks.slots import Half, fill, half_of, is_known, own_words
 from pytest_interp.text import shown
 
 Order: TypeAlias = Literal["ABBA", "BABA"]
@@ -90,34 +90,51 @@ def ioi(
         >>> data.clean.position_names, list(data.corrupted)
         (('IO', 'S1', 'S2', 'S1+1', 'END'), ['s2-exchanged', 'names-exchanged', 'abc', 'random-names'])
     """
-    if n < 2:
-        raise UsageError(f"--interp-prompts is {n}; pass at least 2")
-    rng = random.Random(f"{half} {seed}")
-    names = single_token_names(tokenizer, half)
-    templates = half_of(TEMPLATES, half)
-    places, objects = _single(tokenizer, PLACES), _single(tokenizer, OBJECTS)
     # Templates change fastest, so that a sample smaller than the grid takes different templates first: of the templates
     # 1, 2 and 3 it is 1 ABBA, 2 ABBA, 3 ABBA, 1 BABA, 2 BABA, 3 BABA.
-    cells = [(template, order) for order in ORDERS for template in templates]
-    bag = _Bag(names, rng)
-    clean: list[Prompt] = []
-    corrupted: dict[str, list[Prompt]] = {key: [] for key in ("s2-exchanged", "names-exchanged", "abc", "random-names")}
-    for i in range(n):
-        template, order = cells[i % len(cells)]
-        io, s = bag.draw(2)
-        place, thing = rng.choice(places), rng.choice(objects)
-        others = rng.sample([name for name in names if name not in (io, s)], 3 if len(names) > 4 else 2)
-        others = others if len(others) == 3 else [*others, io]
-        write = _Filler(template, order, place, thing, answer=io, distractor=s)
-        clean.append(write(io, s, s))
-        corrupted["s2-exchanged"].append(write(io, s, io))
-        corrupted["names-exchanged"].append(write(s, io, io))
-        corrupted["abc"].append(write(others[0], others[1], others[2]))
-        corrupted["random-names"].append(write(others[0], others[1], others[1]))
-    reference = _reference(rng, templates, names, places, objects)
-    data = build(tokenizer, clean, corrupted, reference, bos=bos, name=f"ioi/{half}", population="sampled", seed=seed)
-    _check_answers(tokenizer, data)
-    return data
+    cells = [(template, order) for order in ORDERS for template in half_of(TEMPLATES, half)]
+    return _drawn(tokenizer, "ioi", cells, half=half, n=n, seed=seed, bos=bos)
+
+
+@checked
+@redrawable
+def ioi_wordings(
+    tokenizer: Any,
+    *,
+    half: Half,
+    n: int,
+    seed: int,
+    bos: bool,
+) -> DataSet:
+    """A seeded sample of IOI prompts in many wordings: 40 templates a half where the tokenizer knows their words.
+
+    Intervals over templates are about half as wide as those of :func:`ioi`, which has 12 a half. Everything else is as
+    there.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        half: the half of templates and names; ``find`` and ``confirm`` share neither.
+        n: the number of prompts, at least 2; a multiple of the number of templates is best.
+        seed: of the random choice of names, places and objects.
+        bos: whether BOS stands before each prompt.
+
+    Returns:
+        The data set with four corruptions, and a reference of 16 ABC prompts for each template.
+
+    Raises:
+        UsageError: n < 2, or too few single-token names.
+
+    Example:
+        >>> from pytest_interp import load
+        >>> data = ioi_wordings(load("planted-ioi").tokenizer, half="find", n=24, seed=0, bos=True)
+        >>> data.name, len(set(data.sample.clusters))  # planted models know the words of the usual wordings alone
+        ('ioi_wordings/find', 12)
+    """
+    further = [template for template in half_of(FURTHER_TEMPLATES, half) if is_known(tokenizer, own_words(template))]
+    templates = (*half_of(TEMPLATES, half), *further)
+    # Orders alternate, so that few prompts have both: of three templates it is 1 ABBA, 2 BABA, 3 ABBA, 1 BABA, 2 ABBA.
+    cells = [(template, ORDERS[(i + turn) % 2]) for turn in (0, 1) for i, template in enumerate(templates)]
+    return _drawn(tokenizer, "ioi_wordings", cells, half=half, n=n, seed=seed, bos=bos)
 
 
 @checked
@@ -189,6 +206,39 @@ def ioi_prompt(
         answer=io, distractor=s,
     )  # fmt: skip
     return build(tokenizer, [write(io, s, s)], {}, None, bos=bos, name="ioi-prompt", population="fixed", seed=None)
+
+
+def _drawn(
+    tokenizer: Any, name: str, cells: Sequence[tuple[str, Order]], *, half: Half, n: int, seed: int, bos: bool
+) -> DataSet:
+    """Prompts of templates and orders in turn, as :func:`ioi` describes them."""
+    if n < 2:
+        raise UsageError(f"--interp-prompts is {n}; pass at least 2")
+    rng = random.Random(f"{half} {seed}")
+    names = single_token_names(tokenizer, half)
+    places, objects = _single(tokenizer, PLACES), _single(tokenizer, OBJECTS)
+    bag = _Bag(names, rng)
+    clean: list[Prompt] = []
+    corrupted: dict[str, list[Prompt]] = {key: [] for key in ("s2-exchanged", "names-exchanged", "abc", "random-names")}
+    for i in range(n):
+        template, order = cells[i % len(cells)]
+        io, s = bag.draw(2)
+        place, thing = rng.choice(places), rng.choice(objects)
+        others = rng.sample([name for name in names if name not in (io, s)], 3 if len(names) > 4 else 2)
+        others = others if len(others) == 3 else [*others, io]
+        write = _Filler(template, order, place, thing, answer=io, distractor=s)
+        clean.append(write(io, s, s))
+        corrupted["s2-exchanged"].append(write(io, s, io))
+        corrupted["names-exchanged"].append(write(s, io, io))
+        corrupted["abc"].append(write(others[0], others[1], others[2]))
+        corrupted["random-names"].append(write(others[0], others[1], others[1]))
+    templates = list(dict.fromkeys(template for template, _ in cells))
+    reference = _reference(rng, templates, names, places, objects)
+    data = build(
+        tokenizer, clean, corrupted, reference, bos=bos, name=f"{name}/{half}", population="sampled", seed=seed
+    )
+    _check_answers(tokenizer, data)
+    return data
 
 
 def _check_names(io: str, s: str) -> None:

@@ -14,7 +14,7 @@ from pytest_interp.errors import InterpError, UsageError, nearest
 from pytest_interp.tasks.analogies import analogies
 from pytest_interp.tasks.dataset import DataSet
 from pytest_interp.tasks.facts import capitals, surnames
-from pytest_interp.tasks.ioi import ioi
+from pytest_interp.tasks.ioi import ioi, ioi_wordings
 from pytest_interp.tasks.ioi_extra_mention import ioi_extra_mention
 from pytest_interp.tasks.repeated_tokens import copied_tokens
 from pytest_interp.tasks.sequences import sequences
@@ -86,6 +86,7 @@ class Task:
 
 TASKS: Mapping[str, Draw] = {
     "ioi": ioi,
+    "ioi_wordings": ioi_wordings,
     "ioi_extra_mention": ioi_extra_mention,
     "sequences": sequences,
     "analogies": analogies,

@@ -92,13 +92,23 @@ def is_known(tokenizer: Any, text: str) -> bool:
     return unknown_token(tokenizer) not in encode(tokenizer, text)
 
 
+def own_words(template: str) -> str:
+    """A template without its slots.
+
+    Example:
+        >>> own_words("{A} gave it to")
+        ' gave it to'
+    """
+    return _SLOT.sub("", template)
+
+
 def known_templates(tokenizer: Any, templates: Sequence[str]) -> tuple[str, ...]:
     """The templates whose own words the tokenizer knows; what its slots hold does not count.
 
     Raises:
         NotApplicable: it knows none of them.
     """
-    known = tuple(template for template in templates if is_known(tokenizer, _SLOT.sub("", template)))
+    known = tuple(template for template in templates if is_known(tokenizer, own_words(template)))
     if not known:
         raise NotApplicable(
             f"none of {len(templates)} wordings is in the words of this tokenizer; build a task of your own with "
