@@ -8,9 +8,9 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from pytest_interp.discover.fit import BAND
 from pytest_interp.discover.proposal import Proposal
 from pytest_interp.discover.roles import BACKUP, INHIBITION, UNNAMED, Reading
-from pytest_interp.discover.selection import BAND
 from pytest_interp.heads import Head, names_of
 from pytest_interp.measure.places import EVERYWHERE
 from pytest_interp.measurement import Measurement, quote

@@ -3,7 +3,8 @@
 Heads mask each other, and a true head can lower faithfulness: so the search does not add up single effects. It starts
 from the set of all heads at every position, which is faithful because it has everything:
 
-1. Heads are taken out, many at a time and then one by one, as long as what stays is faithful.
+1. Heads are taken out, many at a time and then one by one, as long as what stays is faithful. Next is what leaves an
+   estimate of F(C) nearest to F(M) on single prompts.
 2. Heads that bring F(C) nearer to F(M) are added, by paired intervals corrected for the number of heads.
 3. Each head is kept at one named position, or at a few, instead of every position, where that changes next to nothing.
 
@@ -18,34 +19,31 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING
+
+import torch
 
 from pytest_interp.discover.budget import Budget
 from pytest_interp.discover.effects import Effects
+from pytest_interp.discover.fit import Fit, fit_of, nearer_by
 from pytest_interp.discover.significance import effect_of, significant
 from pytest_interp.heads import Head
 from pytest_interp.measure.places import EVERYWHERE, Place, circuit_scores, circuit_slopes, named_places
 from pytest_interp.measurement import Measurement, mean
-from pytest_interp.verdict.intervals import interval_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from pytest_interp.engine import Experiment
 
-BAND = (0.9, 1.1)
-"""The faithfulness of a circuit that is proposed."""
-SURE = (0.8, 1.2)
-"""Where the 95 % interval of its faithfulness lies."""
-SLACK = 0.05
-"""How far faithfulness may be off 1 while many heads are taken out at once."""
 LEAST_GAIN = 0.01
 """What a place must bring the circuit nearer to the model, as a share of the logit difference, to be added."""
 AT_ONCE = 8
 """Circuits that are evaluated together."""
-IDLE = 0.01
-"""The growth of the distance up to which several heads are taken out at once, one of which would be."""
+NEAR = 0.1
+"""The distance up to which several places are taken out at once, whatever it was before."""
+IDLE = 0.02
+"""The growth of a larger distance up to which they are."""
 TESTED = 24
 """Heads outside of the circuit that are added, each alone, before the search ends."""
 NEXT_TO_NOTHING = 0.05
@@ -104,40 +102,6 @@ def heads_of(places: Collection[Place]) -> tuple[Head, ...]:
     return tuple(sorted({place.head for place in places}))
 
 
-@dataclass(frozen=True)
-class Fit:
-    """How well a circuit fits the model.
-
-    Attributes:
-        faithfulness: F(C) / F(M), a ratio of means.
-        distance: the mean over prompts of ``|F(C) - F(M)|``, as a share of the mean of F(M).
-    """
-
-    faithfulness: Measurement
-    distance: float
-
-    @cached_property
-    def is_faithful(self) -> bool:
-        """Whether F(C) / F(M) and its interval lie where they have to."""
-        if not BAND[0] <= self.faithfulness.value <= BAND[1]:
-            return False
-        interval = interval_of(self.faithfulness)
-        return SURE[0] <= interval.low and interval.high <= SURE[1]
-
-
-def fit_of(experiment: Experiment, alone: Tensor) -> Fit:
-    """Returns how well a circuit fits the model.
-
-    Args:
-        experiment: checkpoint and data set.
-        alone: F(C) of each prompt, ``(prompt,)``.
-    """
-    whole = experiment.logit_diffs()
-    values, scale = tuple(map(float, alone)), tuple(map(float, whole))
-    faithfulness = Measurement("faithfulness", "of model", values, experiment.data.sample, scale=scale)
-    return Fit(faithfulness, float((alone - whole).abs().mean() / whole.mean()))
-
-
 class Search:
     """The state of the search: a set of places, and what is known about it.
 
@@ -175,58 +139,74 @@ class Search:
         self.places, self.fit = frozenset(places), fit
         self.steps.append(Step(len(self.places), len(heads_of(self.places)), fit.faithfulness.value, fit.distance))
 
-    def sizes(self) -> dict[Place, float]:
-        """How much each place counts, by an estimate at the present set and by what it does alone, in logits."""
-        slopes = circuit_slopes(self.experiment, self.places)
-        return {place: max(abs(float(slope.mean())), self.effects.largest(place)) for place, slope in slopes.items()}
+    def slopes(self) -> Mapping[Place, Tensor]:
+        """How much F(C) would change with each place, to first order, prompt by prompt."""
+        return circuit_slopes(self.experiment, self.places)
 
     # ---- 1. removal
 
-    def remove_groups(self) -> None:
-        """Takes out the heads that count least, many at a time, as long as the set stays near to the model."""
-        while not self.is_over() and len(self.places) > 2:
-            sizes = self.sizes()
-            order = sorted(self.places, key=lambda place: (sizes[place], place))
-            counts = sorted({max(1, len(order) >> shift) for shift in range(1, 6)}, reverse=True)
-            smaller = [order[count:] for count in counts]
-            fits = zip(smaller, self.fits(smaller), strict=True)
-            near = [
-                (places, fit) for places, fit in fits if fit.is_faithful and abs(fit.faithfulness.value - 1) <= SLACK
-            ]
-            if not near:
-                return
-            self.move(*near[0])
+    def order(self) -> list[Place]:
+        """The set, in the order in which to take it out: next is what leaves the estimate of F(C) nearest to F(M).
 
-    def remove_singles(self) -> None:
-        """Takes out heads one by one, the one that leaves the set nearest to the model first, until all are needed.
-
-        A head is needed where the set without it is not faithful. That may change with the set: so all heads are tried
-        once more after the last removal.
+        What several places do together is estimated as the sum of what each does. It is compared on single prompts: so
+        places whose effects cancel stand beside each other.
         """
-        needed: set[Place] = set()
-        count = len(self.places) + 1  # of places when all of them were last tried
-        while not self.is_over():
-            sizes = self.sizes()
-            order = sorted(self.places - needed, key=lambda place: (sizes[place], place))[:AT_ONCE]
-            if not order and len(self.places) == count:
-                return
-            if not order:
-                needed, count = set(), len(self.places)
-                continue
-            fits = dict(zip(order, self.fits([self.places - {place} for place in order]), strict=True))
-            needed |= {place for place in order if not fits[place].is_faithful}
-            if fitting := sorted(set(order) - needed, key=lambda place: (fits[place].distance, place)):
-                self._remove(fitting, fits[fitting[0]])
+        slopes, (alone, whole) = self.slopes(), self._on_prompts()
+        left, order = sorted(self.places), []
+        rest, effects = alone - whole, torch.stack([slopes[place] for place in left])
+        while left:
+            index = int((rest - effects).abs().mean(1).argmin())
+            rest = rest - effects[index]
+            order.append(left.pop(index))
+            effects = torch.cat([effects[:index], effects[index + 1 :]])
+        return order
 
-    def _remove(self, fitting: Sequence[Place], first: Fit) -> None:
-        """Takes out the first of several places, and further ones where that changes next to nothing more."""
-        counts = [count for count in (8, 4, 2) if count <= len(fitting)]
-        together = self.fits([self.places - set(fitting[:count]) for count in counts]) if counts else []
-        for count, fit in zip(counts, together, strict=True):
-            if fit.is_faithful and fit.distance <= first.distance + IDLE:
-                self.move(self.places - set(fitting[:count]), fit)
+    def remove(self) -> None:
+        """Takes places out, many at a time where the set stays near to the model, else one, until all are needed.
+
+        All are needed where the set without any of them is not faithful.
+        """
+        last = len(self.places)  # how many places were taken out last
+        while not self.is_over():
+            order = self.order()
+            most = min(2 * last, len(order) // 2)
+            counts = sorted({max(1, most >> shift) for shift in range(4)}, reverse=True)
+            smaller = [order[count:] for count in counts]
+            furthest = max(self.fit.distance + IDLE, NEAR)
+            fits = zip(smaller, self.fits(smaller), strict=True)
+            near = [(places, fit) for places, fit in fits if fit.is_faithful and fit.distance <= furthest]
+            if near:
+                last = len(self.places) - len(near[0][0])
+                self.move(*near[0])
+            elif self.remove_single(order):
+                last = 1
+            else:
                 return
-        self.move(self.places - {fitting[0]}, first)
+
+    def remove_single(self, order: Sequence[Place]) -> bool:
+        """Takes out one place, of the first that can go the one that leaves the set nearest to the model.
+
+        Args:
+            order: in which places are tried.
+
+        Returns:
+            Whether a place can go.
+        """
+        for begin in range(0, len(order), AT_ONCE):
+            if self.is_over():
+                return False
+            smaller = [self.places - {place} for place in order[begin : begin + AT_ONCE]]
+            fits = zip(smaller, self.fits(smaller), strict=True)
+            faithful = [(places, fit) for places, fit in fits if fit.is_faithful]
+            if faithful:
+                self.move(*min(faithful, key=lambda circuit: circuit[1].distance))
+                return True
+        return False
+
+    def _on_prompts(self) -> tuple[Tensor, Tensor]:
+        """F(C) and F(M) of each prompt."""
+        faithfulness = self.fit.faithfulness
+        return torch.tensor(faithfulness.values), torch.tensor(faithfulness.scale)
 
     # ---- 2. addition
 
@@ -240,10 +220,14 @@ class Search:
         }
 
     def outside(self) -> list[Place]:
-        """The heads outside that count most, the largest first, at every position."""
-        sizes, inside = self.sizes(), set(heads_of(self.places))
-        others = [place for place in sizes if place.at == EVERYWHERE and place.head not in inside]
-        return sorted(others, key=lambda place: (-sizes[place], place))[:TESTED]
+        """The heads outside, at every position, of which an estimate says that they bring F(C) nearest to F(M)."""
+        slopes, (alone, whole), inside = self.slopes(), self._on_prompts(), set(heads_of(self.places))
+        distance = {
+            place: float((alone + slope - whole).abs().mean())
+            for place, slope in slopes.items()
+            if place.at == EVERYWHERE and place.head not in inside
+        }
+        return sorted(distance, key=lambda place: (distance[place], place))[:TESTED]
 
     def improving(self, gained: Mapping[Place, Measurement]) -> dict[Place, Measurement]:
         """By how much places bring F(C) nearer to F(M), for those that surely do, corrected for the number of heads."""
@@ -253,9 +237,13 @@ class Search:
         return {place: effect for place, effect in nearer.items() if place in sure and effect.value >= least}
 
     def add(self) -> None:
-        """Adds heads, the one that helps most first, until none helps."""
+        """Adds heads, of the first that help the one that helps most, until none helps."""
         while not self.is_over():
-            better = self.improving(self.change_by(self.outside()))
+            outside = self.outside()
+            for begin in range(0, len(outside), AT_ONCE):
+                better = self.improving(self.change_by(outside[begin : begin + AT_ONCE]))
+                if better or self.is_over():
+                    break
             if not better:
                 return
             places = self.places | {max(better, key=lambda place: (better[place].value, place))}
@@ -266,7 +254,8 @@ class Search:
 
     def narrow(self) -> None:
         """Keeps each head at its best one, two or three named positions, where that changes next to nothing."""
-        sizes, furthest = self.sizes(), self.fit.distance + 2 * NEXT_TO_NOTHING
+        slopes, furthest = self.slopes(), self.fit.distance + 2 * NEXT_TO_NOTHING
+        sizes = {place: max(abs(float(slope.mean())), self.effects.largest(place)) for place, slope in slopes.items()}
         names = self.experiment.data.clean.position_names
         for count in (1, 2, 3):
             narrower: dict[Place, set[Place]] = {}
@@ -285,19 +274,6 @@ class Search:
                     self.move(places, fit)
 
 
-def nearer_by(faithfulness: Measurement, change: Measurement) -> Measurement:
-    """Returns how much nearer a change brings F(C) to F(M), prompt by prompt.
-
-    Args:
-        faithfulness: with F(C) and F(M) of each prompt.
-        change: of F(C), prompt by prompt.
-    """
-    triples = zip(faithfulness.values, faithfulness.scale, change.values, strict=True)
-    return replace(
-        change, values=tuple(abs(alone - whole) - abs(alone + moved - whole) for alone, whole, moved in triples)
-    )
-
-
 def select(experiment: Experiment, effects: Effects, budget: Budget, share: float) -> Selection:
     """Returns a smallest faithful circuit that a greedy search finds on the finding half.
 
@@ -312,8 +288,7 @@ def select(experiment: Experiment, effects: Effects, budget: Budget, share: floa
     """
     search = Search(experiment, effects, budget, share)
     with budget.interruptible():
-        search.remove_groups()
-        search.remove_singles()
+        search.remove()
         search.add()
         search.narrow()
     complete = not search.is_over()

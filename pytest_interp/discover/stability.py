@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_interp.discover.selection import BAND, LEAST_GAIN, Selection
+from pytest_interp.discover.fit import BAND
+from pytest_interp.discover.selection import LEAST_GAIN, Selection
 from pytest_interp.heads import Head
 from pytest_interp.measurement import Measurement
 

@@ -168,7 +168,7 @@ def test_an_interrupted_search_keeps_its_set(question, proposal, monkeypatch, tm
     def interrupt(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Search, "remove_singles", interrupt)
+    monkeypatch.setattr(Search, "remove", interrupt)
     partial = discover(question, quiet())
     assert partial.interrupted == "interrupted before the stage roles"
     assert set(partial.selection.heads) >= set(RULES) - {Head(4, 1)}
