@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Unpack
@@ -21,12 +21,16 @@ from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
 from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import HeadLike, as_heads, names_of, optional_heads
+from pytest_interp.verdict.caveats import disagreement
 from pytest_interp.verdict.judge import Verdict, judge
 from pytest_interp.verdict.recording import in_trial
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
+    from pytest_interp.heads import Head
     from pytest_interp.measure.circuit import CircuitLike
+    from pytest_interp.measurement import Measurement
+    from pytest_interp.tasks.positions import At
 
 MANY = 8
 """The largest circuit whose members are measured on all prompts; those of a larger one are on a quarter of them."""
@@ -89,6 +93,8 @@ def assert_faithfulness(
     )  # fmt: skip
 
     sample = experiment if len(nodes) <= MANY else _thinned(experiment)
+    if metric == "of_model" and not in_trial():
+        verdict = replace(verdict, notes=(*verdict.notes, *_other_ablation(experiment, nodes, verdict.measurement)))
 
     if count and not checks:
         verdict = replace(verdict, notes=(*verdict.notes, "no control: too few heads are left for a random circuit"))
@@ -98,6 +104,18 @@ def assert_faithfulness(
     knockout = Knockout(lambda on, at: knockout_cost(on, tuple(nodes), at=at))
     question = Question(experiment, measure, demands, subject, sets=sets, knockout=knockout)
     return conclude(with_evidence(replace(verdict, controls=checks), question, controls), subject)
+
+
+def _other_ablation(experiment: Experiment, nodes: Mapping[Head, At], mean: Measurement) -> Iterator[str]:
+    """What to say where the circuit keeps another share with z of a corrupted run outside of it than with the mean."""
+    from pytest_interp.measure.places import breaking_corruption, places_of, resampled_faithfulness
+
+    corruption, places = breaking_corruption(experiment), places_of(nodes)
+    if corruption is None or places is None or len(mean.values) < len(experiment.data.clean):
+        return
+    resampled = resampled_faithfulness(experiment, places, corruption)
+    if sentence := disagreement(mean, resampled, corruption):
+        yield sentence
 
 
 @checked

@@ -8,6 +8,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from pytest_interp.discover.alternative import Alternative
 from pytest_interp.discover.fit import BAND
 from pytest_interp.discover.proposal import Proposal
 from pytest_interp.discover.roles import BACKUP, INHIBITION, UNNAMED, Reading
@@ -15,6 +16,7 @@ from pytest_interp.heads import Head, names_of
 from pytest_interp.measure.places import EVERYWHERE
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.tasks.positions import END
+from pytest_interp.verdict.caveats import disagreement
 from pytest_interp.verdict.intervals import interval_of
 
 WIDTH = 118
@@ -66,6 +68,16 @@ def measured(measurement: Measurement) -> str:
     return f"{quote(measurement.value)} [{quote(interval.low)}, {quote(interval.high)}]"
 
 
+def described(alternative: Alternative) -> str:
+    """Returns what the heads outside of a circuit do without it, in a clause or two."""
+    rest, best = measured(alternative.rest), measured(alternative.faithfulness)
+    count = len(alternative.nearest)
+    if not alternative.is_faithful:
+        return f"all others keep {rest}; no other circuit: the nearest set of them, {count} heads, keeps {best}"
+    kind = "another circuit" if alternative.complete else "another circuit, not yet as small as can be"
+    return f"all others keep {rest}; {kind} of {count} heads keeps {best}: {names_of(alternative.nearest)}"
+
+
 def summary(proposal: Proposal) -> list[str]:
     """Returns what a proposal says about its circuit as a whole, a line each.
 
@@ -81,7 +93,11 @@ def summary(proposal: Proposal) -> list[str]:
     if proposal.confirmation is not None:
         confirmed = proposal.confirmation
         incomplete = "; ".join(f"without {role} {measured(gap)}" for role, gap in confirmed.completeness.items())
-        lines.append(f"Faithfulness on the confirming half: {measured(confirmed.faithfulness)}.")
+        resampled, corruption = confirmed.resampled
+        lines.append(
+            f"Faithfulness on the confirming half: {measured(confirmed.faithfulness)}; with z of {corruption} outside, "
+            f"not the mean: {measured(resampled)}."
+        )
         lines.append(f"Circuit minus model there, in logits: {incomplete}.")
     if proposal.stability is not None:
         interchangeable = [head for head in selection.heads if proposal.stability.is_interchangeable(head)]
@@ -105,6 +121,8 @@ def summary(proposal: Proposal) -> list[str]:
             f"{size}: {low:.2f} to {high:.2f}" for size, (low, high) in zip(curve.sizes, curve.band, strict=True)
         )
         lines.append(f"Random heads, same ablation as the first curve: {numbers}.")
+    if proposal.alternative is not None:
+        lines.append(f"Without these heads, on the finding half: {described(proposal.alternative)}.")
     return lines
 
 
@@ -123,18 +141,23 @@ def undecided(proposal: Proposal) -> list[str]:
             sentences.append(f"the faithfulness on the {half} half is outside of {BAND[0]} to {BAND[1]}")
     if selection is not None and selection.improving:
         sentences.append(f"would bring it nearer to the model: {', '.join(map(str, sorted(selection.improving)))}")
-    if proposal.roles is not None:
-        unnamed = [str(r.place) for r in proposal.roles.readings if r.role == UNNAMED]
-        if unnamed:
-            sentences.append(f"these act and fit no role: {', '.join(unnamed)}")
-        if proposal.confirmation is not None:
-            unconfirmed = [r for r in proposal.roles.all if not proposal.confirmation.confirms(r)]
-            if unconfirmed:
-                listed = ", ".join(f"{r.place} ({r.role})" for r in unconfirmed)
-                sentences.append(f"these do not have their role on the confirming half: {listed}")
-            idle = [str(place) for place in proposal.confirmation.adds if place not in proposal.confirmation.needed]
-            if idle:
-                sentences.append(f"on the confirming half these add nothing that is surely off 0: {', '.join(idle)}")
+    if proposal.roles is not None and (unnamed := [r.place for r in proposal.roles.readings if r.role == UNNAMED]):
+        sentences.append(f"these act and fit no role: {', '.join(map(str, unnamed))}")
+    return sentences + _unconfirmed(proposal)
+
+
+def _unconfirmed(proposal: Proposal) -> list[str]:
+    """What the confirming half leaves open, a sentence each."""
+    confirmation, roles = proposal.confirmation, proposal.roles
+    if confirmation is None or roles is None:
+        return []
+    sentences = []
+    if different := disagreement(confirmation.faithfulness, *confirmation.resampled):
+        sentences.append(different)
+    if unconfirmed := [f"{r.place} ({r.role})" for r in roles.all if not confirmation.confirms(r)]:
+        sentences.append(f"these do not have their role on the confirming half: {', '.join(unconfirmed)}")
+    if idle := [str(place) for place in confirmation.adds if place not in confirmation.needed]:
+        sentences.append(f"on the confirming half these add nothing that is surely off 0: {', '.join(idle)}")
     return sentences
 
 

@@ -10,7 +10,7 @@ from pytest_interp.discover.roles import Reading, Roles, roles_of
 from pytest_interp.discover.significance import effect_of, significant
 from pytest_interp.heads import Head
 from pytest_interp.measure.circuit import completeness, faithfulness
-from pytest_interp.measure.places import EVERYWHERE, Place, circuit_scores
+from pytest_interp.measure.places import EVERYWHERE, Place, breaking_corruption, circuit_scores, resampled_faithfulness
 from pytest_interp.measurement import Measurement
 from pytest_interp.tasks.positions import At
 
@@ -24,6 +24,7 @@ class Confirmation:
 
     Attributes:
         faithfulness: F(C) / F(M), with the backups in C.
+        resampled: the same with z of a corrupted run outside of C, and the name of that run.
         completeness: with the backups in C, ``F(C without K) - F(M without K)`` in logits, for the heads K of each
             role, by role; and for no heads, under ``nothing``.
         adds: what each place adds, ``F(C) - F(C without the place)``.
@@ -32,6 +33,7 @@ class Confirmation:
     """
 
     faithfulness: Measurement
+    resampled: tuple[Measurement, str]
     completeness: Mapping[str, Measurement]
     adds: Mapping[Place, Measurement]
     needed: frozenset[Place]
@@ -71,11 +73,13 @@ def confirm(
         roles: as found on the finding half.
         best_position: as for :func:`roles_of`.
     """
-    circuit = positions_of([*places, *(backup.place for backup in roles.backups)])
+    with_backups = [*places, *(backup.place for backup in roles.backups)]
+    circuit = positions_of(with_backups)
     groups: dict[str, set[Head]] = {"nothing": set()}
     for reading in roles.all:
         groups.setdefault(reading.role, set()).add(reading.place.head)
-    whole_circuit = set(circuit)
+    whole_circuit, corruption = set(circuit), breaking_corruption(experiment)
+    assert corruption is not None
     incomplete = {
         role: completeness(experiment, circuit, knocked_out=sorted(heads))
         for role, heads in groups.items()
@@ -86,6 +90,7 @@ def confirm(
     adds = {place: effect_of(experiment, alone - scores) for place, scores in zip(places, without, strict=True)}
     return Confirmation(
         faithfulness(experiment, circuit),
+        (resampled_faithfulness(experiment, with_backups, corruption), corruption),
         incomplete,
         adds,
         significant(adds),

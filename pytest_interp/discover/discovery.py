@@ -7,21 +7,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pytest_interp.discover.alternative import alternative_to
 from pytest_interp.discover.budget import Budget
 from pytest_interp.discover.capability import capability_of
-from pytest_interp.discover.circuit_text import measured
+from pytest_interp.discover.circuit_text import described, measured
 from pytest_interp.discover.confirmation import confirm
 from pytest_interp.discover.curve import curve_of
 from pytest_interp.discover.effects import Effects, effects_of
 from pytest_interp.discover.paths import edges_of
 from pytest_interp.discover.proposal import Proposal
 from pytest_interp.discover.redraws import redraw
-from pytest_interp.discover.roles import breaking_corruption, roles_of
+from pytest_interp.discover.roles import roles_of
 from pytest_interp.discover.selection import Selection, select
 from pytest_interp.discover.stability import stability_of
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, names_of
-from pytest_interp.measure.places import EVERYWHERE, Place
+from pytest_interp.measure.places import EVERYWHERE, Place, breaking_corruption
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
@@ -107,7 +108,7 @@ def discover(question: Question, budget: Budget, keep: Callable[[Proposal], obje
     proposal = replace(proposal, capability=capability)
     if capability.reason:
         return proposal
-    stages = [_effects, _selection, _roles, _paths, _stability, _confirmation, _curve]
+    stages = [_effects, _selection, _roles, _paths, _stability, _confirmation, _curve, _alternative]
     for stage in [*stages, _redraws] if question.redraws else stages:
         name = stage.__name__.removeprefix("_")
         if budget.is_over():
@@ -186,6 +187,14 @@ def _curve(question: Question, proposal: Proposal, budget: Budget) -> Proposal:
         curve = curve_of(question.confirming, ranking(selection, effects), corruption, question.seed)
         say(", ".join(f"CMD {value:.3f} ({run})" for run, value in curve.cmd.items()))
     return replace(proposal, curve=curve)
+
+
+def _alternative(question: Question, proposal: Proposal, budget: Budget) -> Proposal:
+    selection, _ = _parts(proposal)
+    with budget.stage("alternative") as say:
+        alternative = alternative_to(question.finding, selection, budget)
+        say(described(alternative))
+    return replace(proposal, alternative=alternative)
 
 
 def _redraws(question: Question, proposal: Proposal, budget: Budget) -> Proposal:

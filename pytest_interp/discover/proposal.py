@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_interp.discover.alternative import Alternative
 from pytest_interp.discover.capability import Capability
 from pytest_interp.discover.confirmation import Confirmation
 from pytest_interp.discover.curve import Curve
@@ -38,6 +39,7 @@ class Proposal:
         redraws: of stage 6, where it was asked for.
         confirmation: stage 7.
         curve: stage 8.
+        alternative: stage 9.
         seconds: how long each stage took.
         interrupted: why not all stages were made; empty where they were.
     """
@@ -55,6 +57,7 @@ class Proposal:
     redraws: Redraws | None = None
     confirmation: Confirmation | None = None
     curve: Curve | None = None
+    alternative: Alternative | None = None
     seconds: Mapping[str, float] | None = None
     interrupted: str = ""
 

@@ -18,7 +18,7 @@ from pytest_interp.measure.attribution import direct_logit_attribution
 from pytest_interp.measure.backup import backup_effect
 from pytest_interp.measure.copying import prompt_copy_score
 from pytest_interp.measure.path_patching import path_patch_effect
-from pytest_interp.measure.places import EVERYWHERE, Place
+from pytest_interp.measure.places import EVERYWHERE, Place, breaking_corruption
 from pytest_interp.measurement import Measurement
 from pytest_interp.tasks.positions import END
 
@@ -191,12 +191,6 @@ def _with_inhibition(experiment: Experiment, readings: Sequence[Reading], relati
         else reading
         for reading in readings
     ]
-
-
-def breaking_corruption(experiment: Experiment) -> str | None:
-    """Returns the corruption that takes the question away: ``abc`` where the data set has it, else its first."""
-    corrupted = experiment.data.corrupted
-    return "abc" if "abc" in corrupted else next(iter(corrupted), None)
 
 
 def _backups(experiment: Experiment, readings: Sequence[Reading], relations: Relations) -> tuple[Reading, ...]:

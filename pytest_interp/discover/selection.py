@@ -111,20 +111,21 @@ class Search:
         steps: those made.
     """
 
-    def __init__(self, experiment: Experiment, effects: Effects, budget: Budget, share: float) -> None:
+    def __init__(self, experiment: Experiment, budget: Budget, share: float, without: Collection[Head] = ()) -> None:
         """The set has all heads at every position.
 
         Args:
             experiment: checkpoint and data set of the finding half.
-            effects: of single places, which order candidates.
             budget: of the whole discovery.
             share: of its time that may be used up by the end of the search.
+            without: heads that the set lacks.
         """
-        self.experiment, self.effects = experiment, effects
+        self.experiment = experiment
         self.budget, self.share = budget, share
         self.steps: list[Step] = []
-        everything = [Place(head, EVERYWHERE) for head in experiment.checkpoint.shape.heads]
-        self.move(everything, fit_of(experiment, experiment.logit_diffs()))
+        everything = [Place(head, EVERYWHERE) for head in experiment.checkpoint.shape.heads if head not in without]
+        (fit,) = self.fits([everything])
+        self.move(everything, fit)
 
     def is_over(self) -> bool:
         """Whether the time of the search is used up."""
@@ -142,6 +143,18 @@ class Search:
     def slopes(self) -> Mapping[Place, Tensor]:
         """How much F(C) would change with each place, to first order, prompt by prompt."""
         return circuit_slopes(self.experiment, self.places)
+
+    # ---- 0. a set that is not faithful yet
+
+    def approach(self) -> None:
+        """Takes places out while that brings the set nearer to the model, until it is faithful."""
+        while not self.fit.is_faithful and not self.is_over() and len(self.places) > 1:
+            order = self.order()
+            smaller = [order[count:] for count in sorted({max(1, len(order) >> shift) for shift in range(2, 6)})]
+            places, fit = min(zip(smaller, self.fits(smaller), strict=True), key=lambda circuit: circuit[1].distance)
+            if fit.distance >= self.fit.distance:
+                return
+            self.move(places, fit)
 
     # ---- 1. removal
 
@@ -252,10 +265,14 @@ class Search:
 
     # ---- 3. positions
 
-    def narrow(self) -> None:
-        """Keeps each head at its best one, two or three named positions, where that changes next to nothing."""
+    def narrow(self, effects: Effects) -> None:
+        """Keeps each head at its best one, two or three named positions, where that changes next to nothing.
+
+        Args:
+            effects: of single places, which order positions.
+        """
         slopes, furthest = self.slopes(), self.fit.distance + 2 * NEXT_TO_NOTHING
-        sizes = {place: max(abs(float(slope.mean())), self.effects.largest(place)) for place, slope in slopes.items()}
+        sizes = {place: max(abs(float(slope.mean())), effects.largest(place)) for place, slope in slopes.items()}
         names = self.experiment.data.clean.position_names
         for count in (1, 2, 3):
             narrower: dict[Place, set[Place]] = {}
@@ -279,18 +296,18 @@ def select(experiment: Experiment, effects: Effects, budget: Budget, share: floa
 
     Args:
         experiment: checkpoint and data set of the finding half, with a reference.
-        effects: of single places, which order candidates.
+        effects: of single places, which order positions.
         budget: of the whole discovery.
         share: of its time that may be used up by the end of this stage.
 
     Raises:
         UsageError: a data set without a reference.
     """
-    search = Search(experiment, effects, budget, share)
+    search = Search(experiment, budget, share)
     with budget.interruptible():
         search.remove()
         search.add()
-        search.narrow()
+        search.narrow(effects)
     complete = not search.is_over()
     measured = () if budget.interrupted else sorted(search.places)
     gained = {} if budget.interrupted else search.change_by(search.outside())

@@ -21,12 +21,14 @@ from pytest_interp.engine.edits import edits_of
 from pytest_interp.engine.passes import patched
 from pytest_interp.engine.patch import Node, Patch, Source, ablated, from_run
 from pytest_interp.heads import Head
+from pytest_interp.measurement import Measurement
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
     from pytest_interp.engine import Experiment
+    from pytest_interp.tasks.positions import At
     from pytest_interp.tasks.prompts import Group
 
 EVERYWHERE = "all"
@@ -58,6 +60,26 @@ class Place:
     def node(self) -> Node:
         """Its output z."""
         return Node("z", self.head.layer, self.head.head, None if self.at == EVERYWHERE else self.at)
+
+
+def places_of(nodes: Mapping[Head, At]) -> list[Place] | None:
+    """The places of a circuit as measurements take it; None where a head is kept at an index, not at a name.
+
+    Args:
+        nodes: for each head the positions at which it is kept; None is every position.
+
+    Example:
+        >>> places_of({Head(3, 0): ("END", "S2"), Head(0, 0): None})
+        [Place(head=Head(layer=0, head=0), at='all'), Place(head=Head(layer=3, head=0), at='END'), \
+Place(head=Head(layer=3, head=0), at='S2')]
+    """
+    places = []
+    for head, at in nodes.items():
+        for name in (EVERYWHERE,) if at is None else (at,) if isinstance(at, str | int) else at:
+            if not isinstance(name, str):
+                return None
+            places.append(Place(head, name))
+    return sorted(places)
 
 
 def named_places(experiment: Experiment) -> list[Place]:
@@ -95,6 +117,42 @@ def circuit_scores(
     """
     layers, source = _all_layers(experiment), _stand_in(experiment, ablation)
     return patched(experiment, [[_sparing(layers, source, places)] for places in circuits]).values
+
+
+def breaking_corruption(experiment: Experiment) -> str | None:
+    """The corruption that takes the question away: ``abc`` where the data set has it, else its first; None without."""
+    corrupted = experiment.data.corrupted
+    return "abc" if "abc" in corrupted else next(iter(corrupted), None)
+
+
+def resampled_faithfulness(experiment: Experiment, circuit: Collection[Place], corruption: str) -> Measurement:
+    """What a circuit keeps where everything else is resampled: ``F(C) / F(M)``, z outside of C from a corrupted run.
+
+    Args:
+        experiment: checkpoint and data set.
+        circuit: the places of C.
+        corruption: a corrupted run.
+
+    Returns:
+        A ratio of means; any real number. :func:`faithfulness` puts the mean over the reference there instead.
+
+    Raises:
+        UsageError: a data set without this corruption.
+
+    Mueller et al. 2025, "MIB: a mechanistic interpretability benchmark", section 3.
+
+    Example:
+        >>> from pytest_interp import Experiment, load
+        >>> from pytest_interp.tasks import ioi
+        >>> checkpoint = load("planted-ioi")
+        >>> experiment = Experiment(checkpoint, ioi(checkpoint.tokenizer, half="confirm", n=24, seed=0, bos=True))
+        >>> circuit = [Place(head, "all") for head in checkpoint.shape.heads]
+        >>> resampled_faithfulness(experiment, circuit, "abc").value  # nothing is left to resample
+        1.0
+    """
+    (alone,) = circuit_scores(experiment, [circuit], ablation=corruption)
+    values, scale = tuple(map(float, alone)), tuple(map(float, experiment.logit_diffs()))
+    return Measurement("faithfulness", "of model", values, experiment.data.sample, scale=scale)
 
 
 @in_one_state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf, isfinite
 
 from pytest_interp.common.quantities import QUANTITIES
@@ -9,6 +10,7 @@ from pytest_interp.errors import UsageError
 from pytest_interp.heads import names_of
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.verdict.bound import Bound
+from pytest_interp.verdict.intervals import interval_of
 
 SATURATED = ("rank", "probability", "top_k", "kl")
 """Metrics that can stay the same while logits change."""
@@ -75,6 +77,30 @@ def notes_of(measurement: Measurement, bound: Bound) -> list[str]:
         if metric.startswith(SATURATED):
             notes.append(f"{metric} may stay where logits change: claim the logit difference too")
     return notes
+
+
+AGREE = 0.1
+"""The difference of faithfulness up to which two ablations agree."""
+
+
+def disagreement(mean: Measurement, resampled: Measurement, corruption: str) -> str | None:
+    """Says that two ablations give a circuit another faithfulness; None where they agree, or nothing is sure.
+
+    Args:
+        mean: F(C) / F(M) with the mean over the reference outside of the circuit.
+        resampled: the same with z of a corrupted run, on the same prompts.
+        corruption: that run.
+    """
+    values = tuple(first - second for first, second in zip(mean.values, resampled.values, strict=True))
+    difference = replace(mean, values=values)
+    interval = interval_of(difference)
+    if abs(difference.value) <= AGREE or interval.low <= 0 <= interval.high:
+        return None
+    return (
+        f"two ablations do not agree: with the mean outside of the circuit it keeps {quote(mean.value)}, with z of "
+        f"{corruption} {quote(resampled.value)}; the difference is {quote(difference.value)} [{quote(interval.low)}, "
+        f"{quote(interval.high)}]"
+    )
 
 
 def _gives_the_run_back(measurement: Measurement) -> bool:

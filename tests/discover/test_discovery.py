@@ -10,9 +10,10 @@ from pytest_interp import Checkpoint, CheckpointSpec, Head, load_circuit
 from pytest_interp.checkpoints.planted.rules import RULES
 from pytest_interp.cli import main
 from pytest_interp.discover import discovery, redraws
+from pytest_interp.discover.alternative import alternative_to
 from pytest_interp.discover.budget import Budget
 from pytest_interp.discover.capability import capability_of
-from pytest_interp.discover.circuit_text import INCOMPLETE, circuit_text, undecided
+from pytest_interp.discover.circuit_text import INCOMPLETE, circuit_text, described, undecided
 from pytest_interp.discover.discovery import Question, discover
 from pytest_interp.discover.figure import circuit_figure
 from pytest_interp.discover.selection import Search
@@ -70,8 +71,41 @@ def test_the_curve_reaches_the_model_with_the_circuit(proposal):
     assert all(low <= high for low, high in proposal.curve.band)
 
 
+def test_without_the_planted_heads_nothing_does_the_task(proposal):
+    alternative = proposal.alternative
+    assert not alternative.is_faithful
+    assert alternative.rest.value < 0, "of what is left the backup alone acts, against the answer"
+    assert abs(alternative.faithfulness.value) < 0.05
+    assert "no other circuit" in circuit_text(proposal)
+
+
+def test_another_circuit_is_found_where_there_is_one(question, proposal):
+    silent = replace(proposal.selection, places=(Place(Head(4, 3), "END"),))
+    alternative = alternative_to(question.finding, silent, quiet())
+    assert alternative.is_faithful
+    assert alternative.complete
+    assert set(alternative.nearest) == set(proposal.selection.heads)
+    assert f"another circuit of {len(proposal.selection.heads)} heads" in described(alternative)
+
+
+def test_both_ablations_agree_on_the_planted_circuit(proposal):
+    resampled, corruption = proposal.confirmation.resampled
+    assert corruption == "abc"
+    assert resampled.value == pytest.approx(proposal.confirmation.faithfulness.value, abs=0.05)
+
+
 def test_progress_names_each_stage(said, proposal):
-    stages = ["capability", "effects", "selection", "roles", "paths", "stability", "confirmation", "curve"]
+    stages = [
+        "capability",
+        "effects",
+        "selection",
+        "roles",
+        "paths",
+        "stability",
+        "confirmation",
+        "curve",
+        "alternative",
+    ]
     assert [line.partition(":")[0] for line in said] == stages
     assert all(line.endswith(" s)") for line in said)
 
@@ -179,16 +213,16 @@ def test_an_interrupted_search_keeps_its_set(question, proposal, monkeypatch, tm
 
 
 def test_time_that_ends_with_the_last_stage_leaves_nothing_undone(question, proposal, monkeypatch):
-    for name in ("effects", "selection", "roles", "stability", "confirmation"):
+    for name in ("effects", "selection", "roles", "stability", "confirmation", "curve"):
         monkeypatch.setattr(discovery, f"_{name}", _from(proposal, name, f"_{name}"))
     monkeypatch.setattr(discovery, "_paths", _from(proposal, "edges", "_paths"))
 
-    def curve(question, partial, budget):
+    def last(question, partial, budget):
         budget.interrupted = True  # as if the time were over
         return partial
 
-    curve.__name__ = "_curve"
-    monkeypatch.setattr(discovery, "_curve", curve)
+    last.__name__ = "_alternative"
+    monkeypatch.setattr(discovery, "_alternative", last)
     assert discover(question, quiet()).interrupted == ""
     assert discover(replace(question, redraws=1), quiet()).interrupted != "", "redraws were asked for"
 
