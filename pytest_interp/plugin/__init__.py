@@ -253,10 +253,13 @@ def _conditions(config: pytest.Config) -> list[str]:
 
     versions = ", ".join(f"{name} {version(name)}" for name in ("transformer-lens", "transformers", "torch"))
     precision = f"{options.dtype} on {options.device}"
+    shared: list[str] = []
     if not config.option.collectonly:  # --collect-only must not import torch
         precision = computed_with(options)
+        if words := session_of(config).words:
+            shared = [f"words {words.summary}"]
     choices = f"{precision}, seed {options.seed}, {options.prompts} prompts"
-    return [choices, versions]
+    return [choices, *shared, versions]
 
 
 @pytest.hookimpl(trylast=True)

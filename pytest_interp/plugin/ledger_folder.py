@@ -114,7 +114,8 @@ class LedgerFolder(LastPlugin):
 
     def _final(self, name: str, target: Target, ledger: Ledger) -> dict[str, ClaimOutcome]:
         """Returns the outcomes of a ledger that need not be measured again, by node id."""
-        if reason := _changed(target, ledger):
+        words = session_of(self.config).words
+        if reason := _changed(target, ledger, words.summary if words else ""):
             self.writer.messages.append(f"{name} is measured again: {reason} since its ledger was begun")
             return {}
         return {claim.claim.id: claim for claim in ledger.claims if claim.finding not in NOT_FINAL}
@@ -255,8 +256,11 @@ def _of_numbers(flags: tuple[str, ...]) -> list[str]:
     return numbers
 
 
-def _changed(target: Target, ledger: Ledger) -> str:
+def _changed(target: Target, ledger: Ledger, words: str) -> str:
     """Returns what has changed of a checkpoint since its ledger was begun; an empty text where nothing is known."""
+    contexts = [record.context.checkpoint for claim in ledger.claims for record in claim.records]
+    if any(context is not None and context.words != words for context in contexts):
+        return "the words that it shares with other checkpoints have changed"
     begun = datetime.fromisoformat(ledger.run.started).timestamp()
     if target.spec.kind in ("directory", "gguf"):
         source = Path(target.spec.source)

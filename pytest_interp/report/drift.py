@@ -55,6 +55,8 @@ def terminal(drift: Drift) -> list[Line]:
     lines = []
     if causes := changed(drift):
         lines += [Line(text) for text in wrapped(f"changed: {causes}", WIDTH, rest="  ")]
+    if drift.words:
+        lines += [Line(text) for text in wrapped(f"words {drift.words}", WIDTH, rest="  ")]
     lines += views.terminal(drift)
     for claim in drift.claims:
         if claim.word not in QUIET or claim.reason:
@@ -119,6 +121,7 @@ def markdown(drift: Drift) -> str:
     """
     parts = [f"**{cell(sentence(drift))}**"]
     parts += ["", f"changed: {cell(causes)}"] if (causes := changed(drift)) else []
+    parts += ["", f"words {cell(drift.words)}"] if drift.words else []
     if text := " ".join(only(drift.comparison, names(drift))):
         parts += ["", cell(" ".join(text.split()))]
     parts += views.markdown(drift)
@@ -162,7 +165,8 @@ def table(drift: Drift) -> dict[str, Any]:
         drift: of a checkpoint against its baseline.
 
     Returns:
-        ``baseline``, ``checkpoint``, ``sentence``, ``cosine`` of their weights, ``counts`` by word, ``circuit``
+        ``baseline``, ``checkpoint``, ``sentence``, ``cosine`` of their weights, ``words`` (who shares those of the
+        prompts; empty for those of the checkpoint's own tokenizer), ``counts`` by word, ``circuit``
         (capability, roles, effects; None without profiles), ``heads`` (by role and head the worst word of claims) and
         ``claims``, worst first.
     """
@@ -171,6 +175,7 @@ def table(drift: Drift) -> dict[str, Any]:
         "checkpoint": _name(drift, 1),
         "sentence": sentence(drift),
         "cosine": drift.cosine,
+        "words": drift.words,
         "counts": {word: drift.counts[word] for word in WORDS},
         "circuit": None if drift.circuit is None else asdict(drift.circuit),
         "heads": {role: dict(words) for role, words in drift.heads.items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
@@ -84,6 +85,13 @@ class DataSet:
         parts = [self.clean.digest, *(f"{name}:{run.digest}" for name, run in sorted(self.corrupted.items()))]
         parts.append(self.reference.digest if self.reference else "no reference")
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
+
+    @property
+    def texts(self) -> str:
+        """The hash of prompts, answers and corruptions as texts: the same for all tokenizers, with BOS and without."""
+        runs = [self.clean, *(run for _, run in sorted(self.corrupted.items())), *filter(None, [self.reference])]
+        content = [[(prompt.text, prompt.answer, prompt.distractor) for prompt in run.prompts] for run in runs]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
     def run(self, name: str) -> PromptSet:
         """The prompts of a run.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_interp.errors import UsageError
 from pytest_interp.tasks.copies import Copied, Copies
 from pytest_interp.tasks.positions import END
+from pytest_interp.tasks.shared_words import tokenizers_of
 from pytest_interp.tasks.vocabulary import check_texts, unknown_token
 from pytest_interp.text import shown
 
@@ -283,14 +284,18 @@ def _hint(tokenizer: Any, word: str) -> str:
 
 def single_tokens(tokenizer: Any, words: Sequence[str]) -> tuple[str, ...]:
     """The words that are one known token with a space before them, in their order."""
-    ids, unknown = encode_all(tokenizer, (f" {word}" for word in words)), unknown_token(tokenizer)
-    return tuple(word for word in words if len(ids[f" {word}"]) == 1 and ids[f" {word}"][0] != unknown)
+    single = tuple(words)
+    for each in tokenizers_of(tokenizer):
+        ids, unknown = encode_all(each, (f" {word}" for word in single)), unknown_token(each)
+        single = tuple(word for word in single if len(ids[f" {word}"]) == 1 and ids[f" {word}"][0] != unknown)
+    return single
 
 
 def is_single_token(tokenizer: Any, word: str) -> bool:
     """Whether a word is one known token."""
-    ids = encode(tokenizer, word)
-    return len(ids) == 1 and ids[0] != unknown_token(tokenizer)
+    return all(
+        len(ids := encode(each, word)) == 1 and ids[0] != unknown_token(each) for each in tokenizers_of(tokenizer)
+    )
 
 
 def _start(tokenizer: Any, bos: bool) -> list[int]:
