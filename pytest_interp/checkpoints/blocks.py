@@ -16,6 +16,7 @@ model's own blocks; the other arguments of each block are recorded in an ordinar
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,6 +55,7 @@ class Blocks:
         points: its hook points by name.
         call_cost: the cost of calling a block, as the number of positions of one prompt that it computes in that time;
             measured on a GPU, from the first clean pass on.
+        most_tokens: how many tokens an unedited pass may take at once; fewer where the device ran out of memory.
     """
 
     def __init__(self, bridge: Any, precision: str) -> None:
@@ -70,7 +72,7 @@ class Blocks:
         # By the token length of prompts: the other arguments of each block, from where passes can start, and whether
         # the last MLP can run at END alone.
         self._arguments: dict[int, list[tuple[Any, Any]]] = {}
-        self.call_cost = _CALL_COST
+        self.call_cost, self.most_tokens = _CALL_COST, sys.maxsize
         self._start_from: dict[int, StartFrom] = {}
         self._mlp_can_run_at_end: dict[int, bool] = {}
         self._shortcuts = shortcuts_of(bridge)
