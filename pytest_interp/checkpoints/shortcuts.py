@@ -49,7 +49,7 @@ def shortcuts_of(bridge: Any) -> list[Shortcut]:
         bridge: in compatibility mode.
 
     Returns:
-        None for a module whose forward was replaced already.
+        All of them. A module whose forward was replaced already has none.
     """
     shortcuts = [Shortcut(attn, "compatibility_mode", False) for attn in _attention_of(bridge)]
     for module in dict.fromkeys((*bridge.modules(), *bridge.original_model.modules())):
@@ -112,7 +112,7 @@ def _gelu(value: Tensor) -> Tensor:
 
 
 def _attention_of(bridge: Any) -> list[torch.nn.Module]:
-    """The attention of each block that is in compatibility mode and has scores."""
+    """The attention of each block, where it is in compatibility mode."""
     modules = [getattr(block, "attn", None) for block in bridge.blocks]
     return [attn for attn in modules if attn is not None and vars(attn).get("compatibility_mode")]
 
