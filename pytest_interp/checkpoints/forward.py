@@ -13,6 +13,7 @@ from pytest_interp.checkpoints.device import sent, too_little_memory
 from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
 from pytest_interp.checkpoints.resume import CleanPass, PartialPass
 from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.text import counted
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -250,8 +251,8 @@ class Forward:
         wrong = torch.cat([~numbers.isfinite().flatten(1).all(-1) for numbers in by_group])
         if count := int(wrong.sum()):
             raise UsageError(
-                f"{self.weights.name} gives NaN or infinite logits on {count} of {len(wrong)} prompts; check its "
-                "weights, or run it with --interp-dtype float32"
+                f"{self.weights.name} gives NaN or infinite logits on {count} of {counted(len(wrong), 'prompt')}; "
+                "check its weights, or run it with --interp-dtype float32"
             )
 
     # ---- embeddings

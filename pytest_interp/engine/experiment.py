@@ -21,7 +21,7 @@ from pytest_interp.engine.activations import UneditedRuns
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
 from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.heads import Head, KVHead
-from pytest_interp.text import shown
+from pytest_interp.text import counted, shown
 from pytest_interp.tolerance import FLOAT_NOISE
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Experiment:
                     )
 
     def __repr__(self) -> str:
-        return f"<Experiment {self.checkpoint.name} on {self.data.name}, {len(self.data.clean)} prompts>"
+        return f"<Experiment {self.checkpoint.name} on {self.data.name}, {counted(len(self.data.clean), 'prompt')}>"
 
     @property
     def circuit(self) -> Circuit | None:

@@ -15,6 +15,7 @@ import pytest
 from pytest_interp.ledger.outcome import carried
 from pytest_interp.plugin.deselection import obstacle, plan_of, target_name
 from pytest_interp.plugin.session import session_of
+from pytest_interp.text import counted
 
 if TYPE_CHECKING:
     from pytest_interp.plugin.options import Options
@@ -234,7 +235,9 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     from pytest_interp.report.layout import WIDTH
     from pytest_interp.text import wrapped
 
-    judged = ", ".join(f"{name} ({count} claims)" for name, count in counts.items()) or "nothing: no weights here"
+    judged = (
+        ", ".join(f"{name} ({counted(count, 'claim')})" for name, count in counts.items()) or "nothing: no weights here"
+    )
     texts = [judged]
     if deselected := plan_of(config).deselected:
         text = ", ".join(f"{count} {reason}" for reason, count in deselected.items())
@@ -258,7 +261,7 @@ def _conditions(config: pytest.Config) -> list[str]:
         precision = computed_with(options)
         if words := session_of(config).words:
             shared = [f"words {words.summary}"]
-    choices = f"{precision}, seed {options.seed}, {options.prompts} prompts"
+    choices = f"{precision}, seed {options.seed}, {counted(options.prompts, 'prompt')}"
     return [choices, *shared, versions]
 
 

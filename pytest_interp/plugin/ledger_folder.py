@@ -28,6 +28,7 @@ from pytest_interp.ledger.outcome import ClaimOutcome, Finding, carry
 from pytest_interp.plugin.deselection import plan_of
 from pytest_interp.plugin.ledger_writer import LastPlugin
 from pytest_interp.plugin.session import session_of
+from pytest_interp.text import counted
 
 if TYPE_CHECKING:
     from pytest_interp.ledger.ledger import Ledger
@@ -168,8 +169,7 @@ class LedgerFolder(LastPlugin):
         for name in sorted(judged - self._written.keys()):
             self._write(name)
         if count := len(self._reported):
-            plural = "s" * (count != 1)
-            self.writer.messages.append(f"{count} claim{plural} read from {self.path}, not measured again")
+            self.writer.messages.append(f"{counted(count, 'claim')} read from {self.path}, not measured again")
         if not all(self._written.values()) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -192,8 +192,8 @@ class LedgerFolder(LastPlugin):
             return
         self._written[name] = True
         total = ledger.run.collected
-        count = str(total) if ledger.run.is_complete else f"{ledger.run.ended} of {total}"
-        self.writer.messages.append(f"records of {count} claim{'s' * (total != 1)}: {path}")
+        ended = "" if ledger.run.is_complete else f"{ledger.run.ended} of "
+        self.writer.messages.append(f"records of {ended}{counted(total, 'claim')}: {path}")
 
     def _ledger(self, name: str) -> Ledger:
         """Returns what is known of a checkpoint: what ended in this run, and of earlier ones what it has not judged.

@@ -11,7 +11,7 @@ from pytest_interp.report import circuit_drift as views
 from pytest_interp.report.comparison import cell, distance, number, only, shown
 from pytest_interp.report.layout import WIDTH
 from pytest_interp.report.terminal import Line
-from pytest_interp.text import wrapped
+from pytest_interp.text import counted, wrapped
 
 MARKUP: dict[Word, dict[str, bool]] = {
     "reversed": {"red": True},
@@ -38,8 +38,8 @@ def sentence(drift: Drift) -> str:
     others = [
         f"{drift.counts[word]} {word}" for word in WORDS if word not in ("held", "weakened") and drift.counts[word]
     ]
-    finding = f"finding{'s' * (count != 1)} of {_name(drift, 0)} hold{'s' * (held == 1)} on {_name(drift, 1)}"
-    parts = [f"{held} of {count} {finding}{weakened}", *([", ".join(others)] if others else [])]
+    finding = f"{counted(count, 'finding')} of {_name(drift, 0)} hold{'s' * (held == 1)} on {_name(drift, 1)}"
+    parts = [f"{held} of {finding}{weakened}", *([", ".join(others)] if others else [])]
     return "; ".join([*parts, *views.clauses(drift)])
 
 

@@ -23,6 +23,7 @@ from pytest_interp.ledger.outcome import OtherPrompts
 from pytest_interp.ledger.record import DECISIONS, Record
 from pytest_interp.measurement import quote_both
 from pytest_interp.snapshots.snapshot_file import change_file, read_file
+from pytest_interp.text import counted
 from pytest_interp.tolerance import FLOAT_NOISE
 
 CHOICES = ("data_seed", "bos", "n", "words")
@@ -212,7 +213,7 @@ def differences(entry: dict[str, Any], stored: dict[str, Any]) -> list[str]:
         first. Empty where the entries match.
     """
     if len(entry["records"]) != len(stored["records"]):
-        return [f"{len(entry['records'])} verdicts now, {len(stored['records'])} in the snapshot"]
+        return [f"{counted(len(entry['records']), 'verdict')} now, {len(stored['records'])} in the snapshot"]
     moved: list[tuple[float, str]] = []
     for measured, expected in zip(entry["records"], stored["records"], strict=True):
         subject = " ".join([measured["quantity"], *measured.get("heads", [])])

@@ -13,7 +13,7 @@ from typing import Any
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.measurement import Population, Sample, check_population
 from pytest_interp.tasks.prompts import Prompt, PromptSet, tokenize
-from pytest_interp.text import line, shown
+from pytest_interp.text import counted, line, shown
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class DataSet:
         count = len(self.clean)
         if count >= total:
             return self
-        remark = f"part of {name}: {count} of its {total} prompts"
+        remark = f"part of {name}: {count} of its {counted(total, 'prompt')}"
         return replace(self, name=f"{name}, {count} of {total}", remarks=(*self.remarks, remark))
 
 
@@ -227,7 +227,7 @@ def check_aligned(name: str, clean: PromptSet, run: PromptSet) -> None:
     """
     if len(run) != len(clean):
         raise UsageError(
-            f"corruption {shown(name)} has {len(run)} prompts for {len(clean)} clean ones; pass one for each"
+            f"corruption {shown(name)} has {counted(len(run), 'prompt')} for {len(clean)} clean ones; pass one for each"
         )
     lengths = zip(_lengths(clean), _lengths(run), strict=True)
     for row, (clean_length, corrupted_length) in enumerate(lengths):

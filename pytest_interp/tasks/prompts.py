@@ -18,7 +18,7 @@ from pytest_interp.tasks.copies import Copied, Copies
 from pytest_interp.tasks.positions import END
 from pytest_interp.tasks.shared_words import tokenizers_of
 from pytest_interp.tasks.vocabulary import check_texts, unknown_token
-from pytest_interp.text import shown
+from pytest_interp.text import counted, shown
 
 if TYPE_CHECKING:
     from jaxtyping import Int
@@ -107,8 +107,7 @@ class PromptSet:
         """The number of prompts and tokens, such as ``96 prompts of 15 to 19 tokens (BOS)``; BOS is counted."""
         lengths = [group.tokens.shape[1] for group in self.groups]
         span = str(min(lengths)) if len(set(lengths)) == 1 else f"{min(lengths)} to {max(lengths)}"
-        count = f"{len(self)} prompt{'s' if len(self) != 1 else ''}"
-        return f"{count} of {span} tokens ({'BOS' if self.bos else 'no BOS'})"
+        return f"{counted(len(self), 'prompt')} of {span} tokens ({'BOS' if self.bos else 'no BOS'})"
 
     @cached_property
     def inputs(self) -> str:
