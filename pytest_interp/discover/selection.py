@@ -9,8 +9,9 @@ from the set of all heads at every position, which is faithful because it has ev
 3. Each head is kept at one named position, or at a few, instead of every position, where that changes next to nothing.
 
 Faithful means: the interval of F(C) / F(M) over templates and names lies in [0.9, 1.1]. So more prompts give smaller
-circuits, and few prompts none that only seems faithful on them. A ratio of means alone is met by sets in which templates on which the circuit does too much make up for those on which it does too
-little. For the same reason sets are compared by their distance from the model on single prompts.
+circuits, and few prompts none that only seems faithful on them. A ratio of means alone is met by sets in which
+templates on which the circuit does too much make up for those on which it does too little. For the same reason sets are
+compared by their distance from the model on single prompts.
 
 Estimates order the candidates, and exact passes decide.
 """
