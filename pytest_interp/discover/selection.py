@@ -7,6 +7,7 @@ from the set of all heads at every position, which is faithful because it has ev
    estimate of F(C) nearest to F(M) on single prompts.
 2. Heads that bring F(C) nearer to F(M) are added, by paired intervals corrected for the number of heads.
 3. Each head is kept at one named position, or at a few, instead of every position, where that changes next to nothing.
+4. Places are taken out again as in 1, since a head may be needed at one of its positions only.
 
 Faithful means: the interval of F(C) / F(M) over templates and names lies in [0.9, 1.1]. So more prompts give smaller
 circuits, and few prompts none that only seems faithful on them. A ratio of means alone is met by sets in which
@@ -309,6 +310,7 @@ def select(experiment: Experiment, effects: Effects, budget: Budget, share: floa
         search.remove()
         search.add()
         search.narrow(effects)
+        search.remove()
     complete = not search.is_over()
     measured = () if budget.interrupted else sorted(search.places)
     gained = {} if budget.interrupted else search.change_by(search.outside())
