@@ -310,12 +310,18 @@ def test_no_random_model_does_the_task(tokenizer, ask):
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(
-    ("name", "noise"),
-    [("planted-ioi", 0.01), ("planted-chain", 0.005), ("planted-mlp0", 0.01), ("planted-gqa", 0)],
+    ("name", "noise", "prompts"),
+    [
+        ("planted-ioi", 0.01, 24),
+        ("planted-chain", 0.01, 24),
+        ("planted-mlp0", 0.005, 24),
+        ("planted-mlp0", 0.01, 48),
+        ("planted-gqa", 0, 24),
+    ],
 )
-def test_the_family_with_noise(name, noise):
-    """The largest noise of docs/discover.md at which exactly the planted heads are proposed."""
+def test_the_family_with_noise(name, noise, prompts):
+    """The largest noise of docs/discover.md at which exactly the planted heads are proposed, by number of prompts."""
     measured = benchmark("planted_discovery")
-    outcome = measured.outcome_on(name, measured.with_noise(name, noise), 24)
+    outcome = measured.outcome_on(name, measured.with_noise(name, noise), prompts)
     assert outcome.circuit
     assert (outcome.missed, outcome.wrong) == ((), ())

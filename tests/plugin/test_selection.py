@@ -230,7 +230,13 @@ def test_without_a_circuit_only_claims_without_heads_run(claims_project):
     claims_project.makepyfile(test_it=CLAIM)
     result = claims_project.runpytest("--interp-model", "bare", "-rs", "-k", "bare")
     result.assert_outcomes(passed=1, skipped=2)
-    result.stdout.fnmatch_lines(["SKIPPED*bare has no circuit file; --interp-circuit NAME asserts another*"])
+    result.stdout.fnmatch_lines(
+        [
+            "*not applicable   2 claims",
+            "*bare has no circuit file: `pytest-interp discover` proposes*",
+            "SKIPPED*bare has*",
+        ]
+    )
     named = claims_project.runpytest("--interp-model", "bare", "--interp-circuit", "planted-ioi", "-k", "bare")
     named.assert_outcomes(passed=5)
 
