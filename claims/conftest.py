@@ -11,6 +11,12 @@ settings.load_profile("interp")
 
 
 @pytest.fixture(scope="session")
+def ioi_wordings(make_task):
+    """The checkpoint on IOI prompts in 40 wordings; in 12 where its tokenizer knows no more. Corruptions as `ioi`."""
+    return make_task(tasks.ioi_wordings)
+
+
+@pytest.fixture(scope="session")
 def sequences(make_task):
     """The checkpoint on sequences, such as of days. Corruptions: sequence-exchanged, last-changed, shuffled."""
     return make_task(tasks.sequences)

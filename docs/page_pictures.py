@@ -11,7 +11,7 @@ DOCS = Path(__file__).parent
 
 
 def main() -> None:
-    """Writes the first screen in light and dark, and SmolLM2's heat map of patching effects in light and dark."""
+    """Writes the first screen and SmolLM2's heat map of patching effects, in light and dark, and its circuit."""
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for scheme in ("light", "dark"):
@@ -20,6 +20,8 @@ def main() -> None:
             page.screenshot(path=DOCS / "pictures" / f"page-{scheme}.png")
             heat_map = page.locator("details.map[open] table").last
             heat_map.screenshot(path=DOCS / "pictures" / f"heat-map-{scheme}.png")
+            if scheme == "light":
+                page.locator(".circuit-of").last.screenshot(path=DOCS / "pictures" / "circuit-light.png")
         browser.close()
 
 

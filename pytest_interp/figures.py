@@ -27,6 +27,7 @@ from pytest_interp.measure.backup import BackupEffect
 from pytest_interp.measure.next_token import NextToken
 from pytest_interp.measurement import Measurement, mean
 from pytest_interp.table import Table, place
+from pytest_interp.text import counted
 from pytest_interp.verdict.intervals import ends_of
 
 if TYPE_CHECKING:
@@ -307,4 +308,4 @@ def _about(table: Table[Any]) -> str:
 
 
 def _described(measurement: Measurement) -> str:
-    return f"{words(measurement.quantity)}: {measurement.context.place}, {len(measurement.values)} prompts"
+    return f"{words(measurement.quantity)}: {measurement.context.place}, {counted(len(measurement.values), 'prompt')}"

@@ -14,7 +14,7 @@ from pytest_interp.common.arguments import check_fields
 from pytest_interp.common.context import NO_CONTEXT, Context
 from pytest_interp.common.quantities import QUANTITIES
 from pytest_interp.errors import NotApplicable, UsageError, nearest
-from pytest_interp.text import line, shown
+from pytest_interp.text import counted, line, shown
 from pytest_interp.tolerance import FLOAT_NOISE
 
 Population: TypeAlias = Literal["fixed", "sampled"]
@@ -91,7 +91,7 @@ class Sample:
         check_population(self.population)
         if len(counts := {len(names) for names in self.names}) > 1:
             raise UsageError(
-                f"some prompts have {min(counts)} names and others {max(counts)}; "
+                f"some prompts have {counted(min(counts), 'name')} and others {max(counts)}; "
                 "pass as many for each prompt, such as (answer, distractor)"
             )
 
@@ -153,7 +153,8 @@ class Measurement:
             raise UsageError(f"{self.quantity}: there are no values; pass at least one prompt")
         if len(self.labels) != n or len(self.clusters) != n or {len(self.scale), len(self.names)} - {0, n}:
             raise UsageError(
-                f"{self.quantity}: {n} values, {len(self.labels)} labels, {len(self.clusters)} clusters; "
+                f"{self.quantity}: {counted(n, 'value')}, {counted(len(self.labels), 'label')}, "
+                f"{counted(len(self.clusters), 'cluster')}; "
                 "pass one label and one cluster for each value"
             )
         if self.unit == "share" and any(value < 0 or value > 1 for value in self.values):
@@ -161,7 +162,7 @@ class Measurement:
         bad = [label for label, value in zip(self.labels, self.values, strict=True) if not isfinite(value)]
         if bad:
             raise UsageError(
-                f"{self.quantity}: {len(bad)} of {n} values are not finite (first: {shown(bad[0])}); "
+                f"{self.quantity}: {len(bad)} of {counted(n, 'value')} are not finite (first: {shown(bad[0])}); "
                 "look for NaN in the weights or the logits, or use float32"
             )
 
@@ -176,8 +177,7 @@ class Measurement:
         except NotApplicable:
             value = "undefined"
         spread = f" from {quote(min(self.values))} to {quote(max(self.values))}" if count > 1 and not self.scale else ""
-        counted = f"{count} {what}{'s' if count != 1 else ''}"
-        text = f"{self.quantity}{of} = {value} {self.unit}, {counted}{spread}, {self.population}{data}"
+        text = f"{self.quantity}{of} = {value} {self.unit}, {counted(count, what)}{spread}, {self.population}{data}"
         return f"<Measurement {line(text)}>"
 
     @property

@@ -12,7 +12,7 @@ from pytest_interp.common.arguments import check_fields
 from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.heads import Head, KVHead, as_head
 from pytest_interp.measurement import Measurement, quote
-from pytest_interp.text import line, shown
+from pytest_interp.text import counted, line, shown
 
 Row: TypeAlias = int | str | Head | KVHead
 Cell: TypeAlias = Head | KVHead | tuple[Row, int | str]
@@ -103,7 +103,7 @@ class Table(Mapping[C, Measurement], Generic[C]):
         largest = ", ".join(f"{name_of(cell)} {value}" for cell, value in self._largest(3))
         undefined = f"; {len(self.undefined)} undefined" if self.undefined else ""
         counts = zip((len(self.rows), len(self.columns)), self.axes, strict=True)
-        size = " by ".join(f"{count} {axis}{'s' if count != 1 else ''}" for count, axis in counts)
+        size = " by ".join(counted(count, axis) for count, axis in counts)
         text = f"{self.quantity} ({self.unit}), {size}; largest: {largest}{undefined}"
         return f"<Table of {line(text)}>"
 

@@ -77,6 +77,20 @@ def line(text: object, limit: int = LONG) -> str:
     return _without_middle(str(text), limit).translate(_escapes)
 
 
+def counted(count: int, noun: str) -> str:
+    """A number and its noun, in the plural unless the number is 1.
+
+    Args:
+        count: of things.
+        noun: in the singular, with a regular plural.
+
+    Example:
+        >>> counted(1, "claim"), counted(0, "claim"), counted(1200, "prompt")
+        ('1 claim', '0 claims', '1200 prompts')
+    """
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def paragraph(text: str, limit: int) -> str:
     """A text of several lines; other control characters are escaped, and the middle of a long text is left out.
 

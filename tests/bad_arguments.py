@@ -296,6 +296,7 @@ def _tasks(tokenizer: Any) -> dict[str, dict[str, Any]]:
                          "positions": {"IO": [a.strip() for a in answers]},
                          "reference": {"a": [texts[0].text], "b": [texts[1].text]}, **listed},
         "ioi": drawn,
+        "ioi_wordings": drawn,
         "ioi_grid": {**pair, "pairs": [(names[0], names[1])]},
         "ioi_prompt": {**pair, "io": names[0], "s": names[1], "wording": 0, "order": "ABBA", "place": 0, "thing": 0},
         "ioi_extra_mention": drawn,

@@ -14,10 +14,11 @@ import pytest
 
 from pytest_interp import Checkpoint, CheckpointSpec, Experiment
 from pytest_interp.checkpoints import known_specs
-from pytest_interp.checkpoints.planted.build import build_planted
+from pytest_interp.checkpoints.planted.build import build_planted, planted_tokenizer
 from pytest_interp.checkpoints.planted.rules import vocabulary
 from pytest_interp.errors import NotApplicable
 from pytest_interp.tasks import ioi as ioi_data
+from pytest_interp.tasks.ioi_words import NAMES
 
 ROOT = Path(__file__).parents[1]
 
@@ -123,6 +124,26 @@ def word_tokenizer():
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<bos>", unk_token="<unk>", eos_token="<bos>", pad_token="<bos>"
     )
+
+
+def tokenizer_of_names(folder, names):
+    """The tokenizer of planted models with other names, in the order of their ids; it is written into a folder."""
+    from transformers import AutoTokenizer
+
+    planted_tokenizer(folder)
+    path = folder / "tokenizer.json"
+    table = json.loads(path.read_text())
+    words = [word for word in table["model"]["vocab"] if word not in NAMES]
+    table["model"]["vocab"] = {word: i for i, word in enumerate([*words[:2], *names, *words[2:]])}
+    path.write_text(json.dumps(table))
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def planted_of_names(plan, folder, names):
+    """A planted model that knows other names; their codes are orthonormal, so that it does the same with each."""
+    bridge = build_planted(plan, folder)
+    bridge.tokenizer = tokenizer_of_names(folder, names)
+    return bridge
 
 
 def random_gpt2(tokenizer, n_layer=3, n_head=4, n_embd=64, n_positions=64, seed=0):

@@ -29,6 +29,13 @@ def of_head(**changes) -> Record:
     return sampled_record(subject="logit_diff of 1.1 on gpt2", context=context, sweep=SWEEP, **changes)
 
 
+def of_path(sender: Head, receivers: Any, into: str, **changes) -> Record:
+    """The verdict on a path."""
+    context = replace(sampled_record().context, heads=(sender,), at="END")
+    context = context.noting(receivers=receivers, into=into)
+    return sampled_record(subject="path", quantity="path_patch_effect", context=context, **changes)
+
+
 def a_ledger() -> Ledger:
     """A ledger with a claim of each kind."""
     positions = RecordedTable(
@@ -43,9 +50,9 @@ def a_ledger() -> Ledger:
     lost = of_head(outcome="refuted", value=0.5, interval=(0.2, 0.8), slack=-0.5, margin=-0.8)
     unsure = of_head(outcome="inconclusive", interval=(0.5, 3.0), margin=-0.5, details={"found": ["1.1"], "worst": "x"})
     claims = (
-        outcome_of("holds", held, record(table=positions)),
-        outcome_of("is_lost", lost, reason="refuted\n  logit_diff"),
-        outcome_of("is_unsure", unsure, reason="inconclusive"),
+        outcome_of("holds", held, record(table=positions), of_path(Head(1, 1), ["2.0"], "q")),
+        outcome_of("is_lost", of_path(Head(1, 1), "logits", "logits"), lost, reason="refuted\n  logit_diff"),
+        outcome_of("is_unsure", unsure, of_path(Head(0, 3), ["1.1", "2.0"], "v"), reason="inconclusive"),
         outcome_of("fails", lost, outcome="xfailed", reason="measured 0.5"),
         outcome_of("does_not_apply", outcome="skipped", when="setup", reason="Skipped: not applicable: no such site"),
     )
@@ -77,8 +84,10 @@ def hostile_ledger() -> Ledger:
     base = replace(of_head(sample=sample, details={HOSTILE: HOSTILE}, controls=((HOSTILE, 1.0),)), **texts)
     other = of_head(sample=sample, table=table)
     bad = replace(base, context=replace(base.context, checkpoint=checkpoint))
+    path = replace(of_path(Head(1, 1), ["2.0"], HOSTILE, sample=sample), bound=HOSTILE)
+    path = replace(path, context=replace(path.context, at=HOSTILE))
     outcomes = []
-    for number, records in enumerate(((bad,), (other,), ())):
+    for number, records in enumerate(((bad,), (other, path, of_path(Head(1, 1), [HOSTILE], "q", sample=sample)), ())):
         claim = outcome_of("bad", *records, checkpoint=HOSTILE, outcome="failed", reason=HOSTILE)
         names = dict.fromkeys(("name", "cite", "statement", "docstring", "code", "source", "role"), HOSTILE)
         outcomes.append(replace(claim, claim=replace(claim.claim, id=f"{HOSTILE}{number}", **names)))

@@ -6,6 +6,7 @@ import tomllib
 
 import pytest
 from models import ROOT
+from pages import step
 
 from pytest_interp import cli
 from pytest_interp.plugin import claim_files
@@ -102,3 +103,39 @@ def test_in_a_wheel_the_claims_are_a_package(tmp_path, monkeypatch):
     assert cli.check.own_claims() == [str(tmp_path / "claims")]
     (package / "claims").mkdir(parents=True)
     assert cli.check.own_claims() == ["--pyargs", "pytest_interp.claims"]
+
+
+# ---- the Markdown of comparisons
+
+
+@pytest.fixture
+def two_runs(tmp_path):
+    for name, ledger in {"before": step(), "after": step(shift=-3.0)}.items():
+        (tmp_path / f"{name}.json").write_text(ledger.to_text())
+    return [str(tmp_path / f"{name}.json") for name in ("before", "after")]
+
+
+@pytest.mark.parametrize(("subcommand", "status"), [("compare", 1), ("drift", 1), ("series", 0)])
+def test_the_markdown_of_a_comparison_also_goes_to_a_file(subcommand, status, two_runs, tmp_path, capsys):
+    target = tmp_path / "folder" / "moved.md"
+    assert cli.main([subcommand, *two_runs, "-o", str(target)]) == status
+    table = capsys.readouterr().out
+    assert cli.main([subcommand, *two_runs, "--markdown"]) == status
+    markdown = capsys.readouterr().out
+    assert target.read_text() == f"<!-- made by pytest-interp -->\n\n{markdown}"
+    assert table != markdown
+    assert cli.main([subcommand, *two_runs, "-o", str(target), "--json"]) == status, "its own file may be replaced"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("moved.json", "pass a file that ends in .md"), ("own.md", "has not written"), ("folder.md", "is a folder"),
+     ("own.md/x.md", "cannot be written")],
+)  # fmt: skip
+def test_a_file_that_is_no_markdown_of_ours_is_refused(name, message, two_runs, tmp_path, capsys):
+    (tmp_path / "own.md").write_text("# mine")
+    (tmp_path / "folder.md").mkdir()
+    assert cli.main(["drift", *two_runs, "-o", str(tmp_path / name)]) == 2
+    done = capsys.readouterr()
+    assert (done.out, message in done.err) == ("", True)
+    assert (tmp_path / "own.md").read_text() == "# mine"

@@ -139,6 +139,19 @@ def test_blocks_of_claims_run(claims_project, checkpoint, passed, failed, code):
     result.assert_outcomes(passed=int(passed), failed=int(failed))
 
 
+def test_the_guide_to_measurements_shows_what_its_claims_say(claims_project):
+    text = (ROOT / "docs" / "write_a_measurement.md").read_text()
+    pattern = r"<!-- run with (\S+) on ([\w-]+): (\d+) pass, (\d+) fail -->\n```python\n(.*?)```"
+    ((option, checkpoint, passed, failed, code),) = re.findall(pattern, text, re.S)
+    printed = re.findall(r"<!-- printed -->\n```text\n(.*?)```", text, re.S)
+    assert len(printed) == 2
+    claims_project.makepyfile(test_strongest_source=code)
+    result = claims_project.runpytest("--interp-model", checkpoint, "--interp-prompts", "48", option)
+    result.assert_outcomes(passed=int(passed), failed=int(failed))
+    for block in printed:
+        result.stdout.fnmatch_lines([line.replace("[", "[[]") for line in block.splitlines()], consecutive=True)
+
+
 def test_the_tutorial_shows_what_its_claims_say(pytester):
     """In an empty folder, as the tutorial begins."""
     text = (ROOT / "docs" / "tutorial.md").read_text()

@@ -185,10 +185,14 @@ def test_every_public_name_is_there():
         pytest_interp.assert_nothing  # noqa: B018
 
 
-def test_where_there_are_no_claims_the_plugin_adds_nothing_heavy(tmp_path):
-    """Collecting an ordinary project, with the plugin and without: only the plugin's own surface is imported more."""
-    (tmp_path / "test_a.py").write_text("def test_a(): pass\n")
-    code = (
+CLAIM = "from pytest_interp import assert_logit_diff\ndef test_a(ioi): assert_logit_diff(ioi, at_least=0)\n"
+
+
+@pytest.mark.parametrize("code", ["def test_a(): pass\n", CLAIM], ids=["an ordinary project", "a claim"])
+def test_collecting_imports_nothing_heavy(tmp_path, code):
+    """With the plugin and without: only the plugin's own surface is imported more, for a claim too."""
+    (tmp_path / "test_a.py").write_text(code)
+    program = (
         "import sys, pytest\n"
         "class P:\n"
         "    def pytest_unconfigure(self): print('MODULES', *sorted(sys.modules))\n"
@@ -197,7 +201,7 @@ def test_where_there_are_no_claims_the_plugin_adds_nothing_heavy(tmp_path):
 
     def loaded(*arguments):
         run = subprocess.run(
-            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, cwd=tmp_path
+            [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True, cwd=tmp_path
         )
         line = next(line for line in run.stdout.splitlines() if line.startswith("MODULES"))
         return set(line.split()[1:])

@@ -21,6 +21,7 @@ from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.common.arguments import checked
 from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import HeadLike, as_heads, names_of, optional_heads
+from pytest_interp.text import counted
 from pytest_interp.verdict.caveats import disagreement
 from pytest_interp.verdict.judge import Verdict, judge
 from pytest_interp.verdict.recording import in_trial
@@ -98,7 +99,7 @@ def assert_faithfulness(
 
     if count and not checks:
         verdict = replace(verdict, notes=(*verdict.notes, "no control: too few heads are left for a random circuit"))
-    subject = f"faithfulness of a circuit of {len(nodes)} heads on {place_of(experiment)}"
+    subject = f"faithfulness of a circuit of {counted(len(nodes), 'head')} on {place_of(experiment)}"
     measure = Measure.of_model(faithfulness, nodes, metric=metric)
     sets = (HeadSet(tuple(nodes), partial(kept_effect, sample, nodes)),)
     knockout = Knockout(lambda on, at: knockout_cost(on, tuple(nodes), at=at))

@@ -13,7 +13,7 @@ from pytest_interp.common.arguments import checked, is_list_of
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.table import Table, name_of, place
-from pytest_interp.text import shown
+from pytest_interp.text import counted, shown
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.judge import Outcome, Verdict
 from pytest_interp.verdict.robustness import judge_all
@@ -79,7 +79,9 @@ def assert_matrix(
     if table[worst].tolerance < largest <= within:
         caveat = f"a matrix of zeros would pass too: no cell is larger than {quote(largest)}"
         verdict = replace(verdict, caveats=(*verdict.caveats, caveat))
-    subject = f"largest difference of {len(differences)} cells of {table.quantity} on {where_measured(table)}"
+    subject = (
+        f"largest difference of {counted(len(differences), 'cell')} of {table.quantity} on {where_measured(table)}"
+    )
     return conclude(verdict, subject, table=table)
 
 

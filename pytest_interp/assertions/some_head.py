@@ -16,6 +16,7 @@ from pytest_interp.common.arguments import checked
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, names_of
 from pytest_interp.measurement import quote
+from pytest_interp.text import counted
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.judge import RANK, Outcome, Verdict, judge
 
@@ -88,8 +89,8 @@ def assert_some_head(
     }
     if common_prompts:
         raise UsageError(
-            f"found_on has {len(common_prompts)} of the experiment's {len(experiment.data.clean)} prompts; heads must "
-            "be found on others, e.g. ioi_find"
+            f"found_on has {len(common_prompts)} of the experiment's {counted(len(experiment.data.clean), 'prompt')}; "
+            "heads must be found on others, e.g. ioi_find"
         )
     side = Bound.positive(-1 if negative else 1)
     written = direct_logit_attribution_sweep(found_on)
@@ -110,7 +111,8 @@ def assert_some_head(
     details = {
         "found": names_of(sorted(candidates)) or "no head",
         "confirmed": names_of(sorted(confirmed)) or "no head",
-        "specific": f"true of {len(confirmed)} of {len(written)} heads; level corrected for {len(candidates)} found",
+        "specific": f"true of {len(confirmed)} of {counted(len(written), 'head')}; "
+        f"level corrected for {len(candidates)} found",
     }
     kind = "negative name mover" if negative else "name mover"
     subject = f"some head is a {kind} ({deciding_head}: {at} to {to}) on {place_of(experiment)}"

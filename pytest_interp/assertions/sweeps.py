@@ -13,7 +13,7 @@ from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, KVHead
 from pytest_interp.measurement import Measurement, paired_difference, quote
 from pytest_interp.table import Table, name_of, place, ranking
-from pytest_interp.text import shown
+from pytest_interp.text import counted, shown
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.judge import RANK, Outcome, Verdict, judge, require_defined
 from pytest_interp.verdict.robustness import judge_all, judge_others
@@ -102,7 +102,7 @@ def assert_top(
     places = len(claimed) if among is None else among
     if not len(claimed) <= places < len(table):
         raise UsageError(
-            f"{len(claimed)} cells cannot be among the top {places} of {len(table)}; "
+            f"{counted(len(claimed), 'cell')} cannot be among the top {places} of {len(table)}; "
             f"allowed: {len(claimed)} to {len(table) - 1}"
         )
     other_cells = [cell for cell in table if cell not in claimed]
@@ -127,7 +127,7 @@ def assert_top(
     subject += f"{'the' if places == len(claimed) else 'among the'} top {places} by {table.quantity} ({most})"
     verdict = replace(verdict, details=details)
     if 2 * places > len(table):
-        caveat = f"unspecific: {places} of {len(table)} cells are among the top {places}"
+        caveat = f"unspecific: {places} of {counted(len(table), 'cell')} are among the top {places}"
         verdict = replace(verdict, caveats=(*verdict.caveats, caveat))
     return conclude(verdict, f"{subject} on {where_measured(table)}", table=table)
 
@@ -201,7 +201,9 @@ def assert_only(table: Table[Any], cells: Any, **bound: Unpack[PlainBoundArgs]) 
     claimed = [table.key(cell) for cell in _listed(cells)]
     other_cells = [cell for cell in table if cell not in claimed]
     if not claimed or not other_cells:
-        raise UsageError(f"{len(claimed)} of {len(table)} cells were named; name at least one, and leave one out")
+        raise UsageError(
+            f"{len(claimed)} of {counted(len(table), 'cell')} were named; name at least one, and leave one out"
+        )
     claimed_verdicts = {cell: judge(table[cell], accepted) for cell in claimed}
     other_verdicts = dict(zip(other_cells, judge_others([table[cell] for cell in other_cells], accepted), strict=True))
     corrected = 1 - 0.05 / len(other_cells)
@@ -275,7 +277,7 @@ def undefined_cells(table: Table[Any], count: int | None = None) -> dict[str, st
         One detail for a verdict; none where there are no such cells.
     """
     left_out = len(table.undefined) if count is None else count
-    return {"undefined": f"{left_out} cells, where nothing could change, are left out"} if left_out else {}
+    return {"undefined": f"{counted(left_out, 'cell')}, where nothing could change, are left out"} if left_out else {}
 
 
 def _ahead(cell: Measurement, other: Measurement, most: str) -> Measurement:

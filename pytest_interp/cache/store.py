@@ -198,7 +198,7 @@ def _key(measure: Callable[..., Any], first: Any, state: str, arguments: Mapping
         "measure": f"{measure.__module__}.{measure.__qualname__}",
         "code": provenance.own_code(),
         "versions": provenance.versions(),
-        "checkpoint": [checkpoint.name, checkpoint.fingerprint, checkpoint.settings],
+        "checkpoint": [checkpoint.name, checkpoint.fingerprint, checkpoint.settings, checkpoint.spec.shared],
         "computed": [checkpoint.precision, checkpoint.device.type],
         "state": state,
         "damage": checkpoint.guard.damage,

@@ -16,6 +16,7 @@ model's own blocks; the other arguments of each block are recorded in an ordinar
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from pytest_interp.checkpoints.block_arguments import last_positions, shared_by_
 from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
 from pytest_interp.checkpoints.resume import CleanPass, KeyValues, PartialPass, StartFrom
 from pytest_interp.checkpoints.rows import Rows
+from pytest_interp.checkpoints.shortcuts import mlp_at_end, shortcuts_of, shortened
 from pytest_interp.tolerance import FLOAT_NOISE
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Blocks:
         points: its hook points by name.
         call_cost: the cost of calling a block, as the number of positions of one prompt that it computes in that time;
             measured on a GPU, from the first clean pass on.
+        most_tokens: how many tokens an unedited pass may take at once; fewer where the device ran out of memory.
     """
 
     def __init__(self, bridge: Any, precision: str) -> None:
@@ -69,12 +72,10 @@ class Blocks:
         # By the token length of prompts: the other arguments of each block, from where passes can start, and whether
         # the last MLP can run at END alone.
         self._arguments: dict[int, list[tuple[Any, Any]]] = {}
-        self.call_cost = _CALL_COST
+        self.call_cost, self.most_tokens = _CALL_COST, sys.maxsize
         self._start_from: dict[int, StartFrom] = {}
         self._mlp_can_run_at_end: dict[int, bool] = {}
-        # transformers computes this GELU in nine steps, each through memory; torch has one kernel for it.
-        modules = (module for module in bridge.original_model.modules() if type(module).__name__ == "NewGELUActivation")
-        self._slow_gelus = [module for module in modules if "forward" not in vars(module)]
+        self._shortcuts = shortcuts_of(bridge)
 
     @property
     def stream_hooks(self) -> list[str]:
@@ -176,38 +177,23 @@ class Blocks:
         last = self.n_layers - 1 if until is None else until
         length = clean.residual[0].shape[1]
         arguments = self._arguments[length]
+        ends_alone = end_only and self._can_end_alone(length, last, (*edits, *keep))
         stream = clean.residual[0][:0, start:]  # no row yet: (0, length - start, d_model)
         with (
             torch.inference_mode(),
             hooked(self.points, hooks_of(edits, keep, activations)),
             self._attending(KeyValues(prefix) if start and attend else None),
-            self._fast_gelus(),
-            self._mlp_at_end(last if end_only and self._can_end_alone(length, last, (*edits, *keep)) else None),
+            shortened(self._shortcuts, (*edits, *keep)),
+            mlp_at_end(self.bridge.blocks[last] if ends_alone else None),
         ):
             for layer in range(layers[0], last + 1):
                 if joining := layers.count(layer):
                     clean_rows = clean.residual[layer][rows.index, start:]
-                    stream = torch.cat([stream, clean_rows.repeat(joining, 1, 1)])
+                    stream = torch.cat([stream, *[clean_rows] * joining])
                 args, kwargs = last_positions(arguments[layer], length - start, length)
                 output = self.bridge.blocks[layer](stream, *args, **kwargs)
                 stream = output[0] if isinstance(output, tuple) else output
         return PartialPass(stream, activations)
-
-    # ---- two shortcuts with equal results
-
-    @contextmanager
-    def _fast_gelus(self) -> Iterator[None]:
-        """Inside the block torch's one kernel replaces the model's GELUs, which take nine steps.
-
-        An attribute ``forward`` of a module hides the method of its class; deleting it shows the method again.
-        """
-        try:
-            for gelu in self._slow_gelus:
-                gelu.forward = _gelu
-            yield
-        finally:
-            for gelu in self._slow_gelus:
-                vars(gelu).pop("forward", None)
 
     def _can_end_alone(self, length: int, last: int, hooks: Sequence[str]) -> bool:
         """Whether the last MLP may run at END alone: the logits come out right, and no hook needs the other positions.
@@ -216,25 +202,6 @@ class Blocks:
         """
         in_last = [name for name in hooks if name.startswith(f"blocks.{last}.")]
         return self._mlp_can_run_at_end.get(length, True) and all(".attn." in name for name in in_last)
-
-    @contextmanager
-    def _mlp_at_end(self, layer: int | None) -> Iterator[None]:
-        """Inside the block the MLP of a layer runs at END alone; None for no layer.
-
-        The norm before the MLP gets the last position only. So the MLP's output has one position, and the block adds it
-        to the residual stream at all positions: those before END are wrong, and are not read.
-        """
-
-        def last_position(_: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return args[0][:, -1:], *args[1:]
-
-        norm = None if layer is None else getattr(self.bridge.blocks[layer], "ln2", None)
-        handle = norm.register_forward_pre_hook(last_position) if norm is not None else None
-        try:
-            yield
-        finally:
-            if handle:
-                handle.remove()
 
     # ---- from where passes can start
 
@@ -337,7 +304,3 @@ class Blocks:
         finally:
             for handle in handles:
                 handle.remove()
-
-
-def _gelu(value: Tensor) -> Tensor:
-    return torch.nn.functional.gelu(value, approximate="tanh")

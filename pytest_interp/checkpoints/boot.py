@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import tempfile
 import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -85,7 +89,25 @@ def boot(spec: CheckpointSpec, device: torch.device, dtype: str) -> Booted:
         UsageError: its files are damaged or do not belong together, a loader returns something other than a model, or
             TransformerLens cannot run it.
     """
-    bridge, fingerprint, raw, bos = _bridge_of(spec, device, _dtype(dtype))
+    with _later_collections():
+        return _booted(spec, device, _dtype(dtype))
+
+
+@contextmanager
+def _later_collections() -> Iterator[None]:
+    """No search for garbage inside the block: imports and modules are a million objects, almost all of which stay."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _booted(spec: CheckpointSpec, device: torch.device, dtype: torch.dtype) -> Booted:
+    """A bridge in compatibility mode; arguments and errors are those of :func:`boot`."""
+    bridge, fingerprint, raw, bos = _bridge_of(spec, device, dtype)
     device = input_device(spec, bridge, device)
     with as_usage_error(f"{spec.name}: TransformerLens cannot run this model", _CHECK):
         bridge.eval()  # once: to switch thousands of modules takes as long as a pass
@@ -100,8 +122,11 @@ def boot(spec: CheckpointSpec, device: torch.device, dtype: str) -> Booted:
             with warnings.catch_warnings():
                 # A warning that norms are not folded (OLMo 2): measurements here do not need it.
                 warnings.simplefilter("ignore", UserWarning)
-                bridge.enable_compatibility_mode(disable_warnings=True)
-        bridge.eval()
+                # The folding copies all weights, also where there is nothing to fold. NaN (not known) is any.
+                folds = any(bool(constant.any()) for constant in constants)
+                bridge.enable_compatibility_mode(disable_warnings=True, fold_value_biases=folds)
+        if any(module.training for module in bridge.modules()):  # new ones
+            bridge.eval()
         for parameter in bridge.parameters():
             parameter.requires_grad_(False)
         logits["the bridge in compatibility mode"] = _logits(bridge, probe)
@@ -128,7 +153,7 @@ def _bridge_of(spec: CheckpointSpec, device: torch.device, dtype: torch.dtype) -
         with tempfile.TemporaryDirectory() as directory:
             bridge = build_planted(PLANS[spec.source], Path(directory))
         bridge = moved(bridge, device, spec.name, dtype)
-        return _Source(bridge, _fingerprint(bridge.original_model), None, adds_bos(bridge.tokenizer))
+        return _Source(bridge, _fingerprint(_weights_of(bridge.original_model)), None, adds_bos(bridge.tokenizer))
     if spec.loader is None:
         source = _bridged(spec, *load_transformers(spec, dtype), device, dtype)
         bos = bos_in(Path(spec.source)) if spec.kind == "gguf" and spec.bos is None else None
@@ -138,7 +163,7 @@ def _bridge_of(spec: CheckpointSpec, device: torch.device, dtype: torch.dtype) -
         check_present(loaded.original_model, spec.name)
         check_finite(loaded.original_model, spec.name)
         bridge = moved(loaded, device, f"the bridge of {spec.name}")
-        return _Source(bridge, _fingerprint(bridge.original_model), None, adds_bos(bridge.tokenizer))
+        return _Source(bridge, _fingerprint(_weights_of(bridge.original_model)), None, adds_bos(bridge.tokenizer))
     return _bridged(spec, *_pair(loaded, spec.name), device, dtype)
 
 
@@ -195,12 +220,14 @@ def _bridged(spec: CheckpointSpec, model: Any, tokenizer: Any, device: torch.dev
         # The bridge wraps the model's parts in place, so the raw logits are taken before it is built.
         with torch.inference_mode():
             raw = _relative(model(_probe(model.config.get_text_config().vocab_size, place)).logits.float())
-    fingerprint = _fingerprint(model)
     bos = adds_bos(tokenizer)  # before TransformerLens sets every tokenizer to add it
     if not getattr(model.config, "architectures", None):
         model.config.architectures = [kind]  # a model that was built from a configuration, and never saved
     complaint = f"{spec.name}: TransformerLens cannot bridge {kind}"
-    with tempfile.TemporaryDirectory() as directory, as_usage_error(complaint, _CHECK):
+    # Two threads: a bridge wraps the model's parts, and leaves its weights as they are.
+    weights = _weights_of(model)
+    with tempfile.TemporaryDirectory() as directory, as_usage_error(complaint, _CHECK), ThreadPoolExecutor(1) as second:
+        fingerprint = second.submit(_fingerprint, weights)
         bridge = TransformerBridge.boot_transformers(
             spec.source or spec.name,
             hf_model=model,
@@ -208,7 +235,7 @@ def _bridged(spec: CheckpointSpec, model: Any, tokenizer: Any, device: torch.dev
             device=place,
             dtype=dtype,
         )
-    return _Source(bridge, fingerprint, raw, bos)
+        return _Source(bridge, fingerprint.result(), raw, bos)
 
 
 def _saved(tokenizer: Any, directory: str) -> Any:
@@ -233,17 +260,22 @@ def _dtype(name: str) -> torch.dtype:
     return dtype
 
 
-def _fingerprint(model: torch.nn.Module) -> str:
-    """Hash over the names, shapes and bits of all weights, 12 hexadecimal digits; tied weights count once."""
+def _weights_of(model: torch.nn.Module) -> list[tuple[str, Tensor]]:
+    """The weights of a model by name, in alphabetical order; tied ones stand under each of their names."""
+    return sorted(model.named_parameters(remove_duplicate=False))
+
+
+def _fingerprint(weights: Iterable[tuple[str, Tensor]]) -> str:
+    """Hash over the names, shapes and bits of weights, 12 hexadecimal digits; tied weights count once."""
     digest = hashlib.sha256()
     hashed = set()
-    for name, parameter in sorted(model.named_parameters(remove_duplicate=False)):
+    for name, parameter in weights:
         if parameter.data_ptr() in hashed:
             continue
         hashed.add(parameter.data_ptr())
         bits = parameter.detach().contiguous().cpu().flatten().view(torch.uint8).numpy()
         digest.update(f"{name.replace('_original_component.', '')} {tuple(parameter.shape)} {parameter.dtype}".encode())
-        digest.update(bits.tobytes())
+        digest.update(bits.data)  # no copy
     return digest.hexdigest()[:12]
 
 

@@ -7,6 +7,9 @@ compared. All other modules use ``checkpoint.device``, or the device of a tensor
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -95,6 +98,51 @@ def free_memory(device: torch.device) -> int:
     if "SC_AVPHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return _UNKNOWN_MEMORY
+
+
+@dataclass
+class Peak:
+    """The most memory that was taken at once.
+
+    Attributes:
+        bytes: beyond what was taken before; 0 where that is not measured.
+    """
+
+    bytes: int = 0
+
+
+@contextmanager
+def peak_memory(device: torch.device) -> Iterator[Peak]:
+    """Measures the most memory that is taken at once inside the block, on a GPU; elsewhere nothing is measured.
+
+    The allocator counts in the host, so the CPU does not wait. Its highest count starts anew.
+
+    Yields:
+        Filled when the block ends.
+    """
+    peak = Peak()
+    if device.type != "cuda":
+        yield peak
+        return
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    yield peak
+    peak.bytes = torch.cuda.max_memory_allocated(device) - before
+
+
+def too_little_memory(name: str, device: torch.device, length: int, reason: str) -> UsageError:
+    """The error of a prompt that does not fit a device.
+
+    Args:
+        name: of the checkpoint.
+        device: that ran out of memory.
+        length: of the prompt, in tokens.
+        reason: what torch says of it; its first sentence is shown.
+    """
+    return UsageError(
+        f"a pass over one prompt of {length} tokens does not fit the memory of {device} beside {name}: "
+        f"{reason.partition('. ')[0]}; pass --interp-device cpu, or --interp-dtype bfloat16"
+    )
 
 
 def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

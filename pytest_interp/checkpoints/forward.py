@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 
-from pytest_interp.checkpoints.device import sent
+from pytest_interp.checkpoints.device import sent, too_little_memory
 from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
 from pytest_interp.checkpoints.resume import CleanPass, PartialPass
 from pytest_interp.errors import NotApplicable, UsageError
+from pytest_interp.text import counted
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from pytest_interp.checkpoints.guard import Guard
     from pytest_interp.checkpoints.sites import Sites
     from pytest_interp.checkpoints.weights import Weights
+
+_Part = TypeVar("_Part", "Pass", CleanPass)
+
+logger = logging.getLogger(__name__)
 
 
 class Pass(NamedTuple):
@@ -61,6 +67,7 @@ class Forward:
         keep: Sequence[str] = (),
         positions: Int[Tensor, "row k"] | None = None,
         check: bool = True,
+        split: bool = True,
     ) -> Pass:
         """One forward pass with activations replaced and others kept; only the positions that are read are unembedded.
 
@@ -70,6 +77,7 @@ class Forward:
             keep: hook names; each activation is kept as it is after its edit.
             positions: indices whose logits are read, shape ``(row, k)``; None for END alone.
             check: whether logits that are not finite are refused; to look at them, the CPU waits for a GPU.
+            split: whether the rows run in parts where the device runs out of memory; rows with edits never do.
 
         Returns:
             Logits, ``(row, vocab)`` or ``(row, k, vocab)``, and the kept activations.
@@ -78,6 +86,21 @@ class Forward:
             NotApplicable: the architecture has no such site, or does not read what is edited.
             UsageError: the logits are not finite.
         """
+        for name in (*edits, *keep):
+            if name not in self.sites.names:
+                raise NotApplicable(f"{self.weights.name} has no activation {name}")
+        self.sites.check_edits(edits)
+
+        def part(rows: slice) -> Pass:
+            return self._run(tokens[rows], edits, keep, None if positions is None else positions[rows])
+
+        whole = self._in_halves(tokens.shape, part) if split and not edits else part(slice(None))
+        if check:
+            self.check_finite([whole.logits])
+        return whole
+
+    def _run(self, tokens: Tensor, edits: Mapping[str, Edit], keep: Sequence[str], positions: Tensor | None) -> Pass:
+        """One forward pass, whose arguments have been checked."""
         activations: dict[str, Tensor] = {}
 
         def only_read(value: Tensor, hook: Any) -> Tensor:  # noqa: ARG001
@@ -86,18 +109,46 @@ class Forward:
             index = sent(positions, value.device)[:, :, None]
             return value.gather(1, index.expand(-1, -1, value.shape[-1]))
 
-        for name in (*edits, *keep):
-            if name not in self.sites.names:
-                raise NotApplicable(f"{self.weights.name} has no activation {name}")
-        self.sites.check_edits(edits)
         hooks = [*hooks_of(edits, keep, activations), ("unembed.hook_in", only_read)]
         with self.guard.lock, torch.inference_mode(), hooked(self.blocks.points, hooks):
             logits = self.bridge(sent(tokens, self._device), return_type="logits")
-        if positions is None:
-            logits = logits[:, -1]
-        if check:
-            self.check_finite([logits])
-        return Pass(logits.float(), activations)
+        return Pass((logits[:, -1] if positions is None else logits).float(), activations)
+
+    def _in_halves(self, shape: Sequence[int], part: Callable[[slice], _Part]) -> _Part:
+        """What a pass over rows gives, in halves where the device runs out of memory; from then on in such parts.
+
+        Args:
+            shape: of the tokens, ``(row, pos)``.
+            part: makes the pass over some rows.
+
+        Raises:
+            UsageError: one prompt alone is too much.
+        """
+        rows, length = shape
+
+        def over(first: int, end: int) -> _Part:
+            count = end - first
+            if count <= 1 or count * length <= self.blocks.most_tokens:
+                try:
+                    return part(slice(first, end))
+                except torch.OutOfMemoryError as error:
+                    reason = str(error)
+                # Outside of the handler: the error holds the tensors of the pass that failed.
+                if count <= 1:
+                    raise too_little_memory(self.weights.name, self._device, length, reason)
+                self.blocks.most_tokens = count * length // 2
+            middle = (first + end) // 2
+            halves: _Part = _joined(over(first, middle), over(middle, end))
+            return halves
+
+        before = self.blocks.most_tokens
+        result = over(0, rows)
+        if self.blocks.most_tokens < before:
+            logger.warning(
+                "%s ran out of memory: unedited passes over %s now take at most %d tokens",
+                self._device, self.weights.name, self.blocks.most_tokens,
+            )  # fmt: skip
+        return result
 
     def clean_pass(self, tokens: Int[Tensor, "row pos"], keep: Sequence[str] = ()) -> CleanPass:
         """An unedited pass, with what others need to start from it.
@@ -117,9 +168,14 @@ class Forward:
             if look.foreign or self.guard.foreign_hooks:
                 logits, activations = self.run(tokens, keep=keep, check=False)
                 return CleanPass((), logits, {}, "whole", activations)
-        return self.blocks.clean_pass(
-            sent(tokens, self._device), lambda names: self.run(tokens, keep=names, check=False), keep
-        )
+
+        def part(rows: slice) -> CleanPass:
+            prompts = tokens[rows]
+            return self.blocks.clean_pass(
+                sent(prompts, self._device), lambda names: self.run(prompts, keep=names, check=False, split=False), keep
+            )
+
+        return self._in_halves(tokens.shape, part)
 
     def edited_pass(self, tokens: Int[Tensor, "row pos"], edits: Mapping[str, Edit]) -> CleanPass:
         """A pass with edits, with what others need to start from it that have the same edits before they start.
@@ -195,8 +251,8 @@ class Forward:
         wrong = torch.cat([~numbers.isfinite().flatten(1).all(-1) for numbers in by_group])
         if count := int(wrong.sum()):
             raise UsageError(
-                f"{self.weights.name} gives NaN or infinite logits on {count} of {len(wrong)} prompts; check its "
-                "weights, or run it with --interp-dtype float32"
+                f"{self.weights.name} gives NaN or infinite logits on {count} of {counted(len(wrong), 'prompt')}; "
+                "check its weights, or run it with --interp-dtype float32"
             )
 
     # ---- embeddings
@@ -242,3 +298,15 @@ class Forward:
                 f"the residual stream of {self.weights.name} does not start from its embedding: something else, such "
                 "as a norm, stands between; through='residual' does not need it"
             )
+
+
+def _joined(first: Any, second: Any) -> Any:
+    """Two passes as one over the rows of both: tensors are joined along rows."""
+    if isinstance(first, torch.Tensor):
+        return torch.cat([first, second])
+    if isinstance(first, Mapping):
+        return {name: _joined(value, second[name]) for name, value in first.items()}
+    if not isinstance(first, tuple | list):
+        return first
+    parts = map(_joined, first, second)
+    return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)

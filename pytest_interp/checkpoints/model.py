@@ -19,6 +19,7 @@ from pytest_interp.checkpoints.stream import Outlet, transforms_of
 from pytest_interp.checkpoints.weights import Weights
 from pytest_interp.common.files import digest
 from pytest_interp.errors import UsageError
+from pytest_interp.tasks.shared_words import SharedTokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +39,7 @@ class LoadedModel:
         dtype: of its weights, such as ``float32``.
         precision: what decides on its float noise: the dtype, or ``tf32``.
         shape: how many layers, heads and dimensions it has.
-        tokenizer: its tokenizer.
+        tokenizer: its tokenizer; of words that it shares with others, one that asks their tokenizers too.
         unread_sites: hook names, without the layer, of activations that the model shows but does not read.
         in_float32: the same weights in float32; None before they are loaded.
     """
@@ -82,6 +83,8 @@ class LoadedModel:
         dtype = next(bridge.parameters()).dtype  # a bridge that the user built has its own
         self.dtype, self.precision = str(dtype).removeprefix("torch."), precision_of(self.device, dtype)
         self.shape, self.tokenizer = Shape.of(bridge.cfg), bridge.tokenizer
+        if self.spec.words is not None:
+            self.tokenizer = SharedTokenizer(bridge.tokenizer, self.spec.words)
         blocks = Blocks(bridge, self.precision)
         self._parts = self._assembled(booted, blocks, Outlet({"embed": "hook_embed"}, centred=False, transform=None))
         self.identities: tuple[Identity, ...] = ()

@@ -23,6 +23,7 @@ from pytest_interp.checkpoints.process_state import (
     modes_and_kernels,
     settings_now,
 )
+from pytest_interp.text import counted
 from pytest_interp.tolerance import FLOAT_NOISE
 
 if TYPE_CHECKING:
@@ -193,9 +194,7 @@ def changes(loaded: State, current: State, precision: str) -> list[str]:
     """
     differences = []
     if extra := len(current.hooks) - len(loaded.hooks):
-        differences.append(
-            f"{abs(extra)} hook{'s' if abs(extra) != 1 else ''} {'attached' if extra > 0 else 'taken away'}"
-        )
+        differences.append(f"{counted(abs(extra), 'hook')} {'attached' if extra > 0 else 'taken away'}")
     elif current.hooks != loaded.hooks:
         differences.append("other hooks attached")
     if current.global_hooks != loaded.global_hooks:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
+import torch
+
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
@@ -88,7 +90,6 @@ def _joined(prefix: Tensor, following: Tensor) -> Tensor:
         Shape ``(pass * row, kv_head, start + pos, d_head)``.
     """
     rows, heads, start, width = prefix.shape
-    joined = following.new_empty(len(following), heads, start + following.shape[2], width)
-    joined.view(-1, rows, *joined.shape[1:])[:, :, :, :start] = prefix
-    joined[:, :, start:] = following
-    return joined
+    by_pass = following.reshape(-1, rows, heads, following.shape[2], width)
+    prefixes = prefix.expand(len(by_pass), rows, heads, start, width)
+    return torch.cat([prefixes, by_pass], 3).flatten(0, 1)

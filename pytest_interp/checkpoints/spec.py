@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 from pytest_interp.checkpoints.sources.library_errors import as_usage_error
 from pytest_interp.checkpoints.sources.weight_files import INDEX, WEIGHTS, check_directory
 from pytest_interp.errors import UsageError, nearest
+from pytest_interp.tasks.shared_words import SharedWords
 from pytest_interp.text import shown
 
 Kind: TypeAlias = Literal["planted", "wheel", "hub", "directory", "gguf", "user"]
@@ -34,6 +35,8 @@ class CheckpointSpec:
         n_devices: over how many GPUs its layers are spread, at least 1; for models that are read from files.
         device_map: the device of each module, or a rule such as ``balanced``, in place of ``n_devices``; as
             transformers takes it.
+        words: those that it shares with the checkpoints that it is compared with, and that prompts are drawn from; None
+            for all that are single tokens of its own tokenizer.
 
     Example:
         A checkpoint that a project builds itself; the hook ``pytest_interp_checkpoints`` returns such values:
@@ -56,11 +59,17 @@ class CheckpointSpec:
     circuit: str | None = None
     n_devices: int = 1
     device_map: str | Mapping[str, str | int] | None = field(default=None, compare=False)
+    words: SharedWords | None = field(default=None, compare=False)
 
     @property
     def is_spread(self) -> bool:
         """Whether transformers, not ``device``, says where its parts are."""
         return self.n_devices > 1 or self.device_map is not None
+
+    @property
+    def shared(self) -> str:
+        """Who shares the words that prompts are drawn from; empty for all single tokens of its own tokenizer."""
+        return "" if self.words is None else self.words.summary
 
     def missing(self) -> str | None:
         """Why the weights cannot be loaded without a download, and how to get them; None if they can."""

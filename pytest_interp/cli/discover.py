@@ -108,11 +108,13 @@ def _question(options: argparse.Namespace, budget: Budget) -> Question:
     from pytest_interp.discover.discovery import Question
     from pytest_interp.engine import Experiment
     from pytest_interp.tasks.named import task_of
+    from pytest_interp.text import counted
 
     task = task_of(options.task)
     with budget.stage("load") as say:
         checkpoint = load(options.model, bos=None if options.bos is None else options.bos == "yes")
-        say(f"{checkpoint.name}, {checkpoint.shape.n_layers} layers of {checkpoint.shape.n_heads} heads")
+        shape = checkpoint.shape
+        say(f"{checkpoint.name}, {counted(shape.n_layers, 'layer')} of {counted(shape.n_heads, 'head')}")
     counts: dict[Half, int] = {"find": options.prompts, "confirm": options.confirm_prompts}
     finding, confirming = (
         Experiment(

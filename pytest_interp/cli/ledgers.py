@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from pytest_interp.cli import markdown_file
 from pytest_interp.cli.command import FAILED, OK, Command
 
 COMPARE_STATUSES = """exit status:
@@ -27,10 +28,11 @@ MERGE_STATUSES = """exit status:
 
 
 def _form_arguments(parser: argparse.ArgumentParser) -> Any:
-    """Declares the forms in which a result is printed; returns their group."""
+    """Declares the forms in which a result is printed, and the file; returns the group of forms."""
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--markdown", action="store_true", help="print Markdown, such as for a pull request")
     form.add_argument("--json", action="store_true", help="print JSON, with every claim and number")
+    markdown_file.add_option(parser)
     return form
 
 
@@ -63,12 +65,16 @@ def _compare(options: argparse.Namespace) -> int:
     from pytest_interp.errors import UsageError
     from pytest_interp.ledger.ledger import read
     from pytest_interp.report import comparison as views
+    from pytest_interp.text import counted
 
     paths = Path(options.before), Path(options.after)
     if paths[0].resolve() == paths[1].resolve():
         raise UsageError(f"{paths[0]} was passed twice; pass the ledgers of two runs")
+    target = markdown_file.check_path(options.output)
     names = (str(paths[0]), str(paths[1])) if paths[0].name == paths[1].name else (paths[0].name, paths[1].name)
     comparison = compare(*map(read, paths))
+    if target:
+        markdown_file.save(target, views.markdown(comparison, names))
     if options.github:
         _append_to_step_summary(views.markdown(comparison, names))
     if options.markdown:
@@ -79,7 +85,10 @@ def _compare(options: argparse.Namespace) -> int:
         views.coloured(views.terminal(comparison, names), sys.stdout.write, colour=_has_colour())
     if options.fail_on != "never" and not comparison.after.run.is_complete:
         run = comparison.after.run
-        print(f"pytest-interp: {names[1]} is not complete: {run.ended} of {run.collected} claims", file=sys.stderr)
+        print(
+            f"pytest-interp: {names[1]} is not complete: {run.ended} of {counted(run.collected, 'claim')}",
+            file=sys.stderr,
+        )
         return FAILED
     return FAILED if comparison.fails(options.fail_on) else OK
 
@@ -132,6 +141,7 @@ def _drift(options: argparse.Namespace) -> int:
     from pytest_interp.report import drift as views
     from pytest_interp.report.comparison import coloured
 
+    target = markdown_file.check_path(options.output)
     baseline = read(Path(options.baseline))
     if options.checkpoint is not None:
         pairs = [(baseline, read(Path(options.checkpoint)))]
@@ -143,6 +153,8 @@ def _drift(options: argparse.Namespace) -> int:
             "--baseline with the name of one of several checkpoints"
         )
     drifts = [drift(*pair) for pair in pairs]
+    if target:
+        markdown_file.save(target, "\n".join(map(views.markdown, drifts)))
     if options.markdown:
         print("\n".join(map(views.markdown, drifts)), end="")
     elif options.json:
@@ -169,13 +181,14 @@ def _merge(options: argparse.Namespace) -> int:
     from pytest_interp.ledger.json_file import check_path, save
     from pytest_interp.ledger.ledger import read
     from pytest_interp.ledger.merging import merged
+    from pytest_interp.text import counted
 
     _check_different(options.ledgers)
     target = Path(options.output)
     check_path(target, "--output")
     whole = merged({path: read(Path(path)) for path in options.ledgers})
     written = save(target, whole)
-    print(f"{len(whole.claims)} claims of {len(options.ledgers)} ledgers: {written}")
+    print(f"{counted(len(whole.claims), 'claim')} of {counted(len(options.ledgers), 'ledger')}: {written}")
     return OK
 
 
@@ -208,6 +221,7 @@ def _series(options: argparse.Namespace) -> int:
     _check_different(options.ledgers)
     if options.figure:
         _check_figure(options.figure)
+    target = markdown_file.check_path(options.output)
     ledgers: dict[str, Ledger] = {}
     left_out = []
     for path in options.ledgers:
@@ -220,6 +234,8 @@ def _series(options: argparse.Namespace) -> int:
     for reason in left_out:
         print(f"pytest-interp series: left out: {reason}", file=sys.stderr)
     series = series_of(ledgers, options.reference)
+    if target:
+        markdown_file.save(target, views.markdown(series))
     if options.markdown:
         print(views.markdown(series), end="")
     elif options.json:

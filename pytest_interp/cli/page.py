@@ -39,6 +39,7 @@ def _page(options: argparse.Namespace) -> int:
     from pytest_interp.ledger.ledger import read
     from pytest_interp.report.page.file import check_path, save
     from pytest_interp.report.page.page import html_of
+    from pytest_interp.text import counted
 
     target = Path(options.output)
     check_path(target, "--output")
@@ -49,7 +50,7 @@ def _page(options: argparse.Namespace) -> int:
         written = save(target, html_of(ledger, drifts=drifts, steps=steps))
     except OSError as error:
         raise UsageError(f"--output is {target}, which cannot be written: {error.strerror}") from None
-    print(f"page of {len(ledger.claims)} claims, {written.stat().st_size / 1e6:.2f} MB: {written}")
+    print(f"page of {counted(len(ledger.claims), 'claim')}, {written.stat().st_size / 1e6:.2f} MB: {written}")
     return OK
 
 

@@ -157,10 +157,11 @@ def _write_all(path: Path, ledgers: dict[str, Ledger]) -> None:
     """Writes the claims of all checkpoints into one ledger."""
     from pytest_interp.ledger.json_file import save
     from pytest_interp.ledger.merging import merged
+    from pytest_interp.text import counted
 
     if ledgers:
         whole = merged(ledgers)
-        print(f"{len(whole.claims)} claims of {len(ledgers)} checkpoints: {save(path, whole)}")
+        print(f"{counted(len(whole.claims), 'claim')} of {counted(len(ledgers), 'checkpoint')}: {save(path, whole)}")
 
 
 SWEEP = Command(

@@ -23,6 +23,7 @@ class CheckpointIdentity:
         dtype: of its weights, such as ``float32``.
         device: such as ``cpu``.
         precision: ``tf32`` if matrix products are computed in it; else empty.
+        words: who shares the words that prompts are drawn from; empty for all single tokens of its own tokenizer.
     """
 
     name: str
@@ -30,12 +31,14 @@ class CheckpointIdentity:
     dtype: str
     device: str
     precision: str = ""
+    words: str = ""
 
     def to_json(self) -> dict[str, Json]:
         """The keys that a record has of it."""
         precision: dict[str, Json] = {"precision": self.precision} if self.precision else {}
+        words: dict[str, Json] = {"shared_words": self.words} if self.words else {}
         return {"checkpoint": self.name, "fingerprint": self.fingerprint, "dtype": self.dtype,
-                **precision, "device": self.device}  # fmt: skip
+                **precision, "device": self.device, **words}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class DataIdentity:
         n: the number of prompts.
         seed: the seed they were drawn with; None where nothing was drawn.
         remarks: what a reader of a verdict on it must know, a sentence each.
+        texts: the hash of its texts without tokens and BOS, where its words are shared by several tokenizers; else
+            empty.
     """
 
     name: str
@@ -57,12 +62,19 @@ class DataIdentity:
     n: int
     seed: int | None
     remarks: tuple[str, ...] = ()
+    texts: str = ""
+
+    @property
+    def prompts(self) -> str:
+        """The hash that two data sets of the same prompts have in common."""
+        return self.texts or self.digest
 
     def to_json(self) -> dict[str, Json]:
         """The keys that a record has of it."""
         remarks: dict[str, Json] = {"remarks": list(self.remarks)} if self.remarks else {}
+        texts: dict[str, Json] = {"text_hash": self.texts} if self.texts else {}
         return {"data": self.name, "data_hash": self.digest, "bos": self.bos, "n": self.n, "data_seed": self.seed,
-                **remarks}  # fmt: skip
+                **remarks, **texts}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -203,10 +215,13 @@ class Context:
         intervention: Ablated | Exchanged | None = None
         if "checkpoint" in rest:
             name, weights, dtype, device = (rest.pop(key) for key in ("checkpoint", "fingerprint", "dtype", "device"))
-            checkpoint = CheckpointIdentity(name, weights, dtype, device, rest.pop("precision", ""))
+            checkpoint = CheckpointIdentity(
+                name, weights, dtype, device, rest.pop("precision", ""), rest.pop("shared_words", "")
+            )
         if "data" in rest:
             name, digest, bos, n, seed = (rest.pop(key) for key in ("data", "data_hash", "bos", "n", "data_seed"))
-            data = DataIdentity(name, digest, bos, n, seed, tuple(rest.pop("remarks", ())))
+            remarks, texts = tuple(rest.pop("remarks", ())), rest.pop("text_hash", "")
+            data = DataIdentity(name, digest, bos, n, seed, remarks, texts)
         if "ablation" in rest:
             intervention = Ablated(rest.pop("ablation"), _heads(rest.pop("knocked_out", None)))
         elif "corruption" in rest:
@@ -228,7 +243,8 @@ class Context:
 
 _PLAIN = ("run", "at", "left_out", "claim", "cached")
 _KEYS = {
-    *("checkpoint", "fingerprint", "dtype", "device", "precision", "data", "data_hash", "bos", "data_seed", "remarks"),
+    *("checkpoint", "fingerprint", "dtype", "device", "precision", "shared_words"),
+    *("data", "data_hash", "bos", "data_seed", "remarks", "text_hash"),
     *("heads", "knocked_out", "ablation", "direction", "corruption", "metric", "each", "kv_heads", *_PLAIN),
 }
 """The keys that ``from_json`` reads; ``n`` is one of them only where there is a data set."""

@@ -12,6 +12,7 @@ from pytest_interp.compare.moves import Move, causes_of, move_of, record_pairs
 from pytest_interp.errors import UsageError
 from pytest_interp.ledger.ledger import Ledger
 from pytest_interp.ledger.outcome import ClaimOutcome
+from pytest_interp.text import counted
 
 Change: TypeAlias = Literal["turned", "moved", "other prompts", "unchanged"]
 """What became of a claim, worst first.
@@ -206,7 +207,7 @@ def _pair(before: ClaimOutcome, after: ClaimOutcome) -> Pair:
     counts = len(before.records), len(after.records)
     unpaired = ""
     if all(counts) and counts != (len(pairs), len(pairs)):
-        unpaired = f"{counts[0]} verdicts before, {counts[1]} after, {len(pairs)} of them the same"
+        unpaired = f"{counted(counts[0], 'verdict')} before, {counts[1]} after, {len(pairs)} of them the same"
     moves = tuple(move_of(first, second) for first, second in pairs)
     return Pair(str(after.checkpoint), _name(after), before, after, moves, tuple(dict.fromkeys(causes)), unpaired)
 
@@ -214,5 +215,4 @@ def _pair(before: ClaimOutcome, after: ClaimOutcome) -> Pair:
 def _holding(ledger: Ledger) -> str:
     names = sorted({str(claim.checkpoint) for claim in ledger.claims})
     first = f", such as {_name(ledger.claims[0])}" if ledger.claims else ""
-    count = len(ledger.claims)
-    return f"{count} claim{'s' * (count != 1)} on {', '.join(names) or 'no checkpoint'}{first}"
+    return f"{counted(len(ledger.claims), 'claim')} on {', '.join(names) or 'no checkpoint'}{first}"

@@ -96,6 +96,12 @@ class Drift:
         return Counter(claim.word for claim in self.claims)
 
     @property
+    def words(self) -> str:
+        """Who shares the words of the prompts; empty where they are all single tokens of the checkpoint's tokenizer."""
+        contexts = (record.context.checkpoint for claim in self.claims for record in claim.pair.after.records)
+        return next((context.words for context in contexts if context is not None), "")
+
+    @property
     def roles(self) -> tuple[RoleDrift, ...]:
         """What became of each role of the circuit; empty without profiles."""
         return () if self.circuit is None else self.circuit.roles

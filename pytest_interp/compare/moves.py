@@ -125,8 +125,8 @@ def different_prompts(before: Context, after: Context) -> bool:
         before: of the first number.
         after: of the second one.
     """
-    digests = [context.data.digest if context.data else None for context in (before, after)]
-    return digests[0] != digests[1] or before.left_out != after.left_out
+    prompts = [context.data.prompts if context.data else None for context in (before, after)]
+    return prompts[0] != prompts[1] or before.left_out != after.left_out
 
 
 def causes_of(before: Record, after: Record) -> list[str]:
@@ -153,6 +153,7 @@ def _facts(before: Record, after: Record) -> list[tuple[str, object, object]]:
             ("dtype", models[0].dtype, models[1].dtype),
             ("products in", models[0].precision or "full precision", models[1].precision or "full precision"),
             ("device", models[0].device, models[1].device),
+            ("words", models[0].words or "its own", models[1].words or "its own"),
         ]
     data = before.context.data, after.context.data
     if data[0] is not None and data[1] is not None:
@@ -163,7 +164,7 @@ def _facts(before: Record, after: Record) -> list[tuple[str, object, object]]:
         ]
         facts += choices
         if all(was == value for _, was, value in choices):
-            facts.append((f"text of {data[1].name}", data[0].digest[:8], data[1].digest[:8]))
+            facts.append((f"text of {data[1].name}", data[0].prompts[:8], data[1].prompts[:8]))
     return facts
 
 

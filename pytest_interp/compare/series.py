@@ -21,6 +21,7 @@ from pytest_interp.errors import UsageError, nearest
 from pytest_interp.ledger.ledger import Ledger
 from pytest_interp.ledger.outcome import ClaimOutcome
 from pytest_interp.ledger.record import Record
+from pytest_interp.text import counted
 from pytest_interp.verdict.bound import Bound
 
 WEIGHT = 0.5
@@ -246,7 +247,7 @@ def series_of(ledgers: Mapping[str, Ledger], reference: str | None = None) -> Se
         (source, ledger, name, ledger.of(name).claims) for source, ledger in ledgers.items() for name in ledger.names
     ]
     if len(parts) < 2:
-        holding = f"{len(parts)} checkpoint{'s' * (len(parts) != 1)}"
+        holding = counted(len(parts), "checkpoint")
         raise UsageError(
             f"a series needs at least two checkpoints; {' and '.join(ledgers) or 'no ledger'} has {holding}"
         )
@@ -262,8 +263,7 @@ def series_of(ledgers: Mapping[str, Ledger], reference: str | None = None) -> Se
     for place, step in enumerate(steps):
         others = {name for other, table in enumerate(tables) if other != place for name in table}
         if not others & tables[place].keys():
-            count = len(tables[place])
-            holding = f"{count} claim{'s' * (count != 1)}, such as {next(iter(tables[place]))}"
+            holding = f"{counted(len(tables[place]), 'claim')}, such as {next(iter(tables[place]))}"
             raise UsageError(f"{step.source} has no claim in common with the other ledgers ({holding}); leave it out")
     names = dict.fromkeys(name for table in tables for name in table)
     claims = tuple(_claim(name, [table.get(name) for table in tables]) for name in names)

@@ -6,9 +6,11 @@ import json
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from pytest_interp.discover.alternative import Alternative
+from pytest_interp.discover.curve import Curve
 from pytest_interp.discover.fit import BAND
 from pytest_interp.discover.proposal import Proposal
 from pytest_interp.discover.roles import BACKUP, INHIBITION, UNNAMED, Reading
@@ -16,9 +18,11 @@ from pytest_interp.heads import Head, names_of
 from pytest_interp.measure.places import EVERYWHERE
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.tasks.positions import END
+from pytest_interp.text import counted
 from pytest_interp.verdict.caveats import disagreement
 from pytest_interp.verdict.intervals import interval_of
 
+Value = TypeVar("Value")
 WIDTH = 118
 INCOMPLETE = "INCOMPLETE"
 """The first word of a file whose discovery did not come to its end."""
@@ -87,8 +91,9 @@ def summary(proposal: Proposal) -> list[str]:
     selection = proposal.selection
     assert selection is not None
     lines = [
-        f"{len(selection.heads)} heads at {len(selection.places)} places; faithfulness on the finding half "
-        f"{measured(selection.faithfulness)}; all heads at the named positions alone: {quote(selection.ceiling)}."
+        f"{counted(len(selection.heads), 'head')} at {counted(len(selection.places), 'place')}; "
+        f"faithfulness on the finding half {measured(selection.faithfulness)}; "
+        f"all heads at the named positions alone: {quote(selection.ceiling)}."
     ]
     if proposal.confirmation is not None:
         confirmed = proposal.confirmation
@@ -108,22 +113,25 @@ def summary(proposal: Proposal) -> list[str]:
     if proposal.redraws is not None:
         likeness = proposal.redraws.jaccard
         lines.append(
-            f"{len(proposal.redraws.circuits)} redraws in {proposal.redraws.seconds:.0f} s: mean Jaccard index of two "
-            f"of their circuits {'undefined' if likeness is None else quote(likeness)}."
+            f"{counted(len(proposal.redraws.circuits), 'redraw')} in {proposal.redraws.seconds:.0f} s: "
+            f"mean Jaccard index of two of their circuits {'undefined' if likeness is None else quote(likeness)}."
         )
     if proposal.curve is not None:
         curve = proposal.curve
         for run, values in curve.by_ablation.items():
-            numbers = ", ".join(f"{size}: {value:.2f}" for size, value in zip(curve.sizes, values, strict=True))
+            numbers = ", ".join(f"{size}: {value:.2f}" for size, value in _by_size(curve, values))
             word = "mean ablation" if run == "mean" else f"counterfactual ablation from {run}"
             lines.append(f"Faithfulness by number of heads, {word}: {numbers}; CMD {curve.cmd[run]:.3f}.")
-        numbers = ", ".join(
-            f"{size}: {low:.2f} to {high:.2f}" for size, (low, high) in zip(curve.sizes, curve.band, strict=True)
-        )
+        numbers = ", ".join(f"{size}: {low:.2f} to {high:.2f}" for size, (low, high) in _by_size(curve, curve.band))
         lines.append(f"Random heads, same ablation as the first curve: {numbers}.")
     if proposal.alternative is not None:
         lines.append(f"Without these heads, on the finding half: {described(proposal.alternative)}.")
     return lines
+
+
+def _by_size(curve: Curve, values: Sequence[Value]) -> Iterable[tuple[int, Value]]:
+    """The values of a curve by size, each size once: small shares of a small model are the same number of heads."""
+    return dict(zip(curve.sizes, values, strict=True)).items()
 
 
 def undecided(proposal: Proposal) -> list[str]:
@@ -132,8 +140,8 @@ def undecided(proposal: Proposal) -> list[str]:
     if proposal.interrupted:
         sentences.append(proposal.interrupted)
     if proposal.effects is not None and proposal.effects.untested:
-        count = len(proposal.effects.untested)
-        sentences.append(f"{count} places were not patched alone, since the time was over: estimates ordered them")
+        places = counted(len(proposal.effects.untested), "place")
+        sentences.append(f"not patched alone, since the time was over: {places}; estimates ordered them")
     if selection is not None and not selection.complete:
         sentences.append("the search did not come to its end: heads may be superfluous or missing")
     for half, faithful in _faithfulness(proposal).items():

@@ -23,6 +23,7 @@ from pytest_interp.discover.stability import stability_of
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, names_of
 from pytest_interp.measure.places import EVERYWHERE, Place, breaking_corruption
+from pytest_interp.text import counted
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
@@ -138,7 +139,8 @@ def _selection(question: Question, proposal: Proposal, budget: Budget) -> Propos
     assert proposal.effects is not None
     with budget.stage("selection") as say:
         selection = select(question.finding, proposal.effects, budget, SHARES["selection"])
-        say(f"{len(selection.heads)} heads at {len(selection.places)} places, {measured(selection.faithfulness)}")
+        size = f"{counted(len(selection.heads), 'head')} at {counted(len(selection.places), 'place')}"
+        say(f"{size}, {measured(selection.faithfulness)}")
     return replace(proposal, selection=selection)
 
 
@@ -200,7 +202,7 @@ def _alternative(question: Question, proposal: Proposal, budget: Budget) -> Prop
 def _redraws(question: Question, proposal: Proposal, budget: Budget) -> Proposal:
     with budget.stage("redraws") as say:
         redraws = redraw(question.finding, question.redraws, list(question.finding.data.corrupted), budget)
-        say(f"{len(redraws.circuits)} draws")
+        say(f"{counted(len(redraws.circuits), 'draw')}")
     return replace(proposal, redraws=redraws)
 
 

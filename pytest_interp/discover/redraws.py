@@ -17,6 +17,7 @@ from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head
 from pytest_interp.measure.profile import OTHER_SEED
 from pytest_interp.measurement import mean
+from pytest_interp.text import counted
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
@@ -62,7 +63,7 @@ def redraw(experiment: Experiment, count: int, corruptions: Sequence[str], budge
         other = replace(experiment, data=data)
         effects = effects_of(other, corruptions, budget, 1.0)
         circuits.append(select(other, effects, budget, 1.0).heads)
-        budget.say(f"redraw {number} of {count}: {len(circuits[-1])} heads")
+        budget.say(f"redraw {number} of {count}: {counted(len(circuits[-1]), 'head')}")
     counts = Counter(head for heads in circuits for head in heads)
     alike = [jaccard(set(map(str, first)), set(map(str, second))) for first, second in combinations(circuits, 2)]
     defined = [value for value in alike if value is not None]

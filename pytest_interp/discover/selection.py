@@ -8,9 +8,10 @@ from the set of all heads at every position, which is faithful because it has ev
 2. Heads that bring F(C) nearer to F(M) are added, by paired intervals corrected for the number of heads.
 3. Each head is kept at one named position, or at a few, instead of every position, where that changes next to nothing.
 
-Faithful means: F(C) / F(M) lies in [0.9, 1.1], and its interval over templates and names in [0.8, 1.2]. A ratio of
-means alone is met by sets in which templates on which the circuit does too much make up for those on which it does too
-little. For the same reason sets are compared by their distance from the model on single prompts.
+Faithful means: the interval of F(C) / F(M) over templates and names lies in [0.9, 1.1]. So more prompts give smaller
+circuits, and few prompts none that only seems faithful on them. A ratio of means alone is met by sets in which
+templates on which the circuit does too much make up for those on which it does too little. For the same reason sets are
+compared by their distance from the model on single prompts.
 
 Estimates order the candidates, and exact passes decide.
 """

@@ -6,13 +6,14 @@ A GPU is not waited for: results stay on it until all passes of a group have bee
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from pytest_interp.checkpoints.device import sent
+from pytest_interp.checkpoints.device import peak_memory, sent, too_little_memory
 from pytest_interp.checkpoints.rows import Rows, index_of
 from pytest_interp.engine.base import Base, Job
 from pytest_interp.engine.edits import edits_of
@@ -74,19 +75,35 @@ class GroupPasses:
     # ---- parts
 
     def _parts(self, batch: Batch) -> Iterator[tuple[Rows, list[int]]]:
-        """A batch in parts of rows and jobs that fit the memory budget; the numbers do not depend on it."""
-        per_row = self._bytes_of_row(batch.start)
-        fitting = self.checkpoint.budget // per_row
-        if not fitting:
+        """A batch in parts of rows and jobs that fit the memory budget; the numbers do not depend on it.
+
+        What a row takes is estimated. On a GPU the first part shows it, and the next ones follow what was measured.
+        """
+        bytes_of_row = self._bytes_of_row(batch.start)
+        if bytes_of_row > self.checkpoint.budget:
             raise UsageError(
-                f"one prompt of {self.length} tokens needs {per_row / 2**20:.1f} MB on {self.checkpoint.name}, but "
-                f"{self.checkpoint.budget / 2**20:.1f} MB are allowed; allow more with --interp-memory"
+                f"one prompt of {self.length} tokens needs {bytes_of_row / 2**20:.1f} MB on {self.checkpoint.name}, "
+                f"but {self.checkpoint.budget / 2**20:.1f} MB are allowed; allow more with --interp-memory"
             )
-        for first in range(0, len(batch.rows), fitting):
-            rows = Rows.of(batch.rows[first : first + fitting], self.size, self.device)
-            jobs_at_once = max(1, fitting // len(rows))
-            for i in range(0, len(batch.jobs), jobs_at_once):
-                yield rows, batch.jobs[i : i + jobs_at_once]
+        pending = [(batch.rows, batch.jobs)]
+        while pending:
+            rows, jobs = pending.pop()
+            budget = self.checkpoint.budget
+            fitting = max(1, budget // bytes_of_row)
+            if len(rows) > fitting:
+                pending += [(rows[fitting:], jobs), (rows[:fitting], jobs)]
+                continue
+            count = fitting // len(rows)
+            if len(jobs) > count:
+                pending.append((rows, jobs[count:]))
+            part = Rows.of(rows, self.size, self.device), jobs[:count]
+            if not pending:
+                yield part
+                continue
+            with peak_memory(self.device) as peak:
+                yield part
+            if peak.bytes and self.checkpoint.budget == budget:  # else it ran in parts of its own
+                bytes_of_row = math.ceil(peak.bytes / (len(rows) * len(part[1])))
 
     def _bytes_of_row(self, start: int) -> int:
         """An estimate of the bytes that one prompt takes in a pass from a position on."""
@@ -115,7 +132,13 @@ class GroupPasses:
         advance(sum(int((reach.first == self.length).sum()) for reach in self.reaches))
         for batch in self.starts.batches(self.reaches):
             for rows, numbers in self._parts(batch):
+                budget = self.checkpoint.budget
                 self._resume_in_memory(jobs, numbers, outcomes, rows, batch.start)
+                if self.checkpoint.budget < budget:
+                    logger.warning(
+                        "%s ran out of memory: passes over %s now take batches of %.1f MB",
+                        self.device, self.checkpoint.name, self.checkpoint.budget / 2**20,
+                    )  # fmt: skip
                 advance(len(numbers) * len(rows))
         return outcomes
 
@@ -131,19 +154,12 @@ class GroupPasses:
             self._resume(jobs, numbers, outcomes, rows, start)
             return
         except torch.OutOfMemoryError as error:
-            reason = str(error).partition(". ")[0]
+            reason = str(error)
         # Outside of the handler: the error holds the tensors of the passes that failed.
         if (count := len(numbers) * len(rows)) == 1:
-            raise UsageError(
-                f"a pass over one prompt of {self.length} tokens does not fit the memory of {self.device} beside "
-                f"{self.checkpoint.name}: {reason}; pass --interp-device cpu, or --interp-dtype bfloat16"
-            )
+            raise too_little_memory(self.checkpoint.name, self.device, self.length, reason)
         halved = min(self.checkpoint.budget, count * self._bytes_of_row(start)) // 2
         self.checkpoint.budget = max(halved, self._bytes_of_row(0))
-        logger.warning(
-            "%s ran out of memory: passes over %s now take batches of %.1f MB",
-            self.device, self.checkpoint.name, self.checkpoint.budget / 2**20,
-        )  # fmt: skip
         middle = len(numbers) // 2
         if middle:
             self._resume_in_memory(jobs, numbers[:middle], outcomes, rows, start)

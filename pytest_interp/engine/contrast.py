@@ -15,7 +15,7 @@ from pytest_interp.checkpoints.rows import Rows
 from pytest_interp.engine.patch import HEAD_SITES, Ablation, Node, Patch, Source
 from pytest_interp.errors import UsageError
 from pytest_interp.tasks.positions import END, text_of
-from pytest_interp.text import shown
+from pytest_interp.text import counted, shown
 from pytest_interp.tolerance import ACTIVATION_NOISE
 
 if TYPE_CHECKING:
@@ -163,7 +163,8 @@ def no_change(
     """
     limit = "" if read == END else f" as far as {read}, which is read,"
     text = f"{description} is equal in the clean run and under {shown(corruption)}{limit} on all "
-    text += f"{len(experiment.data.clean)} prompts: exchanging it can change nothing, so its effect is undefined, not 0"
+    text += counted(len(experiment.data.clean), "prompt")
+    text += ": exchanging it can change nothing, so its effect is undefined, not 0"
     if _tokens_differ(experiment, nodes, corruption):
         return f"{text}; the prompts differ up to there, but it does not"
     names = [name for name in experiment.data.corrupted if _tokens_differ(experiment, nodes, name)]
@@ -183,8 +184,8 @@ def nothing_ablated(experiment: Experiment, description: str, ablation: Ablation
         The reason, for a message.
     """
     return (
-        f"{description} is on all {len(experiment.data.clean)} prompts what {ablation} ablation puts there: nothing is "
-        "taken away, so the effect is undefined, not 0"
+        f"{description} is on all {counted(len(experiment.data.clean), 'prompt')} what {ablation} ablation puts there: "
+        "nothing is taken away, so the effect is undefined, not 0"
     )
 
 

@@ -123,12 +123,21 @@ class _Replacement:
 
     def __call__(self, value: Tensor) -> Tensor:
         """The activation with all patches in place; shape ``(job * row, pos, ...)``, as it came."""
-        by_job = value.reshape(-1, len(self.rows), *value.shape[1:]).clone()  # (job, row, pos, ...)
+        by_job = value.reshape(-1, len(self.rows), *value.shape[1:])  # (job, row, pos, ...)
+        is_copy = False
         for step in self.steps:
             parts = {job: part for job, part in step.items() if job < len(by_job)}  # later ones have not joined
-            if parts:
+            if not parts:
+                continue
+            changed = by_job[min(parts) : max(parts) + 1]
+            mask, new_values = self._mask(parts, changed), self._new_values(parts, changed)
+            if len(changed) == len(by_job):
+                by_job, is_copy = torch.where(mask, new_values, changed), True
+                continue
+            if not is_copy:
+                by_job, is_copy = by_job.clone(), True
                 changed = by_job[min(parts) : max(parts) + 1]
-                changed.copy_(torch.where(self._mask(parts, changed), self._new_values(parts, changed), changed))
+            torch.where(mask, new_values, changed, out=changed)
         return by_job.flatten(0, 1)
 
     def _mask(self, parts: _Step, by_job: Tensor) -> Bool[Tensor, "job row ..."]:

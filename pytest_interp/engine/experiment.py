@@ -21,7 +21,7 @@ from pytest_interp.engine.activations import UneditedRuns
 from pytest_interp.engine.metric import LOGIT_DIFF, Metric
 from pytest_interp.errors import NotApplicable, UsageError, nearest
 from pytest_interp.heads import Head, KVHead
-from pytest_interp.text import shown
+from pytest_interp.text import counted, shown
 from pytest_interp.tolerance import FLOAT_NOISE
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Experiment:
                     )
 
     def __repr__(self) -> str:
-        return f"<Experiment {self.checkpoint.name} on {self.data.name}, {len(self.data.clean)} prompts>"
+        return f"<Experiment {self.checkpoint.name} on {self.data.name}, {counted(len(self.data.clean), 'prompt')}>"
 
     @property
     def circuit(self) -> Circuit | None:
@@ -107,8 +107,9 @@ class Experiment:
     @property
     def data_identity(self) -> DataIdentity:
         """What identifies the prompts in a record."""
-        data = self.data
-        return DataIdentity(data.name, data.digest, data.clean.bos, len(data.clean), data.seed, tuple(data.remarks))
+        data, texts = self.data, self.data.texts if self.checkpoint.spec.shared else ""
+        n, remarks = len(data.clean), tuple(data.remarks)
+        return DataIdentity(data.name, data.digest, data.clean.bos, n, data.seed, remarks, texts)
 
     def context(
         self,
@@ -341,10 +342,7 @@ def check_tokens(checkpoint: Checkpoint, description: str, count: int) -> None:
 
 def identity_of(checkpoint: Checkpoint) -> CheckpointIdentity:
     """What identifies a checkpoint in the context of a measurement."""
+    precision, device = "tf32" if checkpoint.precision == "tf32" else "", str(checkpoint.device)
     return CheckpointIdentity(
-        checkpoint.name,
-        checkpoint.fingerprint,
-        checkpoint.dtype,
-        str(checkpoint.device),
-        "tf32" if checkpoint.precision == "tf32" else "",
+        checkpoint.name, checkpoint.fingerprint, checkpoint.dtype, device, precision, checkpoint.spec.shared
     )

@@ -19,7 +19,7 @@ from pytest_interp.tasks.dataset import DataSet
 from pytest_interp.tasks.named import Task, task_of
 from pytest_interp.tasks.positions import END
 from pytest_interp.tasks.slots import Half
-from pytest_interp.text import shown
+from pytest_interp.text import counted, shown
 from pytest_interp.verdict.intervals import side_of_zero
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def explorations(
         UsageError: too few prompts, no such corruption, or a task that fails.
     """
     if n < 2:
-        raise UsageError(f"an exploration of {n} prompt{'s' * (n != 1)} was asked for; pass at least 2")
+        raise UsageError(f"an exploration of {counted(n, 'prompt')} was asked for; pass at least 2")
     if seed < 0:
         raise UsageError(f"seed is {seed}; pass 0 or more")
     data, other = (task.draw(checkpoint.tokenizer, half=half, n=n, seed=seed, bos=checkpoint.bos) for half in HALVES)
@@ -202,7 +202,7 @@ def _remarks(experiment: Experiment, other: DataSet, *, capable: bool) -> tuple[
     texts = {prompt.text for prompt in data.clean.prompts}
     if shared := sum(prompt.text in texts for prompt in other.clean.prompts):
         remarks.append(
-            f"{shared} of {len(other.clean)} prompts of the confirming half are those of the finding half: heads are "
-            "then confirmed on what they were found on; let task() divide its prompts by half"
+            f"{shared} of {counted(len(other.clean), 'prompt')} of the confirming half are those of the finding half: "
+            "heads are then confirmed on what they were found on; let task() divide its prompts by half"
         )
     return (*remarks, *data.remarks)

@@ -10,7 +10,7 @@ from pytest_interp.errors import NotApplicable
 from pytest_interp.explore.looks import Look
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.table import Table, name_of, place
-from pytest_interp.text import columns, line, wrapped
+from pytest_interp.text import columns, counted, line, wrapped
 from pytest_interp.verdict.intervals import ends_of
 
 WIDTH = 80
@@ -66,7 +66,7 @@ def _grid(table: Table[Any]) -> Shown:
     rows = [
         [_short(str(table.rows[i])), *("" if value is None else quote(value) for value in matrix[i])] for i in chosen
     ]
-    note = f"{len(chosen)} of {len(table.rows)} rows" if len(chosen) < len(table.rows) else ""
+    note = f"{len(chosen)} of {counted(len(table.rows), 'row')}" if len(chosen) < len(table.rows) else ""
     headings = [f"{table.axes[0]} ({table.unit})", *map(str, table.columns)]
     if table.undefined:
         note = "; ".join(filter(None, (note, "empty cells are undefined: nothing can change there")))

@@ -50,8 +50,9 @@ class OtherPrompts:
     Attributes:
         data: its name.
         differs: a text for each known difference, with the value before and the value now.
-        chosen: True where the user chose another seed, BOS choice or number of prompts. False where these are the
-            same, so that the task, its words or a library has changed, which nobody asked for.
+        chosen: True where the user chose another seed, BOS choice, number of prompts or checkpoints to share words
+            with. False where these are the same, so that the task, its words or a library has changed, which nobody
+            asked for.
     """
 
     data: str

@@ -61,7 +61,7 @@ class PromptDraw:
     """What a profile has of one draw of prompts.
 
     Attributes:
-        digest: the hash of the data set.
+        digest: the hash that draws of the same prompts have in common.
         sample: its prompts.
         logit_diff: of the whole model for each prompt, in logits.
         accuracy: 1 for each prompt whose answer is preferred, else 0.

@@ -19,7 +19,7 @@ from pytest_interp.errors import UsageError
 from pytest_interp.ledger.ledger import Ledger, read
 from pytest_interp.ledger.outcome import NO_FAILURE
 from pytest_interp.machines.visible_devices import VARIABLE, callers_devices, share_of
-from pytest_interp.text import line
+from pytest_interp.text import counted, line
 
 Cluster: TypeAlias = Literal["local", "slurm"]
 """Where jobs run."""
@@ -160,7 +160,7 @@ def judged(path: Path) -> tuple[Ledger | None, str]:
     except UsageError as error:
         return None, str(error) if path.exists() else "wrote no ledger"
     if not ledger.run.is_complete:
-        return None, f"ended after {ledger.run.ended} of {ledger.run.collected} claims"
+        return None, f"ended after {ledger.run.ended} of {counted(ledger.run.collected, 'claim')}"
     counts = Counter(claim.finding or claim.outcome for claim in ledger.claims)
     if all(claim.finding in _UNJUDGED for claim in ledger.claims):
         errors = [claim.reason for claim in ledger.claims if claim.finding == "error"]

@@ -20,6 +20,7 @@ from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head
 from pytest_interp.measure.patching import corruption_of, named_positions
 from pytest_interp.table import name_of, ranking
+from pytest_interp.text import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +54,7 @@ class Screen(Mapping[Any, float]):
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name_of(cell)} {value:.3f}" for cell, value in self.top(3))
-        return f"<Screen, {self.axes[0]} by {self.axes[1]}, {len(self)} cells: {shown} ...>"
+        return f"<Screen, {self.axes[0]} by {self.axes[1]}, {counted(len(self), 'cell')}: {shown} ...>"
 
     def top(self, count: int, *, most: str = "absolute") -> list[tuple[Any, float]]:
         """The cells with the largest estimates: what to measure next.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_interp.common.context import Context
 from pytest_interp.errors import NotApplicable
 from pytest_interp.measurement import Measurement, mean
+from pytest_interp.text import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,7 +93,7 @@ def on_prompts(measurement: Measurement, rows: Sequence[int]) -> Measurement:
     if measurement.population == "sampled" and len(set(changed.clusters)) < 2 <= len(set(measurement.clusters)):
         raise NotApplicable(
             f"{measurement.quantity}: the intervention can change prompts of one template only ({len(rows)} of "
-            f"{len(measurement.values)} prompts), which says nothing of others"
+            f"{counted(len(measurement.values), 'prompt')}), which says nothing of others"
         )
     # The noise of a ratio is that of a logit over the mean denominator, which has changed.
     noise = changed.tolerance

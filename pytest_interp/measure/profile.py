@@ -89,7 +89,7 @@ def _draw(experiment: Experiment, circuit: Circuit, names: Sequence[str]) -> Pro
         else:
             left_out.append(f"role {role.name}: the circuit file names no position that it reads")
     return PromptDraw(
-        experiment.data.digest,
+        experiment.data_identity.prompts,
         experiment.data.sample,
         logit_diff(experiment).values,
         accuracy(experiment).values,

@@ -9,7 +9,7 @@ from pytest_interp.common.arguments import checked
 from pytest_interp.errors import UsageError
 from pytest_interp.measurement import Measurement
 from pytest_interp.table import Table
-from pytest_interp.text import shown
+from pytest_interp.text import counted, shown
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
@@ -45,8 +45,8 @@ def by_part(experiment: Experiment, measurement: Measurement, part: str) -> Tabl
     prompts = experiment.data.clean.prompts
     if len(measurement.values) != len(prompts):
         raise UsageError(
-            f"{measurement.quantity} has {len(measurement.values)} values, {experiment.data.name} has {len(prompts)} "
-            "prompts; pass a measurement of this experiment"
+            f"{measurement.quantity} has {counted(len(measurement.values), 'value')}, {experiment.data.name} has "
+            f"{counted(len(prompts), 'prompt')}; pass a measurement of this experiment"
         )
     values = [prompt.template if part == "template" else prompt.tags.get(part, "") for prompt in prompts]
     if "" in values:

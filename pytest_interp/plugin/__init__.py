@@ -15,6 +15,7 @@ import pytest
 from pytest_interp.ledger.outcome import carried
 from pytest_interp.plugin.deselection import obstacle, plan_of, target_name
 from pytest_interp.plugin.session import session_of
+from pytest_interp.text import counted
 
 if TYPE_CHECKING:
     from pytest_interp.plugin.options import Options
@@ -234,7 +235,9 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     from pytest_interp.report.layout import WIDTH
     from pytest_interp.text import wrapped
 
-    judged = ", ".join(f"{name} ({count} claims)" for name, count in counts.items()) or "nothing: no weights here"
+    judged = (
+        ", ".join(f"{name} ({counted(count, 'claim')})" for name, count in counts.items()) or "nothing: no weights here"
+    )
     texts = [judged]
     if deselected := plan_of(config).deselected:
         text = ", ".join(f"{count} {reason}" for reason, count in deselected.items())
@@ -253,10 +256,13 @@ def _conditions(config: pytest.Config) -> list[str]:
 
     versions = ", ".join(f"{name} {version(name)}" for name in ("transformer-lens", "transformers", "torch"))
     precision = f"{options.dtype} on {options.device}"
+    shared: list[str] = []
     if not config.option.collectonly:  # --collect-only must not import torch
         precision = computed_with(options)
-    choices = f"{precision}, seed {options.seed}, {options.prompts} prompts"
-    return [choices, versions]
+        if words := session_of(config).words:
+            shared = [f"words {words.summary}"]
+    choices = f"{precision}, seed {options.seed}, {counted(options.prompts, 'prompt')}"
+    return [choices, *shared, versions]
 
 
 @pytest.hookimpl(trylast=True)

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_interp.errors import UsageError
 from pytest_interp.plugin.session import session_of
+from pytest_interp.text import counted
 
 if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
@@ -166,7 +167,7 @@ class _Names(tuple[str, ...]):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return f"<{len(self)} names, {self[0]} to {self[-1]}>" if self else "<no names>"
+        return f"<{counted(len(self), 'name')}, {self[0]} to {self[-1]}>" if self else "<no names>"
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ from pytest_interp.ledger.outcome import ClaimOutcome, Finding, carry
 from pytest_interp.plugin.deselection import plan_of
 from pytest_interp.plugin.ledger_writer import LastPlugin
 from pytest_interp.plugin.session import session_of
+from pytest_interp.text import counted
 
 if TYPE_CHECKING:
     from pytest_interp.ledger.ledger import Ledger
@@ -114,7 +115,8 @@ class LedgerFolder(LastPlugin):
 
     def _final(self, name: str, target: Target, ledger: Ledger) -> dict[str, ClaimOutcome]:
         """Returns the outcomes of a ledger that need not be measured again, by node id."""
-        if reason := _changed(target, ledger):
+        words = session_of(self.config).words
+        if reason := _changed(target, ledger, words.summary if words else ""):
             self.writer.messages.append(f"{name} is measured again: {reason} since its ledger was begun")
             return {}
         return {claim.claim.id: claim for claim in ledger.claims if claim.finding not in NOT_FINAL}
@@ -167,8 +169,7 @@ class LedgerFolder(LastPlugin):
         for name in sorted(judged - self._written.keys()):
             self._write(name)
         if count := len(self._reported):
-            plural = "s" * (count != 1)
-            self.writer.messages.append(f"{count} claim{plural} read from {self.path}, not measured again")
+            self.writer.messages.append(f"{counted(count, 'claim')} read from {self.path}, not measured again")
         if not all(self._written.values()) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -191,8 +192,8 @@ class LedgerFolder(LastPlugin):
             return
         self._written[name] = True
         total = ledger.run.collected
-        count = str(total) if ledger.run.is_complete else f"{ledger.run.ended} of {total}"
-        self.writer.messages.append(f"records of {count} claim{'s' * (total != 1)}: {path}")
+        ended = "" if ledger.run.is_complete else f"{ledger.run.ended} of "
+        self.writer.messages.append(f"records of {ended}{counted(total, 'claim')}: {path}")
 
     def _ledger(self, name: str) -> Ledger:
         """Returns what is known of a checkpoint: what ended in this run, and of earlier ones what it has not judged.
@@ -255,8 +256,11 @@ def _of_numbers(flags: tuple[str, ...]) -> list[str]:
     return numbers
 
 
-def _changed(target: Target, ledger: Ledger) -> str:
+def _changed(target: Target, ledger: Ledger, words: str) -> str:
     """Returns what has changed of a checkpoint since its ledger was begun; an empty text where nothing is known."""
+    contexts = [record.context.checkpoint for claim in ledger.claims for record in claim.records]
+    if any(context is not None and context.words != words for context in contexts):
+        return "the words that it shares with other checkpoints have changed"
     begun = datetime.fromisoformat(ledger.run.started).timestamp()
     if target.spec.kind in ("directory", "gguf"):
         source = Path(target.spec.source)

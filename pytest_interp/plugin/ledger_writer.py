@@ -15,6 +15,7 @@ from pytest_interp.ledger.claim import RecordedClaim
 from pytest_interp.ledger.outcome import ClaimOutcome, carried, carry
 from pytest_interp.plugin.claim_run import OUTCOME
 from pytest_interp.plugin.deselection import plan_of
+from pytest_interp.text import counted
 
 if TYPE_CHECKING:
     from pytest_interp.ledger.ledger import Ledger, RecordedCheckpoint
@@ -198,9 +199,8 @@ class LedgerWriter(LastPlugin):
         ledger = self.ledger(session.config)
         if session_of(session.config).options.no_prompts:
             ledger = without_prompts(ledger)
-        total, ended = ledger.run.collected, ledger.run.ended
-        count = str(total) if ledger.run.is_complete else f"{ended} of {total}"
-        summary = f"records of {count} claim{'s' * (total != 1)}"
+        ended = "" if ledger.run.is_complete else f"{ledger.run.ended} of "
+        summary = f"records of {ended}{counted(ledger.run.collected, 'claim')}"
         if self.path in STREAMS:
             self.messages.append(f"{summary}\n{ledger.to_text()}")
             return []

@@ -33,7 +33,7 @@ from pytest_interp.common.progress import current_activity
 from pytest_interp.plugin.deselection import plan_of
 from pytest_interp.plugin.pace import forecast
 from pytest_interp.report.layout import WIDTH, short
-from pytest_interp.text import line
+from pytest_interp.text import counted, line
 
 QUIET = 8.0
 """Seconds of silence before a line; with `LOOK` and the time to write it, a line comes within ten seconds."""
@@ -188,7 +188,7 @@ class Live:
         names = [short(name.rpartition("::")[2], claims.get(name, "")) for name in self._running]
         activity = current_activity() or ", ".join(names[:2])
         duration = elapsed(monotonic() - self._started_at)
-        return line(f"interp: {done} of {len(claims)} claims, {duration}, now {activity}", WIDTH)
+        return line(f"interp: {done} of {counted(len(claims), 'claim')}, {duration}, now {activity}", WIDTH)
 
     def _draw(self) -> None:
         """Draws the line below the cursor, and puts the cursor back."""

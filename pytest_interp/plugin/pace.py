@@ -19,6 +19,7 @@ import pytest
 from pytest_interp.ledger.outcome import carries
 from pytest_interp.plugin.deselection import plan_of
 from pytest_interp.plugin.session import Plan, session_of
+from pytest_interp.text import counted
 
 KEY = "interp/seconds"
 """The folder of the tables in pytest's cache."""
@@ -82,7 +83,7 @@ def forecast(config: pytest.Config) -> str:
     """
     plan = plan_of(config)
     count = len(plan.claims)
-    return f"interp: {count} claim{'s' * (count != 1)}{_how_long(plan, last_time(config), _workers(config))}"
+    return f"interp: {counted(count, 'claim')}{_how_long(plan, last_time(config), _workers(config))}"
 
 
 def _how_long(plan: Plan, remembered: Mapping[str, float], workers: int) -> str:
@@ -112,7 +113,7 @@ def rounded(seconds: float) -> str:
     if seconds < 90:
         step = 1 if seconds < 10 else 10
         count = max(1, round(seconds / step) * step)
-        return f"about {count} second{'s' * (count != 1)}"
+        return f"about {counted(count, 'second')}"
     return f"about {round(seconds / 60)} minutes"
 
 

@@ -84,6 +84,7 @@ class Selection:
         if duplicates := sorted({name for name in names if names.count(name) > 1}):
             raise UsageError(f"two checkpoints are named {duplicates[0]!r}; rename a directory or leave one out")
         self._circuits: dict[tuple[Path, ...], dict[str, Circuit]] = {}
+        self._nearest: dict[Path, tuple[Path, ...]] = {}
         self._targets: dict[tuple[Path, ...], tuple[Target, ...]] = {}
         self._extra: dict[tuple[tuple[Path, ...], str], Target] = {}
 
@@ -167,10 +168,16 @@ class Selection:
         return Target(spec, circuit, skip=skip, missing=missing)
 
     def _folders(self, path: Path) -> tuple[Path, ...]:
-        """Returns the folders with the circuit files that apply to a claims file; the search ends at the rootdir."""
+        """Returns the folders with the circuit files that apply to a claims file; each folder is looked at once."""
+        if path.parent not in self._nearest:
+            self._nearest[path.parent] = self._folders_of(path.parent)
+        return self._nearest[path.parent]
+
+    def _folders_of(self, claims: Path) -> tuple[Path, ...]:
+        """Returns the folders with the circuit files that apply to a folder of claims, as far as the rootdir."""
         if listed := self.config.getini("interp_circuits"):
             return tuple(self.config.rootpath / item for item in listed)
-        for folder in (path.parent, *path.parent.parents):
+        for folder in (claims, *claims.parents):
             if (folder / "circuits").is_dir():
                 return (folder / "circuits",)
             if folder == self.config.rootpath:

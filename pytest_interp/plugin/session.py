@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_interp.checkpoints.checkpoint import Checkpoint
     from pytest_interp.ledger.ledger import Ledger, NotRun
     from pytest_interp.plugin.selection import Selection, Target
+    from pytest_interp.tasks.shared_words import SharedWords
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,18 @@ class Session:
 
         return Selection(self.config, self.options, self.baseline)
 
+    @cached_property
+    def words(self) -> SharedWords | None:
+        """The words that all checkpoints share which a run compares; None where they have one tokenizer.
+
+        A ledger as baseline has no tokenizer to share words with.
+        """
+        if self.selection.baseline is None or self.baseline is not None:
+            return None
+        from pytest_interp.checkpoints.tokenizers import shared_words
+
+        return shared_words(self.selection.requested)
+
     def load(self, target: Target) -> Checkpoint:
         """Returns the checkpoint of a target, with the target's circuit and BOS choice; the first call loads it.
 
@@ -180,7 +193,7 @@ class Session:
         if not self._computes:
             choose_products(self.config, self.options)
             self._computes = True
-        spec = target.spec
+        spec = replace(target.spec, words=self.words)
         if self.options.n_devices > 1:
             spec = replace(spec, n_devices=self.options.n_devices)
         model = open_checkpoint(spec, device=self.options.device, dtype=self.options.dtype)

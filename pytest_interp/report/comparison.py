@@ -11,7 +11,7 @@ from pytest_interp.ledger.ledger import Ledger
 from pytest_interp.measurement import quote_both
 from pytest_interp.report.layout import WIDTH
 from pytest_interp.report.terminal import Line
-from pytest_interp.text import line, wrapped
+from pytest_interp.text import counted, line, wrapped
 
 MARKUP: dict[Change, dict[str, bool]] = {"turned": {"red": True}, "moved": {"yellow": True}, "other prompts": {}}
 NAMES_SHOWN = 5
@@ -56,19 +56,15 @@ def summary(comparison: Comparison) -> str:
     unchanged = [pair for pair in comparison.pairs if pair.change == "unchanged"]
     furthest = max(unchanged, key=lambda pair: pair.share, default=None)
     nearly = f" (the furthest by {furthest.share:.0%} of what it may)" if furthest and furthest.share else ""
-    return f"{_claims(len(comparison.pairs))} in both: {', '.join(counts)}{nearly}"
+    return f"{counted(len(comparison.pairs), 'claim')} in both: {', '.join(counts)}{nearly}"
 
 
 def _run(ledger: Ledger) -> str:
     """Returns what a run was, in one line."""
     checkpoints = list(dict.fromkeys(str(claim.checkpoint) for claim in ledger.claims))
     incomplete = "" if ledger.run.is_complete else f"{ledger.run.ended} of "
-    count = _claims(len(ledger.claims) if ledger.run.is_complete else ledger.run.collected)
+    count = counted(len(ledger.claims) if ledger.run.is_complete else ledger.run.collected, "claim")
     return f"{ledger.run.started}, {incomplete}{count}, {', '.join(line(name, 60) for name in checkpoints)}"
-
-
-def _claims(count: int) -> str:
-    return f"{count} claim{'s' * (count != 1)}"
 
 
 def _claim(comparison: Comparison, pair: Pair) -> list[Line]:
@@ -127,7 +123,7 @@ def only(comparison: Comparison, names: tuple[str, str]) -> list[str]:
     for name, claims in zip(names, (comparison.only_before, comparison.only_after), strict=True):
         if claims:
             more = f" and {len(claims) - NAMES_SHOWN} more" if len(claims) > NAMES_SHOWN else ""
-            text = f"only in {name}: {_claims(len(claims))}: {', '.join(claims[:NAMES_SHOWN])}{more}"
+            text = f"only in {name}: {counted(len(claims), 'claim')}: {', '.join(claims[:NAMES_SHOWN])}{more}"
             lines += wrapped(text, WIDTH, rest="  ")
     return lines
 

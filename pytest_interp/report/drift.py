@@ -11,7 +11,7 @@ from pytest_interp.report import circuit_drift as views
 from pytest_interp.report.comparison import cell, distance, number, only, shown
 from pytest_interp.report.layout import WIDTH
 from pytest_interp.report.terminal import Line
-from pytest_interp.text import wrapped
+from pytest_interp.text import counted, wrapped
 
 MARKUP: dict[Word, dict[str, bool]] = {
     "reversed": {"red": True},
@@ -38,8 +38,8 @@ def sentence(drift: Drift) -> str:
     others = [
         f"{drift.counts[word]} {word}" for word in WORDS if word not in ("held", "weakened") and drift.counts[word]
     ]
-    finding = f"finding{'s' * (count != 1)} of {_name(drift, 0)} hold{'s' * (held == 1)} on {_name(drift, 1)}"
-    parts = [f"{held} of {count} {finding}{weakened}", *([", ".join(others)] if others else [])]
+    finding = f"{counted(count, 'finding')} of {_name(drift, 0)} hold{'s' * (held == 1)} on {_name(drift, 1)}"
+    parts = [f"{held} of {finding}{weakened}", *([", ".join(others)] if others else [])]
     return "; ".join([*parts, *views.clauses(drift)])
 
 
@@ -55,6 +55,8 @@ def terminal(drift: Drift) -> list[Line]:
     lines = []
     if causes := changed(drift):
         lines += [Line(text) for text in wrapped(f"changed: {causes}", WIDTH, rest="  ")]
+    if drift.words:
+        lines += [Line(text) for text in wrapped(f"words {drift.words}", WIDTH, rest="  ")]
     lines += views.terminal(drift)
     for claim in drift.claims:
         if claim.word not in QUIET or claim.reason:
@@ -119,6 +121,7 @@ def markdown(drift: Drift) -> str:
     """
     parts = [f"**{cell(sentence(drift))}**"]
     parts += ["", f"changed: {cell(causes)}"] if (causes := changed(drift)) else []
+    parts += ["", f"words {cell(drift.words)}"] if drift.words else []
     if text := " ".join(only(drift.comparison, names(drift))):
         parts += ["", cell(" ".join(text.split()))]
     parts += views.markdown(drift)
@@ -162,7 +165,8 @@ def table(drift: Drift) -> dict[str, Any]:
         drift: of a checkpoint against its baseline.
 
     Returns:
-        ``baseline``, ``checkpoint``, ``sentence``, ``cosine`` of their weights, ``counts`` by word, ``circuit``
+        ``baseline``, ``checkpoint``, ``sentence``, ``cosine`` of their weights, ``words`` (who shares those of the
+        prompts; empty for those of the checkpoint's own tokenizer), ``counts`` by word, ``circuit``
         (capability, roles, effects; None without profiles), ``heads`` (by role and head the worst word of claims) and
         ``claims``, worst first.
     """
@@ -171,6 +175,7 @@ def table(drift: Drift) -> dict[str, Any]:
         "checkpoint": _name(drift, 1),
         "sentence": sentence(drift),
         "cosine": drift.cosine,
+        "words": drift.words,
         "counts": {word: drift.counts[word] for word in WORDS},
         "circuit": None if drift.circuit is None else asdict(drift.circuit),
         "heads": {role: dict(words) for role, words in drift.heads.items()},

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pytest_interp.ledger.outcome import ClaimOutcome
 from pytest_interp.ledger.reruns import Falsified, Seen
 from pytest_interp.report.layout import headed
-from pytest_interp.text import cut, line
+from pytest_interp.text import counted, cut, line
 
 _SEEN: tuple[Seen, ...] = ("killed", "survived", "inconclusive", "not applicable", "error", "equivalent")
 _HEADS = ("killed", "survived", "unsure", "n/a", "error", "equal")
@@ -44,7 +44,8 @@ def teeth(claims: Sequence[Falsified]) -> str:
         claims: of one checkpoint, on their mutants.
     """
     toothless = sum(bool(claim.survived) for claim in claims)
-    return f"{len(claims)} claims on {sum(len(claim.mutants) for claim in claims)} mutants, {toothless} without teeth"
+    mutants = sum(len(claim.mutants) for claim in claims)
+    return f"{counted(len(claims), 'claim')} on {counted(mutants, 'mutant')}, {toothless} without teeth"
 
 
 def _table(checkpoint: str, claims: Sequence[Falsified]) -> list[str]:

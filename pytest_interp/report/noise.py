@@ -9,7 +9,7 @@ from typing import TypeAlias
 from pytest_interp.ledger.outcome import ClaimOutcome
 from pytest_interp.ledger.reruns import Movement
 from pytest_interp.report.layout import WIDTH, headed, short
-from pytest_interp.text import cut, line, wrapped
+from pytest_interp.text import counted, cut, line, wrapped
 
 _UNITS = ("logits", "probability", "share", "recovered", "nats")
 Claim: TypeAlias = tuple[str, Sequence[Movement]]
@@ -122,7 +122,7 @@ def noise_table(checkpoint: str, claims: Sequence[Claim]) -> NoiseTable:
 def _table(table: NoiseTable) -> list[str]:
     """Returns the lines of one checkpoint: the largest movement by condition and unit, then lists of claims."""
     units = table.units[:5]
-    lines = headed(table.checkpoint, f"{table.count} claims; the furthest that any number moved")
+    lines = headed(table.checkpoint, f"{counted(table.count, 'claim')}; the furthest that any number moved")
     lines.append(f"  {'':<16}" + "".join(f"{cut(line(unit), 11):>12}" for unit in units))
     for condition, sizes in table.furthest.items():
         row = ["." if size is None else f"{size:.1e}" for size in sizes[:5]]

@@ -10,7 +10,7 @@ from pytest_interp.compare.series import ClaimSeries, Number, Series
 from pytest_interp.report.comparison import cell
 from pytest_interp.report.layout import WIDTH
 from pytest_interp.report.terminal import Line
-from pytest_interp.text import line, wrapped
+from pytest_interp.text import counted, line, wrapped
 
 LETTERS = {"supported": "+", "refuted": "-", "inconclusive": "?", "not applicable": "o", "error": "x"}
 """The letter of an outcome; any other outcome has ``!``, a claim that a ledger lacks ``.``."""
@@ -56,7 +56,7 @@ def summary(series: Series) -> str:
     parts += [f"{count} with a dip" for count in [sum(bool(claim.dips) for claim in series.claims)] if count]
     parts += [f"{count} reversed" for count in [sum(bool(claim.reversals) for claim in series.claims)] if count]
     count = len(series.claims)
-    return f"{count} claim{'s' * (count != 1)} over {len(series.steps)} steps: {', '.join(parts)}"
+    return f"{counted(count, 'claim')} over {len(series.steps)} steps: {', '.join(parts)}"
 
 
 FATES = ("supported throughout", "emerging", "lost by the end", "never supported", "without a verdict")
@@ -78,7 +78,9 @@ def incomplete(series: Series) -> list[str]:
         series: of checkpoints.
     """
     parts = {step.source: step for step in series.steps if step.ended < step.collected}
-    return [f"{name} is not complete: {step.ended} of {step.collected} claims" for name, step in parts.items()]
+    return [
+        f"{name} is not complete: {step.ended} of {counted(step.collected, 'claim')}" for name, step in parts.items()
+    ]
 
 
 def labels_of(series: Series) -> list[str]:

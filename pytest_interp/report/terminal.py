@@ -21,7 +21,7 @@ from pytest_interp.report.mutants import falsified, remarks
 from pytest_interp.report.noise import noise
 from pytest_interp.report.published import to_paste
 from pytest_interp.text import columns as columns_of
-from pytest_interp.text import cut, line, wrapped
+from pytest_interp.text import counted, cut, line, wrapped
 
 _ORDER: tuple[Finding, ...] = tuple(finding for finding in get_args(Finding) if finding != "not checked")
 _COLUMN = 12
@@ -162,7 +162,7 @@ def _other_prompts(prompts: Mapping[OtherPrompts, int]) -> list[Line]:
     """Returns lines about each data set that is not the one of the snapshots, once for all claims that share it."""
     lines: list[Line] = []
     for other, count in prompts.items():
-        text = f"{other.data}, {count} claim{'s' * (count != 1)} not compared: {'; '.join(other.differs)}"
+        text = f"{other.data}, {counted(count, 'claim')} not compared: {'; '.join(other.differs)}"
         if not other.chosen:
             text += "; the run fails, `--snapshot-update` accepts them"
         lines += _titled("other prompts", text, {} if other.chosen else {"red": True})

@@ -23,10 +23,13 @@ from pytest_interp.ledger.outcome import OtherPrompts
 from pytest_interp.ledger.record import DECISIONS, Record
 from pytest_interp.measurement import quote_both
 from pytest_interp.snapshots.snapshot_file import change_file, read_file
+from pytest_interp.text import counted
 from pytest_interp.tolerance import FLOAT_NOISE
 
-CHOICES = ("data_seed", "bos", "n")
+CHOICES = ("data_seed", "bos", "n", "words")
 """Fields that the user chooses: where they differ, other prompts are no surprise."""
+OWN = {"words": "of its own tokenizer"}
+"""What a record has that does not say from which words its prompts are drawn."""
 MOST_FLIPPED = 0.5
 """The largest tolerance that may be stored for a share: 0.5 of the prompts. Which prompts are close calls differs by
 machine.
@@ -60,6 +63,8 @@ def entry_of(records: Sequence[Record], fingerprint: str, *, drawn: bool) -> dic
             data = record.context.data
             fields["data_hash"] = data.digest if data else None
             fields |= {"data_seed": data.seed if data else None, "bos": data.bos if data else None}
+            if (checkpoint := record.context.checkpoint) is not None and checkpoint.words:
+                fields["words"] = checkpoint.words
         stored_records.append(fields)
     return {"fingerprint": fingerprint, "taken_with": taken_with(records), "records": plain(stored_records)}
 
@@ -93,6 +98,7 @@ def other_prompts(records: Sequence[Record], entry: dict[str, Any], stored: dict
     if len(entry["records"]) != len(stored["records"]):
         return ()
     pairs = list(zip(entry["records"], stored["records"], strict=True))
+    pairs = [(OWN | measured, OWN | expected) for measured, expected in pairs]
     if any(measured.keys() - expected.keys() for measured, expected in pairs):
         return ()
     chosen = any(measured.get(key) != expected.get(key) for measured, expected in pairs for key in CHOICES)
@@ -101,14 +107,15 @@ def other_prompts(records: Sequence[Record], entry: dict[str, Any], stored: dict
     for record, (measured, expected) in zip(records, pairs, strict=True):
         hashes = expected.get("data_hash"), measured.get("data_hash")
         data = record.context.data
-        if data is None or None in hashes or hashes[0] == hashes[1]:
+        other_names = record.context.observation == "name" and measured["words"] != expected["words"]
+        if not other_names and (data is None or None in hashes or hashes[0] == hashes[1]):
             continue
         if chosen:
             choices = [key for key in CHOICES if measured[key] != expected[key]]
             differs = [f"{key} was {expected[key]}, is {measured[key]}" for key in choices]
         else:
             differs = [f"data_hash was {hashes[0]}, is {hashes[1]}", *versions]
-        changed_data.append(OtherPrompts(data.name, tuple(differs), chosen))
+        changed_data.append(OtherPrompts(data.name if data else "names", tuple(differs), chosen))
     return tuple(dict.fromkeys(changed_data))
 
 
@@ -206,11 +213,11 @@ def differences(entry: dict[str, Any], stored: dict[str, Any]) -> list[str]:
         first. Empty where the entries match.
     """
     if len(entry["records"]) != len(stored["records"]):
-        return [f"{len(entry['records'])} verdicts now, {len(stored['records'])} in the snapshot"]
+        return [f"{counted(len(entry['records']), 'verdict')} now, {len(stored['records'])} in the snapshot"]
     moved: list[tuple[float, str]] = []
     for measured, expected in zip(entry["records"], stored["records"], strict=True):
         subject = " ".join([measured["quantity"], *measured.get("heads", [])])
-        missing = sorted(measured.keys() - expected.keys())
+        missing = sorted(measured.keys() - expected.keys() - OWN.keys())
         moved += [(float("inf"), f"{subject}: the snapshot has no {key}") for key in missing]
         moved += [
             (float("inf"), f"{subject}: {key} was {expected.get(key)!r}, is {measured.get(key)!r}")

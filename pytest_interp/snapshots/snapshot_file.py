@@ -37,6 +37,7 @@ _FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "data_hash": (lambda value: value is None or is_text(value), "a text or null"),
     "data_seed": (lambda value: value is None or is_whole(value), "a whole number or null"),
     "bos": (lambda value: value is None or isinstance(value, bool), "true, false or null"),
+    "words": (is_text, "a text"),
 }
 """For each field of a record, a check and the words for what it accepts."""
 _ALWAYS = ("quantity", "outcome")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
@@ -12,7 +13,7 @@ from typing import Any
 from pytest_interp.errors import UsageError, nearest
 from pytest_interp.measurement import Population, Sample, check_population
 from pytest_interp.tasks.prompts import Prompt, PromptSet, tokenize
-from pytest_interp.text import line, shown
+from pytest_interp.text import counted, line, shown
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,13 @@ class DataSet:
         parts.append(self.reference.digest if self.reference else "no reference")
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 
+    @property
+    def texts(self) -> str:
+        """The hash of prompts, answers and corruptions as texts: the same for all tokenizers, with BOS and without."""
+        runs = [self.clean, *(run for _, run in sorted(self.corrupted.items())), *filter(None, [self.reference])]
+        content = [[(prompt.text, prompt.answer, prompt.distractor) for prompt in run.prompts] for run in runs]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+
     def run(self, name: str) -> PromptSet:
         """The prompts of a run.
 
@@ -133,7 +141,7 @@ class DataSet:
         count = len(self.clean)
         if count >= total:
             return self
-        remark = f"part of {name}: {count} of its {total} prompts"
+        remark = f"part of {name}: {count} of its {counted(total, 'prompt')}"
         return replace(self, name=f"{name}, {count} of {total}", remarks=(*self.remarks, remark))
 
 
@@ -219,7 +227,7 @@ def check_aligned(name: str, clean: PromptSet, run: PromptSet) -> None:
     """
     if len(run) != len(clean):
         raise UsageError(
-            f"corruption {shown(name)} has {len(run)} prompts for {len(clean)} clean ones; pass one for each"
+            f"corruption {shown(name)} has {counted(len(run), 'prompt')} for {len(clean)} clean ones; pass one for each"
         )
     lengths = zip(_lengths(clean), _lengths(run), strict=True)
     for row, (clean_length, corrupted_length) in enumerate(lengths):

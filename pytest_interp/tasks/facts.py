@@ -19,6 +19,7 @@ from pytest_interp.errors import NotApplicable
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.listed import from_strings
 from pytest_interp.tasks.prompts import Prompt, encode, is_single_token
+from pytest_interp.tasks.shared_words import owner_of
 from pytest_interp.tasks.slots import Half, fill, half_of, known_templates, single_token_words
 from pytest_interp.tasks.vocabulary import decode
 
@@ -148,8 +149,8 @@ def capitals(tokenizer: Any, *, half: Half, n: int, seed: int, bos: bool) -> Dat
     pairs = [pair for pair in _CAPITALS if all(is_single_token(tokenizer, f" {word}") for word in pair)]
     if len(pairs) < 2:
         raise NotApplicable(
-            f"only {len(pairs)} countries with capitals are known to this tokenizer; build a task of your own with "
-            "from_strings"
+            f"only {len(pairs)} countries with capitals are single tokens of {owner_of(tokenizer)}; build a task of "
+            "your own with from_strings"
         )
     templates = known_templates(tokenizer, half_of(_CAPITAL_TEMPLATES, half))
     clean: list[Prompt] = []

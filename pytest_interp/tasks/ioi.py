@@ -23,6 +23,7 @@ from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.ioi_words import FURTHER_TEMPLATES, NAMES, OBJECTS, PLACES, TEMPLATES
 from pytest_interp.tasks.positions import IO, S1, S1_NEXT, S2
 from pytest_interp.tasks.prompts import Prompt, encode_all, single_tokens
+from pytest_interp.tasks.shared_words import owner_of
 from pytest_interp.tasks.slots import Half, fill, half_of, is_known, own_words
 from pytest_interp.text import shown
 
@@ -51,7 +52,7 @@ def single_token_names(tokenizer: Any, half: Half = "all") -> tuple[str, ...]:
     names = single_tokens(tokenizer, half_of(NAMES, half))
     if len(names) < 4:
         raise UsageError(
-            f"only {len(names)} of {len(NAMES)} first names are single tokens of this tokenizer; "
+            f"only {len(names)} of {len(NAMES)} first names are single tokens of {owner_of(tokenizer)}; "
             "the IOI prompts need four: build a task of your own with from_strings"
         )
     return names
@@ -322,7 +323,7 @@ def _single(tokenizer: Any, words: Sequence[str]) -> tuple[str, ...]:
     """
     single = single_tokens(tokenizer, words)
     if not single:
-        raise UsageError(f"none of {', '.join(words)} is a single token of this tokenizer")
+        raise UsageError(f"none of {', '.join(words)} is a single token of {owner_of(tokenizer)}")
     return single
 
 

@@ -14,6 +14,7 @@ from pytest_interp.errors import NotApplicable
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.ioi import ioi
 from pytest_interp.tasks.prompts import Prompt
+from pytest_interp.tasks.shared_words import owner_of
 from pytest_interp.tasks.slots import Half, is_known
 
 _SENTENCES = ("{N} had some time left.", "{N} wore a green scarf.", "{N} liked the quiet.")
@@ -39,7 +40,9 @@ def ioi_extra_mention(tokenizer: Any, *, half: Half, n: int, seed: int, bos: boo
         NotApplicable: the tokenizer does not know the words of the extra sentences.
     """
     if not all(is_known(tokenizer, sentence.replace("{N}", "")) for sentence in _SENTENCES):
-        raise NotApplicable("this tokenizer does not know the words of the sentences that mention a name once more")
+        raise NotApplicable(
+            f"the sentences that mention a name once more are not in the words of {owner_of(tokenizer)}"
+        )
     drawn = ioi(tokenizer, half=half, n=3 * n, seed=seed, bos=bos)
     chosen = [prompt for prompt in drawn.clean.prompts if ". " in prompt.text][:n]
     sentences = [_SENTENCES[i % len(_SENTENCES)] for i in range(len(chosen))]

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from pytest_interp.errors import UsageError
 from pytest_interp.tasks.copies import Copied, Copies
 from pytest_interp.tasks.positions import END
+from pytest_interp.tasks.shared_words import tokenizers_of
 from pytest_interp.tasks.vocabulary import check_texts, unknown_token
-from pytest_interp.text import shown
+from pytest_interp.text import counted, shown
 
 if TYPE_CHECKING:
     from jaxtyping import Int
@@ -106,8 +107,7 @@ class PromptSet:
         """The number of prompts and tokens, such as ``96 prompts of 15 to 19 tokens (BOS)``; BOS is counted."""
         lengths = [group.tokens.shape[1] for group in self.groups]
         span = str(min(lengths)) if len(set(lengths)) == 1 else f"{min(lengths)} to {max(lengths)}"
-        count = f"{len(self)} prompt{'s' if len(self) != 1 else ''}"
-        return f"{count} of {span} tokens ({'BOS' if self.bos else 'no BOS'})"
+        return f"{counted(len(self), 'prompt')} of {span} tokens ({'BOS' if self.bos else 'no BOS'})"
 
     @cached_property
     def inputs(self) -> str:
@@ -283,14 +283,18 @@ def _hint(tokenizer: Any, word: str) -> str:
 
 def single_tokens(tokenizer: Any, words: Sequence[str]) -> tuple[str, ...]:
     """The words that are one known token with a space before them, in their order."""
-    ids, unknown = encode_all(tokenizer, (f" {word}" for word in words)), unknown_token(tokenizer)
-    return tuple(word for word in words if len(ids[f" {word}"]) == 1 and ids[f" {word}"][0] != unknown)
+    single = tuple(words)
+    for each in tokenizers_of(tokenizer):
+        ids, unknown = encode_all(each, (f" {word}" for word in single)), unknown_token(each)
+        single = tuple(word for word in single if len(ids[f" {word}"]) == 1 and ids[f" {word}"][0] != unknown)
+    return single
 
 
 def is_single_token(tokenizer: Any, word: str) -> bool:
     """Whether a word is one known token."""
-    ids = encode(tokenizer, word)
-    return len(ids) == 1 and ids[0] != unknown_token(tokenizer)
+    return all(
+        len(ids := encode(each, word)) == 1 and ids[0] != unknown_token(each) for each in tokenizers_of(tokenizer)
+    )
 
 
 def _start(tokenizer: Any, bos: bool) -> list[int]:

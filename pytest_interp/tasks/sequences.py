@@ -21,6 +21,7 @@ from pytest_interp.common.arguments import checked
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.tasks.dataset import DataSet, build, redrawable
 from pytest_interp.tasks.prompts import Prompt, encode, is_single_token
+from pytest_interp.tasks.shared_words import owner_of, tokenizers_of
 from pytest_interp.tasks.slots import Half, fill, half_of, is_known
 from pytest_interp.text import shown
 
@@ -77,7 +78,7 @@ def sequences(
     ]
     if not cells:
         raise NotApplicable(
-            "this tokenizer says no sequence in single tokens; build a task of your own with from_strings"
+            f"no sequence is in single tokens of {owner_of(tokenizer)}; build a task of your own with from_strings"
         )
     clean: list[Prompt] = []
     corrupted: dict[str, list[Prompt]] = {"sequence-exchanged": [], "last-changed": [], "shuffled": []}
@@ -123,9 +124,10 @@ def _is_tokenizable(tokenizer: Any, wording: str, elements: Sequence[str]) -> bo
         return False
     if all(is_single_token(tokenizer, f" {element}") for element in elements):
         return True
-    space = encode(tokenizer, " ")
-    return len(space) == 1 and all(
-        is_single_token(tokenizer, element)
-        and encode(tokenizer, f"x {element}")[-2:] == [*space, *encode(tokenizer, element)]
+    return all(
+        is_single_token(each, element)
+        and len(space := encode(each, " ")) == 1
+        and encode(each, f"x {element}")[-2:] == [*space, *encode(each, element)]
+        for each in tokenizers_of(tokenizer)
         for element in elements
     )

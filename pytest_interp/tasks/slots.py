@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.tasks.prompts import encode, single_tokens
+from pytest_interp.tasks.shared_words import owner_of, tokenizers_of
 from pytest_interp.tasks.vocabulary import unknown_token
 from pytest_interp.text import shown
 
@@ -81,7 +82,7 @@ def single_token_words(tokenizer: Any, words: Sequence[str], least: int, label: 
     single = single_tokens(tokenizer, words)
     if len(single) < least:
         raise NotApplicable(
-            f"only {len(single)} of {len(words)} {label} are single tokens of this tokenizer and {least} are "
+            f"only {len(single)} of {len(words)} {label} are single tokens of {owner_of(tokenizer)} and {least} are "
             "needed; build a task of your own with from_strings"
         )
     return single
@@ -89,7 +90,7 @@ def single_token_words(tokenizer: Any, words: Sequence[str], least: int, label: 
 
 def is_known(tokenizer: Any, text: str) -> bool:
     """Whether the tokenizer has a token for every part of a text."""
-    return unknown_token(tokenizer) not in encode(tokenizer, text)
+    return all(unknown_token(each) not in encode(each, text) for each in tokenizers_of(tokenizer))
 
 
 def own_words(template: str) -> str:
@@ -111,7 +112,7 @@ def known_templates(tokenizer: Any, templates: Sequence[str]) -> tuple[str, ...]
     known = tuple(template for template in templates if is_known(tokenizer, own_words(template)))
     if not known:
         raise NotApplicable(
-            f"none of {len(templates)} wordings is in the words of this tokenizer; build a task of your own with "
-            "from_strings"
+            f"none of {len(templates)} wordings is in the words of {owner_of(tokenizer)}; build a task of your own "
+            "with from_strings"
         )
     return known

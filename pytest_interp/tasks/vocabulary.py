@@ -26,7 +26,12 @@ def control_tokens(tokenizer: Any) -> tuple[int, ...]:
 
 def ordinary_tokens(tokenizer: Any) -> tuple[int, ...]:
     """The ids of all tokens that are no control tokens, in ascending order."""
-    return tuple(sorted(token for text, token in tokenizer.get_vocab().items() if not _CONTROL.fullmatch(text)))
+    return tuple(sorted(vocabulary_of(tokenizer).values()))
+
+
+def vocabulary_of(tokenizer: Any) -> dict[str, int]:
+    """The ids of all tokens that are no control tokens, by their text."""
+    return {text: token for text, token in tokenizer.get_vocab().items() if not _CONTROL.fullmatch(text)}
 
 
 def fill_token(tokenizer: Any) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from pytest_interp.measurement import quote
-from pytest_interp.text import cut, line, wrapped
+from pytest_interp.text import counted, cut, line, wrapped
 from pytest_interp.verdict.evidence import Control
 from pytest_interp.verdict.judge import Verdict
 from pytest_interp.verdict.worst import worst
@@ -29,14 +29,13 @@ def explain(verdict: Verdict, subject: str, siblings: Sequence[Control] = ()) ->
     measurement, interval = verdict.measurement, verdict.interval
     lines = [verdict.outcome, *wrapped(subject, WIDTH, "  ", "  ")]
     value = f"{quote(measurement.value)} {line(measurement.unit)}"
-    noun = measurement.context.observation
-    count = f"{len(measurement.values)} {noun}{'s' if len(measurement.values) != 1 else ''}"
+    count = counted(len(measurement.values), measurement.context.observation)
     if measurement.unit == "share" and set(measurement.values) <= {0.0, 1.0}:
         count = f"{round(sum(measurement.values))} of {count}"
     if interval is None:
         lines += _row("measured", f"{value} ({count}; a fixed population)")
     else:
-        lines += _row("measured", f"{value} ({count} of {interval.clusters} templates)")
+        lines += _row("measured", f"{value} ({count} of {counted(interval.clusters, 'template')})")
         ends = f"{quote(interval.low)} to {quote(interval.high)}"
         lines += _row("interval", f"{ends} ({100 * interval.level:.4g} %, {interval.method})")
     lines += _row("required", f"{verdict.bound.text}; {_gap(verdict)}")

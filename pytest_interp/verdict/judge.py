@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 from pytest_interp.common.arguments import checked
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measurement import Measurement, mean, quote
-from pytest_interp.text import line
+from pytest_interp.text import counted, line
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.caveats import caveats_of, require_meaning
 from pytest_interp.verdict.evidence import Control, Member, Specificity
@@ -116,10 +116,12 @@ def judge(measurement: Measurement, bound: Bound, *, level: float = 0.95) -> Ver
     notes = []
     if left_out := measurement.context.left_out:
         total = left_out + len(measurement.values)
-        notes.append(f"{left_out} of {total} prompts left out: the intervention can change nothing there")
+        notes.append(f"{left_out} of {counted(total, 'prompt')} left out: the intervention can change nothing there")
     if unchanged := measurement.context.extra.get("unchanged"):
         total = len(measurement.values)
-        notes.append(f"the intervention can change nothing on {unchanged} of {total} prompts, which count as 0")
+        notes.append(
+            f"the intervention can change nothing on {unchanged} of {counted(total, 'prompt')}, which count as 0"
+        )
     if measurement.context.data is not None:
         notes += measurement.context.data.remarks
     if measurement.population == "fixed":
@@ -231,7 +233,9 @@ def _about_the_interval(measurement: Measurement, interval: Interval, noise: flo
             "is rough where templates differ much"
         )
     elif interval.clusters < MIN_CLUSTERS:
-        notes.append(f"only {interval.clusters} templates: with fewer than {MIN_CLUSTERS} the interval is rough")
+        notes.append(
+            f"only {counted(interval.clusters, 'template')}: with fewer than {MIN_CLUSTERS} the interval is rough"
+        )
     if interval.low == interval.high:
         notes.append("all templates have the same mean: the interval has no width")
     if interval.widening > NOTICEABLE_WIDENING and interval.high - interval.low > noise:
@@ -258,7 +262,8 @@ def _what_would_settle(measurement: Measurement, bound: Bound, interval: Interva
     needed = ceil(interval.clusters * times) + 1
     per_template = max(1, round(len(measurement.values) / interval.clusters))
     names = f" and {times:.1f} times the names" if interval.widening > NOTICEABLE_WIDENING else ""
-    return f"about {needed} templates{names} ({needed * per_template} prompts) would settle it, if the value stays"
+    size = f"{counted(needed, 'template')}{names} ({counted(needed * per_template, 'prompt')})"
+    return f"about {size} would settle it, if the value stays"
 
 
 def out_of_reach(measurement: Measurement, bound: Bound, level: float) -> str:
@@ -276,8 +281,9 @@ def out_of_reach(measurement: Measurement, bound: Bound, level: float) -> str:
         if bound.low > low or bound.high < high:
             end = f"begins at {quote(low)}" if bound.low > low else f"ends at {quote(high)}"
             whole = "all" if bound.low > low else "none"
-            return f"out of reach: with {n} prompts, {whole} of them right, the {percent} interval {end}; take more"
+            size = f"{counted(n, 'prompt')}, {whole} of them right"
+            return f"out of reach: with {size}, the {percent} interval {end}; take more"
     elif (factor := quantile(degrees_of_freedom(clusters.values()), level)) > 20:
         wide = f"the {percent} interval is {factor:.0f} standard errors wide"
-        return f"hardly in reach: with {len(clusters)} templates {wide}"
+        return f"hardly in reach: with {counted(len(clusters), 'template')} {wide}"
     return ""

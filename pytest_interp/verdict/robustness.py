@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from pytest_interp.errors import NotApplicable
 from pytest_interp.measurement import Measurement, quote
+from pytest_interp.text import counted
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.intervals import standard_error, without_names
 from pytest_interp.verdict.judge import RANK, Outcome, Verdict, judge, require_defined
@@ -117,7 +118,7 @@ def name_dependence(verdict: Verdict) -> tuple[str, str]:
         return "", ""
     value_range = (
         f"{quote(lowest)} (without {without_lowest}) to {quote(highest)} (without {without_highest}), "
-        f"leaving out any one of {len(rows_without)} names"
+        f"leaving out any one of {counted(len(rows_without), 'name')}"
     )
     level = verdict.interval.level
     if judge(measurement, verdict.bound, level=level).outcome != verdict.outcome:

@@ -117,15 +117,18 @@ def test_preflight_passes_on_small_models(model, tokenizer):
     preflight(Checkpoint(CheckpointSpec("small", loader=lambda: (model(tokenizer), tokenizer))))
 
 
-def test_preflight_refuses_hooks_that_the_model_ignores(gpt2_like, monkeypatch):
+@pytest.mark.parametrize(
+    ("heard", "complaint"), [("resid_post", "zeroing .* changes nothing"), ("nothing", "no pass reaches blocks.0")]
+)
+def test_preflight_refuses_hooks_that_the_model_ignores(gpt2_like, monkeypatch, heard, complaint):
     run = gpt2_like.run
 
     def deaf(tokens, *, edits=None, keep=()):
-        return run(tokens, keep=keep)
+        return run(tokens, keep=keep, edits={name: edit for name, edit in (edits or {}).items() if heard in name})
 
     monkeypatch.setattr(gpt2_like, "_is_sealed", False)
     monkeypatch.setattr(gpt2_like, "run", deaf)
-    with pytest.raises(UsageError, match="zeroing .* changes nothing"):
+    with pytest.raises(UsageError, match=complaint):
         preflight(gpt2_like)
 
 

@@ -56,6 +56,18 @@ def test_a_circuit_brings_its_bos_and_is_checked(tmp_path):
         load("planted-ioi", circuit=load_circuit(path))
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_collected_after_loading_as_before(enabled):
+    (gc.enable if enabled else gc.disable)()
+    try:
+        load("planted-ioi")
+        with pytest.raises(UsageError):
+            load(CheckpointSpec("no model", loader=lambda: None))
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "sentence"),
     [

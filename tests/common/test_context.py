@@ -22,6 +22,13 @@ CONTEXTS = [
         **WHERE, heads=None, intervention=Ablated("zero", (Head(0, 1),)), metric=None, observation="head", cached=True
     ),
     Context(
+        checkpoint=CheckpointIdentity("gpt2", "abc", "float32", "cpu", words="shared by the tokenizers of two"),
+        data=DataIdentity("ioi", "def", bos=True, n=4, seed=1, texts="123"),
+        heads=None,
+        intervention=None,
+        metric=None,
+    ),
+    Context(
         **WHERE,
         heads=(KVHead(1, 0),),
         intervention=Exchanged("abc", "noise"),

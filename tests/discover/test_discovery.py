@@ -1,5 +1,6 @@
 """Discovery on the planted model, where the circuit follows from the construction, and where there is none."""
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from pytest_interp.discover import discovery, redraws
 from pytest_interp.discover.alternative import alternative_to
 from pytest_interp.discover.budget import Budget
 from pytest_interp.discover.capability import capability_of
-from pytest_interp.discover.circuit_text import INCOMPLETE, circuit_text, described, undecided
+from pytest_interp.discover.circuit_text import INCOMPLETE, circuit_text, described, summary, undecided
 from pytest_interp.discover.discovery import Question, discover
 from pytest_interp.discover.figure import circuit_figure
 from pytest_interp.discover.selection import Search
@@ -69,6 +70,12 @@ def test_the_curve_reaches_the_model_with_the_circuit(proposal):
         assert values[0] == 0
         assert values[-1] == 1
     assert all(low <= high for low, high in proposal.curve.band)
+    assert len(set(proposal.curve.sizes)) < len(proposal.curve.sizes)
+    curves = [line for line in summary(proposal) if "ablation" in line and "0: " in line]
+    assert len(curves) == 3
+    assert [[int(size) for size in re.findall(r"(\d+): ", line)] for line in curves] == [
+        sorted(set(proposal.curve.sizes))
+    ] * 3
 
 
 def test_without_the_planted_heads_nothing_does_the_task(proposal):

@@ -3,6 +3,8 @@
 ``pytest tests/engine/test_passes.py -rP`` prints the largest difference of any prompt.
 """
 
+import sys
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -12,10 +14,12 @@ from models import experiment_on
 from pytest_interp import Checkpoint, Experiment, Head
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.blocks import Blocks
+from pytest_interp.checkpoints.device import Peak
 from pytest_interp.checkpoints.forward import Forward
 from pytest_interp.checkpoints.memo import Memo, budget_of, bytes_in, bytes_of, capacity_of
 from pytest_interp.checkpoints.resume import CleanPass
 from pytest_interp.checkpoints.rows import Rows
+from pytest_interp.engine import batches
 from pytest_interp.engine.base import edited
 from pytest_interp.engine.batches import GroupPasses
 from pytest_interp.engine.metric import Metric
@@ -466,6 +470,79 @@ def test_a_device_that_runs_out_of_memory_gets_smaller_batches(gpt2_like, monkey
     assert max(sizes) > 3
     assert sizes[-1] <= 3
     assert "ran out of memory: passes over gpt2-like now take batches of" in caplog.text
+
+
+@pytest.mark.parametrize("measured", [0.5, 2.0])
+def test_batches_follow_the_memory_that_was_measured(gpt2_like, monkeypatch, measured):
+    """The first part of a batch has the estimated size; each row of it took half, or twice, as much."""
+    small = experiment_on(gpt2_like)
+    jobs, resume = jobs_of(small, "clean")[::4], GroupPasses._resume
+    expected = patched(small, jobs).values
+    sizes: list[list[int]] = []  # of the parts of each batch
+    row = 0
+
+    @contextmanager
+    def peak(_):
+        peak = Peak()
+        yield peak
+        peak.bytes = int(measured * row) * sizes[-1][-1]
+
+    def recorded(self, jobs, numbers, outcomes, rows, start):
+        nonlocal row
+        row = self._bytes_of_row(start)
+        sizes[-1].append(len(numbers) * len(rows))
+        resume(self, jobs, numbers, outcomes, rows, start)
+
+    def parts(self, batch):
+        sizes.append([])
+        monkeypatch.setattr(gpt2_like, "budget", 4 * self._bytes_of_row(batch.start))
+        yield from _parts(self, batch)
+
+    _parts = GroupPasses._parts
+    monkeypatch.setattr(gpt2_like, "budget", gpt2_like.budget)
+    monkeypatch.setattr(batches, "peak_memory", peak)
+    monkeypatch.setattr(GroupPasses, "_parts", parts)
+    monkeypatch.setattr(GroupPasses, "_resume", recorded)
+    agree(small, "measured", patched(small, jobs).values, expected, bound=2e-5)
+    several = [batch for batch in sizes if len(batch) > 2]
+    assert several
+    assert {batch[0] for batch in several} <= {3, 4}
+    assert max(max(batch[1:]) for batch in several) == 4 / measured
+
+
+def test_unedited_passes_in_little_memory_run_in_parts(gpt2_like, monkeypatch, caplog):
+    small = experiment_on(gpt2_like)
+    jobs, run = jobs_of(small, "clean")[::8], Forward._run
+    hook = gpt2_like.sites.hook("pattern", 1)
+    with gpt2_like.guard.isolated_memory():
+        expected, patterns = patched(small, jobs).values, small.activations([hook], small.data.clean)[hook]
+    sizes: list[int] = []
+
+    def in_little_memory(self, tokens, *arguments):
+        sizes.append(len(tokens))
+        if len(tokens) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        return run(self, tokens, *arguments)
+
+    monkeypatch.setattr(gpt2_like.forward.blocks, "most_tokens", sys.maxsize)
+    monkeypatch.setattr(Forward, "_run", in_little_memory)
+    with gpt2_like.guard.isolated_memory():
+        agree(small, "in little memory", patched(small, jobs).values, expected, bound=2e-5)
+        for ours, whole in zip(small.activations([hook], small.data.clean)[hook], patterns, strict=True):
+            torch.testing.assert_close(ours, whole)
+    assert max(sizes) > 3
+    assert len([size for size in sizes if size > 3]) <= 3, "what did not fit once is not tried again"
+    assert caplog.text.count("ran out of memory: unedited passes over gpt2-like now take at most") == 1
+
+
+def test_an_unedited_prompt_that_does_not_fit_the_device_gets_a_sentence(gpt2_like, monkeypatch):
+    def in_no_memory(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    monkeypatch.setattr(gpt2_like.forward.blocks, "most_tokens", sys.maxsize)
+    monkeypatch.setattr(Forward, "_run", in_no_memory)
+    with pytest.raises(UsageError, match=r"one prompt of 6 tokens does not fit the memory of cpu beside gpt2-like"):
+        gpt2_like.run(torch.ones(3, 6, dtype=torch.long))
 
 
 def test_a_prompt_that_does_not_fit_the_device_gets_a_sentence(gpt2_like, monkeypatch):

@@ -1,12 +1,15 @@
-"""What a sweep asks of a device: how often it is waited for, and how often blocks are called."""
+"""What a sweep asks of a device: how often it is waited for, how often blocks are called, and how much each asks for.
+
+``pytest tests/engine/test_waiting.py -rP`` prints the number of operations.
+"""
 
 from collections import Counter
 
 import pytest
 from device_marks import marked_devices
-from models import experiment_on
+from models import experiment_on, random_gpt2, random_llama
 
-from pytest_interp import Checkpoint
+from pytest_interp import Checkpoint, CheckpointSpec
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.blocks import Blocks
 from pytest_interp.measure import ablation_effect_sweep, patch_effect_sweep, path_patch_effect_sweep
@@ -66,3 +69,30 @@ def test_each_block_is_called_once_for_each_length(gpt2_like, monkeypatch):
         with experiment.checkpoint.guard.measuring():
             SWEEPS[sweep](experiment, None)
         assert len([layers for layers in calls if len(layers) > 1]) == len(experiment.data.clean.groups), sweep
+
+
+@pytest.mark.parametrize(("make", "most"), [(random_gpt2, 30), (random_llama, 50)])
+def test_a_block_call_asks_for_few_operations(tokenizer, monkeypatch, make, most):
+    """Of all operations of driven passes that are no views, edits included; TransformerLens's own hooks cost some."""
+    calls, operations = 0, 0
+    resume = Blocks.resume
+
+    def counting(self, clean, rows, layers, start, **options):
+        nonlocal calls, operations
+        before = seen.operations.total()
+        result = resume(self, clean, rows, layers, start, **options)
+        last = self.n_layers - 1 if options.get("until") is None else options["until"]
+        calls, operations = calls + last - layers[0] + 1, operations + seen.operations.total() - before
+        return result
+
+    spec = CheckpointSpec("small", loader=lambda: (make(tokenizer), tokenizer), bos=True)
+    with marked_devices() as seen:
+        experiment = experiment_on(Checkpoint(spec, device="cpu:0"), 8)
+        with experiment.checkpoint.guard.measuring():
+            experiment.logit_diffs()  # from where passes can start is tried once for each length
+            monkeypatch.setattr(Blocks, "resume", counting)
+            for sweep in ("z at END", "resid_pre"):
+                SWEEPS[sweep](experiment, None)
+    print(f"{operations / calls:.1f} operations for each block call of {make.__name__}")
+    assert calls > 10
+    assert operations / calls <= most

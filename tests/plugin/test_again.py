@@ -96,7 +96,7 @@ def test_under_it(ioi, knocked_out):
 
 def test_the_whole_matrix_is_an_option(project):
     result = run(project, "--interp-falsify=all", "-v", "-k", "test_task")
-    result.stdout.fnmatch_lines(["*died on 4 of 4", "*1 claims on 5 mutants, 0 without teeth"])
+    result.stdout.fnmatch_lines(["*died on 4 of 4", "*1 claim on 5 mutants, 0 without teeth"])
 
 
 def test_mutants_touch_no_snapshot_and_no_record(project):

@@ -74,12 +74,17 @@ def test_turns_too(checkpoint, ioi):
     assert_logit_diff(ioi, at_least=8.5)
 """
     claims_project.makeconftest("""
+        from pytest import MonkeyPatch
         from pytest_interp.checkpoints.model import LoadedModel
         load = LoadedModel.load
         def told(self):
             load(self)
             print("LOADED", self.dtype)
-        LoadedModel.load = told
+        def pytest_configure(config):
+            # The inner run shares its modules with the run around it.
+            patch = MonkeyPatch()
+            config.add_cleanup(patch.undo)
+            patch.setattr(LoadedModel, "load", told)
     """)
     result = run(claims_project, "bfloat16", body, "-s")
     result.assert_outcomes(passed=1, failed=2)

@@ -191,7 +191,7 @@ def test_another_number_of_verdicts_is_a_difference(accepted):
     snapshot_file(accepted).write_text(json.dumps(entries))
     result = accepted.runpytest()
     result.assert_outcomes(passed=3, failed=1)
-    result.stdout.fnmatch_lines(["1 verdicts now, 2 in the snapshot"])
+    result.stdout.fnmatch_lines(["1 verdict now, 2 in the snapshot"])
 
 
 def moved(project, **change):

@@ -8,18 +8,22 @@ import sys
 from dataclasses import replace
 
 import pytest
-from pages import HOSTILE, a_ledger, hostile_ledger, large_ledger, smallest_ledger, step
+from pages import HOSTILE, a_ledger, hostile_ledger, large_ledger, of_path, smallest_ledger, step
 from records import ledger_of, outcome_of, sampled_record
 
 from pytest_interp import cli
 from pytest_interp.compare.drift import drift
 from pytest_interp.compare.series import series_of
 from pytest_interp.errors import UsageError
+from pytest_interp.heads import Head
 from pytest_interp.ledger.ledger import NotRun
 from pytest_interp.ledger.redaction import without_prompts
 from pytest_interp.report.page import file
+from pytest_interp.report.page.circuit import circuit_of
+from pytest_interp.report.page.claims import Prompts, claims_of
 from pytest_interp.report.page.drawing import interval_of
 from pytest_interp.report.page.page import TEMPLATES, html_of
+from pytest_interp.report.page.unchecked import gaps_of
 from pytest_interp.verdict.bound import Bound
 
 
@@ -74,6 +78,16 @@ def test_what_was_not_checked_has_a_reason_and_a_command(html):
         assert part in text, part
 
 
+def test_a_question_that_only_some_checkpoints_were_asked_names_the_others():
+    asked, other = step(), step(checkpoint="other")
+    other = replace(other, claims=tuple(replace(claim, falsified=None, noise=()) for claim in other.claims))
+    both = replace(asked, claims=(*asked.claims, *other.claims))
+    whats = [gap.what for gap in gaps_of(both, compared=True)]
+    assert whats[:2] == ["whether the claims on other can fail", "how far numbers on other move by themselves"]
+    assert not any("can fail" in gap.what for gap in gaps_of(asked, compared=True))
+    assert any(gap.what == "whether the claims can fail" for gap in gaps_of(other, compared=True))
+
+
 def test_a_heat_map_marks_the_claimed_heads_and_is_there_once_for_all_claims(html):
     maps = re.findall(r'<details class="map".*?</details>', html, re.S)
     titles = [text_of(re.search("<summary>.*?</summary>", heat_map, re.S)[0]) for heat_map in maps]
@@ -98,15 +112,74 @@ def test_patterns_and_prompts_are_in_the_data_once(html):
 def test_the_circuit_is_drawn_with_what_claims_say(html):
     drawing = re.search(r'<svg class="circuit".*?</svg>', html, re.S)[0]
     assert re.findall(r'<g class="([\w-]+)"><title>([^<]*)', drawing) == [
-        ("not-all-hold", "1.1: 1 of 4 claims hold"),
+        ("not-all-hold", "1.1: 1 of 4 claims holds"),
         ("no-claim", "2.0: no claim about it alone"),
+        ("no-claim", "0.3: no claim about it alone"),
+        ("no-claim", "the logits"),
     ]
-    assert "at END, reads IO" in drawing
+    assert "at END" in drawing
+    assert "reads IO" in drawing
+
+
+PATHS = [("0.3", "values of 1.1, 2.0 at END"), ("1.1", "queries of 2.0 at END"), ("1.1", "logits")]
+
+
+def test_tested_paths_are_edges_and_a_table_with_their_numbers(html):
+    section = re.search(r'<section aria-labelledby="circuit">.*?</section>', html, re.S)[0]
+    edges = re.findall(r'<a class="edge s-([\w-]+)" href="#(claim-[^"]*)" aria-label="path (\d): ([^"]*)"', section)
+    assert [edge[0] for edge in edges] == ["supported", "supported", "supported"]
+    value = sampled_record()
+    ends = f"[{value.interval[0]:.3f}, {value.interval[1]:.3f}]"
+    for number, (_, claim, mark, label), (source, target) in zip(range(1, 4), edges, PATHS, strict=True):
+        assert mark == str(number)
+        assert label == f"{source} into the {target}: {value.value:.3f} {ends} logits; required at least 1: supported"
+        assert f'id="{claim}"' in html
+    rows = [text_of(row) for row in re.findall(r"<tr>.*?</tr>", section, re.S)[1:]]
+    assert [row.partition(f" {value.value:.3f}")[0] for row in rows] == [
+        f"{number} {source} {target}" for number, (source, target) in enumerate(PATHS, 1)
+    ]
+
+
+def test_a_ledger_without_paths_says_that_none_was_tested():
+    assert "No path was tested" in text_of(html_of(replace(a_ledger(), claims=step().claims)))
+
+
+def drawing_of(*paths):
+    claims = [outcome_of(f"path_{number}", path) for number, path in enumerate(paths)]
+    (checkpoint,) = a_ledger().checkpoints
+    views, _ = claims_of(ledger_of(*claims), Prompts())
+    return circuit_of(replace(checkpoint, circuit=""), views)
+
+
+def test_a_path_without_a_circuit_file_is_drawn_from_its_senders_to_its_receivers():
+    drawing = drawing_of(of_path(Head(0, 0), ["2.0"], "k"))
+    (edge,) = drawing.edges
+    places = {node.head: (node.x, node.y) for lane in drawing.lanes for node in lane.nodes}
+    start, end = places["0.0"], places["2.0"]
+    assert edge.curves.startswith(f"M{start[0] + 18:.1f} {start[1]:.1f}C")
+    assert edge.curves.endswith(f" {end[0] - 24:.1f} {end[1]:.1f}")
+    assert f"L{end[0] - 18:.1f} {end[1]:.1f}L" in edge.arrows
+    assert (edge.x, edge.mark) == ((start[0] + end[0]) / 2, "1 k")
+    assert drawing_of(sampled_record()) is None
+
+
+def test_marks_of_paths_give_way_to_each_other_and_to_heads():
+    drawing = drawing_of(*(of_path(Head(0, 0), ["2.0"], into) for into in "qkv"), of_path(Head(1, 0), ["3.0"], "q"))
+    boxes = [(node.x, node.y, 18, 9) for lane in drawing.lanes for node in lane.nodes]
+    boxes += [(edge.x, edge.y, 12, 7.5) for edge in drawing.edges]
+    for place, (x, y, width, height) in enumerate(boxes):
+        for other_x, other_y, other_width, other_height in boxes[:place]:
+            assert abs(x - other_x) >= width + other_width or abs(y - other_y) >= height + other_height
+
+
+def test_many_paths_are_counted_beyond_those_that_are_drawn():
+    drawing = drawing_of(*(of_path(Head(0, number), ["1.0"], "q") for number in range(62)))
+    assert (len(drawing.edges), drawing.edges_left_out) == (60, 2)
 
 
 def test_mutants_and_noise_are_the_words_of_the_terminal():
     text = text_of(html_of(replace(a_ledger(), claims=step().claims)))
-    assert "1 claims on 2 mutants, 0 without teeth" in text
+    assert "1 claim on 2 mutants, 0 without teeth" in text
     assert "zeroed must die" in text
     assert "killed" in text
     assert "other seed 1.0e-01" in text
@@ -125,7 +198,7 @@ def test_drift_and_series_when_they_are_given():
 def test_a_ledger_without_anything_has_words_in_place_of_sections():
     text = text_of(html_of(smallest_ledger()))
     for part in (
-        "The one claim that was judged holds.", "Left out: the ledger has no circuit file.",
+        "The one claim that was judged holds.", "Left out: the ledger has no circuit file, and no claim about paths.",
         "Left out: no claim of the ledger rests on a sweep", "Left out: the ledger has none.",
         "Left out: no claim was run on mutants", "Left out: no number was measured again",
         "Left out: the ledger does not have it.",
@@ -191,7 +264,7 @@ def test_the_drawing_has_value_interval_bound_and_controls():
     assert drawing.accepted == (13.8, 186.2)
     assert interval_of(replace(sampled_record(), bound="within 0.1 of the expected number")).accepted is None
     assert interval_of(sampled_record(value=float("inf"))) is None
-    assert "required: at least 0; 1 controls" in drawing.label
+    assert "required: at least 0; 1 control" in drawing.label
 
 
 # ---- the command

@@ -171,6 +171,21 @@ def test_prompts_and_commands_are_copied_whole(opened):
     assert page.evaluate("navigator.clipboard.readText()").startswith("pytest 'claims/test_it.py::test_is_lost[gpt2]'")
 
 
+def test_a_path_is_read_by_pointer_and_keyboard_and_leads_to_its_claim(opened):
+    page = opened()
+    readout = page.locator(".circuit-of output")
+    assert readout.inner_text() == "3 tested paths"
+    page.locator(".edge rect").first.hover()
+    assert readout.inner_text().startswith("path 1: 0.3 into the values of 1.1, 2.0 at END: ")
+    page.locator(".edge").first.focus()
+    page.keyboard.press("Tab")
+    assert readout.inner_text().startswith("path 2: 1.1 into the queries of 2.0 at END: ")
+    assert readout.inner_text().endswith("required at least 1: supported")
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#claim-it.holds-gpt2")
+    assert page.eval_on_selector(".claim:target details", "details => details.open")
+
+
 def background(page):
     return page.evaluate("getComputedStyle(document.body).backgroundColor")
 

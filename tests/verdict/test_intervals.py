@@ -375,7 +375,7 @@ def test_names_of_one_template_have_no_interval():
 
 
 def test_names_of_some_prompts_only_are_refused():
-    with pytest.raises(UsageError, match="some prompts have 1 names and others 2; pass as many for each"):
+    with pytest.raises(UsageError, match="some prompts have 1 name and others 2; pass as many for each"):
         measured([1.0, 2.0], names=[("a", "b"), ("a",)])
 
 

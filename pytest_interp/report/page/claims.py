@@ -15,6 +15,7 @@ from pytest_interp.measurement import quote
 from pytest_interp.report.layout import short
 from pytest_interp.report.mutants import remarks
 from pytest_interp.report.page.drawing import IntervalDrawing, interval_of
+from pytest_interp.text import counted
 from pytest_interp.verdict.bound import Bound
 from pytest_interp.verdict.worst import worst
 
@@ -230,7 +231,8 @@ def _verdict(record: Record, prompts: Prompts) -> VerdictView:
 def _measured(record: Record) -> str:
     """Returns what a verdict was measured on and how."""
     what = record.context.observation
-    parts = [f"{record.n} {what}{'s' * (record.n != 1)}{f' of {record.templates} templates' * bool(record.templates)}"]
+    templates = f" of {counted(record.templates, 'template')}" if record.templates else ""
+    parts = [f"{counted(record.n, what)}{templates}"]
     parts += [f"the worst of {record.examples} examples"] if record.examples else []
     parts += ["a fixed population, without an interval"] if record.interval is None else [f"interval: {record.method}"]
     for key, value in record.context.to_json().items():

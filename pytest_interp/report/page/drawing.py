@@ -8,6 +8,7 @@ from math import isfinite
 
 from pytest_interp.ledger.record import Record
 from pytest_interp.measurement import quote
+from pytest_interp.text import counted
 from pytest_interp.verdict.bound import Bound
 
 WIDTH = 200.0
@@ -107,7 +108,7 @@ def in_words(record: Record) -> str:
         record: of the verdict.
     """
     ends = "" if record.interval is None else f", interval {quote(record.interval[0])} to {quote(record.interval[1])}"
-    controls = f"; {len(record.controls)} controls" if record.controls else ""
+    controls = f"; {counted(len(record.controls), 'control')}" if record.controls else ""
     return f"{quote(record.value)} {record.unit}{ends}; required: {record.bound}{controls}"
 
 

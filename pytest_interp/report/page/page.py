@@ -24,7 +24,7 @@ from pytest_interp.report.page.file import GENERATOR
 from pytest_interp.report.page.matrices import HeatMaps
 from pytest_interp.report.page.summary import counts_of, judged, sentence
 from pytest_interp.report.page.unchecked import gaps_of, in_short
-from pytest_interp.text import line, paragraph
+from pytest_interp.text import counted, line, paragraph
 
 TEMPLATES = Path(__file__).with_name("templates")
 MOST_BYTES, SHORT = 1_200_000, 1_500
@@ -45,7 +45,7 @@ def html_of(ledger: Ledger, *, drifts: Sequence[Drift] = (), steps: Series | Non
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"line": _line, "code": _code, "quote": quote, "ends": interval}
+    environment.filters |= {"line": _line, "code": _code, "quote": quote, "ends": interval, "counted": counted}
     prompts = Prompts()
     claims, codes = claims_of(ledger, prompts)
     maps, models = HeatMaps(ledger, claims), judged(claims)

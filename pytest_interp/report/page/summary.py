@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pytest_interp.ledger.ledger import Ledger
 from pytest_interp.ledger.outcome import NO_FAILURE
 from pytest_interp.report.page.claims import ORDER, ClaimView
+from pytest_interp.text import counted
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def _judged(name: str, claims: Sequence[ClaimView]) -> Judged:
         if model is not None
     )
     data = dict.fromkeys(
-        f"{data.name}: {data.n} prompts{' with BOS' if data.bos else ''}"
+        f"{data.name}: {counted(data.n, 'prompt')}{' with BOS' if data.bos else ''}"
         for data in (context.data for context in contexts)
         if data is not None
     )

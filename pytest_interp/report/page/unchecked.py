@@ -113,18 +113,12 @@ def _questions(ledger: Ledger, *, compared: bool) -> list[Gap]:
     if not claims:
         return []
     gaps = []
-    if not any(claim.falsified for claim in claims):
-        gaps.append(
-            Gap(
-                "whether the claims can fail",
-                None,
-                "none was run on damaged weights or wrong protocols",
-                "--interp-falsify",
-            )
-        )
-    if not any(claim.noise for claim in claims):
+    if (on := _never(claims, [claim for claim in claims if claim.falsified])) is not None:
+        why = "none was run on damaged weights or wrong protocols"
+        gaps.append(Gap(f"whether the claims{on} can fail", None, why, "--interp-falsify"))
+    if (on := _never(claims, [claim for claim in claims if claim.noise])) is not None:
         why = "no number was measured again with other batches, threads, seed or BOS choice"
-        gaps.append(Gap("how far numbers move by themselves", None, why, "--interp-noise"))
+        gaps.append(Gap(f"how far numbers{on} move by themselves", None, why, "--interp-noise"))
     if not compared:
         gaps.append(Gap("what changed", None, "the page was made without a baseline", "--interp-baseline"))
     uncompared = sum(claim.snapshot in (None, "new number", "other prompts", "missing") for claim in claims)
@@ -136,3 +130,12 @@ def _questions(ledger: Ledger, *, compared: bool) -> list[Gap]:
         Gap("other prompts", None, f"prompts and control heads are those of seed {run.seed}", "another --interp-seed")
     )
     return gaps
+
+
+def _never(claims: Sequence[ClaimOutcome], asked: Sequence[ClaimOutcome]) -> str | None:
+    """Returns the checkpoints none of whose claims was asked, such as ``on gpt2``; empty for all, None for none."""
+    missing = {str(claim.checkpoint) for claim in claims} - {str(claim.checkpoint) for claim in asked}
+    if not missing:
+        return None
+    names = " and ".join(sorted(missing)) if len(missing) <= FEW else f"{len(missing)} checkpoints"
+    return f" on {names}" if asked else ""

@@ -202,6 +202,16 @@ for (const map of $$("details.map")) {
   else map.addEventListener("toggle", prepare, {once: true});
 }
 
+// ---- the circuit: the path under the pointer or with the focus is read out
+for (const circuit of $$(".circuit-of")) {
+  const readout = $("output", circuit);
+  const say = event => {
+    const edge = event.target.closest(".edge");
+    if (edge) readout.textContent = edge.getAttribute("aria-label");
+  };
+  for (const name of ["pointerover", "focusin"]) circuit.addEventListener(name, say);
+}
+
 // ---- attention patterns
 const choose = (select, values) => {
   const before = select.value;
