@@ -78,7 +78,9 @@ def assert_ablation_effect(
         ablation_effect, None, ablation=ablation, at=at, metric=metric, run=run, value_bias=value_bias
     )
     bias = bias_text(value_bias, "kept")
-    subject = f"{ablation} ablation of {names_of(claimed_heads)} at {position_text(at)}{bias} on {place_of(experiment)}"
+    subject = (
+        f"{ablation} ablation of {names_of(claimed_heads)} at {position_text(at)}{bias} on {place_of(experiment, run)}"
+    )
     cost = partial(knockout_cost, heads=claimed_heads, ablation=ablation, value_bias=value_bias)
     knockout = Knockout(lambda on, at: cost(on, at=at), at)
     return answer(Question(experiment, measure, demands, subject, claimed_heads, knockout=knockout), controls)

@@ -67,9 +67,8 @@ def assert_attention(
     )
     less = f" minus {', '.join(minus)}" if minus else ""
     kind = "value-weighted attention" if weighted else "attention"
-    subject = (
-        f"{kind} of {as_head(head)} from {at} to {to}{less}{bias_text(value_bias, 'removed')} on {place_of(experiment)}"
-    )
+    bias = bias_text(value_bias, "removed")
+    subject = f"{kind} of {as_head(head)} from {at} to {to}{less}{bias} on {place_of(experiment, run)}"
     checkpoint = experiment.checkpoint
     looks_at_weights = not weighted and not in_trial()
     moves = not looks_at_weights or checkpoint.weights.moves_anything(checkpoint.check_head(as_head(head)))
@@ -115,5 +114,5 @@ def assert_attention_entropy(
 
     demands = Demands.of(bound)
     measure = Measure.of_head(attention_entropy, attention_entropy_sweep, at=at, run=run)
-    subject = f"entropy of the attention of {as_head(head)} from {at} on {place_of(experiment)}"
+    subject = f"entropy of the attention of {as_head(head)} from {at} on {place_of(experiment, run)}"
     return answer(Question(experiment, measure, demands, subject, as_heads(head)), controls)

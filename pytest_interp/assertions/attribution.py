@@ -60,7 +60,7 @@ def assert_direct_logit_attribution(
     claimed_heads = named_heads(heads, demands)
     measure = Measure.of_heads(direct_logit_attribution, direct_logit_attribution_sweep, run=run, value_bias=value_bias)
     bias = bias_text(value_bias, "removed")
-    subject = f"direct logit attribution of {names_of(claimed_heads)}{bias} on {place_of(experiment)}"
+    subject = f"direct logit attribution of {names_of(claimed_heads)}{bias} on {place_of(experiment, run)}"
     caveats = capability_caveat(experiment)
     return answer(Question(experiment, measure, demands, subject, claimed_heads, caveats=caveats), controls)
 
@@ -101,5 +101,5 @@ def assert_component_attribution(
 
     demands = Demands.of(bound)
     sweep = partial(component_attribution_sweep, run=run)
-    subject = f"direct logit attribution of {site} of layer {layer} on {place_of(experiment)}"
+    subject = f"direct logit attribution of {site} of layer {layer} on {place_of(experiment, run)}"
     return layer_claim(experiment, sweep, (layer, site), demands, subject, controls)

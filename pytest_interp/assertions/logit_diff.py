@@ -72,7 +72,7 @@ def assert_logit_diff(
     without_text = (
         f" without {names_of(knocked_heads)} ({ablation}{bias_text(value_bias, 'kept')})" if knocked_heads else ""
     )
-    subject = f"logit difference{without_text} on {place_of(experiment)}"
+    subject = f"logit difference{without_text} on {place_of(experiment, run)}"
     change = partial(ablation_effect, experiment, ablation=ablation, value_bias=value_bias)
     sets = (HeadSet(knocked_heads, change, "knocked-out"),)
     cost = partial(knockout_cost, heads=knocked_heads, ablation=ablation, value_bias=value_bias)
@@ -105,7 +105,7 @@ def assert_accuracy(
     from pytest_interp.measure import accuracy
 
     demands = Demands.of(bound)
-    subject = f"share right on {place_of(experiment)}"
+    subject = f"share right on {place_of(experiment, run)}"
     caveats = chance_caveat("the share of right guesses between two", demands.bound, 0.5)
     measure = Measure.of_model(accuracy, run=run)
     return answer(Question(experiment, measure, demands, subject, caveats=caveats), controls)

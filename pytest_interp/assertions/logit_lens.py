@@ -58,5 +58,5 @@ def assert_logit_lens(
 
     demands = Demands.of(bound)
     sweep = partial(logit_lens_sweep, sites=(site,), metric=metric, norm=norm, run=run)
-    subject = f"logit lens at {site} of layer {layer} ({norm} norm) on {place_of(experiment)}"
+    subject = f"logit lens at {site} of layer {layer} ({norm} norm) on {place_of(experiment, run)}"
     return layer_claim(experiment, sweep, (layer, site), demands, subject, controls)

@@ -53,7 +53,7 @@ def assert_next_token(
     from pytest_interp.measure import next_token
 
     demands = Demands.of(bound)
-    subject = f"{as_metric(metric).text} on {place_of(experiment)}"
+    subject = f"{as_metric(metric).text} on {place_of(experiment, run)}"
     return answer(Question(experiment, Measure.of_model(next_token, metric, run=run), demands, subject), controls)
 
 
@@ -88,7 +88,7 @@ def assert_top_k(
     from pytest_interp.measure import top_k
 
     demands = Demands.of(bound)
-    subject = f"answer in the top {k} on {place_of(experiment)}"
+    subject = f"answer in the top {k} on {place_of(experiment, run)}"
     chance = k / experiment.checkpoint.shape.d_vocab
     # A prompt's answer is not a token like any other: below a tenth of the vocabulary its share says something.
     caveats = chance_caveat(f"{k} of the vocabulary", demands.bound, chance) if chance >= 0.1 else ()

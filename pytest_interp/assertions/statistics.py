@@ -59,7 +59,7 @@ def assert_attention_write_correlation(
     demands = Demands.of(bound)
     measure = Measure.of_head(attention_write_correlation, None, to=to, run=run, value_bias=value_bias)
     bias = bias_text(value_bias, "removed")
-    subject = f"correlation of attention and write of {as_head(head)}{bias} on {place_of(experiment)}"
+    subject = f"correlation of attention and write of {as_head(head)}{bias} on {place_of(experiment, run)}"
     notes: tuple[str, ...] = ()
     if not in_trial():
         written = direct_logit_attribution(experiment, head, run=run, value_bias=value_bias).value

@@ -9,16 +9,18 @@ if TYPE_CHECKING:
     from pytest_interp.tasks.positions import At
 
 
-def place_of(experiment: Experiment) -> str:
-    """The names of the checkpoint and the data set.
+def place_of(experiment: Experiment, run: str = "clean") -> str:
+    """The names of the checkpoint and the data set, and of the run where it is a corrupted one.
 
     Args:
         experiment: checkpoint and data set.
+        run: ``clean`` or a corruption.
 
     Returns:
-        Both, separated by a comma.
+        The names, separated by commas.
     """
-    return f"{experiment.checkpoint.name}, {experiment.data.name}"
+    place = f"{experiment.checkpoint.name}, {experiment.data.name}"
+    return place if run == "clean" else f"{place}, run {run}"
 
 
 def position_text(at: At) -> str:

@@ -20,6 +20,8 @@ CARRIER = "interp_outcome"
 NOT_CHECKED = "not checked: "
 NOT_APPLICABLE = "not applicable: "
 NOT_SELECTED = "not selected by --interp-model"
+NO_CIRCUIT = "has no circuit file"
+"""What the reason of a claim about heads says that does not apply for want of a circuit."""
 NOT_QUICK = "not one of the quick claims (--interp-quick)"
 
 Ending: TypeAlias = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed"]

@@ -42,6 +42,8 @@ def per_prompt(
 ) -> Measurement:
     """A measurement from one value for each prompt; labels, templates and population come from the data set.
 
+    A label is the prompt of the run that was measured: a reader who tries it gets its value.
+
     Args:
         experiment: checkpoint and data set.
         quantity: its name, such as ``logit_diff``.
@@ -61,7 +63,7 @@ def per_prompt(
         quantity=quantity,
         unit=unit,
         values=tuple(values.tolist()),
-        sample=experiment.data.sample,
+        sample=experiment.data.corrupted_samples.get(context.run or "clean", experiment.data.sample),
         scale=() if scale is None else tuple(scale.tolist()),
         tolerance=experiment.noise if tolerance is None else tolerance,
         context=context,

@@ -103,6 +103,8 @@ def measured_profile(config: pytest.Config, checkpoint: Checkpoint) -> Profile |
     compared = bool(options.baseline) and (baseline is None or any(other.profile for other in baseline.checkpoints))
     if not (options.profile or compared):
         return None
+    if options.quick and not options.profile:
+        return Profile(reason="--interp-quick leaves it out, --interp-profile measures it")
     circuit = checkpoint.circuit
     if circuit is None:
         return Profile(reason="it has no circuit file, and so no roles")

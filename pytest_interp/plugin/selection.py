@@ -25,7 +25,7 @@ from pytest_interp.circuit_file import load_circuit
 from pytest_interp.common.compat import fixture_definitions
 from pytest_interp.errors import ClaimFailed, NotApplicable, UsageError, nearest
 from pytest_interp.heads import Head
-from pytest_interp.ledger.outcome import NOT_APPLICABLE, NOT_CHECKED, NOT_QUICK, NOT_SELECTED
+from pytest_interp.ledger.outcome import NO_CIRCUIT, NOT_APPLICABLE, NOT_CHECKED, NOT_QUICK, NOT_SELECTED
 from pytest_interp.plugin.claim_files import check_failures
 from pytest_interp.plugin.claim_marker import Claim
 from pytest_interp.plugin.options import Options
@@ -288,7 +288,8 @@ def _circuit_of(target: Target) -> Circuit:
     """Returns the circuit of a target; without one, a claim about heads is not applicable."""
     if target.circuit is None:
         raise NotApplicable(
-            f"{target.spec.name} has no circuit file; --interp-circuit NAME asserts another checkpoint's"
+            f"{target.spec.name} {NO_CIRCUIT}: `pytest-interp discover` proposes one, --interp-circuit NAME asserts "
+            "another checkpoint's, --interp-baseline NAME compares with the model that it was made from"
         )
     return target.circuit
 

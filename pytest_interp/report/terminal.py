@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from pytest_interp.ledger.json_file import versions
-from pytest_interp.ledger.outcome import NO_FAILURE, ClaimOutcome, Finding, OtherPrompts, SnapshotStatus
+from pytest_interp.ledger.outcome import (
+    NO_CIRCUIT,
+    NO_FAILURE,
+    NOT_APPLICABLE,
+    ClaimOutcome,
+    Finding,
+    OtherPrompts,
+    SnapshotStatus,
+)
 from pytest_interp.ledger.record import Record
 from pytest_interp.measurement import quote
 from pytest_interp.report.layout import SHORT, WIDTH, headed, short
@@ -155,7 +163,18 @@ def _details(checkpoint: str, claims: Sequence[ClaimOutcome], *, verbose: bool) 
     for claim in claims:
         if verbose or claim.finding not in ("supported", "not applicable"):
             lines += _detail(claim)
-    return lines if verbose else lines + _caveats(claims)
+    return lines if verbose else lines + _without_circuit(claims) + _caveats(claims)
+
+
+def _without_circuit(claims: Iterable[ClaimOutcome]) -> list[Line]:
+    """Returns lines about the claims that need the heads of a circuit file, where there is none; none else."""
+    reasons = Counter(claim.explanation for claim in claims if claim.finding == "not applicable")
+    lines: list[Line] = []
+    for reason, count in reasons.items():
+        if NO_CIRCUIT in reason:
+            lines += _titled("not applicable", counted(count, "claim"), {})
+            lines += _below(reason.removeprefix(NOT_APPLICABLE), "")
+    return lines
 
 
 def _other_prompts(prompts: Mapping[OtherPrompts, int]) -> list[Line]:
@@ -233,7 +252,8 @@ def _detail(claim: ClaimOutcome) -> list[Line]:
     status = f"  ({claim.snapshot})" if claim.snapshot in _SHOWN_STATUS else ""
     lines = _titled(str(claim.finding), f"{_name(claim)}{status}", _MARKUP.get(claim.finding or "error", {}))
     for record in claim.records:
-        measured = f"{record.quantity} {quote(record.value)}"
+        run = record.context.run or "clean"
+        measured = f"{record.quantity}{'' if run == 'clean' else f' of run {run}'} {quote(record.value)}"
         if record.interval:
             measured += f" [{quote(record.interval[0])}, {quote(record.interval[1])}]"
         lines += _below(f"{measured}, {record.bound}")

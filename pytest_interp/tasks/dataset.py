@@ -70,10 +70,19 @@ class DataSet:
 
     @cached_property
     def sample(self) -> Sample:
-        """The clean prompts, as all measurements on this data set share them."""
+        """The clean prompts, as all measurements of the clean run share them."""
+        return self._sample_of(self.clean)
+
+    @cached_property
+    def corrupted_samples(self) -> Mapping[str, Sample]:
+        """The prompts of each corrupted run, with the templates, the names and the answers of the clean ones."""
+        return {name: self._sample_of(run) for name, run in self.corrupted.items()}
+
+    def _sample_of(self, run: PromptSet) -> Sample:
         prompts = self.clean.prompts
+        pairs = zip(run.prompts, prompts, strict=True)
         return Sample(
-            labels=tuple(f"{prompt.text} ->{prompt.answer}" for prompt in prompts),
+            labels=tuple(f"{asked.text} ->{prompt.answer}" for asked, prompt in pairs),
             clusters=tuple(prompt.template for prompt in prompts),
             population=self.population,
             names=tuple((prompt.answer.strip(), prompt.distractor.strip()) for prompt in prompts),

@@ -52,7 +52,7 @@ def single_token_names(tokenizer: Any, half: Half = "all") -> tuple[str, ...]:
     names = single_tokens(tokenizer, half_of(NAMES, half))
     if len(names) < 4:
         raise UsageError(
-            f"only {len(names)} of {len(NAMES)} first names are single tokens of {owner_of(tokenizer)}; "
+            f"only {len(names)} of {len(half_of(NAMES, half))} first names are single tokens of {owner_of(tokenizer)}; "
             "the IOI prompts need four: build a task of your own with from_strings"
         )
     return names

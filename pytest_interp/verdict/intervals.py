@@ -5,7 +5,8 @@ The interval is made in four steps.
 1. Residuals. Each prompt has its value minus the mean; a ratio of means is linearised first (``sampling_errors``).
 2. A variance for each factor. A factor puts prompts into clusters: templates, and each kind of name. Residuals are
    summed within each cluster, and the variance of the mean follows from the squares of these sums. It is the
-   bias-reduced estimate CR2, with the degrees of freedom of Bell and McCaffrey (2002, Survey Methodology 28).
+   bias-reduced estimate CR2, with the degrees of freedom of Bell and McCaffrey (2002, Survey Methodology 28). Where all
+   prompts ask between the same two words, these are no factor: the claim is about them.
 3. One variance for all factors, by inclusion and exclusion (Cameron, Gelbach and Miller 2011, Journal of Business &
    Economic Statistics 29): with two factors it is V(template) + V(name) - V(template and name). It is used only where
    it exceeds the variance over templates alone.
@@ -249,7 +250,9 @@ def _design(templates: tuple[str, ...], names: tuple[tuple[str, ...], ...]) -> _
     Inclusion and exclusion: each set of factors adds the variance over the clusters of prompts that agree in all of its
     factors, with the sign + for sets of odd size and - for sets of even size. Sets that give equal clusters are merged.
     """
-    kinds = [kind for kind in zip(*names, strict=True) if len(set(kind)) > 1]
+    # Two words that every prompt asks between, such as "is" and "are", are the question, not a sample of words.
+    of_question = len(set(map(frozenset, names))) == 1
+    kinds = [] if of_question else [kind for kind in zip(*names, strict=True) if len(set(kind)) > 1]
     factors = [templates, *kinds]
     counts: Counter[Codes] = Counter()
     for size in range(1, len(factors) + 1):

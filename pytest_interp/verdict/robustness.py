@@ -109,9 +109,10 @@ def name_dependence(verdict: Verdict) -> tuple[str, str]:
     }
     if verdict.interval is None or len(rows_without) < _MIN_NAMES:
         return "", ""
+    rests = f"the verdict rests on one of {counted(len(rows_without), 'name')}"
     undefined = [name for name, rows in rows_without.items() if not _is_defined(measurement, rows)]
     if undefined:
-        return "", f"the verdict rests on one name: without {undefined[0]} it is undefined"
+        return "", f"{rests}: without {undefined[0]} it is undefined"
     ranked = sorted((measurement.value_of(rows), name) for name, rows in rows_without.items())
     (lowest, without_lowest), (highest, without_highest) = ranked[0], ranked[-1]
     if highest - lowest <= measurement.tolerance:
@@ -126,7 +127,7 @@ def name_dependence(verdict: Verdict) -> tuple[str, str]:
     for _, name in (*ranked[:_EXTREMES], *ranked[-_EXTREMES:]):
         outcome = judge(measurement.of_rows(rows_without[name]), verdict.bound, level=level).outcome
         if outcome != verdict.outcome:
-            return value_range, f"the verdict rests on one name: without {name} it is {outcome}"
+            return value_range, f"{rests}: without {name} it is {outcome}"
     return value_range, ""
 
 

@@ -65,7 +65,7 @@ def test_it_is_its_own_tokenizer_in_all_else(other):
 def test_too_few_names_are_an_error_that_says_whose(tmp_path):
     few = tokenizer_of_names(tmp_path, [*NAMES[40:75], *NAMES[:5]])
     shared = SharedTokenizer(few, shared_words([PLANTED, spec_of(few, "few")]))
-    sentence = f"only 2 of {len(NAMES)} first names are single tokens of all of the tokenizers of planted-ioi, few"
+    sentence = f"only 2 of {len(NAMES) // 2} first names are single tokens of all of the tokenizers of planted-ioi, few"
     with pytest.raises(UsageError, match=sentence):
         ioi(shared, half="confirm", n=24, seed=1, bos=True)
 

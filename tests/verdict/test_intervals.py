@@ -285,6 +285,18 @@ def test_no_effect_is_an_interval_inside_a_band_not_a_failure_to_reject():
 
 # ---- names
 
+
+def test_two_words_that_all_prompts_ask_between_are_no_sample():
+    """The two would be a factor of one degree of freedom, and no claim about is and are could be decided."""
+    names = [("is", "are"), ("are", "is")] * 12
+    values = [(3.0 if answer == "is" else 4.0) + 0.1 * (i % 5) for i, (answer, _) in enumerate(names)]
+    measurement = measured(values, clusters=[str(i // 4) for i in range(24)])
+    assert interval_of(with_names(measurement, tuple(names))) == interval_of(measurement)
+    # A third word makes them words of a kind.
+    others = with_names(measurement, (*names[:-1], ("was", "is")))
+    assert interval_of(others).high - interval_of(others).low > 5
+
+
 RING = list(pairwise(["Mary", "John", "Paul", "Anna", "Tom", "Lucy", "Mark", "Jane", "Mary"]))
 
 
@@ -294,7 +306,7 @@ def test_a_verdict_that_rests_on_one_name_says_so():
     verdict = judge(measurement, Bound.of(at_least=0.5))
     text, note = name_dependence(verdict)
     assert verdict.outcome == "inconclusive"
-    assert note == "the verdict rests on one name: without Mary it is supported"
+    assert note == "the verdict rests on one of 8 names: without Mary it is supported"
     assert text.endswith("leaving out any one of 8 names")
     rest = measurement.of_rows(without_names(measurement)["Mary"])
     assert rest.value == pytest.approx(sum(v for v, p in zip(values, RING * 3, strict=True) if "Mary" not in p) / 18)
@@ -306,7 +318,7 @@ def test_a_ratio_that_is_undefined_without_one_name_says_so():
     sample = measured(values, clusters=[str(i // 2) for i in range(24)], names=RING * 3, scale=scale)
     verdict = judge(sample, Bound.of(at_least=0.1))
     assert verdict.outcome == "supported"
-    assert name_dependence(verdict)[1] == "the verdict rests on one name: without Tom it is undefined"
+    assert name_dependence(verdict)[1] == "the verdict rests on one of 8 names: without Tom it is undefined"
 
 
 def test_without_names_or_where_it_is_fixed_nothing_is_said():

@@ -84,11 +84,13 @@ def sentence(ledger: Ledger, claims: Sequence[ClaimView]) -> str:
     if not total:
         return "No claim was judged."
     if total == 1:
-        first = f"The one claim that was judged {'holds' if holding else 'does not hold'}"
+        first = "The one claim that was judged holds" if holding else "One claim was judged"
     elif holding in (0, total):
         first = f"All {total} claims hold" if holding else f"None of {total} claims holds"
     else:
         first = f"{holding} of {total} claims hold{'s' * (holding == 1)}"
+    if with_caveat := sum(claim.finding == "supported" and bool(claim.caveats) for claim in claims):
+        first += f", {with_caveat} of them with a caveat" if holding > 1 else ", with a caveat"
     parts = [f"{count} {_word(finding, count)}" for finding, count in counts.items() if _is_news(finding)]
     expected = counts.get("expected failure", 0)
     others = [f"{expected} fail{'s' * (expected == 1)} as expected"] if expected else []

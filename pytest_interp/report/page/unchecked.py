@@ -124,7 +124,11 @@ def _questions(ledger: Ledger, *, compared: bool) -> list[Gap]:
     uncompared = sum(claim.snapshot in (None, "new number", "other prompts", "missing") for claim in claims)
     if uncompared:
         gaps.append(
-            Gap("numbers against their snapshots", uncompared, "they have none, or one of other prompts or weights")
+            Gap(
+                "with numbers that no snapshot was compared with",
+                uncompared,
+                "no snapshot of these prompts and weights",
+            )
         )
     gaps.append(
         Gap("other prompts", None, f"prompts and control heads are those of seed {run.seed}", "another --interp-seed")
