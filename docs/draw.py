@@ -711,7 +711,7 @@ def _ran(folder: Path, *commands: str, after: str = "") -> str:
         took = time.perf_counter() - began
         shown = done.stdout.partition(after)[2] if after and after in done.stdout else done.stdout
         lines = [line for line in shown.splitlines() if not line.startswith("====") and line.strip("= ") != "findings"]
-        text = "\n".join(lines).strip("=\n ")
+        text = "\n".join(lines).strip("=\n ").replace(f"{folder.resolve()}/", "")
         out += f"`{command}`, {took:.0f} s:\n\n```text\n{text}\n```\n\n"
     return out
 
