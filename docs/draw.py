@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import cache
 from math import fsum
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import matplotlib
@@ -711,7 +711,7 @@ def _ran(folder: Path, *commands: str, after: str = "") -> str:
         took = time.perf_counter() - began
         shown = done.stdout.partition(after)[2] if after and after in done.stdout else done.stdout
         lines = [line for line in shown.splitlines() if not line.startswith("====") and line.strip("= ") != "findings"]
-        text = "\n".join(lines).strip("=\n ")
+        text = "\n".join(lines).strip("=\n ").replace(f"{folder.resolve()}/", "")
         out += f"`{command}`, {took:.0f} s:\n\n```text\n{text}\n```\n\n"
     return out
 
@@ -727,6 +727,62 @@ def explore_planted() -> str:
     """A first look at planted-ioi."""
     with TemporaryDirectory() as folder:
         return _explored(Path(folder), "planted-ioi")
+
+
+@section
+def explore_smollm2() -> str:
+    """A first look at SmolLM2, with one of its figures."""
+    with TemporaryDirectory() as folder:
+        out = _explored(Path(folder), NAME)
+        picture = DOCS / "pictures" / "explore-heads-by-position.png"
+        picture.write_bytes((Path(folder) / "look" / "heads_by_position.png").read_bytes())
+    return f"{out}![heads by position](pictures/{picture.name})\n"
+
+
+@cache
+def _agreement() -> Path:
+    """A folder with the task of the guide to a second task, as the page has it."""
+    folder = Path(mkdtemp())
+    page = (DOCS / "agreement.md").read_text()
+    code = re.search(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    assert code is not None
+    (folder / "agreement.py").write_text(code[1])
+    return folder
+
+
+@section
+def agreement_look() -> str:
+    """A first look at subject-verb agreement; the sections after this one need this one's files."""
+    folder = _agreement()
+    out = _ran(folder, f"pytest-interp explore {NAME} --task agreement.py -o look")
+    (folder / "test_agreement.py").write_text((folder / "look" / "test_explored.py").read_text())
+    return out
+
+
+@section
+def agreement_discover() -> str:
+    """A circuit for it."""
+    return _ran(_agreement(), f"pytest-interp discover {NAME} --task agreement.py --prompts 48 -o agreement.toml")
+
+
+@section
+def agreement_claims() -> str:
+    """The claims about it."""
+    return _ran(_agreement(), f"pytest test_agreement.py --interp-model {NAME} -q", after="= findings =")
+
+
+@section
+def agreement_accept() -> str:
+    """Their numbers, accepted and compared."""
+    command = f"pytest test_agreement.py --interp-model {NAME} -q"
+    return _ran(_agreement(), f"{command} --snapshot-update", command, after="= findings =")
+
+
+@section
+def agreement_falsify() -> str:
+    """Whether they fail on damaged models."""
+    command = f"pytest test_agreement.py --interp-model {NAME} -q --interp-falsify"
+    return _ran(_agreement(), command, after="= findings =")
 
 
 @section
