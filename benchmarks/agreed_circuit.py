@@ -1,0 +1,107 @@
+"""A circuit from the heads that several searches proposed: chosen on a fresh draw of prompts, confirmed on another.
+
+``python benchmarks/agreed_circuit.py FILE FILE ...`` reads circuit files that ``pytest-interp discover`` wrote on
+different draws. It begins with all of their heads at every position, on prompts of the finding half that no search has
+used, and takes out one head at a time: of those that an estimate puts first, the one that leaves the set nearest to the
+model. Of the sets with at most ``--most`` heads the nearest one is chosen. It alone is asked of the confirming half,
+beside the heads that all files have, and those that any has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT)]
+
+from pytest_interp import load  # noqa: E402
+from pytest_interp.circuit_file import load_circuit  # noqa: E402
+from pytest_interp.discover.budget import Budget  # noqa: E402
+from pytest_interp.discover.fit import Fit, fit_of  # noqa: E402
+from pytest_interp.discover.selection import Search, heads_of  # noqa: E402
+from pytest_interp.engine import Experiment  # noqa: E402
+from pytest_interp.heads import Head, names_of  # noqa: E402
+from pytest_interp.measure.places import EVERYWHERE, Place, circuit_scores  # noqa: E402
+from pytest_interp.tasks.named import task_of  # noqa: E402
+from pytest_interp.tasks.slots import Half  # noqa: E402
+from pytest_interp.verdict.intervals import interval_of  # noqa: E402
+
+TRIED = 10
+"""Heads of which each is taken out by an exact pass, at each step."""
+AROUND_ONE = (0.93, 1.07)
+"""The ratio of means that a set keeps on the way, where one of the tried sets does."""
+LEAST = 15
+"""Heads of the smallest set."""
+
+
+def shown(fit: Fit) -> str:
+    """Faithfulness with its interval, and the distance on single prompts."""
+    interval = interval_of(fit.faithfulness)
+    ends = f"[{interval.low:.3f}, {interval.high:.3f}]"
+    return f"{fit.faithfulness.value:.3f} {ends}, distance {fit.distance:.3f}"
+
+
+def smaller_sets(search: Search) -> dict[int, tuple[frozenset[Place], Fit]]:
+    """The sets on the way from all heads to few, by their number of heads."""
+    sets = {len(search.places): (search.places, search.fit)}
+    while len(search.places) > LEAST:
+        candidates = [search.places - {place} for place in search.order()[:TRIED]]
+        fits = list(zip(candidates, search.fits(candidates), strict=True))
+        low, high = AROUND_ONE
+        near_one = [(places, fit) for places, fit in fits if low <= fit.faithfulness.value <= high]
+        places, fit = min(near_one or fits, key=lambda candidate: candidate[1].distance)
+        without = heads_of(search.places - places)
+        search.move(places, fit)
+        sets[len(places)] = search.places, search.fit
+        print(f"{len(places)} heads, without {names_of(without)}: {shown(fit)}", flush=True)
+    return sets
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--prompts", type=int, default=160, help="of the finding half")
+    parser.add_argument("--confirm-prompts", type=int, default=240)
+    parser.add_argument("--seed", type=int, default=2, help="of a draw that no search has used")
+    parser.add_argument("--most", type=int, default=20, help="heads that the chosen set may have")
+    options = parser.parse_args(arguments)
+    circuits = [load_circuit(path) for path in options.files]
+    checkpoint, task = load(circuits[0].checkpoint), task_of(circuits[0].task)
+
+    def experiment(half: Half, n: int) -> Experiment:
+        data = task.draw(checkpoint.tokenizer, half=half, n=n, seed=options.seed, bos=checkpoint.bos)
+        return Experiment(checkpoint, data, seed=options.seed)
+
+    every, common = (
+        sorted(merge(*(circuit.heads for circuit in circuits))) for merge in (frozenset.union, frozenset.intersection)
+    )
+    print(f"{len(every)} heads of any file, {len(common)} of all: {names_of(common)}", flush=True)
+    others = [head for head in checkpoint.shape.heads if head not in every]
+    search = Search(experiment("find", options.prompts), Budget(), 1.0, others)
+    print(f"{len(every)} heads: {shown(search.fit)}", flush=True)
+    sets = smaller_sets(search)
+    chosen, _ = min((sets[count] for count in sets if count <= options.most), key=lambda option: option[1].distance)
+    print(f"chosen on the finding half, {len(chosen)} heads: {names_of(heads_of(chosen))}", flush=True)
+    confirming = experiment("confirm", options.confirm_prompts)
+    asked: dict[str, Collection[Place]] = {
+        f"the chosen {len(chosen)}": chosen,
+        f"the {len(common)} of all files": everywhere(common),
+        f"the {len(every)} of any file": everywhere(every),
+    }
+    for ablation, words in (("mean", "the mean outside"), ("abc", "z of abc outside")):
+        for name, scores in zip(
+            asked, circuit_scores(confirming, list(asked.values()), ablation=ablation), strict=True
+        ):
+            print(f"confirming half, {words}, {name}: {shown(fit_of(confirming, scores))}", flush=True)
+
+
+def everywhere(heads: Sequence[Head]) -> list[Place]:
+    """Heads at every position."""
+    return [Place(head, EVERYWHERE) for head in heads]
+
+
+if __name__ == "__main__":
+    main()
