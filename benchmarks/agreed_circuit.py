@@ -20,14 +20,14 @@ sys.path[:0] = [str(ROOT)]
 from pytest_interp import load  # noqa: E402
 from pytest_interp.circuit_file import load_circuit  # noqa: E402
 from pytest_interp.discover.budget import Budget  # noqa: E402
+from pytest_interp.discover.circuit_text import measured  # noqa: E402
 from pytest_interp.discover.fit import Fit, fit_of  # noqa: E402
 from pytest_interp.discover.selection import Search, heads_of  # noqa: E402
 from pytest_interp.engine import Experiment  # noqa: E402
 from pytest_interp.heads import Head, names_of  # noqa: E402
-from pytest_interp.measure.places import EVERYWHERE, Place, circuit_scores  # noqa: E402
+from pytest_interp.measure.places import EVERYWHERE, MEAN, Place, breaking_corruption, circuit_scores  # noqa: E402
 from pytest_interp.tasks.named import task_of  # noqa: E402
 from pytest_interp.tasks.slots import Half  # noqa: E402
-from pytest_interp.verdict.intervals import interval_of  # noqa: E402
 
 TRIED = 10
 """Heads of which each is taken out by an exact pass, at each step."""
@@ -39,9 +39,7 @@ LEAST = 15
 
 def shown(fit: Fit) -> str:
     """Faithfulness with its interval, and the distance on single prompts."""
-    interval = interval_of(fit.faithfulness)
-    ends = f"[{interval.low:.3f}, {interval.high:.3f}]"
-    return f"{fit.faithfulness.value:.3f} {ends}, distance {fit.distance:.3f}"
+    return f"{measured(fit.faithfulness)}, distance {fit.distance:.3f}"
 
 
 def smaller_sets(search: Search) -> dict[int, tuple[frozenset[Place], Fit]]:
@@ -69,33 +67,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--most", type=int, default=20, help="heads that the chosen set may have")
     options = parser.parse_args(arguments)
     circuits = [load_circuit(path) for path in options.files]
+    if len({(circuit.checkpoint, circuit.task) for circuit in circuits}) > 1:
+        parser.error("the files are about different checkpoints or tasks; pass those of one checkpoint and task")
     checkpoint, task = load(circuits[0].checkpoint), task_of(circuits[0].task)
 
     def experiment(half: Half, n: int) -> Experiment:
         data = task.draw(checkpoint.tokenizer, half=half, n=n, seed=options.seed, bos=checkpoint.bos)
         return Experiment(checkpoint, data, seed=options.seed)
 
-    every, common = (
-        sorted(merge(*(circuit.heads for circuit in circuits))) for merge in (frozenset.union, frozenset.intersection)
-    )
-    print(f"{len(every)} heads of any file, {len(common)} of all: {names_of(common)}", flush=True)
-    others = [head for head in checkpoint.shape.heads if head not in every]
+    heads = [circuit.heads for circuit in circuits]
+    union, intersection = sorted(frozenset.union(*heads)), sorted(frozenset.intersection(*heads))
+    print(f"{len(union)} heads of any file, {len(intersection)} of all: {names_of(intersection)}", flush=True)
+    others = [head for head in checkpoint.shape.heads if head not in union]
     search = Search(experiment("find", options.prompts), Budget(), 1.0, others)
-    print(f"{len(every)} heads: {shown(search.fit)}", flush=True)
+    print(f"{len(union)} heads: {shown(search.fit)}", flush=True)
     sets = smaller_sets(search)
     chosen, _ = min((sets[count] for count in sets if count <= options.most), key=lambda option: option[1].distance)
     print(f"chosen on the finding half, {len(chosen)} heads: {names_of(heads_of(chosen))}", flush=True)
     confirming = experiment("confirm", options.confirm_prompts)
     asked: dict[str, Collection[Place]] = {
         f"the chosen {len(chosen)}": chosen,
-        f"the {len(common)} of all files": everywhere(common),
-        f"the {len(every)} of any file": everywhere(every),
+        f"the {len(intersection)} of all files": everywhere(intersection),
+        f"the {len(union)} of any file": everywhere(union),
     }
-    for ablation, words in (("mean", "the mean outside"), ("abc", "z of abc outside")):
-        for name, scores in zip(
-            asked, circuit_scores(confirming, list(asked.values()), ablation=ablation), strict=True
-        ):
-            print(f"confirming half, {words}, {name}: {shown(fit_of(confirming, scores))}", flush=True)
+    for ablation in filter(None, (MEAN, breaking_corruption(confirming))):
+        words = "the mean" if ablation == MEAN else f"z of {ablation}"
+        scores = circuit_scores(confirming, list(asked.values()), ablation=ablation)
+        for name, alone in zip(asked, scores, strict=True):
+            print(f"confirming half, {words} outside, {name}: {shown(fit_of(confirming, alone))}", flush=True)
 
 
 def everywhere(heads: Sequence[Head]) -> list[Place]:

@@ -6,6 +6,7 @@ to ``pictures/``. Without arguments every section is measured (about half an hou
 
 from __future__ import annotations
 
+import atexit
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from dataclasses import replace
 from functools import cache
 from math import fsum
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import matplotlib
@@ -741,8 +742,10 @@ def explore_smollm2() -> str:
 
 @cache
 def _agreement() -> Path:
-    """A folder with the task of the guide to a second task, as the page has it."""
-    folder = Path(mkdtemp())
+    """A folder with the task of the guide to a second task, as the page has it; it lasts as long as this process."""
+    temporary = TemporaryDirectory()
+    atexit.register(temporary.cleanup)
+    folder = Path(temporary.name)
     page = (DOCS / "agreement.md").read_text()
     code = re.search(r"^```python\n(.*?)^```$", page, re.M | re.S)
     assert code is not None
@@ -750,13 +753,26 @@ def _agreement() -> Path:
     return folder
 
 
-@section
-def agreement_look() -> str:
-    """A first look at subject-verb agreement; the sections after this one need this one's files."""
+@cache
+def _agreement_explored() -> str:
+    """What a first look at subject-verb agreement prints; its claims are in the folder then."""
     folder = _agreement()
     out = _ran(folder, f"pytest-interp explore {NAME} --task agreement.py -o look")
     (folder / "test_agreement.py").write_text((folder / "look" / "test_explored.py").read_text())
     return out
+
+
+def _agreement_asked(*options: str) -> str:
+    """What the claims of the first look print, once for each set of options."""
+    _agreement_explored()
+    command = f"pytest test_agreement.py --interp-model {NAME} -q"
+    return _ran(_agreement(), *(f"{command} {option}".strip() for option in options), after="= findings =")
+
+
+@section
+def agreement_look() -> str:
+    """A first look at subject-verb agreement."""
+    return _agreement_explored()
 
 
 @section
@@ -768,21 +784,19 @@ def agreement_discover() -> str:
 @section
 def agreement_claims() -> str:
     """The claims about it."""
-    return _ran(_agreement(), f"pytest test_agreement.py --interp-model {NAME} -q", after="= findings =")
+    return _agreement_asked("")
 
 
 @section
 def agreement_accept() -> str:
     """Their numbers, accepted and compared."""
-    command = f"pytest test_agreement.py --interp-model {NAME} -q"
-    return _ran(_agreement(), f"{command} --snapshot-update", command, after="= findings =")
+    return _agreement_asked("--snapshot-update", "")
 
 
 @section
 def agreement_falsify() -> str:
     """Whether they fail on damaged models."""
-    command = f"pytest test_agreement.py --interp-model {NAME} -q --interp-falsify"
-    return _ran(_agreement(), command, after="= findings =")
+    return _agreement_asked("--interp-falsify")
 
 
 @section

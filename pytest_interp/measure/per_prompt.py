@@ -63,7 +63,7 @@ def per_prompt(
         quantity=quantity,
         unit=unit,
         values=tuple(values.tolist()),
-        sample=experiment.data.corrupted_samples.get(context.run or "clean", experiment.data.sample),
+        sample=experiment.data.samples[context.run or "clean"],
         scale=() if scale is None else tuple(scale.tolist()),
         tolerance=experiment.noise if tolerance is None else tolerance,
         context=context,

@@ -78,9 +78,10 @@ def _prepare_files(config: pytest.Config, options: Options) -> None:
     records = folder / options.ledger if options.ledger else None
     in_folder = records is not None and (str(options.ledger).endswith("/") or records.is_dir())
     collector = None
-    if options.profile and not (options.ledger or options.page):
+    if options.profile and not (options.ledger or options.page or options.baseline):
         raise pytest.UsageError(
-            "--interp-profile is written into the ledger and the page: pass --interp-ledger FILE or --interp-page FILE"
+            "--interp-profile is written into the ledger and the page, and compared with a baseline's: pass "
+            "--interp-ledger FILE, --interp-page FILE or --interp-baseline MODEL"
         )
     if options.ledger or options.page or options.baseline:
         from pytest_interp.plugin.ledger_checkpoint import Collector

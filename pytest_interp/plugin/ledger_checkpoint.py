@@ -104,7 +104,7 @@ def measured_profile(config: pytest.Config, checkpoint: Checkpoint) -> Profile |
     if not (options.profile or compared):
         return None
     if options.quick and not options.profile:
-        return Profile(reason="--interp-quick leaves it out, --interp-profile measures it")
+        return Profile(reason="a quick run measures no profile of heads; add --interp-profile")
     circuit = checkpoint.circuit
     if circuit is None:
         return Profile(reason="it has no circuit file, and so no roles")

@@ -95,7 +95,8 @@ class Options:
     )
     profile: bool = _option(
         "also write the profile of heads into the ledger, so that it can be a baseline of others: role scores and "
-        "patching effects of all heads, on two draws of prompts (default: off; --interp-baseline measures it too)",
+        "patching effects of all heads, on two draws of prompts (default: off; --interp-baseline measures it "
+        "too, but not with --interp-quick)",
         False,
     )
     strict: bool = _option("fail where the weights of a checkpoint cannot be loaded (default: skip)", False)

@@ -68,25 +68,31 @@ class DataSet:
         ]
         return f"<DataSet {line('; '.join(parts), 300)}>"
 
-    @cached_property
+    @property
     def sample(self) -> Sample:
-        """The clean prompts, as all measurements of the clean run share them."""
-        return self._sample_of(self.clean)
+        """The prompts of the clean run, as all measurements of it share them."""
+        return self.samples["clean"]
 
     @cached_property
-    def corrupted_samples(self) -> Mapping[str, Sample]:
-        """The prompts of each corrupted run, with the templates, the names and the answers of the clean ones."""
-        return {name: self._sample_of(run) for name, run in self.corrupted.items()}
-
-    def _sample_of(self, run: PromptSet) -> Sample:
+    def samples(self) -> Mapping[str, Sample]:
+        """The prompts of each run, with the answers, templates and names of the clean run."""
         prompts = self.clean.prompts
-        pairs = zip(run.prompts, prompts, strict=True)
-        return Sample(
-            labels=tuple(f"{asked.text} ->{prompt.answer}" for asked, prompt in pairs),
+        clean = Sample(
+            labels=tuple(f"{prompt.text} ->{prompt.answer}" for prompt in prompts),
             clusters=tuple(prompt.template for prompt in prompts),
             population=self.population,
             names=tuple((prompt.answer.strip(), prompt.distractor.strip()) for prompt in prompts),
         )
+        corrupted = {
+            name: replace(
+                clean,
+                labels=tuple(
+                    f"{other.text} ->{prompt.answer}" for other, prompt in zip(run.prompts, prompts, strict=True)
+                ),
+            )
+            for name, run in self.corrupted.items()
+        }
+        return {"clean": clean, **corrupted}
 
     @property
     def digest(self) -> str:

@@ -39,8 +39,24 @@ def test_the_subject_names_a_corrupted_run(on, claim):
 
 def test_the_runs_of_a_data_set_share_templates_and_names(on):
     clean = on.data.sample
-    assert set(on.data.corrupted_samples) == set(on.data.corrupted)
-    for run, sample in on.data.corrupted_samples.items():
+    assert set(on.data.samples) == {"clean", *on.data.corrupted}
+    for run, sample in on.data.samples.items():
         assert (sample.clusters, sample.names, sample.population) == (clean.clusters, clean.names, clean.population)
         assert measure.logit_diff(on, run=run).sample is sample
     assert measure.logit_diff(on).sample is clean
+
+
+def test_the_closing_table_names_a_corrupted_run(claims_project):
+    claims_project.makepyfile(
+        """
+        import pytest
+        from pytest_interp import assert_logit_diff
+
+        @pytest.mark.claim(source="mine")
+        def test_it(ioi):
+            assert_logit_diff(ioi, at_least=1)
+            assert_logit_diff(ioi, run="abc", at_least=99)
+        """
+    )
+    result = claims_project.runpytest("--interp-model", "planted-ioi", "--interp-prompts", "24")
+    result.stdout.fnmatch_lines(["*logit_diff 8.*", "*logit_diff of run abc *"])

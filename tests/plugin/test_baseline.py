@@ -150,3 +150,21 @@ def test_a_baseline_that_cannot_be_is_refused_in_a_sentence(project, options, me
     result = project.runpytest(*options)
     assert result.ret == 4
     result.stderr.fnmatch_lines([message])
+
+
+def test_a_quick_run_measures_the_profile_of_heads_only_where_it_is_asked_for(project):
+    project.makepyfile(test_it=CLAIMS.replace('role="name_mover"', 'role="name_mover", quick=True'))
+    against = (
+        "--interp-model",
+        "moved",
+        "--interp-baseline",
+        "planted-ioi",
+        "--interp-prompts",
+        "24",
+        "--interp-quick",
+    )
+    moved = "*role name_mover: moved heads, same mechanism*"
+    quick = project.runpytest(*against)
+    quick.stdout.no_fnmatch_line(moved)
+    quick.stdout.fnmatch_lines(["heads are not compared: planted-ioi: a quick run measures no profile*"])
+    project.runpytest(*against, "--interp-profile").stdout.fnmatch_lines([moved])
