@@ -18,14 +18,21 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from pytest_interp import load  # noqa: E402
+from pytest_interp.circuit import EVERYWHERE  # noqa: E402
 from pytest_interp.circuit_file import load_circuit  # noqa: E402
 from pytest_interp.discover.budget import Budget  # noqa: E402
 from pytest_interp.discover.circuit_text import measured  # noqa: E402
 from pytest_interp.discover.fit import Fit, fit_of  # noqa: E402
-from pytest_interp.discover.selection import Search, heads_of  # noqa: E402
+from pytest_interp.discover.search import Search  # noqa: E402
 from pytest_interp.engine import Experiment  # noqa: E402
 from pytest_interp.heads import Head, names_of  # noqa: E402
-from pytest_interp.measure.places import EVERYWHERE, MEAN, Place, breaking_corruption, circuit_scores  # noqa: E402
+from pytest_interp.measure.places import (  # noqa: E402
+    MEAN,
+    Place,
+    breaking_corruption,
+    circuit_scores,
+    heads_of,
+)
 from pytest_interp.tasks.named import task_of  # noqa: E402
 from pytest_interp.tasks.slots import Half  # noqa: E402
 

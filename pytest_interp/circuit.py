@@ -19,6 +19,9 @@ from pytest_interp.text import shown
 RANDOM_TOKENS = "random_tokens"
 """The section of roles on random tokens; a claim names such a role ``random_tokens.induction``."""
 
+EVERYWHERE = "all"
+"""The position of a head that is kept at every position, as a circuit file writes it."""
+
 
 @dataclass(frozen=True)
 class Role:
@@ -97,6 +100,7 @@ class Circuit:
         checkpoint: the name of the checkpoint.
         task: the task on which the roles were found.
         roles: the roles in the task, by name.
+        outside: heads that have a role in the task and do not belong to the circuit: it is faithful without them.
         random_tokens: the roles on repeated random tokens, by name within their section.
         bos: whether the roles were found with BOS before each prompt; None if the file does not say.
         fingerprint: of the weights that were measured.
@@ -115,6 +119,7 @@ class Circuit:
     task: str
     roles: Mapping[str, Role]
     random_tokens: Mapping[str, Role] = field(default_factory=dict)
+    outside: tuple[Head, ...] = ()
     bos: bool | None = None
     fingerprint: str = ""
     discovery: Mapping[str, Any] = field(default_factory=dict)
@@ -126,8 +131,23 @@ class Circuit:
 
     @property
     def heads(self) -> frozenset[Head]:
+        """Every head of the circuit: it has a role in the task, and is not outside."""
+        return self.acting - frozenset(self.outside)
+
+    @property
+    def acting(self) -> frozenset[Head]:
         """Every head that has a role in the task."""
         return frozenset(head for role in self.roles.values() for head in role.heads)
+
+    @property
+    def positions(self) -> Mapping[Head, tuple[str, ...] | None]:
+        """Where each head of the circuit is kept: at the positions of all its roles; None for every position."""
+        positions: dict[Head, tuple[str, ...] | None] = {}
+        for role in self.roles.values():
+            for head in self.heads.intersection(role.heads):
+                earlier = positions.get(head, ())
+                positions[head] = None if role.at == EVERYWHERE or earlier is None else (*earlier, role.at)
+        return positions
 
     @property
     def sections(self) -> Mapping[str, Role]:
@@ -169,7 +189,12 @@ class Circuit:
                 for name, role in roles.items()
             }
 
-        return replace(self, roles=exchanged(self.roles), random_tokens=exchanged(self.random_tokens))
+        return replace(
+            self,
+            roles=exchanged(self.roles),
+            random_tokens=exchanged(self.random_tokens),
+            outside=tuple(partner.get(head, head) for head in self.outside),
+        )
 
     def role_of(self, head: Head) -> Role | None:
         """The first role of the task that lists this head; None if no role does."""

@@ -36,6 +36,7 @@ _FILE_KEYS: Mapping[str, type] = {
     "found": dict,
     "roles": dict,
     RANDOM_TOKENS: dict,
+    "outside": list,
     "expected_failures": list,
 }
 _FOUND_KEYS: Mapping[str, type] = {"half": str, "seed": int, "prompts": int, "confirmed_on": str}
@@ -94,16 +95,19 @@ def read_circuit(text: str, path: Path) -> Circuit:
         prefix = "" if section == "roles" else f"{section}."
         for name, table in data.get(section, {}).items():
             roles[name] = _role(path, f"{section}.{name}", f"{prefix}{name}", table, quantities)
+    outside = _heads(path, "outside", data["outside"]) if "outside" in data else ()
     circuit = Circuit(
         checkpoint=data["checkpoint"],
         task=data.get("task", "ioi"),
         roles=sections["roles"],
         random_tokens=sections[RANDOM_TOKENS],
+        outside=outside,
         bos=data.get("bos"),
         fingerprint=data.get("fingerprint", ""),
         discovery=data.get("found", {}),
         path=str(path),
     )
+    _check_listed(path, "outside", outside, circuit.acting)
     return _with_failures(path, circuit, data.get("expected_failures", []))
 
 
@@ -153,15 +157,20 @@ def _with_failures(path: Path, circuit: Circuit, tables: list[Any]) -> Circuit:
     for table in tables:
         _check(path, "expected_failures", table, _FAILURE_KEYS, needed=("claim", "reason"))
         heads = _heads(path, "expected_failures.heads", table["heads"]) if "heads" in table else ()
-        for head in heads:
-            if head not in circuit.listed:
-                known = [str(other) for other in sorted(circuit.listed)]
-                raise UsageError(
-                    f"{path}: expected_failures.heads of {table['claim']} names {head}, which has no role in the file; "
-                    f"allowed: {', '.join(known)}{nearest(str(head), known)}"
-                )
+        _check_listed(path, f"expected_failures.heads of {table['claim']}", heads, circuit.listed)
         failures.append(ExpectedFailure(table["claim"], heads, line(" ".join(table["reason"].split()), 1_000)))
     return replace(circuit, expected_failures=tuple(failures))
+
+
+def _check_listed(path: Path, key: str, heads: Sequence[Head], listed: Collection[Head]) -> None:
+    """Refuses heads that have no role in the file."""
+    for head in heads:
+        if head not in listed:
+            known = [str(other) for other in sorted(listed)]
+            raise UsageError(
+                f"{path}: {key} names {head}, which has no role in the file; "
+                f"allowed: {', '.join(known)}{nearest(str(head), known)}"
+            )
 
 
 def _heads(path: Path, key: str, values: list[Any]) -> tuple[Head, ...]:

@@ -56,6 +56,25 @@ def test_roles_on_random_tokens_stand_apart(tmp_path):
         circuit.role("induction")
 
 
+def test_heads_outside_of_the_circuit_have_a_role(tmp_path):
+    circuit = load(tmp_path, GOOD.replace('checkpoint = "m"', 'checkpoint = "m"\noutside = ["9.6"]'))
+    assert circuit.role("name_mover").heads == (Head(9, 9), Head(9, 6))
+    assert circuit.acting == {Head(9, 9), Head(9, 6)}
+    assert circuit.heads == {Head(9, 9)}
+    assert circuit.positions == {Head(9, 9): ("END",)}
+    assert circuit.listed == {Head(9, 9), Head(9, 6), Head(5, 5)}
+    assert circuit.role_of(Head(9, 6)).name == "name_mover"
+    assert circuit.renamed({Head(9, 6): Head(9, 7)}).heads == {Head(9, 9)}
+
+
+def test_a_head_is_kept_at_the_positions_of_all_its_roles(tmp_path):
+    second = '[roles.second]\nheads = ["9.6"]\nat = "S2"\nsource = "x"\n[random'
+    both = load(tmp_path, GOOD.replace("[random", second, 1))
+    assert both.positions == {Head(9, 9): ("END",), Head(9, 6): ("END", "S2")}
+    everywhere = load(tmp_path, GOOD.replace("[random", second.replace("S2", "all"), 1))
+    assert everywhere.positions == {Head(9, 9): ("END",), Head(9, 6): None}
+
+
 def test_heads_of_both_sections_are_renamed(tmp_path):
     renamed = load(tmp_path, GOOD).renamed({Head(9, 6): Head(9, 7)})
     assert renamed.role("name_mover").heads == (Head(9, 9), Head(9, 7))
@@ -131,6 +150,9 @@ def test_a_head_is_the_same_however_it_is_written(tmp_path):
         ('heads = ["9.6", "5.5"]', 'heads = ["9.7"]', "test_it names 9.7, which has no role.*nearest: .*9.9"),
         ('heads = ["9.6", "5.5"]', "heads = [9.6]", "expected_failures.heads: 9.6 is not a head"),
         ('heads = ["9.6", "5.5"]', 'heads = "9.6"', "expected_failures.heads is '9.6'; it must be a list"),
+        ('checkpoint = "m"', 'checkpoint = "m"\noutside = ["5.5"]', "outside names 5.5, which has no role in the file"),
+        ('checkpoint = "m"', 'checkpoint = "m"\noutside = "9.6"', "outside is '9.6'; it must be a list"),
+        ('checkpoint = "m"', 'checkpoint = "m"\noutside = ["9.6", "9.6"]', "outside lists a head twice"),
         ('claim = "test_it"', "claim = 3", "expected_failures.claim is 3; it must be a string"),
         ('reason = "measured"', "", "expected_failures lacks reason"),
         ('"9.6" = {', '"9.7" = {', "names 9.7, which is not in"),

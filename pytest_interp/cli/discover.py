@@ -39,6 +39,9 @@ def _discover_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--redraws", metavar="N", type=int, default=0, help="repeat the search on N new draws of prompts (default: 0)"
     )
+    parser.add_argument(
+        "--circuit", metavar="FILE", help="search nothing: measure the heads of this circuit file, at every position"
+    )
     parser.add_argument("--figure", metavar="FILE", help="draw the circuit there, such as mine.png")
     parser.add_argument("--bos", choices=("yes", "no"), help="whether BOS stands before each prompt")
 
@@ -98,6 +101,8 @@ def _check(options: argparse.Namespace) -> None:
             raise UsageError(f"--{name.replace('_', '-')} is {value}; pass at least {least}")
     if not 0 < options.minutes < 1e6:
         raise UsageError(f"--minutes is {options.minutes:g}; pass a number above 0")
+    if options.circuit and not Path(options.circuit).is_file():
+        raise UsageError(f"--circuit is {options.circuit}, and no such file is there; pass a circuit file")
     if Path(options.output).suffix != ".toml":
         raise UsageError(f"--output is {options.output}; a circuit file ends in .toml")
 
@@ -105,12 +110,14 @@ def _check(options: argparse.Namespace) -> None:
 def _question(options: argparse.Namespace, budget: Budget) -> Question:
     """The model on the prompts of both halves."""
     from pytest_interp.checkpoints.open import load
+    from pytest_interp.circuit_file import load_circuit
     from pytest_interp.discover.discovery import Question
     from pytest_interp.engine import Experiment
     from pytest_interp.tasks.named import task_of
     from pytest_interp.text import counted
 
     task = task_of(options.task)
+    heads = tuple(sorted(load_circuit(Path(options.circuit)).heads)) if options.circuit else ()
     with budget.stage("load") as say:
         checkpoint = load(options.model, bos=None if options.bos is None else options.bos == "yes")
         shape = checkpoint.shape
@@ -124,7 +131,7 @@ def _question(options: argparse.Namespace, budget: Budget) -> Question:
         )
         for half, count in counts.items()
     )
-    return Question(finding, confirming, options.task, options.seed, options.redraws)
+    return Question(finding, confirming, options.task, options.seed, options.redraws, heads)
 
 
 DISCOVER = Command(

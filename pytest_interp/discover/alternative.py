@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_interp.discover.budget import Budget
-from pytest_interp.discover.selection import Search, Selection, heads_of
+from pytest_interp.discover.search import Search
+from pytest_interp.discover.selection import Selection
 from pytest_interp.heads import Head
+from pytest_interp.measure.places import heads_of
 from pytest_interp.measurement import Measurement
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from pytest_interp.circuit import EVERYWHERE
 from pytest_interp.discover.alternative import Alternative
 from pytest_interp.discover.curve import Curve
 from pytest_interp.discover.fit import BAND
 from pytest_interp.discover.proposal import Proposal
 from pytest_interp.discover.roles import BACKUP, INHIBITION, UNNAMED, Reading
 from pytest_interp.heads import Head, names_of
-from pytest_interp.measure.places import EVERYWHERE
 from pytest_interp.measurement import Measurement, quote
 from pytest_interp.tasks.positions import END
 from pytest_interp.text import counted
@@ -53,13 +53,21 @@ def circuit_text(proposal: Proposal) -> str:
         parts += ["", *_comment(_evidence(proposal, reading) for reading in readings), *_role(name, readings)]
     wide = _wide_heads(proposal)
     if wide:
+        why, source = (
+            ("so they were given", "given: nothing was searched")
+            if proposal.selection and proposal.selection.given
+            else (
+                "at named positions alone the circuit loses faithfulness",
+                "discovered: the search over exact faithfulness, which keeps these heads at every position",
+            )
+        )
         parts += [
             "",
-            *_comment(["Kept at every position: at named positions alone the circuit loses faithfulness."]),
+            *_comment([f"Kept at every position: {why}."]),
             "[roles.everywhere]",
             f"heads = [{', '.join(_quoted(str(head)) for head in wide)}]",
             f"at = {_quoted(EVERYWHERE)}",
-            'source = "discovered: the search over exact faithfulness, which keeps these heads at every position"',
+            f"source = {_quoted(source)}",
         ]
     return "\n".join(parts) + "\n"
 
@@ -183,10 +191,15 @@ def _heading(proposal: Proposal) -> Iterator[str]:
     finding = proposal.finding
     if undone := _unfinished(proposal):
         yield f"{INCOMPLETE}: {undone}"
+    given = proposal.selection is not None and proposal.selection.given
     yield (
-        f"Proposed by pytest-interp discover {finding.checkpoint.name} --task {proposal.task} --prompts "
-        f"{len(finding.data.clean)} --seed {proposal.seed}. Look at it before you believe it: it is a circuit that is "
-        "faithful, not the only one."
+        f"{'Measured' if given else 'Proposed'} by pytest-interp discover {finding.checkpoint.name} --task "
+        f"{proposal.task} --prompts {len(finding.data.clean)} --seed {proposal.seed}. "
+        + (
+            "The heads were given; nothing was searched."
+            if given
+            else "Look at it before you believe it: it is a circuit that is faithful, not the only one."
+        )
     )
     if proposal.capability is not None:
         yield (

@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_interp.circuit import EVERYWHERE
 from pytest_interp.discover.roles import Reading, Roles, roles_of
 from pytest_interp.discover.significance import effect_of, significant
 from pytest_interp.heads import Head
 from pytest_interp.measure.circuit import completeness, faithfulness
-from pytest_interp.measure.places import EVERYWHERE, Place, breaking_corruption, circuit_scores, resampled_faithfulness
+from pytest_interp.measure.places import Place, breaking_corruption, circuit_scores, resampled_faithfulness
 from pytest_interp.measurement import Measurement
 from pytest_interp.tasks.positions import At
 

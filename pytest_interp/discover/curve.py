@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pytest_interp.circuit import EVERYWHERE
 from pytest_interp.heads import Head
-from pytest_interp.measure.places import EVERYWHERE, MEAN, Place, circuit_scores
+from pytest_interp.measure.places import MEAN, Place, circuit_scores
 
 if TYPE_CHECKING:
     from pytest_interp.engine import Experiment

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pytest_interp.circuit import EVERYWHERE
 from pytest_interp.discover.alternative import alternative_to
 from pytest_interp.discover.budget import Budget
 from pytest_interp.discover.capability import capability_of
@@ -18,11 +19,11 @@ from pytest_interp.discover.paths import edges_of
 from pytest_interp.discover.proposal import Proposal
 from pytest_interp.discover.redraws import redraw
 from pytest_interp.discover.roles import roles_of
-from pytest_interp.discover.selection import Selection, select
+from pytest_interp.discover.selection import Selection, measure_given, select
 from pytest_interp.discover.stability import stability_of
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, names_of
-from pytest_interp.measure.places import EVERYWHERE, Place, breaking_corruption
+from pytest_interp.measure.places import Place, breaking_corruption
 from pytest_interp.text import counted
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Question:
         task: the name of the task, for the file.
         seed: of all draws.
         redraws: how often the search is repeated on new draws; 0 for not at all.
+        heads: of a circuit that is given and measured as it is; empty to search for one.
     """
 
     finding: Experiment
@@ -49,10 +51,15 @@ class Question:
     task: str
     seed: int = 0
     redraws: int = 0
+    heads: tuple[Head, ...] = ()
 
     def __post_init__(self) -> None:
         for experiment in (self.finding, self.confirming):
             check_prompts(experiment)
+        if self.heads and self.redraws:
+            raise UsageError("redraws repeat a search, and none is made for a circuit that is given; pass one of both")
+        for head in self.heads:
+            self.finding.checkpoint.check_head(head)
 
 
 def check_prompts(experiment: Experiment) -> None:
@@ -138,7 +145,10 @@ def _effects(question: Question, proposal: Proposal, budget: Budget) -> Proposal
 def _selection(question: Question, proposal: Proposal, budget: Budget) -> Proposal:
     assert proposal.effects is not None
     with budget.stage("selection") as say:
-        selection = select(question.finding, proposal.effects, budget, SHARES["selection"])
+        if question.heads:
+            selection = measure_given(question.finding, question.heads, budget, SHARES["selection"])
+        else:
+            selection = select(question.finding, proposal.effects, budget, SHARES["selection"])
         size = f"{counted(len(selection.heads), 'head')} at {counted(len(selection.places), 'place')}"
         say(f"{size}, {measured(selection.faithfulness)}")
     return replace(proposal, selection=selection)

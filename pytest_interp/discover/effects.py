@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pytest_interp.circuit import EVERYWHERE
 from pytest_interp.discover.budget import Budget
 from pytest_interp.discover.significance import effect_of, significant
-from pytest_interp.measure.places import EVERYWHERE, MEAN, Place, circuit_slopes, named_places, place_effects
+from pytest_interp.measure.places import MEAN, Place, circuit_slopes, named_places, place_effects
 from pytest_interp.measurement import Measurement
 
 if TYPE_CHECKING:

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from pytest_interp.circuit import EVERYWHERE
 from pytest_interp.discover.budget import Budget
 from pytest_interp.discover.roles import Reading, Roles
 from pytest_interp.discover.significance import effect_of, significant
 from pytest_interp.errors import NotApplicable
 from pytest_interp.heads import Head, names_of
 from pytest_interp.measure.path_patching import Into, path_patch_effect_sweep
-from pytest_interp.measure.places import EVERYWHERE, Place, breaking_corruption
+from pytest_interp.measure.places import Place, breaking_corruption
 from pytest_interp.measurement import Measurement
 from pytest_interp.tasks.positions import END
 

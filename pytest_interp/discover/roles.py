@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from pytest_interp.circuit import EVERYWHERE
 from pytest_interp.discover.relations import Relations, relations_of
 from pytest_interp.discover.significance import effect_of, significant
 from pytest_interp.errors import NotApplicable
@@ -18,7 +19,7 @@ from pytest_interp.measure.attribution import direct_logit_attribution
 from pytest_interp.measure.backup import backup_effect
 from pytest_interp.measure.copying import prompt_copy_score
 from pytest_interp.measure.path_patching import path_patch_effect
-from pytest_interp.measure.places import EVERYWHERE, Place, breaking_corruption
+from pytest_interp.measure.places import Place, breaking_corruption
 from pytest_interp.measurement import Measurement
 from pytest_interp.tasks.positions import END
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_interp.discover.fit import BAND
-from pytest_interp.discover.selection import LEAST_GAIN, Selection
+from pytest_interp.discover.search import LEAST_GAIN
+from pytest_interp.discover.selection import Selection
 from pytest_interp.heads import Head
 from pytest_interp.measurement import Measurement
 
@@ -106,15 +107,15 @@ def _included(selection: Selection, rows: Sequence[int]) -> frozenset[Head]:
         gaps = [abs(part + move - model) for part, move, model in zip(alone, moved, whole, strict=True)]
         return sum(gaps) / sum(whole)
 
-    def is_in_band(change: Measurement) -> bool:
-        without = sum(alone) - sum(change.values[row] for row in rows)
-        return BAND[0] <= without / sum(whole) <= BAND[1]
+    def is_in_band(without: Measurement | None) -> bool:
+        kept = sum(alone) - (0.0 if without is None else sum(without.values[row] for row in rows))
+        return BAND[0] <= kept / sum(whole) <= BAND[1]
 
-    at_present = distance(None, 1)
+    at_present, in_band = distance(None, 1), is_in_band(None)
     stay = {
         place.head
         for place, effect in selection.lost.items()
-        if not is_in_band(effect) or distance(effect, -1) > at_present + LEAST_GAIN
+        if (in_band and not is_in_band(effect)) or distance(effect, -1) > at_present + LEAST_GAIN
     }
     join = {place.head for place, effect in selection.gained.items() if distance(effect, 1) < at_present - LEAST_GAIN}
     return frozenset(stay | join)

@@ -171,7 +171,8 @@ def minimality(
 
     Raises:
         UsageError: K contains the head, or a head that the circuit does not have.
-        NotApplicable: what the head writes is on all prompts what the ablation puts there.
+        NotApplicable: what the head writes is on all prompts what the ablation puts there; the circuit file says that
+            the head is outside.
 
     Wang et al. 2022, section 4.2.
 
@@ -185,6 +186,8 @@ def minimality(
         6.0
     """
     nodes = nodes_of(experiment, circuit)
+    if isinstance(circuit, Circuit) and as_head(head) in circuit.outside:
+        raise NotApplicable(f"{head} has a role and stands outside of the circuit, says {circuit.path or 'its file'}")
     (tested,) = _subset(nodes, [as_head(head)], "the test")
     knocked_heads = _subset(nodes, knocked_out, "K")
     if tested in knocked_heads:
@@ -215,18 +218,13 @@ def nodes_of(experiment: Experiment, circuit: CircuitLike) -> dict[Head, At]:
         circuit: a circuit, heads with positions, or heads, which are kept at all positions.
 
     Returns:
-        The positions of each head, in the order of heads; None for all positions. A head with several roles is kept at
-        the positions of all of them.
+        The positions of each head, in the order of heads; None for all positions.
 
     Raises:
         UsageError: no heads, one that the model lacks, or one that is named twice.
     """
     if isinstance(circuit, Circuit):
-        positions: dict[Head, At] = {}
-        for role in circuit.roles.values():
-            for head in role.heads:
-                earlier = positions.get(head, ())
-                positions[head] = None if role.at == "all" or earlier is None else (*_several(earlier), role.at)
+        positions: dict[Head, At] = dict(circuit.positions)
     elif isinstance(circuit, Mapping):
         positions = {}
         for label, at in circuit.items():
@@ -251,9 +249,11 @@ def random_circuits(experiment: Experiment, nodes: Mapping[Head, At], count: int
         count: how many circuits.
 
     Returns:
-        The circuits; none if the model has too few other heads.
+        The circuits, without heads that the checkpoint's circuit file puts outside; none if too few others are left.
     """
-    pool = [head for head in experiment.checkpoint.shape.heads if head not in nodes]
+    circuit = experiment.checkpoint.circuit
+    taken = {*nodes, *(circuit.outside if circuit else ())}
+    pool = [head for head in experiment.checkpoint.shape.heads if head not in taken]
     if len(pool) < len(nodes):
         return []
     rng = random.Random(experiment.seed)

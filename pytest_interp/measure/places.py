@@ -16,6 +16,7 @@ import torch
 from pytest_interp.checkpoints.access import in_one_state
 from pytest_interp.checkpoints.gradients import edited_gradients
 from pytest_interp.checkpoints.rows import Rows
+from pytest_interp.circuit import EVERYWHERE
 from pytest_interp.engine.contrast import changed_prompts
 from pytest_interp.engine.edits import edits_of
 from pytest_interp.engine.passes import patched
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from pytest_interp.tasks.positions import At
     from pytest_interp.tasks.prompts import Group
 
-EVERYWHERE = "all"
-"""The position of a head that is kept at every position, as a circuit file writes it."""
 MEAN = "mean"
 """The ablation that puts the mean over the reference prompts; any other name is that of a corrupted run."""
 
@@ -80,6 +79,11 @@ Place(head=Head(layer=3, head=0), at='S2')]
                 return None
             places.append(Place(head, name))
     return sorted(places)
+
+
+def heads_of(places: Collection[Place]) -> tuple[Head, ...]:
+    """Returns the heads of places, sorted."""
+    return tuple(sorted({place.head for place in places}))
 
 
 def named_places(experiment: Experiment) -> list[Place]:

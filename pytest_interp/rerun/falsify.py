@@ -122,7 +122,7 @@ class _MutantRunner:
     ) -> None:
         self.body, self.records, self.checkpoint, self.heads, self.seed = body, records, checkpoint, heads, seed
         circuit = checkpoint.circuit
-        self.exchangeable = heads or (tuple(sorted(circuit.heads)) if circuit else ())
+        self.exchangeable = heads or (tuple(sorted(circuit.acting)) if circuit else ())
 
     def run(self, name: str, expected: Expected) -> Mutant:
         """The mutant of this name, with what was seen on it."""

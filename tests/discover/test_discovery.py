@@ -5,10 +5,11 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from models import CLAIMS, benchmark, random_gpt2
+from models import CLAIMS, ROOT, benchmark, random_gpt2
 
 from pytest_interp import Checkpoint, CheckpointSpec, Head, load_circuit
 from pytest_interp.checkpoints.planted.rules import RULES
+from pytest_interp.circuit import EVERYWHERE
 from pytest_interp.cli import main
 from pytest_interp.discover import discovery, redraws
 from pytest_interp.discover.alternative import alternative_to
@@ -17,9 +18,9 @@ from pytest_interp.discover.capability import capability_of
 from pytest_interp.discover.circuit_text import INCOMPLETE, circuit_text, described, summary, undecided
 from pytest_interp.discover.discovery import Question, discover
 from pytest_interp.discover.figure import circuit_figure
-from pytest_interp.discover.selection import Search
+from pytest_interp.discover.search import Search
 from pytest_interp.errors import UsageError
-from pytest_interp.measure.places import EVERYWHERE, Place
+from pytest_interp.measure.places import Place
 from pytest_interp.tasks import ioi_grid
 
 
@@ -282,9 +283,56 @@ def test_prompts_of_one_length_are_enough(question):
     assert Place(Head(3, 0), "END") in effects.by_corruption["abc"]
 
 
+def test_a_given_circuit_is_measured_as_it_is(question, proposal):
+    """The planted heads without a duplicate-token head, and with one that does nothing."""
+    heads = tuple(sorted({*RULES, Head(3, 3)} - {Head(1, 0)}))
+    measured = discover(replace(question, heads=heads), quiet())
+    selection = measured.selection
+    assert selection.places == tuple(Place(head, EVERYWHERE) for head in heads)
+    assert selection.given
+    assert selection.complete
+    assert len(selection.steps) == 1
+    assert selection.faithfulness.value < 0.8
+    (place,) = (place for place in selection.gained if place.head == Head(1, 0))
+    assert place in selection.improving
+    assert abs(selection.lost[Place(Head(3, 3), EVERYWHERE)].value) < 0.01
+    assert selection.lost[Place(Head(3, 0), EVERYWHERE)].value > 1
+    assert measured.stability.frequency[Head(3, 3)] == 0
+    assert measured.stability.frequency[Head(3, 0)] == 1
+    roles = {reading.place.head: reading.role for reading in measured.roles.readings}
+    planted = {reading.place.head: reading.role for reading in proposal.roles.all}
+    assert {head: role for head, role in roles.items() if head in RULES} == {
+        head: role for head, role in planted.items() if head in roles
+    }
+    text = circuit_text(measured)
+    assert text.startswith("# Measured by pytest-interp discover planted-ioi --task ioi")
+    words = " ".join(text.replace("# ", "").split())
+    assert "The heads were given; nothing was searched." in words
+    assert "discovered: the search over exact faithfulness, which keeps" not in words
+
+
+def test_a_given_circuit_of_other_heads_is_refused(question):
+    with pytest.raises(UsageError, match="9.9"):
+        replace(question, heads=(Head(9, 9),))
+    with pytest.raises(UsageError, match="redraws repeat a search, and none is made for a circuit that is given"):
+        replace(question, heads=(Head(3, 0),), redraws=2)
+
+
+def test_the_circuit_of_a_file_is_measured(tmp_path, capsys):
+    """But for the heads that it puts outside."""
+    given, measured = tmp_path / "given.toml", tmp_path / "measured.toml"
+    planted = (ROOT / "claims" / "circuits" / "planted-ioi.toml").read_text()
+    given.write_text(f'outside = ["4.1"]\n{planted}')
+    command = ["discover", "planted-ioi", "-o", str(measured), "--confirm-prompts", "24", "--circuit", str(given)]
+    assert main(command) == 0
+    assert "9 heads at 9 places" in capsys.readouterr().out
+    assert load_circuit(measured).role("everywhere").heads == tuple(sorted(set(RULES) - {Head(4, 1)}))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--circuit", "no.toml"], "--circuit is no.toml, and no such file is there"),
         (["--prompts", "3"], "--prompts is 3; pass at least 8"),
         (["--minutes", "0"], "--minutes is 0; pass a number above 0"),
         (["--redraws", "-1"], "--redraws is -1; pass at least 0"),

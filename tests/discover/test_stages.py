@@ -5,11 +5,12 @@ from itertools import pairwise
 import pytest
 
 from pytest_interp import Head
+from pytest_interp.circuit import EVERYWHERE
 from pytest_interp.discover.curve import GRID, area_from_1
 from pytest_interp.discover.selection import Selection
 from pytest_interp.discover.significance import significant
 from pytest_interp.discover.stability import stability_of
-from pytest_interp.measure.places import EVERYWHERE, Place
+from pytest_interp.measure.places import Place
 from pytest_interp.measurement import Measurement, Sample
 
 N = 24
@@ -56,6 +57,14 @@ def test_a_head_that_half_of_the_templates_need_is_interchangeable():
     assert 0.1 < stability.frequency[Head(1, 1)] < 1.0
     assert stability.by_template[Head(1, 1)]["template 0"] == 1.0
     assert stability.by_template[Head(1, 1)]["template 11"] < 0.5
+
+
+def test_a_head_that_does_nothing_is_not_included_where_the_circuit_is_not_faithful():
+    """Without it the circuit is outside of the band, as it was with it."""
+    nothing, much = place("1.0"), place("1.1")
+    selection = chosen({nothing: effect(0.0, 0.0), much: effect(3, 0.1)}, {}, ratio=0.7)
+    stability = stability_of(selection, seed=0)
+    assert stability.frequency == {Head(1, 0): 0.0, Head(1, 1): 1.0}
 
 
 def test_the_heads_that_replace_an_interchangeable_one_are_named():

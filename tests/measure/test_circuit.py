@@ -1,15 +1,18 @@
 """Circuits as a whole: faithful, complete, minimal on the planted model, and where a head is missing."""
 
+from dataclasses import replace
+
 import pytest
 from models import ROOT
 
-from pytest_interp import load_circuit
-from pytest_interp.errors import UsageError
+from pytest_interp import Checkpoint, Head, load_circuit
+from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.measure import (
     completeness,
     faithfulness,
     minimality,
 )
+from pytest_interp.measure.circuit import nodes_of, random_circuits
 
 MOVERS, INHIBITION = ["3.0", "3.1", "3.2"], ["2.0", "2.1"]
 
@@ -33,6 +36,28 @@ def test_a_circuit_that_lacks_a_head_shows_it(planted_ioi):
     assert faithfulness(planted_ioi, lacking).value < 0.8
     # Where nothing else carries the repetition, the gap is the whole of what the head does.
     assert completeness(planted_ioi, lacking, knocked_out=["0.1"]).value < -5
+
+
+def test_heads_outside_are_left_out(planted_ioi):
+    """They have a role, and the circuit is measured without them."""
+    outside = replace(CIRCUIT, outside=(Head(1, 0), Head(4, 1)))
+    kept = {head: at for head, at in CIRCUIT.positions.items() if head not in outside.outside}
+    assert outside.positions == kept
+    assert faithfulness(planted_ioi, outside).values == faithfulness(planted_ioi, kept).values
+    with pytest.raises(NotApplicable, match=r"1\.0 has a role and stands outside of the circuit, says .*planted-ioi"):
+        minimality(planted_ioi, "1.0", outside)
+    with pytest.raises(UsageError, match=r"K has 1\.0, not in the circuit"):
+        completeness(planted_ioi, outside, knocked_out=["1.0"])
+
+
+def test_random_circuits_have_no_head_of_the_circuit_file(planted_ioi):
+    heads = planted_ioi.checkpoint.shape.heads
+    outside = tuple(head for head in sorted(CIRCUIT.acting) if head.layer > 0)
+    checkpoint = Checkpoint(planted_ioi.checkpoint.spec, replace(CIRCUIT, outside=outside))
+    experiment = replace(planted_ioi, checkpoint=checkpoint)
+    others = [head for head in heads if head not in CIRCUIT.acting]
+    drawn = random_circuits(experiment, nodes_of(experiment, checkpoint.circuit), 20)
+    assert {head for circuit in drawn for head in circuit} == set(others)
 
 
 def test_heads_kept_at_the_wrong_position_are_lost(planted_ioi):

@@ -5,12 +5,12 @@ import torch
 from models import experiment_on
 
 from pytest_interp import Head
+from pytest_interp.circuit import EVERYWHERE
 from pytest_interp.engine.passes import patched
 from pytest_interp.engine.patch import Node, Patch, Source, ablated
 from pytest_interp.measure import faithfulness, head_patch_effect
 from pytest_interp.measure.circuit import kept_effect
 from pytest_interp.measure.places import (
-    EVERYWHERE,
     Place,
     circuit_scores,
     circuit_slopes,
