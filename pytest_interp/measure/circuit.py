@@ -251,9 +251,9 @@ def random_circuits(experiment: Experiment, nodes: Mapping[Head, At], count: int
     Returns:
         The circuits, without heads that the checkpoint's circuit file puts outside; none if too few others are left.
     """
-    circuit = experiment.checkpoint.circuit
-    taken = {*nodes, *(circuit.outside if circuit else ())}
-    pool = [head for head in experiment.checkpoint.shape.heads if head not in taken]
+    checkpoint = experiment.checkpoint
+    taken = {*nodes, *(checkpoint.circuit.outside if checkpoint.circuit else ())}
+    pool = [head for head in checkpoint.shape.heads if head not in taken]
     if len(pool) < len(nodes):
         return []
     rng = random.Random(experiment.seed)
@@ -345,5 +345,6 @@ def _several(at: At) -> tuple[str | int, ...]:
 
 
 def _places(nodes: Mapping[Head, At]) -> list[str]:
-    """The positions of each head, for a record."""
-    return ["all positions" if at is None else ", ".join(map(str, _several(at))) for at in nodes.values()]
+    """The positions of each head, for a record; one entry where all are kept at every position."""
+    places = ["all positions" if at is None else ", ".join(map(str, _several(at))) for at in nodes.values()]
+    return places if set(places) != {"all positions"} else places[:1]
