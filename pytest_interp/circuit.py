@@ -101,6 +101,7 @@ class Circuit:
         task: the task on which the roles were found.
         roles: the roles in the task, by name.
         outside: heads that have a role in the task and do not belong to the circuit: it is faithful without them.
+        everywhere: heads that the circuit keeps at every position, not at those of their roles alone.
         random_tokens: the roles on repeated random tokens, by name within their section.
         bos: whether the roles were found with BOS before each prompt; None if the file does not say.
         fingerprint: of the weights that were measured.
@@ -120,6 +121,7 @@ class Circuit:
     roles: Mapping[str, Role]
     random_tokens: Mapping[str, Role] = field(default_factory=dict)
     outside: tuple[Head, ...] = ()
+    everywhere: tuple[Head, ...] = ()
     bos: bool | None = None
     fingerprint: str = ""
     discovery: Mapping[str, Any] = field(default_factory=dict)
@@ -142,12 +144,11 @@ class Circuit:
     @property
     def positions(self) -> Mapping[Head, tuple[str, ...] | None]:
         """Where each head of the circuit is kept: at the positions of all its roles; None for every position."""
-        positions: dict[Head, tuple[str, ...] | None] = {}
+        places: dict[Head, list[str]] = {head: [] for head in sorted(self.heads)}
         for role in self.roles.values():
             for head in self.heads.intersection(role.heads):
-                earlier = positions.get(head, ())
-                positions[head] = None if role.at == EVERYWHERE or earlier is None else (*earlier, role.at)
-        return positions
+                places[head].append(role.at)
+        return {head: None if head in self.everywhere or EVERYWHERE in at else tuple(at) for head, at in places.items()}
 
     @property
     def sections(self) -> Mapping[str, Role]:
@@ -194,6 +195,7 @@ class Circuit:
             roles=exchanged(self.roles),
             random_tokens=exchanged(self.random_tokens),
             outside=tuple(partner.get(head, head) for head in self.outside),
+            everywhere=tuple(partner.get(head, head) for head in self.everywhere),
         )
 
     def role_of(self, head: Head) -> Role | None:

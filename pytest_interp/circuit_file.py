@@ -37,6 +37,7 @@ _FILE_KEYS: Mapping[str, type] = {
     "roles": dict,
     RANDOM_TOKENS: dict,
     "outside": list,
+    "everywhere": list,
     "expected_failures": list,
 }
 _FOUND_KEYS: Mapping[str, type] = {"half": str, "seed": int, "prompts": int, "confirmed_on": str}
@@ -95,19 +96,21 @@ def read_circuit(text: str, path: Path) -> Circuit:
         prefix = "" if section == "roles" else f"{section}."
         for name, table in data.get(section, {}).items():
             roles[name] = _role(path, f"{section}.{name}", f"{prefix}{name}", table, quantities)
-    outside = _heads(path, "outside", data["outside"]) if "outside" in data else ()
+    lists = {key: _heads(path, key, data[key]) if key in data else () for key in ("outside", "everywhere")}
     circuit = Circuit(
         checkpoint=data["checkpoint"],
         task=data.get("task", "ioi"),
         roles=sections["roles"],
         random_tokens=sections[RANDOM_TOKENS],
-        outside=outside,
+        outside=lists["outside"],
+        everywhere=lists["everywhere"],
         bos=data.get("bos"),
         fingerprint=data.get("fingerprint", ""),
         discovery=data.get("found", {}),
         path=str(path),
     )
-    _check_listed(path, "outside", outside, circuit.acting)
+    _check_listed(path, "outside", circuit.outside, circuit.acting)
+    _check_listed(path, "everywhere", circuit.everywhere, circuit.heads, "has no role in the file or is outside")
     return _with_failures(path, circuit, data.get("expected_failures", []))
 
 
@@ -162,14 +165,15 @@ def _with_failures(path: Path, circuit: Circuit, tables: list[Any]) -> Circuit:
     return replace(circuit, expected_failures=tuple(failures))
 
 
-def _check_listed(path: Path, key: str, heads: Sequence[Head], listed: Collection[Head]) -> None:
-    """Refuses heads that have no role in the file."""
+def _check_listed(
+    path: Path, key: str, heads: Sequence[Head], listed: Collection[Head], lacks: str = "has no role in the file"
+) -> None:
+    """Refuses heads that are not listed; ``lacks`` says why they should be."""
     for head in heads:
         if head not in listed:
             known = [str(other) for other in sorted(listed)]
             raise UsageError(
-                f"{path}: {key} names {head}, which has no role in the file; "
-                f"allowed: {', '.join(known)}{nearest(str(head), known)}"
+                f"{path}: {key} names {head}, which {lacks}; allowed: {', '.join(known)}{nearest(str(head), known)}"
             )
 
 

@@ -73,6 +73,9 @@ def test_a_head_is_kept_at_the_positions_of_all_its_roles(tmp_path):
     assert both.positions == {Head(9, 9): ("END",), Head(9, 6): ("END", "S2")}
     everywhere = load(tmp_path, GOOD.replace("[random", second.replace("S2", "all"), 1))
     assert everywhere.positions == {Head(9, 9): ("END",), Head(9, 6): None}
+    listed = load(tmp_path, GOOD.replace('checkpoint = "m"', 'checkpoint = "m"\neverywhere = ["9.9"]'))
+    assert listed.positions == {Head(9, 9): None, Head(9, 6): ("END",)}
+    assert listed.renamed({Head(9, 9): Head(9, 7)}).positions == {Head(9, 7): None, Head(9, 6): ("END",)}
 
 
 def test_heads_of_both_sections_are_renamed(tmp_path):
@@ -151,6 +154,11 @@ def test_a_head_is_the_same_however_it_is_written(tmp_path):
         ('heads = ["9.6", "5.5"]', "heads = [9.6]", "expected_failures.heads: 9.6 is not a head"),
         ('heads = ["9.6", "5.5"]', 'heads = "9.6"', "expected_failures.heads is '9.6'; it must be a list"),
         ('checkpoint = "m"', 'checkpoint = "m"\noutside = ["5.5"]', "outside names 5.5, which has no role in the file"),
+        (
+            'checkpoint = "m"',
+            'checkpoint = "m"\noutside = ["9.6"]\neverywhere = ["9.6"]',
+            "everywhere names 9.6, which has no role in the file or is outside; allowed: 9.9",
+        ),
         ('checkpoint = "m"', 'checkpoint = "m"\noutside = "9.6"', "outside is '9.6'; it must be a list"),
         ('checkpoint = "m"', 'checkpoint = "m"\noutside = ["9.6", "9.6"]', "outside lists a head twice"),
         ('claim = "test_it"', "claim = 3", "expected_failures.claim is 3; it must be a string"),

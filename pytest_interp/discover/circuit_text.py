@@ -41,6 +41,7 @@ def circuit_text(proposal: Proposal) -> str:
         f"task = {_quoted(proposal.task)}",
         f"bos = {str(finding.data.clean.bos).lower()}",
         f"fingerprint = {_quoted(checkpoint.fingerprint)}",
+        *(f"{key} = {_heads(heads)}" for key, heads in _lists(proposal).items() if heads),
         "",
         "[found]",
         'half = "find"',
@@ -51,24 +52,6 @@ def circuit_text(proposal: Proposal) -> str:
     parts = [*_comment(_heading(proposal)), *keys]
     for name, readings in _by_role(proposal).items():
         parts += ["", *_comment(_evidence(proposal, reading) for reading in readings), *_role(name, readings)]
-    wide = _wide_heads(proposal)
-    if wide:
-        why, source = (
-            ("so they were given", "given: nothing was searched")
-            if proposal.selection and proposal.selection.given
-            else (
-                "at named positions alone the circuit loses faithfulness",
-                "discovered: the search over exact faithfulness, which keeps these heads at every position",
-            )
-        )
-        parts += [
-            "",
-            *_comment([f"Kept at every position: {why}."]),
-            "[roles.everywhere]",
-            f"heads = [{', '.join(_quoted(str(head)) for head in wide)}]",
-            f"at = {_quoted(EVERYWHERE)}",
-            f"source = {_quoted(source)}",
-        ]
     return "\n".join(parts) + "\n"
 
 
@@ -245,11 +228,20 @@ def _without_roles(proposal: Proposal) -> tuple[Reading, ...]:
     return tuple(Reading(place, {}, "") for place in proposal.selection.places)
 
 
-def _wide_heads(proposal: Proposal) -> list[Head]:
-    """The heads that are kept at every position and stand at a named one with their role."""
+def _heads(heads: Iterable[Head]) -> str:
+    """Heads as a list of TOML."""
+    return f"[{', '.join(_quoted(str(head)) for head in heads)}]"
+
+
+def _lists(proposal: Proposal) -> dict[str, list[Head]]:
+    """The heads that the circuit keeps at every position, and those with a role that are not in it."""
     if proposal.roles is None or proposal.selection is None:
-        return []
-    return [place.head for place in proposal.selection.places if place.at == EVERYWHERE]
+        return {}
+    with_role = {reading.place.head for reading in proposal.roles.all}
+    return {
+        "everywhere": [place.head for place in proposal.selection.places if place.at == EVERYWHERE],
+        "outside": sorted(with_role - set(proposal.selection.heads)),
+    }
 
 
 def _role(name: str, readings: list[Reading]) -> list[str]:
@@ -259,7 +251,7 @@ def _role(name: str, readings: list[Reading]) -> list[str]:
     has_role = first.role != UNNAMED
     lines = [
         f"[roles.{name}]",
-        f"heads = [{', '.join(_quoted(str(head)) for head in sorted({r.place.head for r in readings}))}]",
+        f"heads = {_heads(sorted({r.place.head for r in readings}))}",
         f"at = {_quoted(first.place.at)}",
     ]
     if has_role and reads:
@@ -317,9 +309,16 @@ def _evidence_in_circuit(proposal: Proposal, reading: Reading) -> Iterator[str]:
             yield f"interchangeable with {names_of(list(others))}"
     if proposal.redraws is not None:
         yield f"in {proposal.redraws.frequency.get(place.head, 0):.2f} of redraws"
-    for edge in proposal.edges or ():
-        if edge.sender == place.head and edge.acts:
+    edges = [edge for edge in proposal.edges or () if edge.sender == place.head]
+    for edge in edges:
+        if edge.acts:
             yield f"acts on {edge.target} {measured(edge.effect)}"
+    if edges and not any(edge.acts for edge in edges):
+        largest = max(edges, key=lambda edge: abs(edge.effect.value))
+        yield (
+            f"of {counted(len(edges), 'tested path')} none surely acts, the largest effect is on {largest.target} "
+            f"{measured(largest.effect)}"
+        )
 
 
 def _comment(lines: Iterable[str]) -> list[str]:

@@ -308,7 +308,14 @@ def test_a_given_circuit_is_measured_as_it_is(question, proposal):
     assert text.startswith("# Measured by pytest-interp discover planted-ioi --task ioi")
     words = " ".join(text.replace("# ", "").split())
     assert "The heads were given; nothing was searched." in words
-    assert "discovered: the search over exact faithfulness, which keeps" not in words
+
+
+def test_a_head_of_which_no_path_acts_says_how_many_were_tested(proposal):
+    idle = replace(proposal, edges=tuple(replace(edge, acts=False) for edge in proposal.edges))
+    words = " ".join(circuit_text(idle).replace("# ", "").split())
+    assert re.search(
+        r"3\.0 at END: .*?; of \d+ tested paths none surely acts, the largest effect is on the logits -", words
+    )
 
 
 def test_a_given_circuit_of_other_heads_is_refused(question):
@@ -326,7 +333,9 @@ def test_the_circuit_of_a_file_is_measured(tmp_path, capsys):
     command = ["discover", "planted-ioi", "-o", str(measured), "--confirm-prompts", "24", "--circuit", str(given)]
     assert main(command) == 0
     assert "9 heads at 9 places" in capsys.readouterr().out
-    assert load_circuit(measured).role("everywhere").heads == tuple(sorted(set(RULES) - {Head(4, 1)}))
+    circuit = load_circuit(measured)
+    assert circuit.positions == dict.fromkeys(sorted(set(RULES) - {Head(4, 1)}))
+    assert circuit.everywhere == tuple(circuit.positions)
 
 
 @pytest.mark.parametrize(
