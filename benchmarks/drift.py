@@ -114,7 +114,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
-        baseline = run(BASELINE, Path(folder), options.prompts, "--interp-profile")
+        baseline = run(BASELINE, Path(folder), options.prompts)
         seconds = time.monotonic() - start
         header = ["variant", "what became of its findings", "accuracy", *STATISTICS, "s"]
         print(f"| {' | '.join(header)} |\n|{' --- |' * len(header)}", flush=True)
@@ -148,7 +148,7 @@ def run(name: str, folder: Path, prompts: int, *more: str) -> Path:
     ledger = folder / f"{name}.json"
     command = [sys.executable, "-m", "pytest", str(ROOT / "claims"), "--interp-quick", "--interp-model", name]
     command += ["--interp-ledger", str(ledger), "--interp-prompts", str(prompts), "-p", "benchmarks.drift"]
-    command += ["-p", "no:cacheprovider", "-q", *more]
+    command += ["--interp-profile", "-p", "no:cacheprovider", "-q", *more]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if not ledger.exists():
