@@ -174,16 +174,17 @@ def _heading(proposal: Proposal) -> Iterator[str]:
     finding = proposal.finding
     if undone := _unfinished(proposal):
         yield f"{INCOMPLETE}: {undone}"
-    given = proposal.selection is not None and proposal.selection.given
-    yield (
-        f"{'Measured' if given else 'Proposed'} by pytest-interp discover {finding.checkpoint.name} --task "
-        f"{proposal.task} --prompts {len(finding.data.clean)} --seed {proposal.seed}. "
-        + (
-            "The heads were given; nothing was searched."
-            if given
-            else "Look at it before you believe it: it is a circuit that is faithful, not the only one."
-        )
+    command = (
+        f"pytest-interp discover {finding.checkpoint.name} --task {proposal.task} --prompts {len(finding.data.clean)} "
+        f"--seed {proposal.seed}"
     )
+    if proposal.selection is not None and proposal.selection.given:
+        yield f"Measured by {command} --circuit FILE. The heads were given; nothing was searched."
+    else:
+        yield (
+            f"Proposed by {command}. Look at it before you believe it: it is a circuit that is faithful, not the only "
+            "one."
+        )
     if proposal.capability is not None:
         yield (
             f"The model on the finding half: {100 * proposal.capability.accuracy.value:.1f} % right, logit difference "

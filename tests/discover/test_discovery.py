@@ -127,6 +127,8 @@ def test_the_file_is_the_planted_circuit_file(proposal, tmp_path):
         assert (mine.heads, mine.at, mine.reads, mine.sign) == (role.heads, role.at, role.reads, role.sign)
     assert proposed.roles.keys() == written.roles.keys()
     assert (proposed.bos, proposed.fingerprint) == (written.bos, written.fingerprint)
+    assert proposed.outside == (Head(4, 1),), "the backup, which the smallest set does not have"
+    assert proposed.heads == set(proposal.selection.heads)
     assert "# 2.0 at END: attends to S2 1.00" in path.read_text()
     assert INCOMPLETE not in path.read_text()
     assert undecided(proposal) == []
