@@ -343,7 +343,7 @@ def circuit() -> str:
     movers = sorted(c.heads.intersection(c.role("name_mover").heads))
     rows = [["F(C) / F(M), each head at every position", value(measure.faithfulness(e, c))]]
     rows.append(["F(C), logits", value(measure.faithfulness(e, c, metric="logit_diff"))])
-    rows.append(["the same, each head at its role's position", value(measure.faithfulness(e, at_roles))])
+    rows.append(["F(C) / F(M), each head at its role's position", value(measure.faithfulness(e, at_roles))])
     rows.append(
         [f"F(C without {names_of(movers)}) - F(M without)", value(measure.completeness(e, c, knocked_out=movers))]
     )
@@ -549,7 +549,7 @@ def notebooks() -> str:
             value(measure.path_patch_effect(few, "18.6", "23.3", into=into, at=at)),
         )
     assert c.circuit is not None
-    row("B faithfulness of the known roles", "faithfulness", value(measure.faithfulness(few, c.circuit)))
+    row("B faithfulness of the circuit", "faithfulness", value(measure.faithfulness(few, c.circuit)))
     row(
         "B completeness without 23.0 and 23.1",
         "completeness",
@@ -682,7 +682,8 @@ def other_tasks() -> str:
         experiments[name] = Experiment(c, with_reference(data))
     sets = {role.name.replace("_", " "): role.heads for role in c.circuit.roles.values()}
     nodes = nodes_of(experiments["ioi"], c.circuit)
-    sets["all of them"] = tuple(nodes)
+    sets["23.4 alone"] = (Head(23, 4),)
+    sets["the circuit"] = tuple(nodes)
     for number, drawn in enumerate(random_circuits(experiments["ioi"], nodes, 3)):
         sets[f"as many random heads, {number + 1}"] = tuple(drawn)
     rows = [["logit difference", "", *(value(measure.logit_diff(e)) for e in experiments.values())]]

@@ -110,6 +110,8 @@ def read_circuit(text: str, path: Path) -> Circuit:
         path=str(path),
     )
     _check_listed(path, "outside", circuit.outside, circuit.acting)
+    if circuit.outside and not circuit.heads:
+        raise UsageError(f"{path}: outside lists every head that has a role in the task; leave one in the circuit")
     _check_listed(path, "everywhere", circuit.everywhere, circuit.heads, "has no role in the file or is outside")
     return _with_failures(path, circuit, data.get("expected_failures", []))
 

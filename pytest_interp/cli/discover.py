@@ -101,8 +101,11 @@ def _check(options: argparse.Namespace) -> None:
             raise UsageError(f"--{name.replace('_', '-')} is {value}; pass at least {least}")
     if not 0 < options.minutes < 1e6:
         raise UsageError(f"--minutes is {options.minutes:g}; pass a number above 0")
-    if options.circuit and not Path(options.circuit).is_file():
+    circuit = Path(options.circuit).expanduser() if options.circuit else None
+    if circuit is not None and not circuit.is_file():
         raise UsageError(f"--circuit is {options.circuit}, and no such file is there; pass a circuit file")
+    if circuit is not None and circuit.resolve() == Path(options.output).expanduser().resolve():
+        raise UsageError(f"--output and --circuit are both {options.circuit}; write into another file")
     if Path(options.output).suffix != ".toml":
         raise UsageError(f"--output is {options.output}; a circuit file ends in .toml")
 
@@ -113,11 +116,14 @@ def _question(options: argparse.Namespace, budget: Budget) -> Question:
     from pytest_interp.circuit_file import load_circuit
     from pytest_interp.discover.discovery import Question
     from pytest_interp.engine import Experiment
+    from pytest_interp.errors import UsageError
     from pytest_interp.tasks.named import task_of
     from pytest_interp.text import counted
 
     task = task_of(options.task)
-    heads = tuple(sorted(load_circuit(Path(options.circuit)).heads)) if options.circuit else ()
+    circuit = load_circuit(Path(options.circuit).expanduser()) if options.circuit else None
+    if circuit is not None and not circuit.heads:
+        raise UsageError(f"--circuit is {options.circuit}, which has no head with a role in a task; name one there")
     with budget.stage("load") as say:
         checkpoint = load(options.model, bos=None if options.bos is None else options.bos == "yes")
         shape = checkpoint.shape
@@ -131,6 +137,9 @@ def _question(options: argparse.Namespace, budget: Budget) -> Question:
         )
         for half, count in counts.items()
     )
+    if circuit is not None:
+        budget.say(f"circuit: {counted(len(circuit.heads), 'head')} of {options.circuit}, about {circuit.checkpoint}")
+    heads = () if circuit is None else tuple(sorted(circuit.heads))
     return Question(finding, confirming, options.task, options.seed, options.redraws, heads)
 
 

@@ -317,7 +317,7 @@ def _evidence_in_circuit(proposal: Proposal, reading: Reading) -> Iterator[str]:
     if edges and not any(edge.acts for edge in edges):
         largest = max(edges, key=lambda edge: abs(edge.effect.value))
         yield (
-            f"of {counted(len(edges), 'tested path')} none surely acts, the largest effect is on {largest.target} "
+            f"none of {counted(len(edges), 'tested path')} surely acts, the largest effect is on {largest.target} "
             f"{measured(largest.effect)}"
         )
 

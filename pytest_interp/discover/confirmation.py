@@ -24,10 +24,10 @@ class Confirmation:
     """A circuit on prompts on which it was not found.
 
     Attributes:
-        faithfulness: F(C) / F(M), with the backups in C.
+        faithfulness: F(C) / F(M).
         resampled: the same with z of a corrupted run outside of C, and the name of that run.
-        completeness: with the backups in C, ``F(C without K) - F(M without K)`` in logits, for the heads K of each
-            role, by role; and for no heads, under ``nothing``.
+        completeness: ``F(C without K) - F(M without K)`` in logits, for the heads K of each role, by role; and for no
+            heads, under ``nothing``. Backups are in C here: they rest until K is the name movers.
         adds: what each place adds, ``F(C) - F(C without the place)``.
         needed: the places that add or take something, corrected for their number.
         roles: by the same rules on these prompts.
@@ -74,24 +74,23 @@ def confirm(
         roles: as found on the finding half.
         best_position: as for :func:`roles_of`.
     """
-    with_backups = [*places, *(backup.place for backup in roles.backups)]
-    circuit = positions_of(with_backups)
+    with_backups = positions_of([*places, *(backup.place for backup in roles.backups)])
     groups: dict[str, set[Head]] = {"nothing": set()}
     for reading in roles.all:
         groups.setdefault(reading.role, set()).add(reading.place.head)
-    whole_circuit, corruption = set(circuit), breaking_corruption(experiment)
+    corruption = breaking_corruption(experiment)
     assert corruption is not None
     incomplete = {
-        role: completeness(experiment, circuit, knocked_out=sorted(heads))
+        role: completeness(experiment, with_backups, knocked_out=sorted(heads))
         for role, heads in groups.items()
-        if heads < whole_circuit
+        if heads < set(with_backups)
     }
     smaller = [[other for other in places if other != place] for place in places]
     alone, *without = circuit_scores(experiment, [places, *smaller])
     adds = {place: effect_of(experiment, alone - scores) for place, scores in zip(places, without, strict=True)}
     return Confirmation(
-        faithfulness(experiment, circuit),
-        (resampled_faithfulness(experiment, with_backups, corruption), corruption),
+        faithfulness(experiment, positions_of(places)),
+        (resampled_faithfulness(experiment, places, corruption), corruption),
         incomplete,
         adds,
         significant(adds),

@@ -60,6 +60,8 @@ class Question:
             raise UsageError("redraws repeat a search, and none is made for a circuit that is given; pass one of both")
         for head in self.heads:
             self.finding.checkpoint.check_head(head)
+        if len(self.heads) == len(self.finding.checkpoint.shape.heads):
+            raise UsageError("the circuit has every head of the model, so nothing is outside of it; leave heads out")
 
 
 def check_prompts(experiment: Experiment) -> None:
@@ -146,7 +148,7 @@ def _selection(question: Question, proposal: Proposal, budget: Budget) -> Propos
     assert proposal.effects is not None
     with budget.stage("selection") as say:
         if question.heads:
-            selection = measure_given(question.finding, question.heads, budget, SHARES["selection"])
+            selection = measure_given(question.finding, question.heads, budget)
         else:
             selection = select(question.finding, proposal.effects, budget, SHARES["selection"])
         size = f"{counted(len(selection.heads), 'head')} at {counted(len(selection.places), 'place')}"

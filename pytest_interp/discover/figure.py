@@ -92,7 +92,7 @@ def _arrows(
 ) -> None:
     """The arrows of a path, from its sender, where it is kept, to each receiver; as wide as its share of the largest.
 
-    Arrows within a column are bent, so that they pass beside the heads between their ends.
+    An arrow straight up over another head is bent, so that it passes beside it.
     """
     assert proposal.roles is not None
     starts = [r for r in proposal.roles.all if r.place.head == edge.sender and r.place.at == edge.target.at]

@@ -88,20 +88,19 @@ def select(experiment: Experiment, effects: Effects, budget: Budget, share: floa
     return _result(search)
 
 
-def measure_given(experiment: Experiment, heads: Collection[Head], budget: Budget, share: float) -> Selection:
+def measure_given(experiment: Experiment, heads: Collection[Head], budget: Budget) -> Selection:
     """Returns given heads, at every position, as a circuit: what it keeps, loses and gains; nothing is searched.
 
     Args:
         experiment: checkpoint and data set of the finding half, with a reference.
         heads: of the circuit.
         budget: of the whole discovery.
-        share: of its time that may be used up by the end of this stage.
 
     Raises:
         UsageError: a data set without a reference.
     """
     others = [head for head in experiment.checkpoint.shape.heads if head not in heads]
-    return replace(_result(Search(experiment, budget, share, without=others)), complete=True, given=True)
+    return replace(_result(Search(experiment, budget, 1.0, without=others)), complete=True, given=True)
 
 
 def _result(search: Search) -> Selection:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pytest_interp.engine import Experiment
 
 CircuitLike: TypeAlias = Circuit | Mapping[Head, At] | Iterable[HeadLike]
-"""A circuit file's circuit (each head kept at its role's position), heads with positions, or heads at all positions."""
+"""A circuit file's circuit (kept at the positions that it says), heads with positions, or heads at all positions."""
 
 Metric: TypeAlias = Literal["of_model", "logit_diff"]
 
@@ -185,9 +185,9 @@ def minimality(
         >>> round(minimality(experiment, "3.0", circuit).value, 1)
         6.0
     """
-    nodes = nodes_of(experiment, circuit)
     if isinstance(circuit, Circuit) and as_head(head) in circuit.outside:
-        raise NotApplicable(f"{head} has a role and stands outside of the circuit, says {circuit.path or 'its file'}")
+        raise NotApplicable(f"{head} has a role, and the circuit file of {circuit.checkpoint} puts it outside")
+    nodes = nodes_of(experiment, circuit)
     (tested,) = _subset(nodes, [as_head(head)], "the test")
     knocked_heads = _subset(nodes, knocked_out, "K")
     if tested in knocked_heads:
@@ -249,10 +249,10 @@ def random_circuits(experiment: Experiment, nodes: Mapping[Head, At], count: int
         count: how many circuits.
 
     Returns:
-        The circuits, without heads that the checkpoint's circuit file puts outside; none if too few others are left.
+        The circuits, without heads that have a role in the checkpoint's circuit file; none if too few are left.
     """
     checkpoint = experiment.checkpoint
-    taken = {*nodes, *(checkpoint.circuit.outside if checkpoint.circuit else ())}
+    taken = {*nodes, *(checkpoint.circuit.acting if checkpoint.circuit else ())}
     pool = [head for head in checkpoint.shape.heads if head not in taken]
     if len(pool) < len(nodes):
         return []

@@ -20,6 +20,7 @@ from pytest_interp.discover.discovery import Question, discover
 from pytest_interp.discover.figure import circuit_figure
 from pytest_interp.discover.search import Search
 from pytest_interp.errors import UsageError
+from pytest_interp.measure import faithfulness
 from pytest_interp.measure.places import Place
 from pytest_interp.tasks import ioi_grid
 
@@ -312,17 +313,30 @@ def test_a_given_circuit_is_measured_as_it_is(question, proposal):
     assert "The heads were given; nothing was searched." in words
 
 
+def test_the_confirmed_circuit_is_that_of_the_file(question, proposal, tmp_path):
+    """The backup that stands outside is not in it; it is for completeness, since it rests until the movers are gone."""
+    path = tmp_path / "planted-ioi.toml"
+    path.write_text(circuit_text(proposal))
+    circuit = load_circuit(path)
+    assert circuit.outside == (Head(4, 1),)
+    confirmed = proposal.confirmation.faithfulness
+    assert faithfulness(question.confirming, circuit).values == pytest.approx(confirmed.values)
+    assert Head(4, 1) not in confirmed.context.heads
+
+
 def test_a_head_of_which_no_path_acts_says_how_many_were_tested(proposal):
     idle = replace(proposal, edges=tuple(replace(edge, acts=False) for edge in proposal.edges))
     words = " ".join(circuit_text(idle).replace("# ", "").split())
     assert re.search(
-        r"3\.0 at END: .*?; of \d+ tested paths none surely acts, the largest effect is on the logits -", words
+        r"3\.0 at END: .*?; none of \d+ tested paths surely acts, the largest effect is on the logits -", words
     )
 
 
 def test_a_given_circuit_of_other_heads_is_refused(question):
     with pytest.raises(UsageError, match="9.9"):
         replace(question, heads=(Head(9, 9),))
+    with pytest.raises(UsageError, match="the circuit has every head of the model, so nothing is outside of it"):
+        replace(question, heads=tuple(question.finding.checkpoint.shape.heads))
     with pytest.raises(UsageError, match="redraws repeat a search, and none is made for a circuit that is given"):
         replace(question, heads=(Head(3, 0),), redraws=2)
 
@@ -334,16 +348,27 @@ def test_the_circuit_of_a_file_is_measured(tmp_path, capsys):
     given.write_text(f'outside = ["4.1"]\n{planted}')
     command = ["discover", "planted-ioi", "-o", str(measured), "--confirm-prompts", "24", "--circuit", str(given)]
     assert main(command) == 0
-    assert "9 heads at 9 places" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "9 heads at 9 places" in printed.out
+    assert f"circuit: 9 heads of {given}, about planted-ioi" in printed.err
     circuit = load_circuit(measured)
     assert circuit.positions == dict.fromkeys(sorted(set(RULES) - {Head(4, 1)}))
     assert circuit.everywhere == tuple(circuit.positions)
+
+
+def test_a_circuit_file_without_a_role_in_a_task_is_refused(tmp_path, capsys):
+    given = tmp_path / "given.toml"
+    given.write_text('checkpoint = "m"\n[random_tokens.induction]\nheads = ["1.0"]\nat = "S2"\nsource = "x"')
+    assert main(["discover", "planted-ioi", "-o", str(tmp_path / "mine.toml"), "--circuit", str(given)]) == 2
+    assert "which has no head with a role in a task; name one there" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [given]
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--circuit", "no.toml"], "--circuit is no.toml, and no such file is there"),
+        (["--circuit", str(ROOT / "pyproject.toml"), "-o", str(ROOT / "pyproject.toml")], "are both"),
         (["--prompts", "3"], "--prompts is 3; pass at least 8"),
         (["--minutes", "0"], "--minutes is 0; pass a number above 0"),
         (["--redraws", "-1"], "--redraws is -1; pass at least 0"),

@@ -44,7 +44,7 @@ def test_heads_outside_are_left_out(planted_ioi):
     kept = {head: at for head, at in CIRCUIT.positions.items() if head not in outside.outside}
     assert outside.positions == kept
     assert faithfulness(planted_ioi, outside).values == faithfulness(planted_ioi, kept).values
-    with pytest.raises(NotApplicable, match=r"1\.0 has a role and stands outside of the circuit, says .*planted-ioi"):
+    with pytest.raises(NotApplicable, match=r"1\.0 has a role, and the circuit file of planted-ioi puts it outside"):
         minimality(planted_ioi, "1.0", outside)
     with pytest.raises(UsageError, match=r"K has 1\.0, not in the circuit"):
         completeness(planted_ioi, outside, knocked_out=["1.0"])
@@ -58,6 +58,21 @@ def test_random_circuits_have_no_head_of_the_circuit_file(planted_ioi):
     others = [head for head in heads if head not in CIRCUIT.acting]
     drawn = random_circuits(experiment, nodes_of(experiment, checkpoint.circuit), 20)
     assert {head for circuit in drawn for head in circuit} == set(others)
+
+
+def test_random_heads_of_a_smaller_circuit_are_none_of_the_file_either(planted_ioi):
+    smaller = dict.fromkeys(sorted(CIRCUIT.acting)[:3])
+    checkpoint = Checkpoint(planted_ioi.checkpoint.spec, CIRCUIT)
+    drawn = random_circuits(replace(planted_ioi, checkpoint=checkpoint), smaller, 20)
+    assert not CIRCUIT.acting.intersection(head for circuit in drawn for head in circuit)
+
+
+def test_the_record_says_once_that_all_heads_are_at_every_position(planted_ioi):
+    places = dict.fromkeys(CIRCUIT.acting)
+    assert faithfulness(planted_ioi, dict(list(places.items())[:9])).context.at == ["all positions"]
+    first, *others = sorted(places)[:9]
+    mixed = faithfulness(planted_ioi, {first: "END", **dict.fromkeys(others)}).context.at
+    assert mixed == ["END", *["all positions"] * 8]
 
 
 def test_heads_kept_at_the_wrong_position_are_lost(planted_ioi):

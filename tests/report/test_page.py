@@ -166,6 +166,19 @@ def test_a_path_without_a_circuit_file_is_drawn_from_its_senders_to_its_receiver
     assert drawing_of(sampled_record()) is None
 
 
+def test_heads_outside_of_the_circuit_stand_in_brackets():
+    ledger = a_ledger()
+    (checkpoint,) = ledger.checkpoints
+    assert "outside" not in checkpoint.circuit
+    outside = replace(checkpoint, circuit=f'outside = ["2.0"]\n{checkpoint.circuit}')
+    drawing = circuit_of(outside, ())
+    assert [node.head for lane in drawing.lanes for node in lane.nodes if node.outside] == ["2.0"]
+    text = html_of(replace(ledger, checkpoints=(outside,)))
+    assert ">(2.0)</text>" in text
+    assert "2.0, outside of the circuit: no claim about it alone" in text
+    assert ">(1.1)</text>" not in text
+
+
 def test_marks_of_paths_give_way_to_each_other_and_to_heads():
     drawing = drawing_of(*(of_path(Head(0, 0), ["2.0"], into) for into in "qkv"), of_path(Head(1, 0), ["3.0"], "q"))
     boxes = [(node.x, node.y, 18, 9) for lane in drawing.lanes for node in lane.nodes]

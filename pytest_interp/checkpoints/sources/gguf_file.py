@@ -89,6 +89,7 @@ def _dequantise(path: Path, target: Path) -> None:
         activity(doing),
         as_usage_error(complaint, advice),
         no_larger_than(sum(sizes.values()), len(sizes), str(path)),
+        _read_once(path),
     ):
         model, loading = AutoModelForCausalLM.from_pretrained(
             folder, gguf_file=name, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
@@ -139,18 +140,54 @@ def _tensors_of(path: Path) -> dict[str, int]:
 
 
 def _reader(path: Path) -> Any:
+    """A reader of a GGUF file."""
+    return _reader_class()(path)
+
+
+def _reader_class() -> Any:
     """A GGUFReader that raises beyond the end of the file; the original would loop there, reading nothing."""
     import numpy as np
     from gguf import GGUFReader
 
     class Bounded(GGUFReader):  # type: ignore[misc]
+        @property
+        def data(self) -> Any:
+            """The bytes of the file: a plain array, since each slice of a memmap costs more than what is read."""
+            return self._bytes
+
+        @data.setter
+        def data(self, mapped: Any) -> None:
+            self._bytes = mapped.view(np.ndarray)
+
         def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
             end = int(offset) + int(count) * np.dtype(dtype).itemsize
-            if end > len(self.data):
+            if end > len(self._bytes):
                 raise ValueError(f"it ends before byte {end}")
             return super()._get(offset, dtype, count, override_order)
 
-    return Bounded(path)
+    return Bounded
+
+
+@contextmanager
+def _read_once(path: Path) -> Iterator[None]:
+    """Within the block gguf gives one reader of a file: transformers asks for three, and each parses it for seconds."""
+    import gguf
+
+    original, bounded = gguf.GGUFReader, _reader_class()
+    readers: list[Any] = []
+
+    def given(name: Any, *arguments: Any) -> Any:
+        if Path(name) != path:
+            return original(name, *arguments)
+        if not readers:
+            readers.append(bounded(path))
+        return readers[0]
+
+    gguf.GGUFReader = given
+    try:
+        yield
+    finally:
+        gguf.GGUFReader = original
 
 
 def _check_places(reader: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_interp.circuit import Role
+from pytest_interp.circuit import Circuit, Role
 from pytest_interp.circuit_file import read_circuit
 from pytest_interp.errors import InterpError
 from pytest_interp.heads import Head
@@ -58,7 +58,8 @@ def circuit_of(checkpoint: RecordedCheckpoint, claims: Sequence[ClaimView]) -> C
     mine = [claim for claim in claims if claim.outcome.checkpoint == checkpoint.name]
     paths = paths_of(mine)
     drawn = sorted(paths[:MOST_PATHS], key=lambda path: (path.senders, not path.receivers, path.receivers))
-    roles = _roles(checkpoint.circuit)
+    circuit = _read(checkpoint.circuit)
+    roles = _roles(circuit)
     if not roles and not drawn:
         return None
     strangers = _ends(drawn) - {head for role in roles for head in role.heads}
@@ -68,7 +69,8 @@ def circuit_of(checkpoint: RecordedCheckpoint, claims: Sequence[ClaimView]) -> C
     top, lanes = 0.0, []
     for role in roles:
         of_role = [claim for claim in mine if claim.outcome.claim.role == role.name]
-        lanes.append(_lane(role.name, _does(role), role.heads, top, places, of_role))
+        outside = circuit.outside if circuit is not None and role.name in circuit.roles else ()
+        lanes.append(_lane(role.name, _does(role), role.heads, top, places, of_role, outside))
         top += lanes[-1].height
     for layer in sorted({head.layer for head in strangers}):
         heads_here = {head for head in strangers if head.layer == layer}
@@ -85,14 +87,19 @@ def circuit_of(checkpoint: RecordedCheckpoint, claims: Sequence[ClaimView]) -> C
     )
 
 
-def _roles(circuit: str) -> list[Role]:
-    """Returns the roles of a circuit file, from the first layer to the last; none where it cannot be read."""
+def _read(circuit: str) -> Circuit | None:
+    """Returns the circuit in the text of a circuit file; None where it cannot be read."""
     if not circuit:
-        return []
+        return None
     try:
-        sections = read_circuit(circuit, Path("circuit.toml")).sections
+        return read_circuit(circuit, Path("circuit.toml"))
     except InterpError:  # of another version
-        return []
+        return None
+
+
+def _roles(circuit: Circuit | None) -> list[Role]:
+    """Returns the roles of a circuit, from the first layer to the last."""
+    sections = circuit.sections if circuit is not None else {}
     return sorted(sections.values(), key=lambda role: min(head.layer for head in role.heads))
 
 
@@ -114,6 +121,7 @@ def _lane(
     top: float,
     places: dict[int, float],
     claims: Sequence[ClaimView],
+    outside: Sequence[Head] = (),
 ) -> Lane:
     """Returns a lane with its heads, and what claims about it say of each."""
     stacks: Counter[int] = Counter()
@@ -121,15 +129,16 @@ def _lane(
     for head in sorted(heads):
         y = top + STACKED * (0.7 + stacks[head.layer])
         stacks[head.layer] += 1
-        nodes.append(_node(head, places[head.layer], y, claims))
+        nodes.append(_node(head, places[head.layer], y, claims, outside=head in outside))
     return Lane(name, does, top, max(CAPTION + 8, STACKED * max(stacks.values()) + 8), tuple(nodes))
 
 
-def _node(head: Head, x: float, y: float, claims: Sequence[ClaimView]) -> Node:
+def _node(head: Head, x: float, y: float, claims: Sequence[ClaimView], *, outside: bool) -> Node:
     """Returns a head with what the claims of its role about it alone say."""
     about = [claim for claim in claims if claim.heads == str(head)]
     judged = [claim for claim in about if claim.finding != "not applicable"]
     holding = sum(claim.finding == "supported" for claim in judged)
     word = "no claim" if not judged else "holds" if holding == len(judged) else "not all hold"
     hold = f"{holding} of {counted(len(judged), 'claim')} hold{'s' * (holding == 1)}"
-    return Node(str(head), x, round(y, 1), word, f"{head}: {hold if judged else 'no claim about it alone'}")
+    label = f"{head}{', outside of the circuit' if outside else ''}: {hold if judged else 'no claim about it alone'}"
+    return Node(str(head), x, round(y, 1), word, label, outside)

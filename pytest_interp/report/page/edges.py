@@ -30,6 +30,7 @@ class Node:
         y: from the top.
         word: what its claims say: ``holds``, ``not all hold`` or ``no claim``.
         label: the same with numbers.
+        outside: whether the circuit file puts it outside of the circuit.
     """
 
     head: str
@@ -37,6 +38,7 @@ class Node:
     y: float
     word: str
     label: str
+    outside: bool = False
 
 
 @dataclass(frozen=True)
