@@ -1,8 +1,9 @@
 """Times a run from its start to its first verdict, and what is loaded before: CPU seconds of one thread.
 
-python benchmarks/start.py [--checkout FOLDER] [--runs N] [--claim NAME] [--checkpoint NAME]
+python benchmarks/start.py [--checkout FOLDER] [--runs N] [--claim NAME] [--checkpoint NAME] [--cold]
 
 Each run is a process of its own. With ``--checkout`` those of another working tree take turns with those of this one.
+With ``--cold`` each dequantises its weights, as the first run on a machine does.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -44,12 +46,15 @@ sys.exit(pytest.main(sys.argv[1:], plugins=[Clock()]))
 """
 
 
-def run(folder: Path, claim: str, checkpoint: str) -> dict[str, tuple[float, float]]:
+def run(folder: Path, claim: str, checkpoint: str, *, cold: bool) -> dict[str, tuple[float, float]]:
     """CPU seconds and seconds by the clock until each event, of one run."""
     arguments = ["claims", "-q", "-s", "-p", "no:cacheprovider", "--interp-model", checkpoint, "-k", claim]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", CODE, *arguments]
-    done = subprocess.run(command, check=False, cwd=folder, env=environment, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as cache:
+        if cold:
+            environment["PYTEST_INTERP_CACHE"] = cache
+        done = subprocess.run(command, check=False, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
     lines = [line.split() for line in done.stdout.splitlines() if line.startswith("EVENT")]
@@ -63,12 +68,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--claim", default="test_prefers_the_indirect_object")
     parser.add_argument("--checkpoint", default="smollm2-135m-instruct")
+    parser.add_argument("--cold", action="store_true", help="dequantise the weights in each run")
     options = parser.parse_args()
     folders = [folder.resolve() for folder in (options.checkout, ROOT) if folder]
     runs = {folder: [] for folder in folders}
     for _ in range(options.runs):
         for folder in folders:
-            runs[folder].append(run(folder, options.claim, options.checkpoint))
+            runs[folder].append(run(folder, options.claim, options.checkpoint, cold=options.cold))
     print(f"CPU seconds until (by the clock), medians of {options.runs} runs in turn")
     for folder, times in runs.items():
         medians = [[statistics.median(each[event][kind] for each in times) for kind in (0, 1)] for event in EVENTS]

@@ -9,7 +9,7 @@ from models import random_gpt2
 from pytest_interp import Checkpoint, CheckpointSpec, Experiment, assert_head_patch_effect, assert_logit_diff
 from pytest_interp.assertions import capability
 from pytest_interp.checkpoints import boot, known_specs
-from pytest_interp.checkpoints.sources.gguf_file import _read_once, bos_in
+from pytest_interp.checkpoints.sources.gguf_file import _parsed_once, bos_in
 from pytest_interp.checkpoints.sources.tokenizer import adds_bos
 from pytest_interp.checkpoints.spec import resolve
 from pytest_interp.errors import ClaimFailed, NotApplicable
@@ -88,15 +88,18 @@ def test_a_gguf_file_goes_before_the_tokenizer_that_is_made_of_it(tmp_path, monk
 
 def test_a_gguf_file_is_parsed_once_within_a_block(tmp_path):
     path, other = gguf_file(tmp_path / "m.gguf", True), gguf_file(tmp_path / "other.gguf", True)
-    original = gguf.GGUFReader
-    with pytest.raises(KeyError), _read_once(path):
+    original, names = gguf.GGUFReader, gguf.get_tensor_name_map
+    with pytest.raises(KeyError), _parsed_once(path):
         reader = gguf.GGUFReader(path)
         assert reader is gguf.GGUFReader(str(path))
         assert reader.get_field("tokenizer.ggml.add_bos_token").contents() is True
         assert reader.fields.keys() == original(path).fields.keys()
         assert gguf.GGUFReader(other) is not gguf.GGUFReader(other)
+        named = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, 2)
+        assert named is gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, 2)
+        assert named.mapping == names(gguf.MODEL_ARCH.LLAMA, 2).mapping
         raise KeyError
-    assert gguf.GGUFReader is original
+    assert (gguf.GGUFReader, gguf.get_tensor_name_map) == (original, names)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def _dequantise(path: Path, target: Path) -> None:
         activity(doing),
         as_usage_error(complaint, advice),
         no_larger_than(sum(sizes.values()), len(sizes), str(path)),
-        _read_once(path),
+        _parsed_once(path),
     ):
         model, loading = AutoModelForCausalLM.from_pretrained(
             folder, gguf_file=name, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
@@ -169,25 +170,25 @@ def _reader_class() -> Any:
 
 
 @contextmanager
-def _read_once(path: Path) -> Iterator[None]:
-    """Within the block gguf gives one reader of a file: transformers asks for three, and each parses it for seconds."""
+def _parsed_once(path: Path) -> Iterator[None]:
+    """Within the block gguf gives one reader of a file, and one map of names for each architecture.
+
+    transformers asks for three readers, each of which parses all fields, and for a map in each module of the model.
+    """
     import gguf
 
-    original, bounded = gguf.GGUFReader, _reader_class()
-    readers: list[Any] = []
+    originals = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    reader = cache(_reader_class())
 
     def given(name: Any, *arguments: Any) -> Any:
-        if Path(name) != path:
-            return original(name, *arguments)
-        if not readers:
-            readers.append(bounded(path))
-        return readers[0]
+        return reader(path) if Path(name) == path else originals["GGUFReader"](name, *arguments)
 
-    gguf.GGUFReader = given
+    gguf.GGUFReader, gguf.get_tensor_name_map = given, cache(originals["get_tensor_name_map"])
     try:
         yield
     finally:
-        gguf.GGUFReader = original
+        for name, original in originals.items():
+            setattr(gguf, name, original)
 
 
 def _check_places(reader: Any) -> None:
