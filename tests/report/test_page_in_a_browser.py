@@ -182,8 +182,8 @@ def test_a_path_is_read_by_pointer_and_keyboard_and_leads_to_its_claim(opened):
     assert readout.inner_text().startswith("path 2: 1.1 into the queries of 2.0 at END: ")
     assert readout.inner_text().endswith("required at least 1: supported")
     page.keyboard.press("Enter")
-    assert page.url.endswith("#claim-it.holds-gpt2")
-    assert page.eval_on_selector(".claim:target details", "details => details.open")
+    page.wait_for_url("**#claim-it.holds-gpt2")
+    page.locator(".claim:target details[open]").wait_for(state="attached")
 
 
 def background(page):
