@@ -220,7 +220,7 @@ BROKEN = {
             "  faithfulness of a circuit of 3 heads on planted-ioi, ioi/confirm",
             "  measured    -0.489 of model (48 prompts of 12 templates)",
             "  required    at least 0.9; off by 1.389",
-            "  controls    random circuit 1 -0.003; random circuit 2 -0.002; random",
+            "  controls    random circuit 1 -0.002; random circuit 2 -0.002; random",
         ],
     ),
     "flips": (
