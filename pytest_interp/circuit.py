@@ -100,9 +100,9 @@ class Circuit:
         checkpoint: the name of the checkpoint.
         task: the task on which the roles were found.
         roles: the roles in the task, by name.
+        random_tokens: the roles on repeated random tokens, by name within their section.
         outside: heads that have a role in the task and do not belong to the circuit: it is faithful without them.
         everywhere: heads that the circuit keeps at every position, not at those of their roles alone.
-        random_tokens: the roles on repeated random tokens, by name within their section.
         bos: whether the roles were found with BOS before each prompt; None if the file does not say.
         fingerprint: of the weights that were measured.
         discovery: the half, seed and number of prompts on which the heads were found (``[found]`` in the file).
@@ -144,11 +144,11 @@ class Circuit:
     @property
     def positions(self) -> Mapping[Head, tuple[str, ...] | None]:
         """Where each head of the circuit is kept: at the positions of all its roles; None for every position."""
-        places: dict[Head, list[str]] = {head: [] for head in sorted(self.heads)}
-        for role in self.roles.values():
-            for head in self.heads.intersection(role.heads):
-                places[head].append(role.at)
-        return {head: None if head in self.everywhere or EVERYWHERE in at else tuple(at) for head, at in places.items()}
+        positions: dict[Head, tuple[str, ...] | None] = {}
+        for head in sorted(self.heads):
+            names = tuple(role.at for role in self.roles.values() if head in role.heads)
+            positions[head] = None if head in self.everywhere or EVERYWHERE in names else names
+        return positions
 
     @property
     def sections(self) -> Mapping[str, Role]:

@@ -170,7 +170,7 @@ def _with_failures(path: Path, circuit: Circuit, tables: list[Any]) -> Circuit:
 def _check_listed(
     path: Path, key: str, heads: Sequence[Head], listed: Collection[Head], lacks: str = "has no role in the file"
 ) -> None:
-    """Refuses heads that are not listed; ``lacks`` says why they should be."""
+    """Refuses heads that are not among those listed; ``lacks`` says in the message what such a head lacks."""
     for head in heads:
         if head not in listed:
             known = [str(other) for other in sorted(listed)]

@@ -19,7 +19,7 @@ from pytest_interp.discover.paths import edges_of
 from pytest_interp.discover.proposal import Proposal
 from pytest_interp.discover.redraws import redraw
 from pytest_interp.discover.roles import roles_of
-from pytest_interp.discover.selection import Selection, measure_given, select
+from pytest_interp.discover.selection import Selection, measured_circuit, select
 from pytest_interp.discover.stability import stability_of
 from pytest_interp.errors import UsageError
 from pytest_interp.heads import Head, names_of
@@ -148,7 +148,7 @@ def _selection(question: Question, proposal: Proposal, budget: Budget) -> Propos
     assert proposal.effects is not None
     with budget.stage("selection") as say:
         if question.heads:
-            selection = measure_given(question.finding, question.heads, budget)
+            selection = measured_circuit(question.finding, question.heads, budget)
         else:
             selection = select(question.finding, proposal.effects, budget, SHARES["selection"])
         size = f"{counted(len(selection.heads), 'head')} at {counted(len(selection.places), 'place')}"

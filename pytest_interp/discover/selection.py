@@ -88,8 +88,10 @@ def select(experiment: Experiment, effects: Effects, budget: Budget, share: floa
     return _result(search)
 
 
-def measure_given(experiment: Experiment, heads: Collection[Head], budget: Budget) -> Selection:
-    """Returns given heads, at every position, as a circuit: what it keeps, loses and gains; nothing is searched.
+def measured_circuit(experiment: Experiment, heads: Collection[Head], budget: Budget) -> Selection:
+    """Returns heads as a circuit, each at every position: what it keeps, and what it loses and gains by single heads.
+
+    Nothing is searched.
 
     Args:
         experiment: checkpoint and data set of the finding half, with a reference.

@@ -108,8 +108,8 @@ def _included(selection: Selection, rows: Sequence[int]) -> frozenset[Head]:
         return sum(gaps) / sum(whole)
 
     def is_in_band(without: Measurement | None) -> bool:
-        kept = sum(alone) - (0.0 if without is None else sum(without.values[row] for row in rows))
-        return BAND[0] <= kept / sum(whole) <= BAND[1]
+        loss = 0.0 if without is None else sum(without.values[row] for row in rows)
+        return BAND[0] <= (sum(alone) - loss) / sum(whole) <= BAND[1]
 
     at_present, in_band = distance(None, 1), is_in_band(None)
     stay = {

@@ -343,25 +343,25 @@ def test_a_given_circuit_of_other_heads_is_refused(question):
 
 def test_the_circuit_of_a_file_is_measured(tmp_path, capsys):
     """But for the heads that it puts outside."""
-    given, measured = tmp_path / "given.toml", tmp_path / "measured.toml"
+    circuit_file, output_file = tmp_path / "given.toml", tmp_path / "measured.toml"
     planted = (ROOT / "claims" / "circuits" / "planted-ioi.toml").read_text()
-    given.write_text(f'outside = ["4.1"]\n{planted}')
-    command = ["discover", "planted-ioi", "-o", str(measured), "--confirm-prompts", "24", "--circuit", str(given)]
+    circuit_file.write_text(f'outside = ["4.1"]\n{planted}')
+    command = f"discover planted-ioi -o {output_file} --confirm-prompts 24 --circuit {circuit_file}".split()
     assert main(command) == 0
     printed = capsys.readouterr()
     assert "9 heads at 9 places" in printed.out
-    assert f"circuit: 9 heads of {given}, about planted-ioi" in printed.err
-    circuit = load_circuit(measured)
+    assert f"circuit: 9 heads of {circuit_file}, about planted-ioi" in printed.err
+    circuit = load_circuit(output_file)
     assert circuit.positions == dict.fromkeys(sorted(set(RULES) - {Head(4, 1)}))
     assert circuit.everywhere == tuple(circuit.positions)
 
 
 def test_a_circuit_file_without_a_role_in_a_task_is_refused(tmp_path, capsys):
-    given = tmp_path / "given.toml"
-    given.write_text('checkpoint = "m"\n[random_tokens.induction]\nheads = ["1.0"]\nat = "S2"\nsource = "x"')
-    assert main(["discover", "planted-ioi", "-o", str(tmp_path / "mine.toml"), "--circuit", str(given)]) == 2
+    circuit_file = tmp_path / "given.toml"
+    circuit_file.write_text('checkpoint = "m"\n[random_tokens.induction]\nheads = ["1.0"]\nat = "S2"\nsource = "x"')
+    assert main(["discover", "planted-ioi", "-o", str(tmp_path / "mine.toml"), "--circuit", str(circuit_file)]) == 2
     assert "which has no head with a role in a task; name one there" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == [given]
+    assert list(tmp_path.iterdir()) == [circuit_file]
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,9 @@ def test_a_circuit_that_lacks_a_head_shows_it(planted_ioi):
 def test_heads_outside_are_left_out(planted_ioi):
     """They have a role, and the circuit is measured without them."""
     outside = replace(CIRCUIT, outside=(Head(1, 0), Head(4, 1)))
-    kept = {head: at for head, at in CIRCUIT.positions.items() if head not in outside.outside}
-    assert outside.positions == kept
-    assert faithfulness(planted_ioi, outside).values == faithfulness(planted_ioi, kept).values
+    inside = {head: at for head, at in CIRCUIT.positions.items() if head not in outside.outside}
+    assert outside.positions == inside
+    assert faithfulness(planted_ioi, outside).values == faithfulness(planted_ioi, inside).values
     with pytest.raises(NotApplicable, match=r"1\.0 has a role, and the circuit file of planted-ioi puts it outside"):
         minimality(planted_ioi, "1.0", outside)
     with pytest.raises(UsageError, match=r"K has 1\.0, not in the circuit"):

@@ -180,10 +180,10 @@ def _parsed_once(path: Path) -> Iterator[None]:
     originals = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
     reader = cache(_reader_class())
 
-    def given(name: Any, *arguments: Any) -> Any:
+    def reader_of(name: Any, *arguments: Any) -> Any:
         return reader(path) if Path(name) == path else originals["GGUFReader"](name, *arguments)
 
-    gguf.GGUFReader, gguf.get_tensor_name_map = given, cache(originals["get_tensor_name_map"])
+    gguf.GGUFReader, gguf.get_tensor_name_map = reader_of, cache(originals["get_tensor_name_map"])
     try:
         yield
     finally:
