@@ -91,6 +91,7 @@ class Guard:
         self.name, self.on_disk = name, on_disk
         self.memo, self.damage = Memo(), ""
         self.cache: Cache | None = None
+        self._processes = 1
         self.lock = threading.RLock()
         self._looks = threading.local()
         self._process: Process | None = None
@@ -119,7 +120,7 @@ class Guard:
         """
         self._bridge, self._precision, self._hook_points = bridge, precision, dict(bridge.hook_dict)
         device = next(bridge.parameters()).device
-        self.memo.capacity = self._capacity = capacity_of(device)
+        self.memo.capacity = self._capacity = capacity_of(device, self._processes)
         rows, length = FIXED_PROMPTS
         self._fixed_prompts = fixed_tokens(bridge.cfg.d_vocab, (rows, min(length, bridge.cfg.n_ctx)), seed=3).to(device)
         self._functions = Functions(bridge)
@@ -127,6 +128,15 @@ class Guard:
             # A model may be loaded anew within a context, such as no_grad, that ends.
             self._process = Process()
         self._loaded = self._reference = self.state(outputs=True)._replace(settings=self._process.settings)
+
+    def share_memory(self, processes: int) -> None:
+        """Leaves memory of the CPU to other processes that measure, each with a memo of its own.
+
+        Args:
+            processes: how many share the machine's memory, this one included.
+        """
+        self._processes = processes
+        self.memo.capacity = self._capacity = capacity_of(next(self.bridge.parameters()).device, processes)
 
     @property
     def bridge(self) -> Any:

@@ -54,7 +54,7 @@ class Options:
     quick: bool = _option("run only the claims that are marked with quick=True", False)
     memory: str | None = _option(
         "memory for the activations of a batch of patched passes, such as 300M (default: a quarter of the free memory, "
-        "on a CPU at most 256M)",
+        "on a CPU at most 256M; batches there take at most 96M)",
         metavar="SIZE",
     )
     cache: str | None = _option(

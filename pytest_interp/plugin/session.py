@@ -139,7 +139,7 @@ class Session:
             raise Unavailable(f"{name}: {target.missing}")  # with --interp-strict; else the claim is skipped
         if name not in self._checkpoints:
             self._make_room()
-            _share_threads()
+            _share_threads(_workers())
             try:
                 with activity(f"loading {name}"):
                     self._checkpoints[name] = self._open(target)
@@ -200,6 +200,8 @@ class Session:
         model.cache = self.cache
         if self.options.memory:
             model.budget = bytes_of(self.options.memory)
+        if _workers() > 1:
+            model.guard.share_memory(_workers())
         return model
 
     def _bos(self, target: Target) -> bool | None:
@@ -214,9 +216,17 @@ class Session:
         return target.spec.bos
 
 
-def _share_threads() -> None:
-    """Gives each worker of pytest-xdist its share of the cores, since every worker runs its own model."""
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+def _workers() -> int:
+    """The number of pytest-xdist's workers, each of which runs its own model; 1 without them."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+
+def _share_threads(workers: int) -> None:
+    """Gives each worker its share of the cores.
+
+    Args:
+        workers: how many there are.
+    """
     if workers > 1:
         import torch
 

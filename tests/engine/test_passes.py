@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from models import experiment_on
+from models import experiment_on, random_gpt2
 
-from pytest_interp import Checkpoint, Experiment, Head
+from pytest_interp import Checkpoint, CheckpointSpec, Experiment, Head
 from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.blocks import Blocks
 from pytest_interp.checkpoints.device import Peak
 from pytest_interp.checkpoints.forward import Forward
-from pytest_interp.checkpoints.memo import Memo, budget_of, bytes_in, bytes_of, capacity_of
+from pytest_interp.checkpoints.memo import Memo, batch_of, budget_of, bytes_in, bytes_of, capacity_of
 from pytest_interp.checkpoints.resume import CleanPass
 from pytest_interp.checkpoints.rows import Rows
 from pytest_interp.engine import batches
@@ -560,5 +560,19 @@ def test_a_prompt_that_does_not_fit_the_device_gets_a_sentence(gpt2_like, monkey
 
 def test_batches_are_as_large_as_the_device_allows(monkeypatch):
     monkeypatch.setattr("pytest_interp.checkpoints.memo.free_memory", lambda device: 2**36)
-    assert (budget_of(torch.device("cpu")), capacity_of(torch.device("cpu"))) == (2**28, 3 * 2**30)
+    assert (batch_of(torch.device("cpu"), 2**28), batch_of(torch.device("cpu"), 2**20)) == (96 * 2**20, 2**20)
+    assert batch_of(torch.device("cuda"), 2**34) == 2**34
+    assert capacity_of(torch.device("cpu"), processes=8) == 2 * 2**30
+    assert (budget_of(torch.device("cpu")), capacity_of(torch.device("cpu"))) == (2**28, 6 * 2**30)
     assert (budget_of(torch.device("cuda")), capacity_of(torch.device("cuda"))) == (2**34, 2**33)
+
+
+def test_processes_share_the_memory_of_the_machine(tokenizer, monkeypatch):
+    monkeypatch.setattr("pytest_interp.checkpoints.memo.free_memory", lambda device: 2**34)
+    checkpoint = Checkpoint(CheckpointSpec("mine", loader=lambda: (random_gpt2(tokenizer), tokenizer)))
+    alone = checkpoint.guard.memo.capacity
+    checkpoint.guard.share_memory(2)
+    with checkpoint.guard.isolated_memory():
+        assert checkpoint.guard.memo.capacity == alone // 2 == 2 * 2**30
+    checkpoint.reload()
+    assert checkpoint.guard.memo.capacity == alone // 2
