@@ -185,10 +185,18 @@ class Live:
         """Returns the line, of at most 79 columns: claims done, time, and the activity or the claims that run."""
         claims = plan_of(self.config).claims
         done = sum(name in self._finished for name in claims)
-        names = [short(name.rpartition("::")[2], claims.get(name, "")) for name in self._running]
-        activity = current_activity() or ", ".join(names[:2])
         duration = elapsed(monotonic() - self._started_at)
-        return line(f"interp: {done} of {counted(len(claims), 'claim')}, {duration}, now {activity}", WIDTH)
+        text = f"interp: {done} of {counted(len(claims), 'claim')}, {duration}, now "
+        return line(text + (current_activity() or self._named(WIDTH - len(text))), WIDTH)
+
+    def _named(self, width: int) -> str:
+        """Returns the tests that run, one for each of pytest-xdist's workers; the first where all are too wide."""
+        claims = plan_of(self.config).claims
+        names = [short(name.rpartition("::")[2], claims.get(name, "")) for name in self._running]
+        if not names:
+            return ""
+        texts = (", ".join(names), f"{names[0]} and {counted(len(names) - 1, 'other')}")
+        return next((text for text in texts if len(text) <= width), names[0])
 
     def _draw(self) -> None:
         """Draws the line below the cursor, and puts the cursor back."""

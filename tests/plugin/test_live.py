@@ -3,12 +3,14 @@
 import re
 import subprocess
 import sys
+from time import monotonic
 
 import pytest
 from models import on_a_terminal
 
-from pytest_interp.plugin.live import elapsed
+from pytest_interp.plugin.live import Live, elapsed
 from pytest_interp.plugin.pace import GUESS, rounded
+from pytest_interp.plugin.session import Plan, session_of
 
 SLOW = """
 import time
@@ -89,6 +91,26 @@ def test_under_xdist_the_controller_says_it(project):
     lines = run(project, "-n", "1", "-v")
     (first,) = (line for line in lines if line.startswith("interp: 3 claims, about"))
     assert lines.index(first) < lines.index(next(line for line in lines if SAYING.fullmatch(line)))
+
+
+@pytest.mark.parametrize(
+    ("running", "named"),
+    [
+        (["test_it", "test_that"], "test_it, test_that"),
+        (["test_" + "a" * 20, "test_" + "b" * 30], "test_" + "a" * 20 + " and 1 other"),
+        (["test_" + "a" * 20, "test_b", "test_" + "c" * 20], "test_" + "a" * 20 + " and 2 others"),
+        (["test_" + "a" * 40, "test_b"], "test_" + "a" * 40),
+    ],
+)
+def test_the_tests_of_several_workers_stand_in_one_line(pytester, running, named):
+    config = pytester.parseconfig()
+    session_of(config).plan = Plan({f"test_it.py::{name}": "planted-ioi" for name in running})
+    live = Live(config)
+    live._started_at = monotonic()
+    live._running = dict.fromkeys(f"test_it.py::{name}" for name in running)
+    text = live._text()
+    assert text.endswith(f" s, now {named}")
+    assert len(text) <= 79
 
 
 @pytest.mark.parametrize("arguments", [["-qq"], pytest.param(["-p", "no:terminal"], marks=pytest.mark.thorough)])

@@ -27,19 +27,21 @@ class Worker:
         self.shutting_down = True
 
 
-def run_of(pytester, counts, workers, *, crash=None):
-    """The checkpoints that each worker had to load, in order, and the tests that nobody ran.
+def run_of(pytester, counts, workers, *, crash=None, files=1):
+    """The checkpoints that each worker had to load and the tests that it ran, in order, and the tests that nobody ran.
 
     Args:
         counts: number of claims by checkpoint; "" for tests that are no claims.
         crash: the worker that crashes after its first test.
+        files: in so many files the tests stand, the same number in each.
     """
     from xdist.scheduler import LoadScheduling
 
     from pytest_interp.plugin.workers import ByCheckpoint
 
     names = [name for name, count in counts.items() for _ in range(count)]
-    ids = [f"test_it.py::test_{i}" for i in range(len(names))]
+    in_file = -(-len(names) // files)
+    ids = [f"test_{i // in_file}.py::test_{i}" for i in range(len(names))]
     config = pytester.parseconfig("-n", str(workers))
     config.option.tx = ["popen"] * workers
     session_of(config).plan = Plan({test: name for test, name in zip(ids, names, strict=True) if name})
@@ -77,31 +79,51 @@ def run_of(pytester, counts, workers, *, crash=None):
     loaded = [list(dict.fromkeys(names[i] for i in done[worker.gateway.id] if names[i])) for worker in everyone]
     ran = sorted(index for indices in done.values() for index in indices)
     assert len(ran) == len(set(ran))
-    return loaded, set(range(len(ids))) - set(ran)
+    return loaded, list(done.values()), set(range(len(ids))) - set(ran)
 
 
 @pytest.mark.parametrize(
     ("counts", "workers", "loaded"),
     [
         ({"a": 40, "b": 40}, 2, [["a"], ["b"]]),
-        ({"a": 4, "b": 76}, 2, [["a"], ["b"]]),
+        ({"a": 4, "b": 76}, 2, [["a", "b"], ["b"]]),
+        ({"a": 4, "b": 14}, 2, [["a"], ["b"]]),
         ({"a": 1, "b": 2}, 2, [["a"], ["b"]]),
         ({"a": 1, "b": 1, "c": 1}, 3, [["a"], ["b"], ["c"]]),
-        ({"": 9, "a": 5, "b": 30}, 2, [["a"], ["b"]]),
+        ({"": 9, "a": 5, "b": 30}, 2, [["a", "b"], ["b"]]),
         ({"a": 20, "b": 60}, 3, [["a"], ["b"], ["b"]]),
-        ({"a": 20, "b": 20, "c": 20}, 2, [["a", "c"], ["b"]]),
+        ({"a": 20, "b": 20, "c": 20}, 2, [["a", "c"], ["b", "c"]]),
+        ({"a": 20, "b": 20, "c": 8}, 2, [["a", "c"], ["b"]]),
         ({"a": 1, "b": 1, "c": 1, "d": 1}, 2, [["a", "c"], ["b", "d"]]),
         ({"a": 80}, 2, [["a"], ["a"]]),
         ({"a": 3, "": 1}, 2, [["a"], ["a"]]),
         ({"": 30}, 3, [[], [], []]),
     ],
 )
-def test_no_worker_loads_two_where_there_are_enough(pytester, counts, workers, loaded):
-    assert run_of(pytester, counts, workers) == (loaded, set())
+def test_a_worker_loads_a_second_checkpoint_only_for_many_claims(pytester, counts, workers, loaded):
+    loads, _, left_over = run_of(pytester, counts, workers)
+    assert (loads, left_over) == (loaded, set())
+
+
+def test_workers_that_share_a_checkpoint_take_one_file_each(pytester):
+    _, ran, _ = run_of(pytester, {"a": 40}, 2, files=8)
+    files = [[index // 5 for index in indices] for indices in ran]
+    assert [list(dict.fromkeys(of_worker)) for of_worker in files] == [[0, 2, 4, 6], [1, 3, 5, 7]]
+    assert all(indices == sorted(indices) for indices in ran)
+
+
+def test_workers_share_the_last_file(pytester):
+    _, ran, _ = run_of(pytester, {"a": 40}, 2, files=1)
+    assert abs(len(ran[0]) - len(ran[1])) <= 2
+
+
+def test_the_last_claims_are_not_all_with_one_worker(pytester):
+    _, ran, _ = run_of(pytester, {"a": 40, "b": 5}, 2)
+    assert abs(len(ran[0]) - len(ran[1])) <= 3
 
 
 def test_the_checkpoint_of_a_worker_that_crashed_goes_to_the_one_that_replaces_it(pytester):
-    loaded, left_over = run_of(pytester, {"a": 20, "b": 20}, 2, crash="gw0")
+    loaded, _, left_over = run_of(pytester, {"a": 20, "b": 20}, 2, crash="gw0")
     assert loaded == [["a"], ["b"], ["a"]]
     assert left_over == set()
 
