@@ -1,6 +1,6 @@
-"""Times a run from its start to its first verdict, and what is loaded before: CPU seconds of one thread.
+"""Times a run from its start to its first verdict, and what is loaded before: CPU seconds, and seconds by the clock.
 
-python benchmarks/start.py [--checkout FOLDER] [--runs N] [--claim NAME] [--checkpoint NAME] [--cold]
+python benchmarks/start.py [--checkout FOLDER] [--runs N] [--claim NAME] [--checkpoint NAME] [--cold] [--threads N]
 
 Each run is a process of its own. With ``--checkout`` those of another working tree take turns with those of this one.
 With ``--cold`` each dequantises its weights, as the first run on a machine does.
@@ -46,10 +46,11 @@ sys.exit(pytest.main(sys.argv[1:], plugins=[Clock()]))
 """
 
 
-def run(folder: Path, claim: str, checkpoint: str, *, cold: bool) -> dict[str, tuple[float, float]]:
+def run(folder: Path, claim: str, checkpoint: str, threads: int, *, cold: bool) -> dict[str, tuple[float, float]]:
     """CPU seconds and seconds by the clock until each event, of one run."""
     arguments = ["claims", "-q", "-s", "-p", "no:cacheprovider", "--interp-model", checkpoint, "-k", claim]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled files are kept, as on a user's machine
     command = [sys.executable, "-c", CODE, *arguments]
     with tempfile.TemporaryDirectory() as cache:
         if cold:
@@ -69,12 +70,13 @@ def main() -> None:
     parser.add_argument("--claim", default="test_prefers_the_indirect_object")
     parser.add_argument("--checkpoint", default="smollm2-135m-instruct")
     parser.add_argument("--cold", action="store_true", help="dequantise the weights in each run")
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     folders = [folder.resolve() for folder in (options.checkout, ROOT) if folder]
     runs = {folder: [] for folder in folders}
     for _ in range(options.runs):
         for folder in folders:
-            runs[folder].append(run(folder, options.claim, options.checkpoint, cold=options.cold))
+            runs[folder].append(run(folder, options.claim, options.checkpoint, options.threads, cold=options.cold))
     print(f"CPU seconds until (by the clock), medians of {options.runs} runs in turn")
     for folder, times in runs.items():
         medians = [[statistics.median(each[event][kind] for each in times) for kind in (0, 1)] for event in EVENTS]

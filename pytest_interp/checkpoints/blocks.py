@@ -150,6 +150,7 @@ class Blocks:
         until: int | None = None,
         attend: bool = True,
         end_only: bool = False,
+        records: bool = False,
     ) -> PartialPass:
         """Runs several passes over the same rows in one batch, from a position on, each joining at its layer.
 
@@ -164,6 +165,7 @@ class Blocks:
             until: the last block that runs; None for all.
             attend: whether attention reads the positions before ``start``; it need not where its output is replaced.
             end_only: whether only END of the residual stream is read; then the last MLP runs there alone.
+            records: whether the keys and values of all positions are returned too.
 
         Returns:
             The residual stream after the last block, ``(pass * row, pos, d_model)``, and the activations.
@@ -179,10 +181,11 @@ class Blocks:
         arguments = self._arguments[length]
         ends_alone = end_only and self._can_end_alone(length, last, (*edits, *keep))
         stream = clean.residual[0][:0, start:]  # no row yet: (0, length - start, d_model)
+        cache = KeyValues(prefix if start else None, records=records) if attend and (start or records) else None
         with (
             torch.inference_mode(),
             hooked(self.points, hooks_of(edits, keep, activations)),
-            self._attending(KeyValues(prefix) if start and attend else None),
+            self._attending(cache),
             shortened(self._shortcuts, (*edits, *keep)),
             mlp_at_end(self.bridge.blocks[last] if ends_alone else None),
         ):
@@ -193,7 +196,7 @@ class Blocks:
                 args, kwargs = last_positions(arguments[layer], length - start, length)
                 output = self.bridge.blocks[layer](stream, *args, **kwargs)
                 stream = output[0] if isinstance(output, tuple) else output
-        return PartialPass(stream, activations)
+        return PartialPass(stream, activations, cache.recorded if cache else {})
 
     def _can_end_alone(self, length: int, last: int, hooks: Sequence[str]) -> bool:
         """Whether the last MLP may run at END alone: the logits come out right, and no hook needs the other positions.

@@ -19,6 +19,8 @@ _SMALLEST_BUDGET = 2**24
 _CAPACITY = 2**30
 _LARGEST_CAPACITY = 6 * 2**30
 _LARGE = 2**20
+WITHOUT_POSITIONS = ("pattern", "scores")
+"""How names of hooks end whose activations have heads, destinations and sources as axes: ``(row, head, dest, src)``."""
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
@@ -163,6 +165,6 @@ def bytes_of_sites(shape: Shape, hooks: Sequence[str], rows: int, length: int) -
         rows: how many prompts.
         length: of each prompt, in tokens.
     """
-    by_source = all(hook.endswith(("pattern", "scores")) for hook in hooks)
+    by_source = all(hook.endswith(WITHOUT_POSITIONS) for hook in hooks)
     width = shape.n_heads * length if by_source else max(shape.d_model, shape.n_heads * shape.d_head)
     return 4 * width * rows * length * shape.n_layers * len({hook.rpartition(".")[2] for hook in hooks})

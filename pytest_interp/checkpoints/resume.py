@@ -40,27 +40,30 @@ class PartialPass(NamedTuple):
     Attributes:
         residual: the stream after the last block that ran, ``(row, pos, d_model)``; its first position is the start.
         activations: those that were requested, by hook name; they begin at the start too.
+        keys_values: by layer, as those of :class:`CleanPass`, at all positions; empty where they were not recorded.
     """
 
     residual: Float[Tensor, "row pos d_model"]
     activations: Mapping[str, Tensor]
+    keys_values: Mapping[int, tuple[Tensor, Tensor]] = {}
 
 
 class KeyValues:
-    """A key-value cache with the interface of transformers: it records keys and values, or puts a prefix before them.
+    """A key-value cache with the interface of transformers: it records keys and values, puts a prefix before them.
 
     Attributes:
-        recorded: keys and values by layer, where there is no prefix.
+        recorded: keys and values by layer, with the prefix; empty where they are not to be recorded.
     """
 
-    def __init__(self, prefix: Callable[[int], tuple[Tensor, Tensor]] | None = None) -> None:
+    def __init__(self, prefix: Callable[[int], tuple[Tensor, Tensor]] | None = None, *, records: bool = True) -> None:
         """An empty cache.
 
         Args:
             prefix: gives the keys and values of a layer at the positions before those that run, each ``(row, kv_head,
-                start, d_head)``; None to record.
+                start, d_head)``; None where all positions run.
+            records: whether keys and values are recorded.
         """
-        self.prefix = prefix
+        self.prefix, self.records = prefix, records
         self.recorded: dict[int, tuple[Tensor, Tensor]] = {}
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any) -> tuple[Tensor, Tensor]:
@@ -72,11 +75,12 @@ class KeyValues:
             layer: from 0.
             _: what else the interface passes.
         """
-        if self.prefix is None:
+        if self.prefix is not None:
+            prefix_keys, prefix_values = self.prefix(layer)
+            keys, values = _joined(prefix_keys, keys), _joined(prefix_values, values)
+        if self.records:
             self.recorded[layer] = keys, values
-            return keys, values
-        prefix_keys, prefix_values = self.prefix(layer)
-        return _joined(prefix_keys, keys), _joined(prefix_values, values)
+        return keys, values
 
 
 def _joined(prefix: Tensor, following: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 An activation that the memo lacks is computed in one of two ways:
 
 1. From the clean passes. The first request makes them, with the activations that are usually requested next. They leave
-   the residual stream of every layer, so a later request for an activation in a block runs that block alone.
+   the residual stream of every layer, so a later request for an activation in a block runs that block alone. Those of a
+   corrupted run continue those of the clean run, from where its prompts begin to differ.
 2. From a pass that leaves the requested activations only, and the same ones of the other layers where memory allows:
    for reference prompts, and where the residual stream exceeds the memory budget.
 """
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_interp.checkpoints.continued import continued_pass
 from pytest_interp.checkpoints.device import sent
+from pytest_interp.checkpoints.memo import WITHOUT_POSITIONS
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -105,7 +108,10 @@ class UneditedRuns:
         usual = checkpoint.sites.usual_hooks if prompts is self.data.clean else ()
         by_hook = [checkpoint.with_other_layers([hook], prompts.groups) for hook in (*hooks, *usual)]
         keep = list(dict.fromkeys(hook for all_layers in by_hook for hook in all_layers))
-        passes = [checkpoint.forward.clean_pass(group.tokens, keep) for group in prompts.groups]
+        passes = [
+            self._continued(prompts, index, keep) or checkpoint.forward.clean_pass(group.tokens, keep)
+            for index, group in enumerate(prompts.groups)
+        ]
         checkpoint.forward.check_finite([clean_pass.logits for clean_pass in passes])
         if all(clean_pass.start_from != "whole" for clean_pass in passes):
             # Activations and the logits of all rows are remembered under keys of their own.
@@ -115,6 +121,30 @@ class UneditedRuns:
         self._remember(prompts, keep, [clean_pass.activations for clean_pass in passes])
         self._remember_logits(prompts, [clean_pass.logits for clean_pass in passes])
         return passes
+
+    def _continued(self, prompts: PromptSet, index: int, keep: Sequence[str]) -> CleanPass | None:
+        """The pass over a group of a corrupted run, from where its prompts begin to differ from those of the clean run.
+
+        None where the memo lacks what is continued, where an activation has other axes than row and position first, and
+        where the positions that could be left out are worth less than the call of a block.
+        """
+        memo, clean, forward = self.checkpoint.guard.memory, self.data.clean, self.checkpoint.forward
+        if not any(prompts is run for run in self.data.corrupted.values()):
+            return None
+        passes = self._remembered_passes(clean)
+        by_position = all(hook.startswith("blocks.") and not hook.endswith(WITHOUT_POSITIONS) for hook in keep)
+        if passes is None or passes[index].start_from != "position" or not by_position:
+            return None
+        by_group = {hook: memo.get((clean.inputs, hook)) for hook in keep}
+        if any(tensors is None for tensors in by_group.values()):
+            return None
+        tokens = prompts.groups[index].tokens
+        differ = (tokens != clean.groups[index].tokens).any(0)
+        start = int(differ.int().argmax()) if differ.any() else len(differ) - 1
+        if start * len(tokens) <= forward.blocks.call_cost:
+            return None
+        activations = {hook: tensors[index] for hook, tensors in by_group.items()}
+        return continued_pass(forward, passes[index], tokens, start, activations)
 
     def _plain_passes(self, prompts: PromptSet, hooks: Sequence[str] = ()) -> list[Pass]:
         """For each group a pass that leaves these activations and no residual stream; logits at END are remembered."""

@@ -9,6 +9,7 @@ from models import ROOT, experiment_on, random_gpt2, random_llama
 from pytest_interp import Checkpoint, CheckpointSpec
 from pytest_interp.checkpoints import known_specs, resolve
 from pytest_interp.checkpoints.checks.preflight import preflight
+from pytest_interp.checkpoints.forward import Forward
 from pytest_interp.checkpoints.planted.build import build_planted
 from pytest_interp.checkpoints.planted.rules import RULES
 from pytest_interp.checkpoints.sources import gguf_file
@@ -121,13 +122,12 @@ def test_preflight_passes_on_small_models(model, tokenizer):
     ("heard", "complaint"), [("resid_post", "zeroing .* changes nothing"), ("nothing", "no pass reaches blocks.0")]
 )
 def test_preflight_refuses_hooks_that_the_model_ignores(gpt2_like, monkeypatch, heard, complaint):
-    run = gpt2_like.run
+    run = Forward.run
 
-    def deaf(tokens, *, edits=None, keep=()):
-        return run(tokens, keep=keep, edits={name: edit for name, edit in (edits or {}).items() if heard in name})
+    def deaf(forward, tokens, *, edits=None, **more):
+        return run(forward, tokens, edits={name: edit for name, edit in (edits or {}).items() if heard in name}, **more)
 
-    monkeypatch.setattr(gpt2_like, "_is_sealed", False)
-    monkeypatch.setattr(gpt2_like, "run", deaf)
+    monkeypatch.setattr(Forward, "run", deaf)
     with pytest.raises(UsageError, match=complaint):
         preflight(gpt2_like)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_interp.checkpoints.checks.parity import check_parity
+from pytest_interp.checkpoints.continued import activation_at
 from pytest_interp.checkpoints.hooks import Edit
 from pytest_interp.checkpoints.model_state import fixed_tokens
 from pytest_interp.errors import UsageError
@@ -61,18 +62,6 @@ def preflight(checkpoint: Checkpoint) -> None:
             raise UsageError(f"{checkpoint.name}: zeroing {name} changes nothing; edits there are ignored by the model")
 
 
-class _Reached(Exception):
-    """Ends a pass at an activation, as TransformerLens's own ``stop_at_layer`` does.
-
-    Attributes:
-        value: the activation.
-    """
-
-    def __init__(self, value: torch.Tensor) -> None:
-        super().__init__()
-        self.value = value
-
-
 def _stream_after_layer_0(checkpoint: Checkpoint, tokens: torch.Tensor, zeroed: str = "") -> torch.Tensor:
     """The residual stream after layer 0, by a pass that ends there.
 
@@ -84,17 +73,11 @@ def _stream_after_layer_0(checkpoint: Checkpoint, tokens: torch.Tensor, zeroed: 
     Raises:
         UsageError: no pass reaches the hook there.
     """
-
-    def end(value: torch.Tensor) -> torch.Tensor:
-        raise _Reached(value)
-
     edits: dict[str, Edit] = {zeroed: torch.zeros_like} if zeroed else {}
     last = checkpoint.sites.hook("resid_post", 0)
-    try:
-        checkpoint.run(tokens, edits={**edits, last: end})
-    except _Reached as reached:
-        return reached.value
-    raise UsageError(f"{checkpoint.name}: no pass reaches {last}; edits there are ignored by the model")
+    if (stream := activation_at(checkpoint.forward, tokens, last, edits)) is None:
+        raise UsageError(f"{checkpoint.name}: no pass reaches {last}; edits there are ignored by the model")
+    return stream
 
 
 def _silent(checkpoint: Checkpoint, tokens: torch.Tensor, name: str) -> bool:

@@ -1,0 +1,97 @@
+"""Unedited passes over prompts that begin as others do: they go on where the prompts begin to differ.
+
+A corruption that exchanges the second subject leaves two thirds of a prompt as it is. What is computed there is that of
+the clean run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+
+from pytest_interp.checkpoints.hooks import Edit
+from pytest_interp.checkpoints.resume import CleanPass
+from pytest_interp.checkpoints.rows import Rows
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
+    from torch import Tensor
+
+    from pytest_interp.checkpoints.forward import Forward
+
+
+class _Reached(Exception):
+    """Ends a pass at an activation.
+
+    Attributes:
+        value: the activation.
+    """
+
+    def __init__(self, value: Tensor) -> None:
+        super().__init__()
+        self.value = value
+
+
+def activation_at(
+    forward: Forward, tokens: Int[Tensor, "row pos"], hook: str, edits: Mapping[str, Edit] = {}
+) -> Tensor | None:
+    """One activation, by a pass that ends there, as TransformerLens's own ``stop_at_layer`` does.
+
+    Args:
+        forward: the passes of a model.
+        tokens: shape ``(row, pos)``.
+        hook: its hook name.
+        edits: hook name -> what replaces that activation.
+
+    Returns:
+        The activation; None where no pass reaches it.
+    """
+
+    def end(value: Tensor) -> Tensor:
+        raise _Reached(value)
+
+    try:
+        forward.run(tokens, edits={**edits, hook: end}, check=False)
+    except _Reached as reached:
+        return reached.value
+    return None
+
+
+def continued_pass(
+    forward: Forward, other: CleanPass, tokens: Int[Tensor, "row pos"], start: int, activations: Mapping[str, Tensor]
+) -> CleanPass | None:
+    """An unedited pass over prompts that are those of another pass up to a position.
+
+    Args:
+        forward: the passes of a model.
+        other: the other pass, over the same number of prompts of the same length; passes can start at its positions.
+        tokens: shape ``(row, pos)``.
+        start: the first position at which any row differs.
+        activations: those of the other prompts that are wanted of these too, by hook name, ``(row, pos, ...)``.
+
+    Returns:
+        The pass; None where no pass reaches the entry of layer 0, and where the device has too little memory for it in
+        one piece: a whole pass runs in parts.
+    """
+    blocks = forward.blocks
+    if tokens.numel() > blocks.most_tokens:
+        return None
+    entry = activation_at(forward, tokens, blocks.stream_hooks[0])
+    if entry is None:
+        return None
+    before = {**activations, **dict(zip(blocks.stream_hooks, other.residual, strict=True))}
+    rows = Rows.of(range(len(tokens)), len(tokens), blocks.device)
+    from_entry = other._replace(residual=[entry, *other.residual[1:]])
+    try:
+        after = forward.resume(from_entry, rows, [0], start, keep=list(before), records=True)
+    except torch.OutOfMemoryError:
+        return None
+    whole = {hook: torch.cat([before[hook][:, :start], after.activations[hook]], 1) for hook in before}
+    return other._replace(
+        residual=[whole[hook] for hook in blocks.stream_hooks],
+        logits=forward.read(after.residual[:, -1], None).logits,
+        keys_values=after.keys_values,
+        activations={hook: whole[hook] for hook in activations},
+    )
