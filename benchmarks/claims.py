@@ -1,7 +1,5 @@
 """Times ``pytest claims`` on SmolLM2: with a cold and a warm cache, loading alone, and before passes were restarted.
 
-``--runs workers`` times it on planted-ioi and SmolLM2, in one process and with two workers of pytest-xdist.
-
 python benchmarks/claims.py [--runs RUN ...] [--json FILE] [-- pytest arguments ...]
 """
 
@@ -25,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 MODEL = "smollm2-135m-instruct"
 BEFORE = "3ee6b9d"
 """The last commit whose patched passes are all whole; its claims are still there."""
-RUNS = ("loading", "cache", "before", "whole", "workers")
+RUNS = ("loading", "cache", "before", "whole")
 LOADING = f"""
 from pytest_interp import Checkpoint
 from pytest_interp.checkpoints import known_specs
@@ -79,7 +77,7 @@ def before_and_now(pytest: list[str]) -> list[dict[str, Any]]:
 def main() -> None:
     """Times the chosen runs, each in its own process, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS[:-1], help="which; default: all but workers")
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS, help="which; the last two take the longest")
     parser.add_argument("--json", type=Path, help="where to write the results")
     parser.add_argument("arguments", nargs="*", help="of pytest, after --")
     chosen = parser.parse_args()
@@ -95,10 +93,6 @@ def main() -> None:
         results += before_and_now(pytest)
     if "whole" in chosen.runs:
         results.append(timed("whole passes", [*pytest, "claims", "-q", "-p", "whole_passes"])[0])
-    if "workers" in chosen.runs:
-        both = [*pytest, "--interp-model", "planted-ioi", "claims", "-q", "-p", "no:cacheprovider"]
-        results.append(timed("one process, two threads", both)[0])
-        results.append(timed("`-n 2`: two workers, one thread each", [*both, "-n", "2"])[0])
     if chosen.json:
         chosen.json.write_text(json.dumps(results, indent=1) + "\n")
 

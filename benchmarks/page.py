@@ -103,8 +103,7 @@ def main() -> None:
     """Fills the page from the result files that exist."""
     page = HERE / "README.md"
     text = page.read_text()
-    writers = {"patching": sweeps, "growth": growth, "claims": claims, "workers": claims, "suite": suite}
-    for name, write in writers.items():
+    for name, write in (("patching", sweeps), ("growth", growth), ("claims", claims), ("suite", suite)):
         file = HERE / f"{name}.json"
         if file.is_file():
             block = f"<!-- measured: {name} -->\n{write(json.loads(file.read_text()))}\n<!-- end -->"

@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--claim", default="test_prefers_the_indirect_object")
     parser.add_argument("--checkpoint", default="smollm2-135m-instruct")
     parser.add_argument("--cold", action="store_true", help="dequantise the weights in each run")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="of each run; 1, so that CPU seconds can be compared")
     options = parser.parse_args()
     folders = [folder.resolve() for folder in (options.checkout, ROOT) if folder]
     runs = {folder: [] for folder in folders}

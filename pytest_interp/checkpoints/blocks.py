@@ -56,6 +56,7 @@ class Blocks:
         call_cost: the cost of calling a block, as the number of positions of one prompt that it computes in that time;
             measured on a GPU, from the first clean pass on.
         most_tokens: how many tokens an unedited pass may take at once; fewer where the device ran out of memory.
+        can_continue: by token length, whether a pass that continues another one gave the logits of a whole pass.
     """
 
     def __init__(self, bridge: Any, precision: str) -> None:
@@ -73,6 +74,7 @@ class Blocks:
         # the last MLP can run at END alone.
         self._arguments: dict[int, list[tuple[Any, Any]]] = {}
         self.call_cost, self.most_tokens = _CALL_COST, sys.maxsize
+        self.can_continue: dict[int, bool] = {}
         self._start_from: dict[int, StartFrom] = {}
         self._mlp_can_run_at_end: dict[int, bool] = {}
         self._shortcuts = shortcuts_of(bridge)
@@ -168,7 +170,8 @@ class Blocks:
             records: whether the keys and values of all positions are returned too.
 
         Returns:
-            The residual stream after the last block, ``(pass * row, pos, d_model)``, and the activations.
+            The residual stream after the last block, ``(pass * row, pos, d_model)``, the activations, and the keys and
+            values where ``records`` asks for them.
         """
         activations: dict[str, Tensor] = {}
 

@@ -45,7 +45,7 @@ class Checkpoint:
     Attributes:
         spec: where it came from.
         name: as in ids and snapshots.
-        budget: how many bytes the activations of a batch of patched passes may take.
+        budget: how many bytes activations may take: those of a batch of patched passes, and those kept of a run.
 
     Example:
         :func:`pytest_interp.load` makes one, and checks that it can be measured:
@@ -341,6 +341,7 @@ class Checkpoint:
             if self.spec.kind == "user" and self.parity[0].before != "the raw model":
                 raise UsageError(f"the loader of {self.name} gives a bridge in {self.dtype}, which is left as it is")
             outside.in_float32 = LoadedModel(self.spec, self.device, "float32")
+            outside.in_float32.guard.share_memory(outside.guard.processes)
         outside.in_float32.guard.cache = outside.guard.cache
         self._model = outside.in_float32
         try:

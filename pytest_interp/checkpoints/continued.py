@@ -14,6 +14,7 @@ import torch
 from pytest_interp.checkpoints.hooks import Edit
 from pytest_interp.checkpoints.resume import CleanPass
 from pytest_interp.checkpoints.rows import Rows
+from pytest_interp.tolerance import FLOAT_NOISE
 
 if TYPE_CHECKING:
     from jaxtyping import Int
@@ -64,6 +65,8 @@ def continued_pass(
 ) -> CleanPass | None:
     """An unedited pass over prompts that are those of another pass up to a position.
 
+    The first one of each token length is compared with a whole pass over its last prompt.
+
     Args:
         forward: the passes of a model.
         other: the other pass, over the same number of prompts of the same length; passes can start at its positions.
@@ -72,26 +75,44 @@ def continued_pass(
         activations: those of the other prompts that are wanted of these too, by hook name, ``(row, pos, ...)``.
 
     Returns:
-        The pass; None where no pass reaches the entry of layer 0, and where the device has too little memory for it in
-        one piece: a whole pass runs in parts.
+        The pass; None where it is better made whole: no pass reaches the entry of layer 0, the first comparison failed,
+        or the device has too little memory for all rows at once.
     """
-    blocks = forward.blocks
-    if tokens.numel() > blocks.most_tokens:
+    length, blocks = tokens.shape[1], forward.blocks
+    if tokens.numel() > blocks.most_tokens or not blocks.can_continue.get(length, True):
         return None
+    try:
+        continued = _continued(forward, other, tokens, start, activations)
+        if continued is not None and length not in blocks.can_continue:
+            blocks.can_continue[length] = _is_whole(forward, continued, tokens)
+    except torch.OutOfMemoryError:
+        return None
+    return continued if blocks.can_continue.get(length) else None
+
+
+def _continued(
+    forward: Forward, other: CleanPass, tokens: Tensor, start: int, activations: Mapping[str, Tensor]
+) -> CleanPass | None:
+    """The pass, unchecked; arguments are those of :func:`continued_pass`."""
+    blocks = forward.blocks
     entry = activation_at(forward, tokens, blocks.stream_hooks[0])
     if entry is None:
         return None
     before = {**activations, **dict(zip(blocks.stream_hooks, other.residual, strict=True))}
     rows = Rows.of(range(len(tokens)), len(tokens), blocks.device)
     from_entry = other._replace(residual=[entry, *other.residual[1:]])
-    try:
-        after = forward.resume(from_entry, rows, [0], start, keep=list(before), records=True)
-    except torch.OutOfMemoryError:
-        return None
-    whole = {hook: torch.cat([before[hook][:, :start], after.activations[hook]], 1) for hook in before}
+    after = forward.resume(from_entry, rows, [0], start, keep=list(before), records=True)
+    joined = {hook: torch.cat([before[hook][:, :start], after.activations[hook]], 1) for hook in before}
     return other._replace(
-        residual=[whole[hook] for hook in blocks.stream_hooks],
+        residual=[joined[hook] for hook in blocks.stream_hooks],
         logits=forward.read(after.residual[:, -1], None).logits,
         keys_values=after.keys_values,
-        activations={hook: whole[hook] for hook in activations},
+        activations={hook: joined[hook] for hook in activations},
     )
+
+
+def _is_whole(forward: Forward, continued: CleanPass, tokens: Tensor) -> bool:
+    """Whether the logits of the last prompt are those of a whole pass."""
+    expected = forward.run(tokens[-1:], check=False).logits
+    allowed = FLOAT_NOISE[forward.blocks.precision] * max(1.0, float(expected.abs().max()) / 20)
+    return bool((continued.logits[-1:] - expected).abs().max() <= allowed)

@@ -78,6 +78,7 @@ class Guard:
             :meth:`isolated_memory` another one.
         cache: measurements on disk, where that was asked for.
         damage: what was done to the weights, where its measurements are on disk too; else empty.
+        processes: how many share the machine's memory, each with a memo of its own.
         lock: held during a pass, since a pass removes the hooks of another thread's measurement.
     """
 
@@ -91,7 +92,7 @@ class Guard:
         self.name, self.on_disk = name, on_disk
         self.memo, self.damage = Memo(), ""
         self.cache: Cache | None = None
-        self._processes = 1
+        self.processes = 1
         self.lock = threading.RLock()
         self._looks = threading.local()
         self._process: Process | None = None
@@ -120,7 +121,7 @@ class Guard:
         """
         self._bridge, self._precision, self._hook_points = bridge, precision, dict(bridge.hook_dict)
         device = next(bridge.parameters()).device
-        self.memo.capacity = self._capacity = capacity_of(device, self._processes)
+        self.memo.capacity = self._capacity = capacity_of(device, self.processes)
         rows, length = FIXED_PROMPTS
         self._fixed_prompts = fixed_tokens(bridge.cfg.d_vocab, (rows, min(length, bridge.cfg.n_ctx)), seed=3).to(device)
         self._functions = Functions(bridge)
@@ -135,7 +136,7 @@ class Guard:
         Args:
             processes: how many share the machine's memory, this one included.
         """
-        self._processes = processes
+        self.processes = processes
         self.memo.capacity = self._capacity = capacity_of(next(self.bridge.parameters()).device, processes)
 
     @property
@@ -215,7 +216,8 @@ class Guard:
         """
         outside, bridge, reference = (self.memo, self.cache, self.damage), self._bridge, self._reference
         look: Look | None = getattr(self._looks, "current", None)
-        self.memo, self.cache, self.damage = Memo(self._capacity), self.cache if damage else None, damage
+        capacity = max(self._capacity - self.memo.used, self._capacity // 4)  # the outer memo stays
+        self.memo, self.cache, self.damage = Memo(capacity), self.cache if damage else None, damage
         self._reference = self._looks.current = None
         try:
             yield

@@ -19,7 +19,7 @@ _SMALLEST_BUDGET = 2**24
 _CAPACITY = 2**30
 _LARGEST_CAPACITY = 6 * 2**30
 _LARGE = 2**20
-WITHOUT_POSITIONS = ("pattern", "scores")
+BY_SOURCE = ("pattern", "scores")
 """How names of hooks end whose activations have heads, destinations and sources as axes: ``(row, head, dest, src)``."""
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
@@ -87,7 +87,7 @@ def bytes_in(value: Any) -> int:
 
 
 def budget_of(device: torch.device) -> int:
-    """The default budget of a batch of passes, in bytes: a quarter of what is free on the device, at least 16 MB.
+    """The default budget of activations, in bytes: a quarter of what is free on the device, at least 16 MB.
 
     On a CPU at most 256 MB.
 
@@ -98,17 +98,17 @@ def budget_of(device: torch.device) -> int:
     return budget if device.type == "cuda" else min(_LARGEST_BUDGET, budget)
 
 
-def batch_of(device: torch.device, budget: int) -> int:
-    """The number of bytes that one batch of passes takes: on a GPU the whole budget, on a CPU at most 96 MB of it.
+def largest_batch(device: torch.device, budget: int) -> int:
+    """The number of bytes that one batch of passes may take: the budget, but on a CPU at most 96 MB of it.
 
-    A fifth of a batch, or less, is in its largest tensor. The allocator of Linux returns more than 32 MB at once to the
-    kernel, which then clears each page of the next tensor.
+    Then its largest tensor seldom has more than 32 MB. The allocator of Linux returns more than that to the kernel at
+    once, which clears each page of the next tensor.
 
     Args:
         device: of the model.
         budget: what a batch may take.
     """
-    return budget if device.type == "cuda" else min(_BATCH_ON_CPU, budget)
+    return min(_BATCH_ON_CPU, budget) if device.type == "cpu" else budget
 
 
 def capacity_of(device: torch.device, processes: int = 1) -> int:
@@ -165,6 +165,6 @@ def bytes_of_sites(shape: Shape, hooks: Sequence[str], rows: int, length: int) -
         rows: how many prompts.
         length: of each prompt, in tokens.
     """
-    by_source = all(hook.endswith(WITHOUT_POSITIONS) for hook in hooks)
+    by_source = all(hook.endswith(BY_SOURCE) for hook in hooks)
     width = shape.n_heads * length if by_source else max(shape.d_model, shape.n_heads * shape.d_head)
     return 4 * width * rows * length * shape.n_layers * len({hook.rpartition(".")[2] for hook in hooks})

@@ -19,7 +19,7 @@ import torch
 
 from pytest_interp.checkpoints.continued import continued_pass
 from pytest_interp.checkpoints.device import sent
-from pytest_interp.checkpoints.memo import WITHOUT_POSITIONS
+from pytest_interp.checkpoints.memo import BY_SOURCE
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -125,25 +125,31 @@ class UneditedRuns:
     def _continued(self, prompts: PromptSet, index: int, keep: Sequence[str]) -> CleanPass | None:
         """The pass over a group of a corrupted run, from where its prompts begin to differ from those of the clean run.
 
-        None where the memo lacks what is continued, where an activation has other axes than row and position first, and
-        where the positions that could be left out are worth less than the call of a block.
+        None where that leaves out too few positions, where the clean run cannot be continued or its activations are not
+        in the memo, and where an activation has other axes than row and position first.
         """
         memo, clean, forward = self.checkpoint.guard.memory, self.data.clean, self.checkpoint.forward
         if not any(prompts is run for run in self.data.corrupted.values()):
             return None
-        passes = self._remembered_passes(clean)
-        by_position = all(hook.startswith("blocks.") and not hook.endswith(WITHOUT_POSITIONS) for hook in keep)
-        if passes is None or passes[index].start_from != "position" or not by_position:
-            return None
-        by_group = {hook: memo.get((clean.inputs, hook)) for hook in keep}
-        if any(tensors is None for tensors in by_group.values()):
-            return None
         tokens = prompts.groups[index].tokens
         differ = (tokens != clean.groups[index].tokens).any(0)
         start = int(differ.int().argmax()) if differ.any() else len(differ) - 1
-        if start * len(tokens) <= forward.blocks.call_cost:
+        if start * len(tokens) <= forward.blocks.call_cost:  # then to call a block costs more
             return None
-        activations = {hook: tensors[index] for hook, tensors in by_group.items()}
+        if (clean.inputs, clean.identity, "pairs") not in memo:
+            self.clean_passes(clean)  # an effect needs both runs
+        passes = self._remembered_passes(clean)
+        if passes is None or passes[index].start_from != "position" or self.checkpoint.guard.foreign_hooks:
+            return None
+        stream = dict(zip(forward.blocks.stream_hooks, passes[index].residual, strict=True))
+        activations = {hook: stream[hook] for hook in keep if hook in stream}
+        for hook in keep:
+            by_group = memo.get((clean.inputs, hook)) if hook not in stream else None
+            if by_group is not None:
+                activations[hook] = by_group[index]
+        by_source = any(hook.endswith(BY_SOURCE) for hook in keep)
+        if by_source or any(hook not in activations or activations[hook].shape[:2] != tokens.shape for hook in keep):
+            return None
         return continued_pass(forward, passes[index], tokens, start, activations)
 
     def _plain_passes(self, prompts: PromptSet, hooks: Sequence[str] = ()) -> list[Pass]:

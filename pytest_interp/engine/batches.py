@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from pytest_interp.checkpoints.device import peak_memory, sent, too_little_memory
-from pytest_interp.checkpoints.memo import batch_of
+from pytest_interp.checkpoints.memo import largest_batch
 from pytest_interp.checkpoints.rows import Rows, index_of
 from pytest_interp.engine.base import Base, Job
 from pytest_interp.engine.edits import edits_of
@@ -90,7 +90,7 @@ class GroupPasses:
         while pending:
             rows, jobs = pending.pop()
             budget = self.checkpoint.budget
-            fitting = max(1, batch_of(self.device, budget) // bytes_of_row)
+            fitting = max(1, largest_batch(self.device, budget) // bytes_of_row)
             if len(rows) > fitting:
                 pending += [(rows[fitting:], jobs), (rows[:fitting], jobs)]
                 continue

@@ -124,8 +124,6 @@ def from_run(experiment: Experiment, nodes: Iterable[Node], run: str) -> Source:
         UsageError: no such run.
     """
     hooks = sorted({experiment.checkpoint.sites.hook(node.site, node.layer) for node in nodes})
-    if run != "clean":
-        experiment.clean_passes()  # an effect needs both runs, and the corrupted one continues the clean one
     activations = experiment.activations(hooks, experiment.data.run(run))
     return Source(lambda hook, index, rows, _: activations[hook][index][rows.index], run=run)
 

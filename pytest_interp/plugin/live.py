@@ -190,7 +190,7 @@ class Live:
         return line(text + (current_activity() or self._named(WIDTH - len(text))), WIDTH)
 
     def _named(self, width: int) -> str:
-        """Returns the tests that run, one for each of pytest-xdist's workers; the first where all are too wide."""
+        """Returns the tests that run, one for each of pytest-xdist's workers; fewer where all are too wide."""
         claims = plan_of(self.config).claims
         names = [short(name.rpartition("::")[2], claims.get(name, "")) for name in self._running]
         if not names:

@@ -18,7 +18,7 @@ from pytest_interp.plugin.deselection import plan_of
 _CHUNK = 2
 """How many claims a worker is sent at a time: one takes seconds, and what is sent cannot go to another worker."""
 _WORTH_LOADING = 12
-"""So many claims have to wait for a worker to load their checkpoint beside another worker, as its second one."""
+"""A worker whose checkpoint is done loads another worker's, too, if so many of its claims wait for each worker."""
 
 
 class ByCheckpoint(LoadScheduling):  # type: ignore[misc]
@@ -102,3 +102,4 @@ class ByCheckpoint(LoadScheduling):  # type: ignore[misc]
         is_worth_loading = waiting[name] >= _WORTH_LOADING * others[name]
         if worker not in self._checkpoint or is_worth_loading:
             self._checkpoint[worker] = name
+            self._file.pop(worker, None)  # files are counted over all checkpoints

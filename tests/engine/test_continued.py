@@ -1,14 +1,18 @@
 """A corrupted run continues the clean one where its prompts begin to differ: the same numbers, for fewer positions."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from models import experiment_on
 
+from pytest_interp import Experiment
 from pytest_interp.checkpoints import continued
 from pytest_interp.checkpoints.blocks import Blocks
 from pytest_interp.checkpoints.continued import activation_at, continued_pass
 from pytest_interp.checkpoints.forward import Forward
 from pytest_interp.engine import activations as runs
+from pytest_interp.measure import patch_effect_sweep
 
 MODELS = ("planted", "gpt2_like", "llama_like", "neox_like")
 TOLERANCE = 1e-4
@@ -27,7 +31,7 @@ def starts(monkeypatch):
     return positions
 
 
-def both_ways(experiment, corruption, hooks):
+def both_ways(experiment, corruption, hooks, monkeypatch):
     """What a corrupted run leaves, continued and whole: activations, streams, keys and values, logit differences."""
 
     def left():
@@ -42,16 +46,17 @@ def both_ways(experiment, corruption, hooks):
     experiment.clean_passes()
     continues = left()
     experiment.checkpoint.guard.memo.clear()
+    monkeypatch.setattr(runs.UneditedRuns, "_continued", lambda *_: None)
     return continues, left()
 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("corruption", ["s2-exchanged", "names-exchanged", "abc"])
-def test_a_continued_run_is_the_whole_run(model, corruption, request, starts):
+def test_a_continued_run_is_the_whole_run(model, corruption, request, starts, monkeypatch):
     checkpoint = request.getfixturevalue(model)
     experiment = experiment_on(checkpoint)
     hooks = [checkpoint.sites.hook("z", layer) for layer in range(checkpoint.shape.n_layers)]
-    continues, whole = both_ways(experiment, corruption, hooks)
+    continues, whole = both_ways(experiment, corruption, hooks, monkeypatch)
     assert len(continues) == len(whole)
     for left, right in zip(continues, whole, strict=True):
         assert left.shape == right.shape
@@ -66,36 +71,52 @@ def test_a_continued_run_is_the_whole_run(model, corruption, request, starts):
     assert starts
 
 
-@pytest.mark.parametrize("site", ["pattern", "q"])
-def test_an_activation_that_the_clean_run_did_not_leave_is_of_a_whole_run(gpt2_like, site, starts):
+@pytest.mark.parametrize(("site", "continues"), [("pattern", False), ("q", False), ("resid_pre", True), ("z", True)])
+def test_what_the_clean_run_left_is_continued(gpt2_like, site, continues, starts):
     hooks = [gpt2_like.sites.hook(site, 1)]
     experiment = experiment_on(gpt2_like)
     with gpt2_like.guard.isolated_memory():
         experiment.clean_passes()
         value = experiment.activations(hooks, experiment.data.run("s2-exchanged"))[hooks[0]]
-    assert starts == []
+    assert bool(starts) == continues
     for group, left in zip(experiment.data.run("s2-exchanged").groups, value, strict=True):
-        torch.testing.assert_close(left, gpt2_like.run(group.tokens, keep=hooks).activations[hooks[0]])
+        right = gpt2_like.run(group.tokens, keep=hooks).activations[hooks[0]]
+        torch.testing.assert_close(left, right, atol=TOLERANCE, rtol=TOLERANCE)
+
+
+def test_a_sweep_continues_the_clean_run(gpt2_like, starts):
+    experiment = experiment_on(gpt2_like)
+    with gpt2_like.guard.isolated_memory():
+        patch_effect_sweep(experiment, "z", at="END", metric="logit_diff")
+    assert starts
 
 
 def test_a_group_that_is_equal_in_both_runs_is_continued_at_end(gpt2_like, starts):
-    experiment = experiment_on(gpt2_like)
-    clean = experiment.clean_passes()[0]
-    tokens = experiment.data.clean.groups[0].tokens
-    same = continued_pass(gpt2_like.forward, clean, tokens, tokens.shape[1] - 1, {})
-    torch.testing.assert_close(same.residual[-1], clean.residual[-1], atol=TOLERANCE, rtol=TOLERANCE)
+    data = experiment_on(gpt2_like).data
+    equal = Experiment(gpt2_like, replace(data, corrupted={"equal": replace(data.clean)}))
+    with gpt2_like.guard.isolated_memory():
+        clean = equal.logit_diffs()
+        gpt2_like.guard.memo.pop((data.clean.inputs, data.clean.identity, "pairs"))
+        gpt2_like.guard.memo.pop((data.clean.inputs, "ends"))
+        runs.UneditedRuns(gpt2_like, equal.data)._make_clean_passes(equal.data.run("equal"))
+        continued_diffs = equal.logit_diffs()
+    ends = [(group.tokens.shape[1] - 1, len(group.rows)) for group in data.clean.groups]
+    assert starts == [end for end, rows in ends if end * rows > gpt2_like.forward.blocks.call_cost]
+    torch.testing.assert_close(clean, continued_diffs, atol=TOLERANCE, rtol=TOLERANCE)
 
 
-def test_nothing_is_continued_in_changed_weights(gpt2_like, starts):
+def test_changed_weights_continue_a_clean_run_of_their_own(gpt2_like, starts):
     experiment = experiment_on(gpt2_like)
-    before = experiment.logit_diffs("s2-exchanged")
     experiment.clean_passes()
-    starts.clear()
-    with gpt2_like.edited_weight(0, "o") as weight:
+    before = experiment.logit_diffs("s2-exchanged")
+    with gpt2_like.edited_weight(0, "o") as weight, gpt2_like.guard.isolated_memory():
         weight.mul_(0.5)
         changed = experiment.logit_diffs("s2-exchanged")
-        assert starts == []
+        groups = experiment.data.run("s2-exchanged").groups
+        whole = [gpt2_like.run(group.tokens).logits.gather(1, group.pairs) for group in groups]
+    whole = experiment.in_order([pairs[:, 0] - pairs[:, 1] for pairs in whole])
     assert not torch.allclose(before, changed)
+    torch.testing.assert_close(changed, whole, atol=TOLERANCE, rtol=TOLERANCE)
 
 
 def test_a_pass_that_is_ended_leaves_no_hook(gpt2_like):
@@ -115,16 +136,20 @@ def out_of_memory(*_, **__):
     ("owner", "name", "value"),
     [
         (continued, "activation_at", lambda *_: None),
+        (continued, "activation_at", out_of_memory),
+        (continued, "_is_whole", lambda *_: False),
         (Forward, "resume", out_of_memory),
+        (Forward, "read", out_of_memory),
         (Blocks, "most_tokens", 20),
     ],
 )
-def test_what_cannot_be_continued_is_run_whole(gpt2_like, monkeypatch, owner, name, value):
-    target = gpt2_like.forward.blocks if owner is Blocks else owner
-    monkeypatch.setattr(target, name, value)
+def test_what_cannot_be_continued_is_run_whole(gpt2_like, monkeypatch, starts, owner, name, value):
+    blocks = gpt2_like.forward.blocks
+    monkeypatch.setattr(blocks if owner is Blocks else owner, name, value)
+    monkeypatch.setattr(blocks, "can_continue", {})
     experiment = experiment_on(gpt2_like)
     with gpt2_like.guard.isolated_memory():
-        experiment.clean_passes()
         values = experiment.logit_diffs("s2-exchanged")
+    assert starts
     monkeypatch.undo()
     torch.testing.assert_close(values, experiment.logit_diffs("s2-exchanged"), atol=TOLERANCE, rtol=TOLERANCE)

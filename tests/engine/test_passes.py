@@ -16,7 +16,7 @@ from pytest_interp.checkpoints import known_specs
 from pytest_interp.checkpoints.blocks import Blocks
 from pytest_interp.checkpoints.device import Peak
 from pytest_interp.checkpoints.forward import Forward
-from pytest_interp.checkpoints.memo import Memo, batch_of, budget_of, bytes_in, bytes_of, capacity_of
+from pytest_interp.checkpoints.memo import Memo, budget_of, bytes_in, bytes_of, capacity_of, largest_batch
 from pytest_interp.checkpoints.resume import CleanPass
 from pytest_interp.checkpoints.rows import Rows
 from pytest_interp.engine import batches
@@ -560,8 +560,8 @@ def test_a_prompt_that_does_not_fit_the_device_gets_a_sentence(gpt2_like, monkey
 
 def test_batches_are_as_large_as_the_device_allows(monkeypatch):
     monkeypatch.setattr("pytest_interp.checkpoints.memo.free_memory", lambda device: 2**36)
-    assert (batch_of(torch.device("cpu"), 2**28), batch_of(torch.device("cpu"), 2**20)) == (96 * 2**20, 2**20)
-    assert batch_of(torch.device("cuda"), 2**34) == 2**34
+    assert [largest_batch(torch.device("cpu"), budget) for budget in (2**28, 2**20)] == [96 * 2**20, 2**20]
+    assert [largest_batch(torch.device(name), 2**34) for name in ("cuda", "mps")] == [2**34, 2**34]
     assert capacity_of(torch.device("cpu"), processes=8) == 2 * 2**30
     assert (budget_of(torch.device("cpu")), capacity_of(torch.device("cpu"))) == (2**28, 6 * 2**30)
     assert (budget_of(torch.device("cuda")), capacity_of(torch.device("cuda"))) == (2**34, 2**33)
@@ -573,6 +573,6 @@ def test_processes_share_the_memory_of_the_machine(tokenizer, monkeypatch):
     alone = checkpoint.guard.memo.capacity
     checkpoint.guard.share_memory(2)
     with checkpoint.guard.isolated_memory():
-        assert checkpoint.guard.memo.capacity == alone // 2 == 2 * 2**30
+        assert 0 < checkpoint.guard.memo.capacity <= alone // 2 == 2 * 2**30
     checkpoint.reload()
     assert checkpoint.guard.memo.capacity == alone // 2

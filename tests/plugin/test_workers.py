@@ -27,21 +27,23 @@ class Worker:
         self.shutting_down = True
 
 
-def run_of(pytester, counts, workers, *, crash=None, files=1):
+def run_of(pytester, counts, workers, *, crash=None, files=1, per_checkpoint=False):
     """The checkpoints that each worker had to load and the tests that it ran, in order, and the tests that nobody ran.
 
     Args:
         counts: number of claims by checkpoint; "" for tests that are no claims.
         crash: the worker that crashes after its first test.
         files: in so many files the tests stand, the same number in each.
+        per_checkpoint: whether each file has tests of every checkpoint.
     """
     from xdist.scheduler import LoadScheduling
 
     from pytest_interp.plugin.workers import ByCheckpoint
 
     names = [name for name, count in counts.items() for _ in range(count)]
-    in_file = -(-len(names) // files)
-    ids = [f"test_{i // in_file}.py::test_{i}" for i in range(len(names))]
+    first = [names.index(name) if per_checkpoint else 0 for name in names]
+    in_file = [-(-(counts[name] if per_checkpoint else len(names)) // files) for name in names]
+    ids = [f"test_{(i - first[i]) // in_file[i]}.py::test_{i}" for i in range(len(names))]
     config = pytester.parseconfig("-n", str(workers))
     config.option.tx = ["popen"] * workers
     session_of(config).plan = Plan({test: name for test, name in zip(ids, names, strict=True) if name})
@@ -110,6 +112,13 @@ def test_workers_that_share_a_checkpoint_take_one_file_each(pytester):
     files = [[index // 5 for index in indices] for indices in ran]
     assert [list(dict.fromkeys(of_worker)) for of_worker in files] == [[0, 2, 4, 6], [1, 3, 5, 7]]
     assert all(indices == sorted(indices) for indices in ran)
+
+
+def test_a_worker_that_helps_begins_a_file_that_nobody_has(pytester):
+    _, ran, _ = run_of(pytester, {"a": 4, "b": 80}, 2, files=4, per_checkpoint=True)
+    first, second = ([(index - 4) // 20 for index in indices if index >= 4] for indices in ran)
+    assert first[0] == 1
+    assert second[0] == 0
 
 
 def test_workers_share_the_last_file(pytester):
