@@ -22,13 +22,13 @@ def table(heads: list[str], rows: list[list[Any]]) -> str:
 def sweeps(results: list[dict[str, Any]]) -> str:
     """The table of sweeps: this package beside TransformerLens's functions."""
     heads = ["work", "model", "stock (s)", "ours (s)", "ratio", "at least", "largest difference", "of the bound",
-             "peak (MB)"]  # fmt: skip
+             "peak (MB)", "measured"]  # fmt: skip
     rows = []
     for result in results:
         share = "" if result["of the bound"] is None else f"{result['of the bound']:.0%}"
         rows.append([result["work"], result["model"], f"{result['stock']:.0f}", f"{result['ours']:.1f}",
                      f"**{result['ratio']:.1f}**", f"{result['at least']:g}", f"{result['largest difference']:.1e}",
-                     share, f"{result['peak MB']:.0f}"])  # fmt: skip
+                     share, f"{result['peak MB']:.0f}", result["measured"]])  # fmt: skip
     return table(heads, rows)
 
 

@@ -9,6 +9,7 @@ as the other, so they may be timed on some of the cells (``--stock-cells``) and 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import resource
 import statistics
@@ -267,7 +268,7 @@ def run(work: Work, checkpoint: Checkpoint, n: int, cells: int, repeat: int, bes
         "work": work.name, "model": work.model, "prompts": n, "cells": total,
         "stock cells timed": len(stock_results), "ours": ours, "stock": stock_scaled, "ratio": stock_scaled / ours,
         "at least": work.least, "largest difference": worst, "peak MB": peak, "lower bound": least,
-        "of the bound": least and least / ours,
+        "of the bound": least and least / ours, "measured": datetime.date.today().isoformat(),
     }  # fmt: skip
 
 
