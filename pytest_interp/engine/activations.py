@@ -129,7 +129,8 @@ class UneditedRuns:
         in the memo, and where an activation has other axes than row and position first.
         """
         memo, clean, forward = self.checkpoint.guard.memory, self.data.clean, self.checkpoint.forward
-        if not any(prompts is run for run in self.data.corrupted.values()):
+        is_corrupted = any(prompts is run for run in self.data.corrupted.values())
+        if not is_corrupted or prompts.inputs == clean.inputs:
             return None
         tokens = prompts.groups[index].tokens
         differ = (tokens != clean.groups[index].tokens).any(0)

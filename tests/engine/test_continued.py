@@ -93,16 +93,26 @@ def test_a_sweep_continues_the_clean_run(gpt2_like, starts):
 
 def test_a_group_that_is_equal_in_both_runs_is_continued_at_end(gpt2_like, starts):
     data = experiment_on(gpt2_like).data
-    equal = Experiment(gpt2_like, replace(data, corrupted={"equal": replace(data.clean)}))
+    largest = max(range(len(data.clean.groups)), key=lambda index: len(data.clean.groups[index].rows))
+    groups = list(data.run("s2-exchanged").groups)
+    groups[largest] = data.clean.groups[largest]
+    mixed = replace(data.run("s2-exchanged"), groups=tuple(groups), digest="mixed")
+    experiment = Experiment(gpt2_like, replace(data, corrupted={"mixed": mixed}))
     with gpt2_like.guard.isolated_memory():
-        clean = equal.logit_diffs()
-        gpt2_like.guard.memo.pop((data.clean.inputs, data.clean.identity, "pairs"))
-        gpt2_like.guard.memo.pop((data.clean.inputs, "ends"))
-        runs.UneditedRuns(gpt2_like, equal.data)._make_clean_passes(equal.data.run("equal"))
-        continued_diffs = equal.logit_diffs()
-    ends = [(group.tokens.shape[1] - 1, len(group.rows)) for group in data.clean.groups]
-    assert starts == [end for end, rows in ends if end * rows > gpt2_like.forward.blocks.call_cost]
-    torch.testing.assert_close(clean, continued_diffs, atol=TOLERANCE, rtol=TOLERANCE)
+        passes = experiment.clean_passes("mixed")
+        clean = experiment.clean_passes()
+    assert groups[largest].tokens.shape[1] - 1 in starts
+    for left, right in zip(passes[largest].residual, clean[largest].residual, strict=True):
+        torch.testing.assert_close(left, right, atol=TOLERANCE, rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize("clean", ["clean", "s2-exchanged"])
+def test_a_corrupted_run_that_is_the_clean_run_continues_nothing(gpt2_like, starts, clean):
+    data = experiment_on(gpt2_like).data
+    same = Experiment(gpt2_like, replace(data, clean=data.run(clean), corrupted={"same": data.run(clean)}))
+    with gpt2_like.guard.isolated_memory():
+        assert torch.equal(same.logit_diffs("same"), same.logit_diffs())
+    assert starts == []
 
 
 def test_changed_weights_continue_a_clean_run_of_their_own(gpt2_like, starts):
