@@ -49,7 +49,9 @@ class PartialPass(NamedTuple):
 
 
 class KeyValues:
-    """A key-value cache with the interface of transformers: it records keys and values, puts a prefix before them.
+    """A key-value cache with the interface of transformers: it records keys and values, or puts a prefix before them.
+
+    It can do both.
 
     Attributes:
         recorded: keys and values by layer, with the prefix; empty where they are not to be recorded.
