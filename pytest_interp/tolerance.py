@@ -41,6 +41,20 @@ Runs of equal tokens in batches of one shape are equal bit by bit. After a diffe
 part of it through, which must not count."""
 
 
+def noise_of_logits(precision: str, largest: float) -> float:
+    """The largest difference between two passes over the same tokens that counts as float noise, in logits.
+
+    Args:
+        precision: of the model, such as ``float32``.
+        largest: the absolute value of the largest logit; noise grows with it from 20 on.
+
+    Example:
+        >>> noise_of_logits("float32", 5.0), noise_of_logits("float32", 40.0)
+        (0.0002, 0.0004)
+    """
+    return FLOAT_NOISE[precision] * max(1.0, largest / 20)
+
+
 def tolerance_from(prompt: float, mean: float, dtype: str) -> float:
     """The tolerance that follows from measured errors.
 

@@ -30,7 +30,7 @@ from pytest_interp.checkpoints.hooks import Edit, hooked, hooks_of
 from pytest_interp.checkpoints.resume import CleanPass, KeyValues, PartialPass, StartFrom
 from pytest_interp.checkpoints.rows import Rows
 from pytest_interp.checkpoints.shortcuts import mlp_at_end, shortcuts_of, shortened
-from pytest_interp.tolerance import FLOAT_NOISE
+from pytest_interp.tolerance import noise_of_logits
 
 if TYPE_CHECKING:
     from jaxtyping import Int
@@ -184,7 +184,7 @@ class Blocks:
         arguments = self._arguments[length]
         ends_alone = end_only and self._can_end_alone(length, last, (*edits, *keep))
         stream = clean.residual[0][:0, start:]  # no row yet: (0, length - start, d_model)
-        cache = KeyValues(prefix if start else None, records=records) if attend and (start or records) else None
+        cache = KeyValues(prefix, records=records) if attend and (start or records) else None
         with (
             torch.inference_mode(),
             hooked(self.points, hooks_of(edits, keep, activations)),
@@ -218,7 +218,7 @@ class Blocks:
             clean: the pass whose first prompt is run again.
         """
         expected, length = clean.logits[:1], clean.residual[0].shape[1]
-        allowed = FLOAT_NOISE[self.precision] * max(1.0, float(expected.abs().max()) / 20)
+        allowed = noise_of_logits(self.precision, float(expected.abs().max()))
         candidates: tuple[tuple[StartFrom, int], ...] = (("position", length // 2), ("layer", 0))
         for start_from, start in candidates:
             if start_from == "position" and len(clean.keys_values) < self.n_layers:

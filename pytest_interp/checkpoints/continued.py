@@ -14,7 +14,7 @@ import torch
 from pytest_interp.checkpoints.hooks import Edit
 from pytest_interp.checkpoints.resume import CleanPass
 from pytest_interp.checkpoints.rows import Rows
-from pytest_interp.tolerance import FLOAT_NOISE
+from pytest_interp.tolerance import noise_of_logits
 
 if TYPE_CHECKING:
     from jaxtyping import Int
@@ -114,5 +114,5 @@ def _continued(
 def _is_whole(forward: Forward, continued: CleanPass, tokens: Tensor) -> bool:
     """Whether the logits of the last prompt are those of a whole pass."""
     expected = forward.run(tokens[-1:], check=False).logits
-    allowed = FLOAT_NOISE[forward.blocks.precision] * max(1.0, float(expected.abs().max()) / 20)
+    allowed = noise_of_logits(forward.blocks.precision, float(expected.abs().max()))
     return bool((continued.logits[-1:] - expected).abs().max() <= allowed)

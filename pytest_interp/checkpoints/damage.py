@@ -16,7 +16,7 @@ import torch
 from pytest_interp.checkpoints.model_state import fixed_tokens
 from pytest_interp.errors import NotApplicable, UsageError
 from pytest_interp.heads import Head, names_of
-from pytest_interp.tolerance import FLOAT_NOISE
+from pytest_interp.tolerance import noise_of_logits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -246,7 +246,7 @@ def _check_interchangeable(checkpoint: Checkpoint, damage: Damage, expected: Ten
         NotApplicable: they move by more than float noise.
     """
     moved = float((_logits(checkpoint) - expected).abs().max())
-    allowed = FLOAT_NOISE[checkpoint.precision] * max(1.0, float(expected.abs().max()) / 20)
+    allowed = noise_of_logits(checkpoint.precision, float(expected.abs().max()))
     if moved > allowed:
         raise NotApplicable(
             f"heads of {checkpoint.name} are not interchangeable: exchanging {names_of(damage.heads)} moves the logits "

@@ -24,7 +24,7 @@ from pytest_interp.checkpoints.process_state import (
     settings_now,
 )
 from pytest_interp.text import counted
-from pytest_interp.tolerance import FLOAT_NOISE
+from pytest_interp.tolerance import noise_of_logits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,7 +60,7 @@ class Outputs:
             return True
         largest = float(other.values.abs().max())
         difference = float((self.values - other.values).abs().max())
-        return not difference <= FLOAT_NOISE[precision] * max(1.0, largest / 20)
+        return not difference <= noise_of_logits(precision, largest)
 
 
 class State(NamedTuple):

@@ -133,8 +133,8 @@ class UneditedRuns:
         if not is_corrupted or prompts.inputs == clean.inputs:
             return None
         tokens = prompts.groups[index].tokens
-        differ = (tokens != clean.groups[index].tokens).any(0)
-        start = int(differ.int().argmax()) if differ.any() else len(differ) - 1
+        first = int(prompts.groups[index].first_difference(clean.groups[index]).min())
+        start = min(first, tokens.shape[1] - 1)  # END runs in any case
         if start * len(tokens) <= forward.blocks.call_cost:  # then to call a block costs more
             return None
         if (clean.inputs, clean.identity, "pairs") not in memo:
@@ -143,14 +143,13 @@ class UneditedRuns:
         if passes is None or passes[index].start_from != "position" or self.checkpoint.guard.foreign_hooks:
             return None
         stream = dict(zip(forward.blocks.stream_hooks, passes[index].residual, strict=True))
-        activations = {hook: stream[hook] for hook in keep if hook in stream}
+        activations: dict[str, Tensor] = {}
         for hook in keep:
-            by_group = memo.get((clean.inputs, hook)) if hook not in stream else None
-            if by_group is not None:
-                activations[hook] = by_group[index]
-        by_source = any(hook.endswith(BY_SOURCE) for hook in keep)
-        if by_source or any(hook not in activations or activations[hook].shape[:2] != tokens.shape for hook in keep):
-            return None
+            by_group = memo.get((clean.inputs, hook))
+            value = stream[hook] if hook in stream else by_group and by_group[index]
+            if value is None or hook.endswith(BY_SOURCE) or value.shape[:2] != tokens.shape:
+                return None
+            activations[hook] = value
         return continued_pass(forward, passes[index], tokens, start, activations)
 
     def _plain_passes(self, prompts: PromptSet, hooks: Sequence[str] = ()) -> list[Pass]:

@@ -145,8 +145,7 @@ class Starts:
             return source.first_position(self.index)
         if source.run is None or source.full_scan:
             return torch.zeros(self.size, dtype=torch.long)
-        differ = self.experiment.data.run(source.run).groups[self.index].tokens != self.group.tokens
-        return torch.where(differ.any(1), differ.int().argmax(1), self.length)
+        return self.group.first_difference(self.experiment.data.run(source.run).groups[self.index])
 
     def batches(self, reaches: Sequence[Reach]) -> list[Batch]:
         """The jobs in batches of equal start and equal rows; a job whose rows start apart is in several batches.

@@ -139,7 +139,7 @@ class Session:
             raise Unavailable(f"{name}: {target.missing}")  # with --interp-strict; else the claim is skipped
         if name not in self._checkpoints:
             self._make_room()
-            _share_threads(_workers())
+            _share_threads()
             try:
                 with activity(f"loading {name}"):
                     self._checkpoints[name] = self._open(target)
@@ -200,8 +200,8 @@ class Session:
         model.cache = self.cache
         if self.options.memory:
             model.budget = bytes_of(self.options.memory)
-        if _workers() > 1:
-            model.guard.share_memory(_workers())
+        if (workers := _workers()) > 1:
+            model.guard.share_memory(workers)
         return model
 
     def _bos(self, target: Target) -> bool | None:
@@ -221,13 +221,9 @@ def _workers() -> int:
     return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 
 
-def _share_threads(workers: int) -> None:
-    """Gives each worker its share of the cores.
-
-    Args:
-        workers: how many there are.
-    """
-    if workers > 1:
+def _share_threads() -> None:
+    """Gives each worker its share of the cores."""
+    if (workers := _workers()) > 1:
         import torch
 
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))

@@ -34,7 +34,7 @@ class ByCheckpoint(LoadScheduling):  # type: ignore[misc]
     def __init__(self, config: pytest.Config, log: Any = None) -> None:
         super().__init__(config, log)
         self._checkpoint: dict[Any, str] = {}
-        self._file: dict[Any, int] = {}
+        self._file: dict[Any, str] = {}
 
     @cached_property
     def _names(self) -> list[str]:
@@ -43,11 +43,9 @@ class ByCheckpoint(LoadScheduling):  # type: ignore[misc]
         return [claims.get(test, "") for test in self.collection or ()]
 
     @cached_property
-    def _files(self) -> list[int]:
-        """The number of each collected test's file, in the order in which they were collected."""
-        files = [test.partition("::")[0] for test in self.collection or ()]
-        numbers = {file: number for number, file in enumerate(dict.fromkeys(files))}
-        return [numbers[file] for file in files]
+    def _files(self) -> list[str]:
+        """The file of each collected test."""
+        return [test.partition("::")[0] for test in self.collection or ()]
 
     def schedule(self) -> None:
         """Sends the first tests to each worker, and more to one that waits: it begins a test when it has the next."""
@@ -76,7 +74,7 @@ class ByCheckpoint(LoadScheduling):  # type: ignore[misc]
         if waiting and self._checkpoint.get(worker) not in waiting:
             self._choose(worker, waiting)
         own = self._checkpoint.get(worker)
-        by_file: dict[int, list[int]] = {}
+        by_file: dict[str, list[int]] = {}
         for index in self.pending:
             if self._names[index] and self._names[index] == own:
                 by_file.setdefault(self._files[index], []).append(index)
@@ -84,7 +82,7 @@ class ByCheckpoint(LoadScheduling):  # type: ignore[misc]
             return [index for index in self.pending if not self._names[index]]
         if self._file.get(worker) not in by_file:
             taken = {self._file.get(other) for other in self.nodes if self._checkpoint.get(other) == own}
-            self._file[worker] = next((file for file in by_file if file not in taken), max(by_file))
+            self._file[worker] = next((file for file in by_file if file not in taken), list(by_file)[-1])
         return by_file[self._file[worker]]
 
     def _choose(self, worker: Any, waiting: Counter[str]) -> None:
@@ -102,4 +100,4 @@ class ByCheckpoint(LoadScheduling):  # type: ignore[misc]
         is_worth_loading = waiting[name] >= _WORTH_LOADING * others[name]
         if worker not in self._checkpoint or is_worth_loading:
             self._checkpoint[worker] = name
-            self._file.pop(worker, None)  # files are counted over all checkpoints
+            self._file.pop(worker, None)  # a file may have claims of both checkpoints

@@ -79,6 +79,17 @@ class Group:
 
         return torch.stack([self.answers, self.distractors], dim=1)
 
+    def first_difference(self, other: Group) -> Int[Tensor, " row"]:
+        """The first position of each row whose token is not that of another run; the prompts' length where none is.
+
+        Args:
+            other: the same prompts in the other run.
+        """
+        import torch
+
+        differ = self.tokens != other.tokens
+        return torch.where(differ.any(1), differ.int().argmax(1), differ.shape[1])
+
 
 @dataclass(frozen=True)
 class PromptSet:
